@@ -1,1 +1,26 @@
-//! Placeholder while the workspace is laid out.
+//! What tests of IPVS on a real kernel need: network namespaces that clean up after themselves,
+//! the direct-routing cluster of the LVS literature, real web servers and packet captures in it,
+//! and a harness that never hangs and never skips in silence.
+//!
+//! Everything here wants root and the programs `ip` (iproute2), `nginx` and `tcpdump` on `PATH`.
+//! Nothing is put into the network namespace that the tests are started from.
+
+#![forbid(unsafe_code)]
+
+mod capture;
+mod cluster;
+mod exec;
+mod harness;
+mod kernel;
+mod namespace;
+mod poll;
+mod web;
+
+pub use capture::Capture;
+pub use cluster::{Cluster, Host, Layout, Step, addresses};
+pub use exec::{Background, Finished, finish, output};
+pub use harness::{Context, Requires, Suite, Test};
+pub use kernel::KernelVersion;
+pub use namespace::Namespace;
+pub use poll::eventually;
+pub use web::WebServer;

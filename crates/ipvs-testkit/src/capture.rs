@@ -1,0 +1,69 @@
+//! What is on the wire, as tcpdump shows it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::exec::Background;
+use crate::namespace::Namespace;
+use crate::poll::eventually;
+
+/// How long tcpdump may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A tcpdump on a device of a namespace. Dropping it ends it.
+#[derive(Debug)]
+pub struct Capture {
+    tcpdump: Background,
+}
+
+impl Capture {
+    /// Captures the packets that pass `device` and match `filter` (pcap-filter(7)), and waits
+    /// until none can be missed any more.
+    ///
+    /// # Errors
+    ///
+    /// If tcpdump doesn't start within 20 seconds: it isn't on `PATH`, or doesn't like the filter.
+    pub fn start(netns: &Namespace, device: &str, filter: &str) -> Result<Self> {
+        let mut command = netns.command("tcpdump");
+        // -Z root: it has no other user to become where its package isn't installed.
+        command.args(["-l", "--immediate-mode", "-Z", "root"]);
+        command.args(Self::OPTIONS).args(["-i", device, filter]);
+        let mut tcpdump = Background::start(&mut command)?;
+        eventually(START_LIMIT, || {
+            tcpdump.still_running()?;
+            let said = tcpdump.stderr()?;
+            ensure!(said.contains("listening on"), "tcpdump isn't ready: {said}");
+            Ok(())
+        })?;
+        Ok(Self { tcpdump })
+    }
+
+    /// The options that decide what a line looks like: MAC addresses (`-e`), no names, no time,
+    /// no TCP details that differ from one connection to the next (`-q`).
+    pub const OPTIONS: [&str; 4] = ["-e", "-nn", "-t", "-q"];
+
+    /// The lines so far, one a packet.
+    ///
+    /// # Errors
+    ///
+    /// If tcpdump has ended.
+    pub fn lines(&mut self) -> Result<Vec<String>> {
+        self.tcpdump.still_running()?;
+        Ok(self.tcpdump.stdout()?.lines().map(str::to_owned).collect())
+    }
+
+    /// Waits until at least `count` packets were seen, and returns all lines.
+    ///
+    /// # Errors
+    ///
+    /// If there are fewer after `limit`.
+    pub fn wait_for(&mut self, count: usize, limit: Duration) -> Result<Vec<String>> {
+        eventually(limit, || {
+            let lines = self.lines()?;
+            ensure!(lines.len() >= count, "{} packets were seen: {lines:#?}", lines.len());
+            Ok(lines)
+        })
+        .with_context(|| format!("fewer than {count} packets"))
+    }
+}

@@ -1,0 +1,424 @@
+//! A test runner for tests that need a kernel.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+
+use crate::cluster::{Cluster, Layout};
+use crate::kernel::KernelVersion;
+use crate::namespace::{Namespace, panic_message};
+
+/// How long a test may take if it doesn't say so itself: far more than any needs alone.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How many tests run at a time: more than there are processors, because they mostly wait.
+const THREADS: usize = 4;
+
+/// What a test runs: an error or a panic is a failure.
+type Body = fn(&mut Context) -> Result<()>;
+
+/// A feature that a test can't do without: the only reason for which it may be skipped.
+#[derive(Clone, Copy, Debug)]
+pub struct Requires {
+    feature: &'static str,
+    since: KernelVersion,
+}
+
+impl Requires {
+    /// A feature of kernels from `since` on, `(5, 4)` for example.
+    ///
+    /// The version alone decides: on an older kernel the test is skipped with a reason, on this
+    /// or a newer one it runs, and fails where the feature is missing after all.
+    pub const fn kernel(feature: &'static str, since: (u32, u32)) -> Self {
+        Self { feature, since: KernelVersion::new(since.0, since.1) }
+    }
+
+    /// Why `running` can't do, if it can't.
+    fn missing_on(&self, running: KernelVersion) -> Option<String> {
+        (running < self.since)
+            .then(|| format!("{} needs Linux {}, this is {running}", self.feature, self.since))
+    }
+}
+
+/// A test and what it needs.
+#[derive(Clone, Debug)]
+pub struct Test {
+    name: String,
+    body: Body,
+    requires: Vec<Requires>,
+    limit: Duration,
+    kernel_wide: bool,
+}
+
+impl Test {
+    /// The test `name`, by convention `module::function`.
+    pub fn new(name: &str, body: Body) -> Self {
+        let name = name.to_owned();
+        Self { name, body, requires: Vec::new(), limit: LIMIT, kernel_wide: false }
+    }
+
+    /// Skips it on kernels that are too old for `feature`.
+    #[must_use]
+    pub fn requires(mut self, feature: Requires) -> Self {
+        self.requires.push(feature);
+        self
+    }
+
+    /// Sets after how long it fails; 60 seconds if not set.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Says that it touches more than its own namespaces (it unloads a module, for example): it
+    /// runs while no other test does, and not at all on a kernel that isn't the tests' own.
+    #[must_use]
+    pub fn kernel_wide(mut self) -> Self {
+        self.kernel_wide = true;
+        self
+    }
+
+    fn reason_to_skip(&self, kernel: &Kernel) -> Option<String> {
+        if self.kernel_wide && kernel.is_host {
+            return Some("host kernel".to_owned());
+        }
+        self.requires.iter().find_map(|feature| feature.missing_on(kernel.version))
+    }
+}
+
+/// What a test is given.
+#[derive(Debug)]
+pub struct Context {
+    test: String,
+    kernel: KernelVersion,
+}
+
+impl Context {
+    /// A fresh network namespace.
+    ///
+    /// # Errors
+    ///
+    /// As [`Namespace::create`].
+    pub fn netns(&mut self, label: &str) -> Result<Namespace> {
+        Namespace::create(&format!("{}{label}", namespace_label(&self.test)))
+    }
+
+    /// A fresh cluster without web servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::build`].
+    pub fn cluster(&mut self, layout: Layout) -> Result<Cluster> {
+        let label = namespace_label(&self.test);
+        Cluster::build(label.trim_end_matches(':'), layout, &mut |_| ())
+    }
+
+    /// The version of the running kernel, for what is known to differ from one to the next.
+    pub fn kernel(&self) -> KernelVersion {
+        self.kernel
+    }
+}
+
+/// The label of the namespaces of a test, which no other test's begins with.
+fn namespace_label(test: &str) -> String {
+    format!("{test}:")
+}
+
+/// The kernel that the tests run on.
+#[derive(Clone, Copy, Debug)]
+struct Kernel {
+    version: KernelVersion,
+    /// Whether others use it too: `IPVS_KERNEL=host`. Anything else is a kernel that was booted
+    /// for the tests.
+    is_host: bool,
+}
+
+/// Collects tests and runs them.
+///
+/// ```no_run
+/// use ipvs_testkit::{Suite, Test};
+///
+/// fn main() -> std::process::ExitCode {
+///     let mut suite = Suite::default();
+///     suite.add(Test::new("netns::exists", |context| {
+///         context.netns("one")?;
+///         Ok(())
+///     }));
+///     suite.run()
+/// }
+/// ```
+///
+/// The command line is that of Rust's own test programs: a filter, `--list`, `--test-threads`…
+/// Two environment variables matter: `IPVS_KERNEL=host` says that the kernel has other users, and
+/// `IPVS_TEST_REPORT` names a file to which a line of JSON is appended for each test.
+#[derive(Debug, Default)]
+pub struct Suite {
+    tests: Vec<Test>,
+}
+
+impl Suite {
+    /// Adds a test.
+    pub fn add(&mut self, test: Test) {
+        self.tests.push(test);
+    }
+
+    /// Runs the tests that the command line asks for; the exit code is that of the program.
+    pub fn run(self) -> ExitCode {
+        let mut arguments = Arguments::from_args();
+        arguments.test_threads.get_or_insert(THREADS);
+        match self.run_with(&arguments) {
+            Ok(code) => code,
+            Err(error) => {
+                eprintln!("{error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn run_with(self, arguments: &Arguments) -> Result<ExitCode> {
+        let version = KernelVersion::running()?;
+        let is_host = env::var_os("IPVS_KERNEL").is_some_and(|kernel| kernel == "host");
+        let run = Arc::new(Run {
+            kernel: Kernel { version, is_host },
+            lock: env::current_exe().context("cannot find this program's file")?,
+            report: Report::from_env()?,
+            skipped: Mutex::default(),
+        });
+        let trials = self.tests.into_iter().map(|test| {
+            let run = Arc::clone(&run);
+            Trial::ignorable_test(test.name.clone(), move || run.one(&test))
+        });
+        let conclusion = libtest_mimic::run(arguments, trials.collect());
+        if !arguments.list {
+            run.print_skipped();
+        }
+        Ok(conclusion.exit_code())
+    }
+}
+
+/// What the tests of one run share.
+#[derive(Debug)]
+struct Run {
+    kernel: Kernel,
+    /// The file whose lock tests take turns by: the test program itself, which every process of a
+    /// run has open and nobody has to clean up.
+    lock: PathBuf,
+    report: Report,
+    /// The names of the tests that were skipped, by reason.
+    skipped: Mutex<BTreeMap<String, Vec<String>>>,
+}
+
+impl Run {
+    fn one(&self, test: &Test) -> Result<Completion, Failed> {
+        let outcome = match test.reason_to_skip(&self.kernel) {
+            Some(reason) => Outcome::Skipped(reason),
+            None => match self.supervise(test) {
+                Ok(()) => Outcome::Passed,
+                Err(error) => Outcome::Failed(format!("{error:?}")),
+            },
+        };
+        let outcome = match self.report.append(&test.name, &outcome) {
+            Ok(()) => outcome,
+            Err(error) => Outcome::Failed(format!("{error:#}")),
+        };
+        match outcome {
+            Outcome::Passed => Ok(Completion::Completed),
+            Outcome::Failed(reason) => Err(Failed::from(reason)),
+            Outcome::Skipped(reason) => {
+                let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+                skipped.entry(reason.clone()).or_default().push(test.name.clone());
+                Ok(Completion::ignored_with(reason))
+            }
+        }
+    }
+
+    /// Runs a test on a thread of its own, so that one that hangs is only a failure.
+    fn supervise(&self, test: &Test) -> Result<()> {
+        let _turn = self.take_turn(test.kernel_wide)?;
+        let mut context = Context { test: test.name.clone(), kernel: self.kernel.version };
+        let (body, limit) = (test.body, test.limit);
+        let (done, outcome) = channel();
+        let worker = thread::Builder::new()
+            .name(test.name.clone())
+            .spawn(move || done.send(body(&mut context)))
+            .context("cannot start a thread")?;
+        match outcome.recv_timeout(limit) {
+            Ok(result) => result,
+            Err(RecvTimeoutError::Timeout) => {
+                // Frees it from a program that doesn't end. The thread can't be stopped, but the
+                // process ends without it.
+                Namespace::sweep(&namespace_label(&test.name))?;
+                Err(anyhow!("not done after {limit:?}"))
+            }
+            Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                Err(panic) => Err(anyhow!("panic: {}", panic_message(&*panic))),
+                Ok(_) => Err(anyhow!("the test's thread ended without a result")),
+            },
+        }
+    }
+
+    /// Waits until the test may run. The lock is a file's because a runner may start a process a
+    /// test; the wait ends because every test has a deadline.
+    fn take_turn(&self, alone: bool) -> Result<File> {
+        let file = File::open(&self.lock);
+        let file = file.with_context(|| format!("cannot open {:?}", self.lock))?;
+        let operation =
+            if alone { FlockOperation::LockExclusive } else { FlockOperation::LockShared };
+        rustix::io::retry_on_intr(|| flock(&file, operation))
+            .with_context(|| format!("cannot lock {:?}", self.lock))?;
+        Ok(file)
+    }
+
+    fn print_skipped(&self) {
+        let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        for (reason, tests) in &*skipped {
+            println!("{} skipped ({reason}): {}", tests.len(), tests.join(", "));
+        }
+    }
+}
+
+/// How a test ended, with the reason if it didn't pass.
+#[derive(Debug)]
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(String),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Passed => "passed",
+            Self::Failed(_) => "failed",
+            Self::Skipped(_) => "skipped",
+        })
+    }
+}
+
+/// The file that `IPVS_TEST_REPORT` names.
+#[derive(Debug)]
+struct Report {
+    file: Option<File>,
+}
+
+/// A line of the report.
+#[derive(Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    outcome: String,
+    reason: Option<&'a str>,
+}
+
+impl Report {
+    fn from_env() -> Result<Self> {
+        let Some(path) = env::var_os("IPVS_TEST_REPORT") else {
+            return Ok(Self { file: None });
+        };
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        Ok(Self { file: Some(file.with_context(|| format!("cannot open the report {path:?}"))?) })
+    }
+
+    /// Appends a line with one write, so that lines of several processes don't mix.
+    fn append(&self, name: &str, outcome: &Outcome) -> Result<()> {
+        let Some(mut file) = self.file.as_ref() else {
+            return Ok(());
+        };
+        let reason = match outcome {
+            Outcome::Passed => None,
+            Outcome::Failed(reason) | Outcome::Skipped(reason) => Some(reason.as_str()),
+        };
+        let line = Line { name, outcome: outcome.to_string(), reason };
+        let mut text = serde_json::to_string(&line)?;
+        text.push('\n');
+        file.write_all(text.as_bytes()).context("cannot write the report")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Seek as _};
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::*;
+
+    fn run_on(version: KernelVersion, is_host: bool) -> Run {
+        Run {
+            kernel: Kernel { version, is_host },
+            lock: env::current_exe().unwrap(),
+            report: Report { file: None },
+            skipped: Mutex::default(),
+        }
+    }
+
+    const OLD: KernelVersion = KernelVersion::new(5, 3);
+    const NEW: KernelVersion = KernelVersion::new(5, 4);
+
+    #[test]
+    fn only_an_older_kernel_excuses_a_test() {
+        let test = Test::new("gue", |_| Err(anyhow!("no gue here")))
+            .requires(Requires::kernel("gue", (5, 4)));
+        assert_eq!(
+            test.reason_to_skip(&run_on(OLD, false).kernel).as_deref(),
+            Some("gue needs Linux 5.4, this is 5.3")
+        );
+        assert!(run_on(NEW, false).one(&test).is_err(), "the feature is missing on a new kernel");
+    }
+
+    #[test]
+    fn tests_that_touch_the_kernel_spare_the_hosts() {
+        let test = Test::new("unload", |_| Ok(())).kernel_wide();
+        let run = run_on(NEW, true);
+        assert!(
+            matches!(run.one(&test), Ok(Completion::Ignored { reason: Some(r) }) if r == "host kernel")
+        );
+        assert_eq!(run.skipped.into_inner().unwrap()["host kernel"], ["unload"]);
+        assert!(matches!(run_on(NEW, false).one(&test), Ok(Completion::Completed)));
+    }
+
+    #[test]
+    fn panics_and_hangs_are_failures() {
+        let run = run_on(NEW, false);
+        let panics = Test::new("panics", |_| panic!("on purpose"));
+        let hangs = Test::new("hangs", |_| {
+            thread::sleep(LIMIT);
+            Ok(())
+        })
+        .limit(Duration::from_millis(50));
+        assert_eq!(run.supervise(&panics).unwrap_err().to_string(), "panic: on purpose");
+        assert_eq!(run.supervise(&hangs).unwrap_err().to_string(), "not done after 50ms");
+    }
+
+    #[test]
+    fn the_report_is_a_line_a_test() {
+        let mut file = File::from(memfd_create("report", MemfdFlags::CLOEXEC).unwrap());
+        let report = Report { file: Some(file.try_clone().unwrap()) };
+        report.append("a::b", &Outcome::Passed).unwrap();
+        report.append("c", &Outcome::Failed("said \"no\"\nand more".to_owned())).unwrap();
+        report.append("d", &Outcome::Skipped("host kernel".to_owned())).unwrap();
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(
+            text,
+            r#"{"name":"a::b","outcome":"passed","reason":null}
+{"name":"c","outcome":"failed","reason":"said \"no\"\nand more"}
+{"name":"d","outcome":"skipped","reason":"host kernel"}
+"#
+        );
+    }
+}

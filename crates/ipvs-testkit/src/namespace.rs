@@ -1,0 +1,212 @@
+//! Network namespaces that nobody else has and that leave nothing behind.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::exec::output;
+use crate::poll::eventually;
+
+/// Where iproute2 keeps the names of network namespaces.
+const DIRECTORY: &str = "/run/netns";
+
+/// How long the processes of a namespace may take to die.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+
+/// A named network namespace; dropping it kills the processes inside and deletes it.
+///
+/// ```no_run
+/// use ipvs_testkit::{Namespace, output};
+///
+/// let netns = Namespace::create("director")?;
+/// output(netns.command("ip").args(["link", "set", "lo", "up"]))?;
+/// let table = netns.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs"))??;
+/// assert!(table.starts_with("IP Virtual Server"));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+}
+
+impl Namespace {
+    /// Makes a namespace, its loopback device up. `label` is what people will recognise it by in
+    /// `ip netns list`; the name around it is unique to this process and call.
+    ///
+    /// # Errors
+    ///
+    /// If `ip netns add` fails, which it does for anybody but root.
+    pub fn create(label: &str) -> Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", prefix(label));
+        output(Command::new("ip").args(["netns", "add", &name]))?;
+        let netns = Self { name };
+        output(netns.ip().args(["link", "set", "lo", "up"]))?;
+        Ok(netns)
+    }
+
+    /// The name by which `ip -n` and `ip netns exec` know it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A command that runs `program` inside.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// A command `ip` that works on it from the outside.
+    pub(crate) fn ip(&self) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.name]);
+        command
+    }
+
+    /// Runs `work` inside, on a thread of its own that ends with it: no other thread's namespace
+    /// changes.
+    ///
+    /// The thread's files are under `/proc/thread-self/net`; `/proc/net` shows those of the
+    /// process' first thread. Sockets opened inside stay in the namespace and may be returned.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace can't be entered, or `work` panics.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
+        let entered = || -> Result<T> {
+            let path = path_of(&self.name);
+            let file = File::open(&path).with_context(|| format!("cannot open {path:?}"))?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+                .with_context(|| format!("cannot enter network namespace {}", self.name))?;
+            Ok(work())
+        };
+        thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| {
+            Err(anyhow!("panic in namespace {}: {}", self.name, panic_message(&*panic)))
+        })
+    }
+
+    /// Sets a sysctl of the namespace, `net.ipv4.ip_forward` for example.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name, or the kernel refuses the value.
+    pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
+        let path = sysctl_path(key);
+        self.run(|| fs::write(&path, value))?
+            .with_context(|| format!("cannot set {key} to {value} in {}", self.name))
+    }
+
+    /// Reads a sysctl of the namespace, without the line's end.
+    ///
+    /// # Errors
+    ///
+    /// If there is none of that name.
+    pub fn read_sysctl(&self, key: &str) -> Result<String> {
+        let path = sysctl_path(key);
+        let value = self.run(|| fs::read_to_string(&path))?;
+        let value = value.with_context(|| format!("cannot read {key} in {}", self.name))?;
+        Ok(value.trim_end().to_owned())
+    }
+
+    /// Deletes the namespaces that [`Namespace::create`] made in this process for labels that
+    /// begin with `label`, whoever holds them: what is left to do for a test that hangs.
+    pub(crate) fn sweep(label: &str) -> Result<()> {
+        let prefix = prefix(label);
+        let Ok(entries) = fs::read_dir(DIRECTORY) else {
+            // iproute2 makes the folder with the first namespace.
+            return Ok(());
+        };
+        for entry in entries {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(&prefix) {
+                remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Gone already if the harness swept it away.
+        if !path_of(&self.name).exists() {
+            return;
+        }
+        if let Err(error) = remove(&self.name) {
+            eprintln!("network namespace {} stays behind: {error:#}", self.name);
+        }
+    }
+}
+
+/// Kills what runs in a namespace and deletes it.
+fn remove(name: &str) -> Result<()> {
+    eventually(KILL_LIMIT, || {
+        let pids = output(Command::new("ip").args(["netns", "pids", name]))?;
+        for pid in pids.lines().filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?)) {
+            // It may have ended in the meantime.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        ensure!(pids.is_empty(), "processes {} are alive in {name}", pids.replace('\n', " "));
+        Ok(())
+    })?;
+    output(Command::new("ip").args(["netns", "delete", name]))?;
+    Ok(())
+}
+
+/// What the names of namespaces with this label begin with: never the same for two processes, not
+/// even for two that had the same number one after the other.
+fn prefix(label: &str) -> String {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    let token = TOKEN.get_or_init(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        format!("ipvs-{:x}-{:x}", std::process::id(), now.as_millis())
+    });
+    let label = label.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "-");
+    format!("{token}-{label}")
+}
+
+fn path_of(name: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(name)
+}
+
+fn sysctl_path(key: &str) -> PathBuf {
+    Path::new("/proc/sys").join(key.replace('.', "/"))
+}
+
+/// The text of a panic.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_safe_file_names_of_this_process() {
+        let name = prefix("netlink::errors/one more");
+        assert!(name.ends_with("-netlink--errors-one-more"), "{name}");
+        assert!(name.contains(&format!("-{:x}-", std::process::id())), "{name}");
+    }
+
+    #[test]
+    fn sysctls_are_files() {
+        assert_eq!(
+            sysctl_path("net.ipv4.conf.all.arp_ignore"),
+            Path::new("/proc/sys/net/ipv4/conf/all/arp_ignore")
+        );
+    }
+}
