@@ -1,0 +1,265 @@
+//! Attribute numbers, one module per set, and the sets themselves.
+//!
+//! A number means something only within its set: 4 is `IPVS_SVC_ATTR_PORT` in a service, and
+//! `IPVS_DEST_ATTR_WEIGHT` in a destination. [`AttrSet`] names the set, in errors above all.
+
+use core::fmt;
+
+/// A set of attributes: the place that gives an attribute's number its meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AttrSet {
+    /// The first level of a command ([`cmd`]).
+    Command,
+    /// The first level of the reply to `GET_INFO` ([`info`]).
+    Info,
+    /// A virtual service ([`service`]).
+    Service,
+    /// A destination ([`dest`]).
+    Dest,
+    /// A sync daemon ([`daemon`]).
+    Daemon,
+    /// Statistics of a service or destination, in either width ([`stats`]).
+    Stats,
+    /// A generic-netlink family, described by the controller.
+    Controller,
+    /// An extended acknowledgement.
+    ExtAck,
+}
+
+impl AttrSet {
+    /// The C name of attribute `kind` of this set, such as `IPVS_SVC_ATTR_PORT`, if it is known.
+    #[must_use]
+    pub fn name(self, kind: u16) -> Option<&'static str> {
+        match self {
+            Self::Command => cmd::name(kind),
+            Self::Info => info::name(kind),
+            Self::Service => service::name(kind),
+            Self::Dest => dest::name(kind),
+            Self::Daemon => daemon::name(kind),
+            Self::Stats => stats::name(kind),
+            Self::Controller => controller_name(kind),
+            Self::ExtAck => ext_ack_name(kind),
+        }
+    }
+
+    /// Names an attribute for a person: its C name, or the set and the number.
+    pub(crate) fn describe(self, kind: u16) -> impl fmt::Display {
+        Described(self, kind)
+    }
+}
+
+impl fmt::Display for AttrSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Command => "command",
+            Self::Info => "info",
+            Self::Service => "service",
+            Self::Dest => "destination",
+            Self::Daemon => "sync daemon",
+            Self::Stats => "statistics",
+            Self::Controller => "family",
+            Self::ExtAck => "extended acknowledgement",
+        })
+    }
+}
+
+struct Described(AttrSet, u16);
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.name(self.1) {
+            Some(name) => f.write_str(name),
+            None => write!(f, "{} attribute {}", self.0, self.1),
+        }
+    }
+}
+
+fn controller_name(kind: u16) -> Option<&'static str> {
+    use crate::nl;
+    Some(match kind {
+        nl::CTRL_ATTR_FAMILY_ID => "CTRL_ATTR_FAMILY_ID",
+        nl::CTRL_ATTR_FAMILY_NAME => "CTRL_ATTR_FAMILY_NAME",
+        nl::CTRL_ATTR_VERSION => "CTRL_ATTR_VERSION",
+        nl::CTRL_ATTR_HDRSIZE => "CTRL_ATTR_HDRSIZE",
+        nl::CTRL_ATTR_MAXATTR => "CTRL_ATTR_MAXATTR",
+        nl::CTRL_ATTR_OPS => "CTRL_ATTR_OPS",
+        nl::CTRL_ATTR_MCAST_GROUPS => "CTRL_ATTR_MCAST_GROUPS",
+        _ => return None,
+    })
+}
+
+fn ext_ack_name(kind: u16) -> Option<&'static str> {
+    use crate::nl;
+    Some(match kind {
+        nl::NLMSGERR_ATTR_MSG => "NLMSGERR_ATTR_MSG",
+        nl::NLMSGERR_ATTR_OFFS => "NLMSGERR_ATTR_OFFS",
+        nl::NLMSGERR_ATTR_COOKIE => "NLMSGERR_ATTR_COOKIE",
+        nl::NLMSGERR_ATTR_POLICY => "NLMSGERR_ATTR_POLICY",
+        nl::NLMSGERR_ATTR_MISS_TYPE => "NLMSGERR_ATTR_MISS_TYPE",
+        nl::NLMSGERR_ATTR_MISS_NEST => "NLMSGERR_ATTR_MISS_NEST",
+        _ => return None,
+    })
+}
+
+/// One module per set: a constant per attribute, and `name` to look a number up.
+macro_rules! sets {
+    ($(
+        $(#[$set_meta:meta])*
+        mod $set:ident {
+            $($(#[$meta:meta])* $name:ident = $value:literal, $c_name:literal;)*
+        }
+    )*) => {$(
+        $(#[$set_meta])*
+        pub mod $set {
+            $(
+                $(#[$meta])*
+                #[doc(alias = $c_name)]
+                pub const $name: u16 = $value;
+            )*
+
+            /// The C name of an attribute of this set.
+            #[must_use]
+            pub const fn name(kind: u16) -> Option<&'static str> {
+                match kind {
+                    $($name => Some($c_name),)*
+                    _ => None,
+                }
+            }
+        }
+    )*};
+}
+
+sets! {
+    /// Attributes on the first level of a command.
+    mod cmd {
+        /// A nest of [`service`](super::service) attributes.
+        SERVICE = 1, "IPVS_CMD_ATTR_SERVICE";
+        /// A nest of [`dest`](super::dest) attributes.
+        DEST = 2, "IPVS_CMD_ATTR_DEST";
+        /// A nest of [`daemon`](super::daemon) attributes.
+        DAEMON = 3, "IPVS_CMD_ATTR_DAEMON";
+        /// Timeout of TCP connections, u32, seconds.
+        TIMEOUT_TCP = 4, "IPVS_CMD_ATTR_TIMEOUT_TCP";
+        /// Timeout of TCP connections after a FIN, u32, seconds.
+        TIMEOUT_TCP_FIN = 5, "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN";
+        /// Timeout of UDP connections, u32, seconds.
+        TIMEOUT_UDP = 6, "IPVS_CMD_ATTR_TIMEOUT_UDP";
+    }
+
+    /// Attributes of a virtual service.
+    mod service {
+        /// Address family, u16.
+        AF = 1, "IPVS_SVC_ATTR_AF";
+        /// Transport protocol, u16.
+        PROTOCOL = 2, "IPVS_SVC_ATTR_PROTOCOL";
+        /// Virtual address, 16 bytes, of which IPv4 uses the first 4.
+        ADDR = 3, "IPVS_SVC_ATTR_ADDR";
+        /// Virtual port, u16 in network byte order.
+        PORT = 4, "IPVS_SVC_ATTR_PORT";
+        /// Firewall mark, u32.
+        FWMARK = 5, "IPVS_SVC_ATTR_FWMARK";
+        /// Name of the scheduler, a NUL-terminated string.
+        SCHED_NAME = 6, "IPVS_SVC_ATTR_SCHED_NAME";
+        /// Flags and the mask of the flags to change, two u32.
+        FLAGS = 7, "IPVS_SVC_ATTR_FLAGS";
+        /// Persistence timeout, u32, seconds.
+        TIMEOUT = 8, "IPVS_SVC_ATTR_TIMEOUT";
+        /// Persistence granularity, u32: an IPv4 mask in network byte order, or an IPv6 prefix length.
+        NETMASK = 9, "IPVS_SVC_ATTR_NETMASK";
+        /// A nest of [`stats`](super::stats) attributes, counters cut to 32 bits.
+        STATS = 10, "IPVS_SVC_ATTR_STATS";
+        /// Name of the persistence engine, a NUL-terminated string.
+        PE_NAME = 11, "IPVS_SVC_ATTR_PE_NAME";
+        /// A nest of [`stats`](super::stats) attributes, 64 bits each.
+        STATS64 = 12, "IPVS_SVC_ATTR_STATS64";
+    }
+
+    /// Attributes of a destination (real server).
+    mod dest {
+        /// Address, 16 bytes, of which IPv4 uses the first 4.
+        ADDR = 1, "IPVS_DEST_ATTR_ADDR";
+        /// Port, u16 in network byte order.
+        PORT = 2, "IPVS_DEST_ATTR_PORT";
+        /// Forwarding method, u32.
+        FWD_METHOD = 3, "IPVS_DEST_ATTR_FWD_METHOD";
+        /// Weight, u32.
+        WEIGHT = 4, "IPVS_DEST_ATTR_WEIGHT";
+        /// Upper connection threshold, u32.
+        U_THRESH = 5, "IPVS_DEST_ATTR_U_THRESH";
+        /// Lower connection threshold, u32.
+        L_THRESH = 6, "IPVS_DEST_ATTR_L_THRESH";
+        /// Active connections, u32.
+        ACTIVE_CONNS = 7, "IPVS_DEST_ATTR_ACTIVE_CONNS";
+        /// Inactive connections, u32.
+        INACT_CONNS = 8, "IPVS_DEST_ATTR_INACT_CONNS";
+        /// Persistent connections, u32.
+        PERSIST_CONNS = 9, "IPVS_DEST_ATTR_PERSIST_CONNS";
+        /// A nest of [`stats`](super::stats) attributes, counters cut to 32 bits.
+        STATS = 10, "IPVS_DEST_ATTR_STATS";
+        /// Address family of the address, u16. Linux before 3.18 doesn't know it.
+        ADDR_FAMILY = 11, "IPVS_DEST_ATTR_ADDR_FAMILY";
+        /// A nest of [`stats`](super::stats) attributes, 64 bits each.
+        STATS64 = 12, "IPVS_DEST_ATTR_STATS64";
+        /// Kind of tunnel, u8. Linux before 5.3 doesn't know it.
+        TUN_TYPE = 13, "IPVS_DEST_ATTR_TUN_TYPE";
+        /// UDP port of a GUE tunnel, u16 in network byte order.
+        TUN_PORT = 14, "IPVS_DEST_ATTR_TUN_PORT";
+        /// Checksum flags of a GUE or GRE tunnel, u16.
+        TUN_FLAGS = 15, "IPVS_DEST_ATTR_TUN_FLAGS";
+    }
+
+    /// Attributes of a sync daemon.
+    mod daemon {
+        /// Master or backup, u32.
+        STATE = 1, "IPVS_DAEMON_ATTR_STATE";
+        /// Interface that sends or receives, a NUL-terminated string.
+        MCAST_IFN = 2, "IPVS_DAEMON_ATTR_MCAST_IFN";
+        /// Id that master and backup share, u32, 0 to 255.
+        SYNC_ID = 3, "IPVS_DAEMON_ATTR_SYNC_ID";
+        /// Longest UDP payload, u16, bytes.
+        SYNC_MAXLEN = 4, "IPVS_DAEMON_ATTR_SYNC_MAXLEN";
+        /// IPv4 multicast group, 4 bytes.
+        MCAST_GROUP = 5, "IPVS_DAEMON_ATTR_MCAST_GROUP";
+        /// IPv6 multicast group, 16 bytes.
+        MCAST_GROUP6 = 6, "IPVS_DAEMON_ATTR_MCAST_GROUP6";
+        /// UDP port, u16 in **native** byte order, unlike every other port.
+        MCAST_PORT = 7, "IPVS_DAEMON_ATTR_MCAST_PORT";
+        /// Time to live of the multicast packets, u8.
+        MCAST_TTL = 8, "IPVS_DAEMON_ATTR_MCAST_TTL";
+    }
+
+    /// Attributes of statistics; how wide each is depends on the nest.
+    mod stats {
+        /// Connections scheduled.
+        CONNS = 1, "IPVS_STATS_ATTR_CONNS";
+        /// Packets received from clients.
+        INPKTS = 2, "IPVS_STATS_ATTR_INPKTS";
+        /// Packets sent back to clients through the director.
+        OUTPKTS = 3, "IPVS_STATS_ATTR_OUTPKTS";
+        /// Bytes received from clients.
+        INBYTES = 4, "IPVS_STATS_ATTR_INBYTES";
+        /// Bytes sent back to clients through the director.
+        OUTBYTES = 5, "IPVS_STATS_ATTR_OUTBYTES";
+        /// Connections per second.
+        CPS = 6, "IPVS_STATS_ATTR_CPS";
+        /// Incoming packets per second.
+        INPPS = 7, "IPVS_STATS_ATTR_INPPS";
+        /// Outgoing packets per second.
+        OUTPPS = 8, "IPVS_STATS_ATTR_OUTPPS";
+        /// Incoming bytes per second.
+        INBPS = 9, "IPVS_STATS_ATTR_INBPS";
+        /// Outgoing bytes per second.
+        OUTBPS = 10, "IPVS_STATS_ATTR_OUTBPS";
+        /// Empty: it moves the next attribute to where a 64-bit value is aligned.
+        PAD = 11, "IPVS_STATS_ATTR_PAD";
+    }
+
+    /// Attributes on the first level of the reply to `GET_INFO`.
+    mod info {
+        /// Version of IPVS, u32, three bytes: 0x010201 is 1.2.1.
+        VERSION = 1, "IPVS_INFO_ATTR_VERSION";
+        /// Number of buckets of the connection table, u32.
+        CONN_TAB_SIZE = 2, "IPVS_INFO_ATTR_CONN_TAB_SIZE";
+    }
+}

@@ -1,0 +1,139 @@
+//! What can be wrong with received bytes.
+
+use thiserror::Error;
+
+use crate::attr::AttrSet;
+
+/// Why bytes are not a message.
+///
+/// Offsets count from the first byte of the slice that was given to the decoder: the datagram for
+/// [`Messages`](crate::Messages), a message's payload for [`Genl`](crate::Genl) and
+/// [`Message`](crate::Message), the attributes for `Service::decode` and its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Bytes are left in the datagram, too few for a message header.
+    #[error("netlink message header at byte {offset} is cut off: {available} of 16 bytes")]
+    MessageHeader {
+        /// Where the header starts.
+        offset: usize,
+        /// Bytes from there to the end.
+        available: usize,
+    },
+
+    /// A message claims to be shorter than its header, or longer than what was received.
+    #[error("netlink message at byte {offset} claims {length} bytes, {available} are there")]
+    MessageLength {
+        /// Where the message starts.
+        offset: usize,
+        /// The length in its header, which includes the header.
+        length: u32,
+        /// Bytes from there to the end.
+        available: usize,
+    },
+
+    /// A message's payload is too short for the fixed part of its kind.
+    #[error("{what} is cut off: {actual} of {expected} bytes")]
+    Payload {
+        /// The C name of the fixed part.
+        what: &'static str,
+        /// Its size in bytes.
+        expected: usize,
+        /// Bytes that are there.
+        actual: usize,
+    },
+
+    /// Bytes are left after the last attribute, too few for an attribute header.
+    #[error("{set} attribute header at byte {offset} is cut off: {available} of 4 bytes")]
+    AttrHeader {
+        /// The set of attributes being read.
+        set: AttrSet,
+        /// Where the header starts.
+        offset: usize,
+        /// Bytes from there to the end.
+        available: usize,
+    },
+
+    /// An attribute claims to be shorter than its header, or longer than what holds it.
+    #[error(
+        "{} at byte {offset} claims {length} bytes, {available} are there", set.describe(*kind)
+    )]
+    AttrLength {
+        /// The set of attributes being read.
+        set: AttrSet,
+        /// The attribute.
+        kind: u16,
+        /// Where it starts.
+        offset: usize,
+        /// The length in its header, which includes the header.
+        length: u16,
+        /// Bytes from there to the end.
+        available: usize,
+    },
+
+    /// An attribute's payload has the wrong size for its type.
+    #[error(
+        "{} at byte {offset} has a value of {actual} bytes instead of {expected}",
+        set.describe(*kind)
+    )]
+    ValueLength {
+        /// The set of attributes being read.
+        set: AttrSet,
+        /// The attribute.
+        kind: u16,
+        /// Where it starts.
+        offset: usize,
+        /// Size of its value in bytes as the kernel defines it.
+        expected: usize,
+        /// Size of the value that is there.
+        actual: usize,
+    },
+
+    /// A name is too long.
+    #[error("{} at byte {offset} is not a name: {source}", set.describe(*kind))]
+    Name {
+        /// The set of attributes being read.
+        set: AttrSet,
+        /// The attribute.
+        kind: u16,
+        /// Where it starts.
+        offset: usize,
+        /// What is wrong with the name.
+        source: NameError,
+    },
+
+    /// An attribute without which the message means nothing isn't there.
+    #[error("{} is missing", set.describe(*kind))]
+    Missing {
+        /// The set in which it is missing.
+        set: AttrSet,
+        /// The attribute.
+        kind: u16,
+    },
+
+    /// A command that isn't in `linux/ip_vs.h`, or not the one expected.
+    #[error("unexpected generic-netlink command {0}")]
+    Command(u8),
+
+    /// An acknowledgement or end of dump carries a positive number; error codes on the wire are
+    /// negative.
+    #[error("error message carries the invalid code {0}")]
+    ErrorCode(i32),
+}
+
+/// Why bytes are not a [`Name`](crate::Name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Longer than the kernel takes.
+    #[error("{length} bytes are more than {max}")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest possible length in bytes.
+        max: usize,
+    },
+    /// A NUL byte ends a name on the wire, so that a name can't contain one.
+    #[error("it has a NUL byte at position {0}")]
+    Nul(usize),
+}

@@ -1,0 +1,171 @@
+//! The short names of schedulers, persistence engines, interfaces and families.
+
+use core::{fmt, str};
+use std::borrow::Cow;
+
+use crate::error::NameError;
+
+/// A name of at most 16 bytes without NUL, stored inline.
+///
+/// The kernel doesn't ask for UTF-8 (an interface's name may be any bytes), so neither does this.
+/// What a name is for decides how long it may be; [`Name::new`] only keeps to the longest, the
+/// constants say the rest.
+///
+/// ```
+/// use ipvs_sys::Name;
+///
+/// let scheduler = Name::new("wlc")?;
+/// assert_eq!(scheduler.as_bytes(), b"wlc");
+/// assert_eq!(scheduler.to_string(), "wlc");
+/// assert!(Name::new("a name of more than 16 bytes").is_err());
+/// # Ok::<(), ipvs_sys::NameError>(())
+/// ```
+// Zero-padded, so that the derived comparisons are those of the names.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name([u8; Name::MAX_LEN]);
+
+impl Name {
+    /// Length in bytes of the longest name of any kind.
+    pub const MAX_LEN: usize = 16;
+    /// Length in bytes of the longest name of a scheduler (the C constant counts a NUL).
+    #[doc(alias = "IP_VS_SCHEDNAME_MAXLEN")]
+    pub const SCHEDULER_MAX_LEN: usize = 15;
+    /// Length in bytes of the longest name of a persistence engine (here the kernel's policy does
+    /// not count the NUL).
+    #[doc(alias = "IP_VS_PENAME_MAXLEN")]
+    pub const PE_MAX_LEN: usize = 16;
+    /// Length in bytes of the longest name of an interface (the C constant counts a NUL).
+    #[doc(alias = "IP_VS_IFNAME_MAXLEN")]
+    pub const INTERFACE_MAX_LEN: usize = 15;
+    /// Length in bytes of the longest name of a generic-netlink family.
+    #[doc(alias = "GENL_NAMSIZ")]
+    pub const FAMILY_MAX_LEN: usize = crate::nl::GENL_NAMSIZ - 1;
+
+    /// Makes a name of a string or of bytes.
+    ///
+    /// # Errors
+    ///
+    /// It is longer than [`Name::MAX_LEN`], or contains a NUL byte.
+    pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
+        let name = name.as_ref();
+        if let Some(position) = name.iter().position(|&byte| byte == 0) {
+            return Err(NameError::Nul(position));
+        }
+        let mut bytes = [0; Self::MAX_LEN];
+        match bytes.get_mut(..name.len()) {
+            Some(start) => start.copy_from_slice(name),
+            None => return Err(NameError::TooLong { length: name.len(), max: Self::MAX_LEN }),
+        }
+        Ok(Self(bytes))
+    }
+
+    /// Reads a name as the kernel does: up to the first NUL, or to the end.
+    pub(crate) fn from_c(payload: &[u8]) -> Result<Self, NameError> {
+        Self::new(payload.split(|&byte| byte == 0).next().unwrap_or_default())
+    }
+
+    /// The bytes of the name, without a NUL.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
+    /// The name as text, if it is UTF-8.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        str::from_utf8(self.as_bytes()).ok()
+    }
+
+    /// The name as text; bytes that aren't UTF-8 become U+FFFD.
+    #[must_use]
+    pub fn to_string_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.as_bytes())
+    }
+
+    /// Length of the name in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.as_bytes().len()
+    }
+
+    /// Whether the name is empty, as [`Name::default`] is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0[0] == 0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.to_string_lossy())
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.as_bytes().escape_ascii())
+    }
+}
+
+impl AsRef<[u8]> for Name {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl TryFrom<&str> for Name {
+    type Error = NameError;
+
+    fn try_from(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
+impl str::FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(name: &str) -> Result<Self, NameError> {
+        Self::new(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_up_to_sixteen_bytes() {
+        let longest = Name::new("0123456789abcdef").unwrap();
+        assert_eq!(longest.as_bytes(), b"0123456789abcdef");
+        assert_eq!(longest.len(), 16);
+        assert_eq!(Name::new("0123456789abcdefg"), Err(NameError::TooLong { length: 17, max: 16 }));
+    }
+
+    #[test]
+    fn refuses_nul() {
+        assert_eq!(Name::new(b"rr\0"), Err(NameError::Nul(2)));
+    }
+
+    #[test]
+    fn ends_at_the_first_nul_of_the_wire() {
+        assert_eq!(Name::from_c(b"rr\0junk that is longer than a name"), Name::new("rr"));
+        assert_eq!(Name::from_c(b"rr"), Name::new("rr"));
+        assert_eq!(Name::from_c(b""), Ok(Name::default()));
+        assert!(Name::from_c(&[b'x'; 17]).is_err());
+    }
+
+    #[test]
+    fn shows_bytes_that_are_no_text() {
+        let name = Name::new(b"eth\xff").unwrap();
+        assert_eq!(name.as_str(), None);
+        assert_eq!(name.to_string(), "eth\u{fffd}");
+        assert_eq!(format!("{name:?}"), r#""eth\xff""#);
+    }
+
+    #[test]
+    fn orders_as_bytes_do() {
+        let mut names = ["wrr", "rr", "wlc", "", "r"].map(|name| Name::new(name).unwrap());
+        names.sort();
+        assert_eq!(names.map(|name| name.to_string()), ["", "r", "rr", "wlc", "wrr"]);
+    }
+}
