@@ -59,6 +59,33 @@ impl Name {
         Ok(Self(bytes))
     }
 
+    /// Makes a constant of a literal.
+    ///
+    /// # Panics
+    ///
+    /// Where [`Name::new`] would return an error: in a constant, that is when it is compiled.
+    ///
+    /// ```
+    /// use ipvs_sys::Name;
+    ///
+    /// const RR: Name = Name::from_static("rr");
+    /// assert_eq!(RR, Name::new("rr")?);
+    /// # Ok::<(), ipvs_sys::NameError>(())
+    /// ```
+    #[must_use]
+    pub const fn from_static(name: &'static str) -> Self {
+        let name = name.as_bytes();
+        assert!(name.len() <= Self::MAX_LEN, "the name is too long");
+        let mut bytes = [0; Self::MAX_LEN];
+        let mut i = 0;
+        while i < name.len() {
+            assert!(name[i] != 0, "the name has a NUL byte");
+            bytes[i] = name[i];
+            i += 1;
+        }
+        Self(bytes)
+    }
+
     /// Reads a name as the kernel does: up to the first NUL, or to the end.
     pub(crate) fn from_c(payload: &[u8]) -> Result<Self, NameError> {
         Self::new(payload.split(|&byte| byte == 0).next().unwrap_or_default())

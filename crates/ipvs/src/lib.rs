@@ -1,1 +1,32 @@
-//! Placeholder while the workspace is laid out.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod client;
+mod config;
+mod connections;
+mod destination;
+mod error;
+mod forward;
+mod key;
+mod name;
+pub mod proto;
+mod service;
+mod stats;
+mod sync_daemon;
+mod transport;
+mod wire;
+
+pub use client::Client;
+pub use config::{Info, Timeouts, TimeoutsChange, Version};
+pub use connections::{Connection, Connections};
+pub use destination::{Destination, DestinationEntry};
+pub use error::{Error, ErrorKind, InvalidInput, Object, Operation};
+pub use forward::{Forward, GueChecksum, Tunnel};
+pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
+pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
+pub use service::{
+    Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
+};
+pub use stats::{Rates, Stats, StatsWidth};
+pub use sync_daemon::{SyncDaemon, SyncRole};
+pub use transport::{NetlinkSocket, Transport};

@@ -1,0 +1,80 @@
+//! What is set for all services of a network namespace, and what the kernel says of itself.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How long idle connections are kept, of all services of the network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// TCP connections (kernel default: 900 s).
+    pub tcp: Duration,
+    /// TCP connections after a FIN (kernel default: 120 s).
+    pub tcp_fin: Duration,
+    /// UDP "connections" (kernel default: 300 s).
+    pub udp: Duration,
+}
+
+/// A change of [`Timeouts`]: those that are `None` stay as they are.
+///
+/// The kernel counts whole seconds, and 0 means "keep" to it: a zero, a fraction of a second, or
+/// more than 2,147,483,647 ticks (at 100 to 1,000 ticks a second) is refused.
+///
+/// ```
+/// use std::time::Duration;
+/// use ipvs::TimeoutsChange;
+///
+/// let change = TimeoutsChange { udp: Some(Duration::from_secs(60)), ..Default::default() };
+/// assert_eq!(change.tcp, None);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TimeoutsChange {
+    /// For TCP connections.
+    pub tcp: Option<Duration>,
+    /// For TCP connections after a FIN.
+    pub tcp_fin: Option<Duration>,
+    /// For UDP "connections".
+    pub udp: Option<Duration>,
+}
+
+impl From<Timeouts> for TimeoutsChange {
+    fn from(all: Timeouts) -> Self {
+        Self { tcp: Some(all.tcp), tcp_fin: Some(all.tcp_fin), udp: Some(all.udp) }
+    }
+}
+
+/// What the kernel says of its IPVS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Info {
+    /// The version of IPVS: 1.2.1 in every kernel since 2.6.
+    pub version: Version,
+    /// Buckets of the connection table: fixed when the module was loaded up to Linux 7.0; its
+    /// present size, 0 before first use, since 7.1.
+    pub connection_table_size: u32,
+}
+
+/// A version of IPVS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version {
+    /// The first number.
+    pub major: u8,
+    /// The second number.
+    pub minor: u8,
+    /// The third number.
+    pub patch: u8,
+}
+
+impl Version {
+    /// Takes apart the kernel's `IP_VS_VERSION_CODE`, `0x010201` for 1.2.1.
+    pub(crate) fn from_code(code: u32) -> Self {
+        let [_, major, minor, patch] = code.to_be_bytes();
+        Self { major, minor, patch }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}

@@ -1,0 +1,287 @@
+//! Connections, as `/proc/net/ip_vs_conn` lists them.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use crate::{Error, ErrorKind, Operation, PersistenceEngine, Protocol};
+
+/// The calling thread's own namespace: `/proc/net` would be that of the process' first thread.
+const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
+
+/// Longer than any line of a kernel: the longest part, a persistence engine's data, has at most
+/// 255 bytes (`IP_VS_PEDATA_MAXLEN`).
+const MAX_LINE: u64 = 4096;
+
+/// A connection that IPVS tracks, or a persistence template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The transport protocol; 0 (`IP`) for the template of a firewall mark.
+    pub protocol: Protocol,
+    /// Where it comes from. Port 0 is a template's: the client's address, masked.
+    pub client: SocketAddr,
+    /// What it was sent to: the virtual service's address, or for a template of a firewall mark
+    /// the mark in place of an address.
+    pub virtual_addr: SocketAddr,
+    /// The real server that it goes to; of the other address family if through a tunnel.
+    pub destination: SocketAddr,
+    /// The state in the kernel's words, `ESTABLISHED` for one. They differ between protocols
+    /// and kernels.
+    pub state: Box<str>,
+    /// When it will be forgotten if nothing comes any more; whole seconds.
+    pub expires: Duration,
+    /// The persistence engine that made it belong to others.
+    pub engine: Option<PersistenceEngine>,
+    /// What the engine goes by, the Call-ID for SIP. Nothing says that it is UTF-8.
+    pub engine_data: Option<Box<[u8]>>,
+}
+
+/// The connections of a network namespace, one after the other.
+///
+/// The file isn't read at one instant, and the kernel goes by its hash table: connections that
+/// come or go meanwhile may be missed, none is made up. Up to Linux 6.13 reading takes time in
+/// the square of their number.
+///
+/// ```no_run
+/// let mut client = ipvs::Client::connect()?;
+/// for connection in client.connections()? {
+///     let connection = connection?;
+///     println!("{} -> {}", connection.client, connection.destination);
+/// }
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Connections<R = BufReader<File>> {
+    lines: R,
+    line: Vec<u8>,
+    number: u64,
+    ended: bool,
+}
+
+pub(crate) fn open() -> io::Result<Connections> {
+    Ok(Connections::new(BufReader::with_capacity(64 * 1024, File::open(PATH)?)))
+}
+
+impl<R: BufRead> Connections<R> {
+    /// Reads lines in the form of `/proc/net/ip_vs_conn`, its title line included.
+    pub fn new(lines: R) -> Self {
+        Self { lines, line: Vec::new(), number: 0, ended: false }
+    }
+
+    /// Reads a line into `self.line`; false at the end.
+    fn read_line(&mut self) -> io::Result<bool> {
+        self.line.clear();
+        self.number += 1;
+        let n = self.lines.by_ref().take(MAX_LINE).read_until(b'\n', &mut self.line)?;
+        if self.line.last() == Some(&b'\n') {
+            self.line.pop();
+        } else if n as u64 == MAX_LINE {
+            return Err(self.malformed());
+        }
+        Ok(n > 0)
+    }
+
+    fn malformed(&self) -> io::Error {
+        let line = String::from_utf8_lossy(&self.line).chars().take(100).collect::<String>();
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("line {} is no connection: `{line}`", self.number),
+        )
+    }
+
+    fn read_next(&mut self) -> io::Result<Option<Connection>> {
+        if self.number == 0 && !self.read_line()? {
+            return Ok(None);
+        }
+        if !self.read_line()? {
+            return Ok(None);
+        }
+        parse(&self.line).map(Some).ok_or_else(|| self.malformed())
+    }
+}
+
+impl<R: BufRead> Iterator for Connections<R> {
+    type Item = Result<Connection, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let next = self.read_next();
+        self.ended = !matches!(next, Ok(Some(_)));
+        next.map_err(|cause| match cause.kind() {
+            io::ErrorKind::InvalidData => {
+                Error::new(Operation::Connections, None, ErrorKind::Protocol).with_source(cause)
+            }
+            _ => Error::from_io(Operation::Connections, None, cause),
+        })
+        .transpose()
+    }
+}
+
+/// `Pro FromIP FPrt ToIP TPrt DestIP DPrt State Expires [PEName PEData]`, separated by blanks,
+/// addresses as 8 hex digits or IPv6 text, ports as hex (`ip_vs_conn_seq_show`,
+/// `net/netfilter/ipvs/ip_vs_conn.c`).
+fn parse(line: &[u8]) -> Option<Connection> {
+    let mut fields = Fields(line);
+    let protocol = parse_protocol(fields.text()?)?;
+    let client = parse_addr(fields.text()?, fields.text()?)?;
+    let virtual_addr = parse_addr(fields.text()?, fields.text()?)?;
+    let destination = parse_addr(fields.text()?, fields.text()?)?;
+    let state = fields.text()?.into();
+    let expires = Duration::from_secs(fields.text()?.parse().ok()?);
+    let (engine, engine_data) = match fields.next() {
+        Some(name) => (PersistenceEngine::new(name).ok(), Some(fields.rest().into())),
+        None => (None, None),
+    };
+    Some(Connection {
+        protocol,
+        client,
+        virtual_addr,
+        destination,
+        state,
+        expires,
+        engine,
+        engine_data,
+    })
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    /// The next field.
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let line = self.0.trim_ascii_start();
+        let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
+        let (field, rest) = line.split_at(end);
+        self.0 = rest;
+        (!field.is_empty()).then_some(field)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.next()?).ok()
+    }
+
+    /// All that is left.
+    fn rest(&self) -> &'a [u8] {
+        self.0.trim_ascii()
+    }
+}
+
+/// What `ip_vs_proto_name` writes.
+fn parse_protocol(name: &str) -> Option<Protocol> {
+    Some(match name {
+        "TCP" => Protocol::Tcp,
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
+        "IP" => Protocol::Other(0),
+        "ICMP" => Protocol::Other(1),
+        "ICMPv6" => Protocol::Other(58),
+        other => Protocol::from_number(other.strip_prefix("IP_")?.parse().ok()?),
+    })
+}
+
+fn parse_addr(addr: &str, port: &str) -> Option<SocketAddr> {
+    let addr = match addr.len() {
+        8 if !addr.contains([':', '.']) => {
+            IpAddr::from(Ipv4Addr::from_bits(u32::from_str_radix(addr, 16).ok()?))
+        }
+        _ => addr
+            .parse::<Ipv6Addr>()
+            .map(IpAddr::from)
+            .or_else(|_| addr.parse::<Ipv4Addr>().map(IpAddr::from))
+            .ok()?,
+    };
+    Some(SocketAddr::new(addr, u16::from_str_radix(port, 16).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Linux 6.1.176 and 7.2.7 printed for a TCP service with persistence, a UDP service
+    /// with an IPv6 server through a tunnel, a SIP service, a firewall mark and an IPv6 service.
+    const REAL: &str = "\
+Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+UDP C0000201 BFB0 C0000201 0063 2001:0db8:ffff:0000:0000:0000:0000:0077 0063 UDP             299
+TCP C0000201 B666 C0000201 0050 C000020A 0050 SYN_RECV         59
+UDP C0000201 0000 C0000201 13C4 C000020C 13C4 NONE             59 sip abc-123@host
+TCP C0000201 0000 C0000201 0050 C000020A 0050 NONE             59
+IP  C0000201 0000 00000007 0000 C000020D 0000 NONE             49
+TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0000:0001 0050 2001:0db8:ffff:0000:0000:0000:0000:0010 1F90 SYN_RECV         59
+";
+
+    fn read(text: impl AsRef<[u8]>) -> Result<Vec<Connection>, Error> {
+        Connections::new(text.as_ref()).collect()
+    }
+
+    #[test]
+    fn what_kernels_print_is_read() {
+        let all = read(REAL).unwrap();
+        let seen: Vec<_> = all
+            .iter()
+            .map(|c| {
+                format!(
+                    "{} {} {} {} {} {}",
+                    c.protocol,
+                    c.client,
+                    c.virtual_addr,
+                    c.destination,
+                    c.state,
+                    c.expires.as_secs()
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                "udp 192.0.2.1:49072 192.0.2.1:99 [2001:db8:ffff::77]:99 UDP 299",
+                "tcp 192.0.2.1:46694 192.0.2.1:80 192.0.2.10:80 SYN_RECV 59",
+                "udp 192.0.2.1:0 192.0.2.1:5060 192.0.2.12:5060 NONE 59",
+                "tcp 192.0.2.1:0 192.0.2.1:80 192.0.2.10:80 NONE 59",
+                "proto-0 192.0.2.1:0 0.0.0.7:0 192.0.2.13:0 NONE 49",
+                "tcp [2001:db8:ffff::1]:58176 [2001:db8:ffff::1]:80 [2001:db8:ffff::10]:8080 \
+                 SYN_RECV 59",
+            ]
+        );
+        assert_eq!(all[2].engine, Some(PersistenceEngine::SIP));
+        assert_eq!(all[2].engine_data.as_deref(), Some(&b"abc-123@host"[..]));
+        assert_eq!(all[1].engine, None);
+    }
+
+    #[test]
+    fn an_empty_file_and_a_title_alone_hold_no_connection() {
+        assert_eq!(read("").unwrap(), []);
+        assert_eq!(read("Pro FromIP ...\n").unwrap(), []);
+    }
+
+    #[test]
+    fn long_engine_data_is_read_whole() {
+        let data = "x".repeat(255);
+        let line = format!(
+            "title\nUDP C0000201 0000 C0000201 13C4 C000020C 13C4 NONE {:>12} sip {data}\n",
+            59
+        );
+        assert_eq!(read(line).unwrap()[0].engine_data.as_deref(), Some(data.as_bytes()));
+    }
+
+    #[test]
+    fn a_bad_line_is_an_error_that_shows_it_and_ends_the_list() {
+        let mut connections = Connections::new(&b"title\nTCP rubbish\nTCP more\n"[..]);
+        let error = connections.next().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "line 2 is no connection: `TCP rubbish`");
+        assert!(connections.next().is_none());
+    }
+
+    #[test]
+    fn a_line_without_end_does_not_fill_memory() {
+        let endless = BufReader::new(io::repeat(b'x'));
+        let mut connections = Connections::new(endless);
+        assert!(connections.next().unwrap().is_err());
+        assert!(connections.line.capacity() < 3 * MAX_LINE as usize);
+    }
+}

@@ -1,0 +1,444 @@
+//! Errors that say what was attempted, on which object, what the kernel said, and what to do.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+
+use rustix::io::Errno;
+use thiserror::Error as ThisError;
+
+use crate::{DestinationKey, ServiceKey, SyncRole};
+
+/// What was attempted when an [`Error`] came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each is the `Client` method of the same name")]
+pub enum Operation {
+    Connect,
+    Info,
+    Timeouts,
+    SetTimeouts,
+    Services,
+    Service,
+    AddService,
+    SetService,
+    DeleteService,
+    Destinations,
+    AddDestination,
+    SetDestination,
+    DeleteDestination,
+    SyncDaemons,
+    StartSyncDaemon,
+    StopSyncDaemon,
+    Zero,
+    Flush,
+    Connections,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connect to IPVS",
+            Self::Info => "read the version of IPVS",
+            Self::Timeouts => "read the connection timeouts",
+            Self::SetTimeouts => "set the connection timeouts",
+            Self::Services => "list virtual services",
+            Self::Service => "read",
+            Self::AddService | Self::AddDestination => "add",
+            Self::SetService | Self::SetDestination => "set",
+            Self::DeleteService | Self::DeleteDestination => "delete",
+            Self::Destinations => "list the real servers of",
+            Self::SyncDaemons => "list sync daemons",
+            Self::StartSyncDaemon => "start",
+            Self::StopSyncDaemon => "stop",
+            Self::Zero => "zero the counters of",
+            Self::Flush => "delete all virtual services",
+            Self::Connections => "read the connections",
+        })
+    }
+}
+
+/// What an operation that failed was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Object {
+    /// A virtual service.
+    Service(ServiceKey),
+    /// A real server of a virtual service.
+    Destination(ServiceKey, DestinationKey),
+    /// A sync daemon.
+    SyncDaemon(SyncRole),
+    /// Every virtual service of the network namespace.
+    AllServices,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(service) => write!(f, "virtual service {service}"),
+            Self::Destination(service, destination) => {
+                write!(f, "real server {destination} of virtual service {service}")
+            }
+            Self::SyncDaemon(role) => write!(f, "the {role} sync daemon"),
+            Self::AllServices => f.write_str("all virtual services"),
+        }
+    }
+}
+
+/// What went wrong, as far as a program can act on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// There is no such virtual service.
+    ServiceNotFound,
+    /// The virtual service is there already.
+    ServiceExists,
+    /// The virtual service has no such real server.
+    DestinationNotFound,
+    /// The virtual service has that real server already.
+    DestinationExists,
+    /// The kernel has no scheduler, or no persistence engine, of that name, and couldn't load a
+    /// module for it.
+    SchedulerOrEngineNotFound,
+    /// A sync daemon of that role runs already.
+    SyncDaemonRunning,
+    /// No sync daemon of that role runs.
+    SyncDaemonNotRunning,
+    /// There is no such network interface.
+    InterfaceNotFound,
+    /// The caller may not do that: IPVS wants CAP_NET_ADMIN, in the initial user namespace.
+    PermissionDenied,
+    /// This kernel has no IPVS, or couldn't load its module.
+    NotAvailable,
+    /// IPVS is being unloaded.
+    Unloading,
+    /// The kernel refused a value, or a combination of values.
+    InvalidArgument,
+    /// A weight or a threshold is out of range.
+    OutOfRange,
+    /// The kernel can't do that with this address family.
+    AddressFamilyNotSupported,
+    /// The kernel is out of memory.
+    OutOfMemory,
+    /// The request was refused before anything was sent: see [`InvalidInput`].
+    InvalidInput,
+    /// The kernel didn't answer in time, or its answer was lost. Whether a change was carried
+    /// out is unknown: read back.
+    OutcomeUnknown,
+    /// The kernel answered what this version can't make sense of.
+    Protocol,
+    /// Reading or writing failed below IPVS.
+    Io,
+    /// Another error of the kernel: see [`Error::raw_os_error`].
+    Other,
+}
+
+/// A value that the library refuses, because the kernel has no place for it or would take it for
+/// something else.
+#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
+#[non_exhaustive]
+pub enum InvalidInput {
+    /// A time that isn't whole seconds.
+    #[error("the {what} is not a whole number of seconds")]
+    FractionOfSecond {
+        /// Which time.
+        what: &'static str,
+    },
+    /// A time that the kernel has no place for.
+    #[error("the {what} is longer than 4294967295 seconds")]
+    TooLong {
+        /// Which time.
+        what: &'static str,
+    },
+    /// A timeout of 0, which the kernel takes for "keep".
+    #[error("the {what} is 0, which the kernel takes for \"keep as it is\"")]
+    ZeroTimeout {
+        /// Which time.
+        what: &'static str,
+    },
+    /// A persistence mask made for the other address family.
+    #[error("the persistence mask was made for the other address family")]
+    MaskFamily,
+    /// Bits in [`SchedulerFlags`](crate::SchedulerFlags) that belong to other fields of a service.
+    #[error("scheduler flags {0:#x} include bits that other fields of a service stand for")]
+    ReservedFlags(u32),
+}
+
+/// A failed operation: what was attempted, on which object, what the kernel said.
+///
+/// Its text says all of this; with `{:#}` it ends with [what to do about it](Error::hint).
+///
+/// ```no_run
+/// use ipvs::{Client, ErrorKind, Service, ServiceKey};
+///
+/// let mut client = Client::connect()?;
+/// let service = Service::new(ServiceKey::tcp("10.10.10.53:80".parse().unwrap()));
+/// match client.add_service(&service) {
+///     Err(error) if error.kind() == ErrorKind::ServiceExists => client.set_service(&service)?,
+///     other => other?,
+/// }
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    operation: Operation,
+    object: Option<Object>,
+    kind: ErrorKind,
+    errno: Option<Errno>,
+    kernel_message: Option<String>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub(crate) fn new(operation: Operation, object: Option<Object>, kind: ErrorKind) -> Self {
+        Self(Box::new(Inner {
+            operation,
+            object,
+            kind,
+            errno: None,
+            kernel_message: None,
+            source: None,
+        }))
+    }
+
+    /// The kernel's answer to a request.
+    pub(crate) fn from_kernel(
+        operation: Operation,
+        object: Option<Object>,
+        errno: i32,
+        kernel_message: Option<String>,
+    ) -> Self {
+        let errno = Errno::from_raw_os_error(errno);
+        let mut error = Self::new(operation, object, kind_of(operation, errno));
+        error.0.errno = Some(errno);
+        error.0.kernel_message = kernel_message;
+        error
+    }
+
+    pub(crate) fn from_io(operation: Operation, object: Option<Object>, cause: io::Error) -> Self {
+        let kind = match cause.kind() {
+            io::ErrorKind::PermissionDenied => ErrorKind::PermissionDenied,
+            _ => ErrorKind::Io,
+        };
+        let mut error = Self::new(operation, object, kind);
+        error.0.errno = Errno::from_io_error(&cause);
+        error.with_source(cause)
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// What was attempted.
+    pub fn operation(&self) -> Operation {
+        self.0.operation
+    }
+
+    /// What it was about, if it was about one object.
+    pub fn object(&self) -> Option<&Object> {
+        self.0.object.as_ref()
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The kernel's error number (errno(3)), if it gave one.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.0.errno.map(Errno::raw_os_error)
+    }
+
+    /// What the kernel said in words (`NLMSGERR_ATTR_MSG`), if it did.
+    pub fn kernel_message(&self) -> Option<&str> {
+        self.0.kernel_message.as_deref()
+    }
+
+    /// What to do about it, where there's more to say than the error itself says.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match (self.0.kind, self.0.operation) {
+            (ErrorKind::PermissionDenied, Operation::Connections) => {
+                "the file is readable by root only"
+            }
+            (ErrorKind::PermissionDenied, _) => {
+                "run as root, or with CAP_NET_ADMIN in the initial user namespace (not in a \
+                 container's own)"
+            }
+            (ErrorKind::NotAvailable, _) => {
+                "load the module with `modprobe ip_vs`, or use a kernel built with CONFIG_IP_VS"
+            }
+            (ErrorKind::SchedulerOrEngineNotFound, _) => {
+                "check the spelling (rr, wrr, lc, wlc, fo, ovf, lblc, lblcr, dh, sh, mh, sed, nq; \
+                 engine: sip) and that the kernel has the module ip_vs_NAME or ip_vs_pe_NAME"
+            }
+            (ErrorKind::InvalidArgument, Operation::AddDestination | Operation::SetDestination) => {
+                "the address must be unicast and no IPv6 link-local one, thresholds at most \
+                 2147483647, a GUE port not 0, and the family the service's, unless through a \
+                 tunnel and with no sync daemon running"
+            }
+            (ErrorKind::InvalidArgument, Operation::StartSyncDaemon) => {
+                "the group must be a multicast address, and no service may have real servers of \
+                 the other address family"
+            }
+            (ErrorKind::InvalidArgument, Operation::SetTimeouts) => {
+                "a timeout is at most 2147483647 kernel ticks long"
+            }
+            (ErrorKind::OutOfRange, _) => {
+                "weights are at most 2147483647, and a lower threshold not above the upper one"
+            }
+            (ErrorKind::Unloading, _) => "try again once the module ip_vs is loaded again",
+            (ErrorKind::OutcomeUnknown, _) => "read back to see whether it was carried out",
+            _ => return None,
+        })
+    }
+
+    fn reason(&self) -> Cow<'static, str> {
+        match self.0.kind {
+            ErrorKind::ServiceNotFound => "no such virtual service".into(),
+            ErrorKind::ServiceExists => "the virtual service exists already".into(),
+            ErrorKind::DestinationNotFound => "no such real server".into(),
+            ErrorKind::DestinationExists => "the real server exists already".into(),
+            ErrorKind::SchedulerOrEngineNotFound => {
+                "the kernel has no such scheduler or persistence engine".into()
+            }
+            ErrorKind::SyncDaemonRunning => "it runs already".into(),
+            ErrorKind::SyncDaemonNotRunning => "it isn't running".into(),
+            ErrorKind::InterfaceNotFound => "no such network interface".into(),
+            ErrorKind::PermissionDenied => "permission denied".into(),
+            ErrorKind::NotAvailable => "this kernel has no IPVS".into(),
+            ErrorKind::Unloading => "IPVS is being unloaded".into(),
+            ErrorKind::InvalidArgument => "the kernel refused the values".into(),
+            ErrorKind::OutOfRange => "a value is out of range".into(),
+            ErrorKind::AddressFamilyNotSupported => {
+                "the kernel doesn't support this address family there".into()
+            }
+            ErrorKind::OutOfMemory => "the kernel is out of memory".into(),
+            ErrorKind::InvalidInput => "invalid input".into(),
+            ErrorKind::OutcomeUnknown => "the kernel's answer is missing".into(),
+            ErrorKind::Protocol => "the kernel's answer makes no sense".into(),
+            ErrorKind::Io => "input or output failed".into(),
+            ErrorKind::Other => match self.0.errno {
+                Some(errno) => io::Error::from(errno).to_string().into(),
+                None => "unknown error".into(),
+            },
+        }
+    }
+}
+
+/// (operation, errno) → meaning. The same number means different things for different commands;
+/// the table follows the kernel's `net/netfilter/ipvs/ip_vs_ctl.c`.
+fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
+    use Operation as Op;
+    match (operation, errno) {
+        (Op::Connect, Errno::NOENT) => ErrorKind::NotAvailable,
+        (Op::AddService, Errno::EXIST) => ErrorKind::ServiceExists,
+        (Op::AddService | Op::SetService, Errno::NOENT) => ErrorKind::SchedulerOrEngineNotFound,
+        (
+            Op::Service
+            | Op::SetService
+            | Op::DeleteService
+            | Op::Zero
+            | Op::Destinations
+            | Op::AddDestination
+            | Op::SetDestination
+            | Op::DeleteDestination,
+            Errno::SRCH,
+        ) => ErrorKind::ServiceNotFound,
+        (Op::AddDestination, Errno::EXIST) => ErrorKind::DestinationExists,
+        (Op::SetDestination | Op::DeleteDestination, Errno::NOENT) => {
+            ErrorKind::DestinationNotFound
+        }
+        (Op::StartSyncDaemon, Errno::EXIST) => ErrorKind::SyncDaemonRunning,
+        (Op::StartSyncDaemon, Errno::NODEV) => ErrorKind::InterfaceNotFound,
+        (Op::StopSyncDaemon, Errno::SRCH) => ErrorKind::SyncDaemonNotRunning,
+        (_, Errno::PERM | Errno::ACCESS) => ErrorKind::PermissionDenied,
+        (_, Errno::NOPROTOOPT) => ErrorKind::Unloading,
+        (_, Errno::INVAL) => ErrorKind::InvalidArgument,
+        (_, Errno::RANGE) => ErrorKind::OutOfRange,
+        (_, Errno::AFNOSUPPORT) => ErrorKind::AddressFamilyNotSupported,
+        (_, Errno::NOMEM) => ErrorKind::OutOfMemory,
+        _ => ErrorKind::Other,
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}", self.0.operation)?;
+        if let Some(object) = &self.0.object {
+            write!(f, " {object}")?;
+        }
+        write!(f, ": {}", self.reason())?;
+        if let Some(message) = &self.0.kernel_message {
+            write!(f, " (kernel: {message})")?;
+        }
+        if let Some(errno) = self.0.errno {
+            write!(f, " (os error {})", errno.raw_os_error())?;
+        }
+        if f.alternate() {
+            if let Some(hint) = self.hint() {
+                write!(f, "; {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> ServiceKey {
+        ServiceKey::tcp("10.10.10.53:80".parse().unwrap())
+    }
+
+    #[test]
+    fn the_text_says_what_on_which_object_and_why() {
+        let error = Error::from_kernel(
+            Operation::AddService,
+            Some(Object::Service(service())),
+            Errno::NOENT.raw_os_error(),
+            None,
+        );
+        assert_eq!(
+            error.to_string(),
+            "cannot add virtual service tcp/10.10.10.53:80: the kernel has no such scheduler or \
+             persistence engine (os error 2)"
+        );
+        assert!(format!("{error:#}").contains("check the spelling"));
+    }
+
+    #[test]
+    fn the_same_number_means_different_things() {
+        for (operation, errno, kind) in [
+            (Operation::AddService, Errno::NOENT, ErrorKind::SchedulerOrEngineNotFound),
+            (Operation::DeleteDestination, Errno::NOENT, ErrorKind::DestinationNotFound),
+            (Operation::AddDestination, Errno::SRCH, ErrorKind::ServiceNotFound),
+            (Operation::StopSyncDaemon, Errno::SRCH, ErrorKind::SyncDaemonNotRunning),
+            (Operation::AddService, Errno::EXIST, ErrorKind::ServiceExists),
+            (Operation::AddDestination, Errno::EXIST, ErrorKind::DestinationExists),
+            (Operation::StartSyncDaemon, Errno::EXIST, ErrorKind::SyncDaemonRunning),
+            (Operation::Services, Errno::PERM, ErrorKind::PermissionDenied),
+        ] {
+            assert_eq!(kind_of(operation, errno), kind, "{operation:?} {errno}");
+        }
+    }
+}

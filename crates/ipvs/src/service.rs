@@ -1,0 +1,218 @@
+//! Virtual services: what a user wants, and what the kernel reports.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bitflags::bitflags;
+use thiserror::Error;
+
+use crate::{PersistenceEngine, Scheduler, ServiceKey, Stats};
+
+/// A virtual service, as a user wants it.
+///
+/// Two services are equal exactly if setting one where the other is would change nothing.
+///
+/// ```
+/// use std::time::Duration;
+/// use ipvs::{Persistence, Scheduler, Service, ServiceKey};
+///
+/// let service = Service::new(ServiceKey::tcp("10.10.10.53:80".parse()?))
+///     .scheduler(Scheduler::RR)
+///     .persistent(Persistence::new(Duration::from_secs(100)));
+/// assert_eq!(service.scheduler, Some(Scheduler::RR));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Service {
+    /// What identifies it.
+    pub key: ServiceKey,
+    /// How it picks a real server; `None` is a service that picks none and so drops new
+    /// connections (the kernel calls that `none`).
+    pub scheduler: Option<Scheduler>,
+    /// Switches of the scheduler.
+    pub scheduler_flags: SchedulerFlags,
+    /// One-packet scheduling: each UDP packet is scheduled on its own, no connection is kept
+    /// (`IP_VS_SVC_F_ONEPACKET`).
+    pub one_packet: bool,
+    /// Whether connections of one client stay on one real server, and for how long.
+    pub persistence: Option<Persistence>,
+}
+
+impl Service {
+    /// A service without persistence, scheduled by [`Scheduler::WLC`], as `ipvsadm -A` adds it.
+    pub fn new(key: ServiceKey) -> Self {
+        Self {
+            key,
+            scheduler: Some(Scheduler::WLC),
+            scheduler_flags: SchedulerFlags::empty(),
+            one_packet: false,
+            persistence: None,
+        }
+    }
+
+    /// Sets the scheduler; `None` for none.
+    #[must_use]
+    pub fn scheduler(mut self, scheduler: impl Into<Option<Scheduler>>) -> Self {
+        self.scheduler = scheduler.into();
+        self
+    }
+
+    /// Sets the scheduler's switches.
+    #[must_use]
+    pub fn scheduler_flags(mut self, flags: SchedulerFlags) -> Self {
+        self.scheduler_flags = flags;
+        self
+    }
+
+    /// Switches one-packet scheduling on or off.
+    #[must_use]
+    pub fn one_packet(mut self, on: bool) -> Self {
+        self.one_packet = on;
+        self
+    }
+
+    /// Makes connections of a client stay on one real server; `None` for not.
+    #[must_use]
+    pub fn persistent(mut self, persistence: impl Into<Option<Persistence>>) -> Self {
+        self.persistence = persistence.into();
+        self
+    }
+}
+
+bitflags! {
+    /// Switches whose meaning is the scheduler's own (`IP_VS_SVC_F_SCHED*`, `linux/ip_vs.h`).
+    ///
+    /// Bits that this version doesn't know are kept as the kernel reports them.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct SchedulerFlags: u32 {
+        /// The first switch.
+        const FLAG_1 = ipvs_sys::ServiceFlags::SCHED_1.bits();
+        /// The second switch.
+        const FLAG_2 = ipvs_sys::ServiceFlags::SCHED_2.bits();
+        /// The third switch; no scheduler of Linux 7.2 uses it.
+        const FLAG_3 = ipvs_sys::ServiceFlags::SCHED_3.bits();
+        /// `sh`: choose another server where the hashed one is unavailable.
+        const SH_FALLBACK = Self::FLAG_1.bits();
+        /// `sh`: hash the source port too.
+        const SH_PORT = Self::FLAG_2.bits();
+        /// `mh`: choose another server where the hashed one is unavailable.
+        const MH_FALLBACK = Self::FLAG_1.bits();
+        /// `mh`: hash the source port too.
+        const MH_PORT = Self::FLAG_2.bits();
+        /// Any bit but those that [`Service`] has fields for.
+        const _ = !0;
+    }
+}
+
+/// Keeps connections of a client, or of a network of clients, on one real server.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Persistence {
+    /// How long after its last connection a client is remembered. The kernel counts whole
+    /// seconds; a fraction is refused before anything is sent.
+    pub timeout: Duration,
+    /// Which clients count as one.
+    pub mask: PersistenceMask,
+    /// What else than the address makes connections belong together.
+    pub engine: Option<PersistenceEngine>,
+}
+
+impl Persistence {
+    /// Every client address for itself, remembered for `timeout`.
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, mask: PersistenceMask::HOST, engine: None }
+    }
+
+    /// Sets which clients count as one.
+    #[must_use]
+    pub fn mask(mut self, mask: PersistenceMask) -> Self {
+        self.mask = mask;
+        self
+    }
+
+    /// Sets the persistence engine; `None` for none.
+    #[must_use]
+    pub fn engine(mut self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
+        self.engine = engine.into();
+        self
+    }
+}
+
+/// Which client addresses persistence takes for one client.
+///
+/// ```
+/// use ipvs::PersistenceMask;
+///
+/// // A full mask is the same as none, in both families.
+/// assert_eq!(PersistenceMask::v4("255.255.255.255".parse()?), PersistenceMask::HOST);
+/// assert_eq!(PersistenceMask::v6(128)?, PersistenceMask::HOST);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct PersistenceMask(Mask);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Mask {
+    /// Canonical for the full mask of both families, so that equality means "same effect".
+    #[default]
+    Host,
+    V4(Ipv4Addr),
+    V6(u8),
+}
+
+/// An IPv6 prefix length outside 1 to 128.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an IPv6 persistence prefix is 1 to 128 bits long, not {0}")]
+pub struct PrefixError(pub u32);
+
+impl PersistenceMask {
+    /// Every address for itself: 255.255.255.255, or /128.
+    pub const HOST: Self = Self(Mask::Host);
+
+    /// IPv4 clients that are equal in the bits set in `mask`. Any pattern of bits will do.
+    pub fn v4(mask: Ipv4Addr) -> Self {
+        if mask == Ipv4Addr::BROADCAST { Self::HOST } else { Self(Mask::V4(mask)) }
+    }
+
+    /// IPv6 clients that are equal in the first `prefix` bits, 1 to 128.
+    ///
+    /// # Errors
+    ///
+    /// For any other length, which the kernel refuses with EINVAL.
+    pub fn v6(prefix: u32) -> Result<Self, PrefixError> {
+        match u8::try_from(prefix) {
+            Ok(128) => Ok(Self::HOST),
+            Ok(bits @ 1..=127) => Ok(Self(Mask::V6(bits))),
+            _ => Err(PrefixError(prefix)),
+        }
+    }
+
+    /// The mask for IPv4 clients; `None` if it was made for IPv6.
+    pub fn as_v4(self) -> Option<Ipv4Addr> {
+        match self.0 {
+            Mask::Host => Some(Ipv4Addr::BROADCAST),
+            Mask::V4(mask) => Some(mask),
+            Mask::V6(_) => None,
+        }
+    }
+
+    /// The prefix length for IPv6 clients, 1 to 128; `None` if it was made for IPv4.
+    pub fn as_v6(self) -> Option<u8> {
+        match self.0 {
+            Mask::Host => Some(128),
+            Mask::V4(_) => None,
+            Mask::V6(bits) => Some(bits),
+        }
+    }
+}
+
+/// A virtual service, as the kernel reports it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ServiceEntry {
+    /// How it is configured.
+    pub service: Service,
+    /// What it has carried.
+    pub stats: Stats,
+}

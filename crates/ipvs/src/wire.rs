@@ -1,0 +1,371 @@
+//! The translation between what a user thinks in and what is on the wire.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use ipvs_sys as sys;
+use thiserror::Error;
+
+use crate::{
+    Destination, DestinationEntry, DestinationKey, Family, Forward, GueChecksum, Info,
+    InterfaceName, InvalidInput, Persistence, PersistenceEngine, PersistenceMask, Protocol, Rates,
+    Scheduler, SchedulerFlags, Service, ServiceEntry, ServiceKey, Stats, StatsWidth, SyncDaemon,
+    SyncRole, Timeouts, TimeoutsChange, Tunnel, Version,
+};
+
+/// A reply that lacks what every kernel sends, or holds what none does.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Implausible {
+    #[error("a reply has no {0}")]
+    Missing(&'static str),
+    #[error("a reply has the address family {0}, neither IPv4 nor IPv6")]
+    Family(u16),
+    #[error("a reply has the sync daemon state {0}, neither master nor backup")]
+    DaemonState(u32),
+}
+
+/// What the kernel calls a service without a scheduler.
+const NO_SCHEDULER: &[u8] = b"none";
+
+/// The bits of a service's flags that [`Service`] has fields for, and the kernel's own HASHED.
+const FIELD_FLAGS: sys::ServiceFlags = sys::ServiceFlags::PERSISTENT
+    .union(sys::ServiceFlags::HASHED)
+    .union(sys::ServiceFlags::ONE_PACKET);
+
+fn family_to_wire(family: Family) -> u16 {
+    match family {
+        Family::V4 => sys::AF_INET,
+        Family::V6 => sys::AF_INET6,
+    }
+}
+
+fn addr_from_wire(family: Family, bytes: &[u8; 16]) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+        Family::V6 => IpAddr::from(*bytes),
+    }
+}
+
+fn family_from_wire(family: u16) -> Result<Family, Implausible> {
+    match family {
+        sys::AF_INET => Ok(Family::V4),
+        sys::AF_INET6 => Ok(Family::V6),
+        other => Err(Implausible::Family(other)),
+    }
+}
+
+fn seconds(what: &'static str, time: Duration) -> Result<u32, InvalidInput> {
+    if time.subsec_nanos() != 0 {
+        return Err(InvalidInput::FractionOfSecond { what });
+    }
+    u32::try_from(time.as_secs()).map_err(|_| InvalidInput::TooLong { what })
+}
+
+pub(crate) fn key_to_wire(key: &ServiceKey) -> sys::Service {
+    let family = Some(family_to_wire(key.family()));
+    match *key {
+        ServiceKey::Addr { protocol, addr, port } => sys::Service {
+            family,
+            protocol: Some(protocol.number()),
+            addr: Some(sys::addr_bytes(addr)),
+            port: Some(port),
+            ..Default::default()
+        },
+        ServiceKey::Fwmark { mark, .. } => {
+            sys::Service { family, fwmark: Some(mark.get()), ..Default::default() }
+        }
+    }
+}
+
+fn key_from_wire(wire: &sys::Service) -> Result<ServiceKey, Implausible> {
+    let family = family_from_wire(wire.family.ok_or(Implausible::Missing("address family"))?)?;
+    if let Some(mark) = wire.fwmark.and_then(NonZeroU32::new) {
+        return Ok(ServiceKey::Fwmark { family, mark });
+    }
+    let addr = wire.addr.as_ref().ok_or(Implausible::Missing("service address"))?;
+    Ok(ServiceKey::Addr {
+        protocol: wire
+            .protocol
+            .map(Protocol::from_number)
+            .ok_or(Implausible::Missing("service protocol"))?,
+        addr: addr_from_wire(family, addr),
+        port: wire.port.ok_or(Implausible::Missing("service port"))?,
+    })
+}
+
+pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, InvalidInput> {
+    let mut flags = sys::ServiceFlags::from_bits_retain(service.scheduler_flags.bits());
+    if flags.intersects(FIELD_FLAGS) {
+        return Err(InvalidInput::ReservedFlags(flags.bits()));
+    }
+    flags.set(sys::ServiceFlags::ONE_PACKET, service.one_packet);
+    flags.set(sys::ServiceFlags::PERSISTENT, service.persistence.is_some());
+    let (timeout, mask, engine) = match &service.persistence {
+        Some(p) => (seconds("persistence timeout", p.timeout)?, p.mask, p.engine),
+        None => (0, PersistenceMask::HOST, None),
+    };
+    let netmask = match service.key.family() {
+        Family::V4 => mask.as_v4().map(sys::netmask_v4),
+        Family::V6 => mask.as_v6().map(u32::from),
+    };
+    Ok(sys::Service {
+        scheduler: Some(match service.scheduler {
+            Some(scheduler) => scheduler.to_wire(),
+            None => sys::Name::from_static("none"),
+        }),
+        pe_name: engine.map(PersistenceEngine::to_wire),
+        // The kernel keeps its own HASHED bit out of what a mask of all ones sets.
+        flags: Some(sys::Flags { flags, mask: !0 }),
+        timeout: Some(timeout),
+        // Required by the kernel even where nothing is persistent.
+        netmask: Some(netmask.ok_or(InvalidInput::MaskFamily)?),
+        ..key_to_wire(&service.key)
+    })
+}
+
+pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Implausible> {
+    let key = key_from_wire(wire)?;
+    let flags = wire.flags.map_or(sys::ServiceFlags::empty(), |f| f.flags);
+    let persistence = flags.contains(sys::ServiceFlags::PERSISTENT).then(|| Persistence {
+        timeout: Duration::from_secs(wire.timeout.unwrap_or_default().into()),
+        mask: wire.netmask.map_or(PersistenceMask::HOST, |mask| match key.family() {
+            Family::V4 => PersistenceMask::v4(sys::v4_netmask(mask)),
+            // A length that no kernel accepts is no mask.
+            Family::V6 => PersistenceMask::v6(mask).unwrap_or_default(),
+        }),
+        engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
+    });
+    Ok(ServiceEntry {
+        service: Service {
+            key,
+            scheduler: wire
+                .scheduler
+                .filter(|name| name.as_bytes() != NO_SCHEDULER)
+                .and_then(Scheduler::from_wire),
+            scheduler_flags: SchedulerFlags::from_bits_retain((flags - FIELD_FLAGS).bits()),
+            one_packet: flags.contains(sys::ServiceFlags::ONE_PACKET),
+            persistence,
+        },
+        stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
+    })
+}
+
+pub(crate) fn destination_key_to_wire(key: &DestinationKey) -> sys::Dest {
+    sys::Dest {
+        addr: Some(sys::addr_bytes(key.addr)),
+        port: Some(key.port),
+        // Without it the first four bytes of an IPv6 address become an IPv4 destination.
+        addr_family: Some(family_to_wire(Family::of(key.addr))),
+        ..Default::default()
+    }
+}
+
+pub(crate) fn destination_to_wire(destination: &Destination) -> sys::Dest {
+    let (method, tunnel) = match destination.forward {
+        Forward::Masquerade => (sys::ForwardMethod::MASQUERADE, None),
+        Forward::DirectRoute => (sys::ForwardMethod::DIRECT_ROUTE, None),
+        Forward::Tunnel(tunnel) => (sys::ForwardMethod::TUNNEL, Some(tunnel)),
+        Forward::LocalNode => (sys::ForwardMethod::LOCAL_NODE, None),
+        Forward::Bypass => (sys::ForwardMethod::BYPASS, None),
+        Forward::Other(number) => (sys::ForwardMethod(number), None),
+    };
+    let (tun_type, tun_port, tun_flags) = match tunnel.unwrap_or(Tunnel::Ipip) {
+        Tunnel::Ipip => (sys::TunnelType::IPIP, 0, sys::TunnelFlags::empty()),
+        Tunnel::Gue { port, checksum } => (
+            sys::TunnelType::GUE,
+            port,
+            match checksum {
+                GueChecksum::None => sys::TunnelFlags::empty(),
+                GueChecksum::Full => sys::TunnelFlags::CSUM,
+                GueChecksum::Remote => sys::TunnelFlags::REMCSUM,
+            },
+        ),
+        Tunnel::Gre { checksum: false } => (sys::TunnelType::GRE, 0, sys::TunnelFlags::empty()),
+        Tunnel::Gre { checksum: true } => (sys::TunnelType::GRE, 0, sys::TunnelFlags::CSUM),
+        Tunnel::Other { kind, port, flags } => {
+            (sys::TunnelType(kind), port, sys::TunnelFlags::from_bits_retain(flags))
+        }
+    };
+    sys::Dest {
+        fwd_method: Some(method),
+        weight: Some(destination.weight),
+        tun_type: Some(tun_type),
+        tun_port: Some(tun_port),
+        tun_flags: Some(tun_flags),
+        u_thresh: Some(destination.upper_threshold),
+        l_thresh: Some(destination.lower_threshold),
+        ..destination_key_to_wire(&destination.key())
+    }
+}
+
+/// `service_family` is what kernels before 3.18 mean, which report no family of their own for a
+/// destination.
+pub(crate) fn destination_from_wire(
+    wire: &sys::Dest,
+    service_family: Family,
+) -> Result<DestinationEntry, Implausible> {
+    let family = match wire.addr_family {
+        // The kernel itself reports 0 for some destinations that were added without a family.
+        None | Some(0) => service_family,
+        Some(family) => family_from_wire(family)?,
+    };
+    let addr = wire.addr.as_ref().ok_or(Implausible::Missing("server address"))?;
+    let method = wire.fwd_method.ok_or(Implausible::Missing("forwarding method"))?;
+    Ok(DestinationEntry {
+        destination: Destination {
+            addr: addr_from_wire(family, addr),
+            port: wire.port.ok_or(Implausible::Missing("server port"))?,
+            forward: match method {
+                sys::ForwardMethod::MASQUERADE => Forward::Masquerade,
+                sys::ForwardMethod::LOCAL_NODE => Forward::LocalNode,
+                sys::ForwardMethod::TUNNEL => Forward::Tunnel(tunnel_from_wire(wire)),
+                sys::ForwardMethod::DIRECT_ROUTE => Forward::DirectRoute,
+                sys::ForwardMethod::BYPASS => Forward::Bypass,
+                sys::ForwardMethod(other) => Forward::Other(other),
+            },
+            weight: wire.weight.unwrap_or_default(),
+            upper_threshold: wire.u_thresh.unwrap_or_default(),
+            lower_threshold: wire.l_thresh.unwrap_or_default(),
+        },
+        active_connections: wire.active_conns.unwrap_or_default(),
+        inactive_connections: wire.inact_conns.unwrap_or_default(),
+        persistent_connections: wire.persist_conns.unwrap_or_default(),
+        stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
+    })
+}
+
+fn tunnel_from_wire(wire: &sys::Dest) -> Tunnel {
+    let kind = wire.tun_type.unwrap_or(sys::TunnelType::IPIP);
+    let port = wire.tun_port.unwrap_or_default();
+    let flags = wire.tun_flags.unwrap_or(sys::TunnelFlags::empty());
+    let (none, csum, remcsum) =
+        (sys::TunnelFlags::empty(), sys::TunnelFlags::CSUM, sys::TunnelFlags::REMCSUM);
+    match kind {
+        // Plain IPIP has neither port nor checksum, whatever the kernel keeps for them.
+        sys::TunnelType::IPIP => Tunnel::Ipip,
+        sys::TunnelType::GUE if flags == none => Tunnel::Gue { port, checksum: GueChecksum::None },
+        sys::TunnelType::GUE if flags == csum => Tunnel::Gue { port, checksum: GueChecksum::Full },
+        sys::TunnelType::GUE if flags == remcsum => {
+            Tunnel::Gue { port, checksum: GueChecksum::Remote }
+        }
+        sys::TunnelType::GRE if flags == none => Tunnel::Gre { checksum: false },
+        sys::TunnelType::GRE if flags == csum => Tunnel::Gre { checksum: true },
+        sys::TunnelType(kind) => Tunnel::Other { kind, port, flags: flags.bits() },
+    }
+}
+
+/// The wider statistics win. A kernel that sends none has counted nothing.
+fn stats_from_wire(narrow: Option<&sys::Stats>, wide: Option<&sys::Stats64>) -> Stats {
+    match (wide, narrow) {
+        (Some(wide), _) => Stats {
+            connections: wide.conns,
+            incoming_packets: wide.inpkts,
+            outgoing_packets: wide.outpkts,
+            incoming_bytes: wide.inbytes,
+            outgoing_bytes: wide.outbytes,
+            rates: Some(Rates {
+                connections: wide.cps,
+                incoming_packets: wide.inpps,
+                outgoing_packets: wide.outpps,
+                incoming_bytes: wide.inbps,
+                outgoing_bytes: wide.outbps,
+            }),
+            width: StatsWidth::Bits64,
+        },
+        (None, Some(narrow)) => Stats {
+            connections: narrow.conns.into(),
+            incoming_packets: narrow.inpkts.into(),
+            outgoing_packets: narrow.outpkts.into(),
+            incoming_bytes: narrow.inbytes,
+            outgoing_bytes: narrow.outbytes,
+            rates: Some(Rates {
+                connections: narrow.cps.into(),
+                incoming_packets: narrow.inpps.into(),
+                outgoing_packets: narrow.outpps.into(),
+                incoming_bytes: narrow.inbps.into(),
+                outgoing_bytes: narrow.outbps.into(),
+            }),
+            width: StatsWidth::Bits32,
+        },
+        (None, None) => Stats { width: StatsWidth::Bits32, ..Default::default() },
+    }
+}
+
+pub(crate) fn role_to_wire(role: SyncRole) -> sys::DaemonState {
+    match role {
+        SyncRole::Master => sys::DaemonState::MASTER,
+        SyncRole::Backup => sys::DaemonState::BACKUP,
+    }
+}
+
+pub(crate) fn daemon_to_wire(daemon: &SyncDaemon) -> sys::Daemon {
+    let (group, group6) = match daemon.group {
+        Some(IpAddr::V4(group)) => (Some(group), None),
+        Some(IpAddr::V6(group)) => (None, Some(group)),
+        None => (None, None),
+    };
+    sys::Daemon {
+        state: Some(role_to_wire(daemon.role)),
+        mcast_ifn: Some(daemon.interface.to_wire()),
+        sync_id: Some(daemon.sync_id.into()),
+        sync_maxlen: daemon.max_length,
+        mcast_group: group,
+        mcast_group6: group6,
+        mcast_port: daemon.port,
+        mcast_ttl: daemon.ttl,
+    }
+}
+
+pub(crate) fn daemon_from_wire(wire: &sys::Daemon) -> Result<SyncDaemon, Implausible> {
+    Ok(SyncDaemon {
+        role: match wire.state.ok_or(Implausible::Missing("sync daemon state"))? {
+            sys::DaemonState::MASTER => SyncRole::Master,
+            sys::DaemonState::BACKUP => SyncRole::Backup,
+            sys::DaemonState(other) => return Err(Implausible::DaemonState(other)),
+        },
+        interface: wire
+            .mcast_ifn
+            .and_then(InterfaceName::from_wire)
+            .ok_or(Implausible::Missing("sync daemon interface"))?,
+        // Sync messages carry the lowest byte only, whatever number a daemon was started with.
+        sync_id: wire.sync_id.unwrap_or_default().to_le_bytes()[0],
+        max_length: wire.sync_maxlen.filter(|&n| n != 0),
+        group: match (wire.mcast_group, wire.mcast_group6) {
+            (Some(group), _) => Some(group.into()),
+            (None, group6) => group6.map(Into::into),
+        },
+        port: wire.mcast_port.filter(|&n| n != 0),
+        ttl: wire.mcast_ttl.filter(|&n| n != 0),
+    })
+}
+
+pub(crate) fn timeouts_to_wire(change: &TimeoutsChange) -> Result<sys::Timeouts, InvalidInput> {
+    let timeout = |what, time: Option<Duration>| match time.map(|t| seconds(what, t)).transpose()? {
+        Some(0) => Err(InvalidInput::ZeroTimeout { what }),
+        other => Ok(other),
+    };
+    Ok(sys::Timeouts {
+        tcp: timeout("TCP timeout", change.tcp)?,
+        tcp_fin: timeout("TCP FIN timeout", change.tcp_fin)?,
+        udp: timeout("UDP timeout", change.udp)?,
+    })
+}
+
+pub(crate) fn timeouts_from_wire(wire: &sys::Timeouts) -> Result<Timeouts, Implausible> {
+    let timeout = |what, seconds: Option<u32>| {
+        Ok(Duration::from_secs(seconds.ok_or(Implausible::Missing(what))?.into()))
+    };
+    Ok(Timeouts {
+        tcp: timeout("TCP timeout", wire.tcp)?,
+        tcp_fin: timeout("TCP FIN timeout", wire.tcp_fin)?,
+        udp: timeout("UDP timeout", wire.udp)?,
+    })
+}
+
+pub(crate) fn info_from_wire(wire: &sys::Info) -> Result<Info, Implausible> {
+    Ok(Info {
+        version: Version::from_code(wire.version.ok_or(Implausible::Missing("version"))?),
+        connection_table_size: wire.conn_tab_size.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,239 @@
+//! The engine against hand-made answers: what settles, in which order, and what doesn't.
+//!
+//! The answers are put together here byte by byte from netlink(7), not by the crate under test.
+
+use std::time::{Duration, Instant};
+
+use ipvs::proto::{Engine, Event, Failure, PushError, Request, RequestId, Shape};
+use ipvs_sys::Command;
+
+const PATIENCE: Duration = Duration::from_secs(5);
+const FAMILY: u16 = 0x21;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_ACK: u16 = 4;
+const NLM_F_MULTI: u16 = 2;
+const ESRCH: i32 = 3;
+const EEXIST: i32 = 17;
+
+fn engine() -> Engine {
+    let mut engine = Engine::new(PATIENCE);
+    engine.set_family(FAMILY);
+    engine
+}
+
+fn flush() -> Request<'static> {
+    Request::new(Command::Flush, Shape::Change)
+}
+
+fn message(kind: u16, flags: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(flags.to_ne_bytes());
+    bytes.extend(seq.to_ne_bytes());
+    bytes.extend(0u32.to_ne_bytes());
+    bytes.extend(payload);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    bytes
+}
+
+/// nlmsgerr: the negated errno, then the header of the request.
+fn answer(seq: u32, errno: i32) -> Vec<u8> {
+    let mut payload = (-errno).to_ne_bytes().to_vec();
+    payload.extend([0; 16]);
+    message(NLMSG_ERROR, 0x100, seq, &payload)
+}
+
+fn reply(seq: u32, flags: u16) -> Vec<u8> {
+    message(FAMILY, flags, seq, &[Command::NewService as u8, 1, 0, 0])
+}
+
+fn done(seq: u32) -> Vec<u8> {
+    message(NLMSG_DONE, NLM_F_MULTI, seq, &0i32.to_ne_bytes())
+}
+
+/// The sequence numbers and flags of the messages in a datagram.
+fn headers(datagram: &[u8]) -> Vec<(u32, u16)> {
+    let mut headers = Vec::new();
+    let mut rest = datagram;
+    while rest.len() >= 16 {
+        let length = u32::from_ne_bytes(rest[..4].try_into().expect("4 bytes")) as usize;
+        headers.push((
+            u32::from_ne_bytes(rest[8..12].try_into().expect("4 bytes")),
+            u16::from_ne_bytes(rest[6..8].try_into().expect("2 bytes")),
+        ));
+        rest = &rest[length.next_multiple_of(4)..];
+    }
+    headers
+}
+
+fn transmit(engine: &mut Engine) -> Vec<(u32, u16)> {
+    headers(engine.poll_transmit(Instant::now()).expect("something to send"))
+}
+
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Reply(RequestId),
+    Settled(RequestId, Result<(), Failure>),
+}
+
+fn seen(event: Event<'_>) -> Seen {
+    match event {
+        Event::Reply { id, .. } => Seen::Reply(id),
+        Event::Settled { id, outcome } => Seen::Settled(id, outcome),
+        other => panic!("an event this test doesn't know: {other:?}"),
+    }
+}
+
+fn feed(engine: &mut Engine, datagram: &[u8]) -> Vec<Seen> {
+    let mut events = Vec::new();
+    engine.feed(Instant::now(), datagram, |event| events.push(seen(event))).expect("well formed");
+    events
+}
+
+fn refused(errno: i32) -> Result<(), Failure> {
+    Err(Failure::Kernel { errno, message: None })
+}
+
+#[test]
+fn only_the_last_of_a_window_is_acknowledged_and_that_settles_all() {
+    let mut engine = engine();
+    let ids: Vec<_> = (0..3).map(|_| engine.push(&flush()).unwrap()).collect();
+    let sent = transmit(&mut engine);
+    let acks: Vec<_> = sent.iter().map(|(_, flags)| flags & NLM_F_ACK != 0).collect();
+    assert_eq!(acks, [false, false, true]);
+
+    let events = feed(&mut engine, &answer(sent[2].0, 0));
+    assert_eq!(events, ids.map_settled());
+    assert!(engine.is_idle());
+    assert_eq!(engine.deadline(), None);
+}
+
+trait MapSettled {
+    fn map_settled(&self) -> Vec<Seen>;
+}
+
+impl MapSettled for Vec<RequestId> {
+    fn map_settled(&self) -> Vec<Seen> {
+        self.iter().map(|id| Seen::Settled(*id, Ok(()))).collect()
+    }
+}
+
+#[test]
+fn a_refused_request_settles_those_before_it_and_leaves_the_rest() {
+    let mut engine = engine();
+    let ids: Vec<_> = (0..4).map(|_| engine.push(&flush()).unwrap()).collect();
+    let sent = transmit(&mut engine);
+
+    assert_eq!(
+        feed(&mut engine, &answer(sent[1].0, EEXIST)),
+        [Seen::Settled(ids[0], Ok(())), Seen::Settled(ids[1], refused(EEXIST))]
+    );
+    assert!(!engine.is_idle());
+    assert_eq!(
+        feed(&mut engine, &answer(sent[3].0, ESRCH)),
+        [Seen::Settled(ids[2], Ok(())), Seen::Settled(ids[3], refused(ESRCH))]
+    );
+    assert!(engine.is_idle());
+}
+
+#[test]
+fn stale_and_foreign_answers_are_passed_over() {
+    let mut engine = engine();
+    let first = engine.push(&flush()).unwrap();
+    let old = transmit(&mut engine)[0].0;
+    let mut abandoned = Vec::new();
+    engine.abandon(|event| abandoned.push(seen(event)));
+    assert_eq!(abandoned, [Seen::Settled(first, Err(Failure::Unknown))]);
+
+    let second = engine.push(&flush()).unwrap();
+    let new = transmit(&mut engine)[0].0;
+    assert_ne!(old, new);
+    let before = engine.deadline();
+    assert_eq!(feed(&mut engine, &answer(old, 0)), []);
+    assert_eq!(feed(&mut engine, &answer(new.wrapping_add(7), 0)), []);
+    assert_eq!(feed(&mut engine, &answer(0, 0)), []);
+    assert_eq!(engine.deadline(), before, "stale answers don't buy time");
+    assert_eq!(feed(&mut engine, &answer(new, 0)), [Seen::Settled(second, Ok(()))]);
+}
+
+#[test]
+fn a_list_ends_with_done_and_shares_no_window() {
+    let mut engine = engine();
+    let dump = Request::new(Command::GetService, Shape::Dump);
+    let id = engine.push(&dump).unwrap();
+    assert_eq!(engine.push(&flush()), Err(PushError::WindowFull));
+    let seq = transmit(&mut engine)[0].0;
+
+    let mut datagram = reply(seq, NLM_F_MULTI);
+    datagram.extend(reply(seq, NLM_F_MULTI));
+    assert_eq!(feed(&mut engine, &datagram), [Seen::Reply(id), Seen::Reply(id)]);
+    assert!(!engine.is_idle());
+    assert_eq!(feed(&mut engine, &done(seq)), [Seen::Settled(id, Ok(()))]);
+
+    engine.push(&flush()).unwrap();
+    assert_eq!(engine.push(&dump), Err(PushError::WindowFull));
+}
+
+#[test]
+fn a_change_that_must_be_acknowledged_is_not_taken_for_done_by_silence() {
+    let mut engine = engine();
+    let stop = engine.push(&Request::new(Command::DelDaemon, Shape::AcknowledgedChange)).unwrap();
+    let barrier = engine.push(&Request::new(Command::GetConfig, Shape::Get)).unwrap();
+    let sent = transmit(&mut engine);
+    assert!(sent.iter().all(|(_, flags)| flags & NLM_F_ACK != 0));
+
+    let mut datagram = reply(sent[1].0, 0);
+    datagram.extend(answer(sent[1].0, 0));
+    assert_eq!(
+        feed(&mut engine, &datagram),
+        [
+            Seen::Settled(stop, Err(Failure::Unacknowledged)),
+            Seen::Reply(barrier),
+            Seen::Settled(barrier, Ok(())),
+        ]
+    );
+}
+
+#[test]
+fn a_window_takes_128_requests_and_one_is_under_way_at_a_time() {
+    let mut engine = engine();
+    for _ in 0..128 {
+        engine.push(&flush()).unwrap();
+    }
+    assert_eq!(engine.push(&flush()), Err(PushError::WindowFull));
+    let sent = transmit(&mut engine);
+    assert_eq!(sent.len(), 128);
+    engine.push(&flush()).expect("the next window fills while this one is under way");
+    assert!(engine.poll_transmit(Instant::now()).is_none());
+    feed(&mut engine, &answer(sent[127].0, 0));
+    assert_eq!(transmit(&mut engine).len(), 1);
+}
+
+#[test]
+fn the_deadline_runs_from_the_last_answer() {
+    let mut engine = engine();
+    assert_eq!(engine.deadline(), None);
+    engine.push(&Request::new(Command::GetService, Shape::Dump)).unwrap();
+    let start = Instant::now();
+    let seq = headers(engine.poll_transmit(start).unwrap())[0].0;
+    assert_eq!(engine.deadline(), Some(start + PATIENCE));
+    let later = start + Duration::from_secs(3);
+    engine.feed(later, &reply(seq, NLM_F_MULTI), |_| ()).unwrap();
+    assert_eq!(engine.deadline(), Some(later + PATIENCE));
+}
+
+#[test]
+fn a_datagram_that_is_cut_short_is_an_error_and_settles_nothing_it_lacks() {
+    let mut engine = engine();
+    let id = engine.push(&flush()).unwrap();
+    let seq = transmit(&mut engine)[0].0;
+    let whole = answer(seq, 0);
+    for length in 1..whole.len() {
+        let mut events = Vec::new();
+        let fed = engine.feed(Instant::now(), &whole[..length], |e| events.push(seen(e)));
+        assert!(fed.is_err(), "{length} bytes");
+        assert_eq!(events, [], "{length} bytes");
+    }
+    assert_eq!(feed(&mut engine, &whole), [Seen::Settled(id, Ok(()))]);
+}
