@@ -369,3 +369,118 @@ pub(crate) fn info_from_wire(wire: &sys::Info) -> Result<Info, Implausible> {
         connection_table_size: wire.conn_tab_size.unwrap_or_default(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vip() -> ServiceKey {
+        ServiceKey::tcp("10.10.10.53:80".parse().unwrap())
+    }
+
+    /// Numbers of `linux/ip_vs.h`: forwarding method, tunnel type, port and flags.
+    const FORWARDS: [(Forward, (u32, u8, u16, u16)); 11] = [
+        (Forward::Masquerade, (0, 0, 0, 0)),
+        (Forward::LocalNode, (1, 0, 0, 0)),
+        (Forward::Tunnel(Tunnel::Ipip), (2, 0, 0, 0)),
+        (Forward::DirectRoute, (3, 0, 0, 0)),
+        (Forward::Bypass, (4, 0, 0, 0)),
+        (Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: GueChecksum::None }), (2, 1, 6080, 0)),
+        (Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: GueChecksum::Full }), (2, 1, 6080, 1)),
+        (
+            Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: GueChecksum::Remote }),
+            (2, 1, 6080, 2),
+        ),
+        (Forward::Tunnel(Tunnel::Gre { checksum: false }), (2, 2, 0, 0)),
+        (Forward::Tunnel(Tunnel::Gre { checksum: true }), (2, 2, 0, 1)),
+        (Forward::Tunnel(Tunnel::Other { kind: 9, port: 1, flags: 4 }), (2, 9, 1, 4)),
+    ];
+
+    #[test]
+    fn forwarding_methods_have_the_numbers_of_the_header() {
+        for (forward, numbers) in FORWARDS {
+            let wire = destination_to_wire(
+                &Destination::new(DestinationKey::new([10, 10, 10, 102].into(), 80))
+                    .forward(forward),
+            );
+            let seen = (
+                wire.fwd_method.unwrap().0,
+                wire.tun_type.unwrap().0,
+                wire.tun_port.unwrap(),
+                wire.tun_flags.unwrap().bits(),
+            );
+            assert_eq!(seen, numbers, "{forward:?}");
+            let back = destination_from_wire(&wire, Family::V4).unwrap();
+            assert_eq!(back.destination.forward, forward);
+        }
+    }
+
+    #[test]
+    fn a_destination_without_a_family_has_its_services() {
+        let mut wire = destination_to_wire(&Destination::new(DestinationKey::new(
+            "2001:db8::1".parse().unwrap(),
+            80,
+        )));
+        assert_eq!(wire.addr_family, Some(10), "AF_INET6 is always sent");
+        wire.addr_family = None;
+        let seen = |family| destination_from_wire(&wire, family).unwrap().destination.addr;
+        assert_eq!(seen(Family::V6).to_string(), "2001:db8::1");
+        assert_eq!(seen(Family::V4).to_string(), "32.1.13.184");
+    }
+
+    #[test]
+    fn what_only_the_kernel_sets_is_not_the_users() {
+        let plain = Service::new(vip());
+        let mut wire = service_to_wire(&plain).unwrap();
+        let flags = &mut wire.flags.as_mut().unwrap().flags;
+        *flags |= sys::ServiceFlags::HASHED;
+        assert_eq!(service_from_wire(&wire).unwrap().service, plain);
+    }
+
+    #[test]
+    fn services_come_back_as_they_went() {
+        let sip = Persistence::new(Duration::from_secs(60))
+            .mask(PersistenceMask::v4([255, 255, 0, 0].into()))
+            .engine(PersistenceEngine::SIP);
+        let v6 = "tcp/[2001:db8::53]:443".parse().unwrap();
+        let prefix =
+            Persistence::new(Duration::from_secs(1)).mask(PersistenceMask::v6(64).unwrap());
+        for service in [
+            Service::new(vip()).scheduler(None),
+            Service::new(vip()).scheduler(Scheduler::SH).scheduler_flags(SchedulerFlags::SH_PORT),
+            Service::new("udp/10.10.10.53:5060".parse().unwrap()).persistent(sip).one_packet(true),
+            Service::new(v6).persistent(prefix),
+            Service::new("fwmark6/7".parse().unwrap()),
+        ] {
+            let wire = service_to_wire(&service).unwrap();
+            assert_eq!(service_from_wire(&wire).unwrap().service, service);
+            assert!(wire.netmask.is_some(), "the kernel demands it of every service");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_has_no_place_for_is_refused() {
+        let persistent = |timeout| Service::new(vip()).persistent(Persistence::new(timeout));
+        assert_eq!(
+            service_to_wire(&persistent(Duration::from_millis(1500))),
+            Err(InvalidInput::FractionOfSecond { what: "persistence timeout" })
+        );
+        assert_eq!(
+            service_to_wire(&persistent(Duration::from_secs(1 << 32))),
+            Err(InvalidInput::TooLong { what: "persistence timeout" })
+        );
+        let v6_mask =
+            Persistence::new(Duration::from_secs(1)).mask(PersistenceMask::v6(64).unwrap());
+        assert_eq!(
+            service_to_wire(&Service::new(vip()).persistent(v6_mask)),
+            Err(InvalidInput::MaskFamily)
+        );
+        let flags = SchedulerFlags::from_bits_retain(0x4);
+        assert_eq!(
+            service_to_wire(&Service::new(vip()).scheduler_flags(flags)),
+            Err(InvalidInput::ReservedFlags(0x4))
+        );
+        let zero = TimeoutsChange { udp: Some(Duration::ZERO), ..Default::default() };
+        assert_eq!(timeouts_to_wire(&zero), Err(InvalidInput::ZeroTimeout { what: "UDP timeout" }));
+    }
+}
