@@ -1,2 +1,96 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! The one door for people who work on the project: `cargo xtask help`.
+
+#![forbid(unsafe_code)]
+
+mod apt;
+mod failure;
+mod guest;
+mod kernel;
+mod places;
+mod programs;
+mod progress;
+mod run;
+mod tools;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::failure::Failure;
+
+/// Proves, shows and tries the IPVS crates on real Linux kernels.
+///
+/// Most machines have no IPVS in their kernel, and nobody wants a test to touch their own. So work runs in User-Mode Linux: a
+/// real kernel that is an ordinary program, fetched from Debian, started in a second, no root needed.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_version_flag = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch kernels, list them, and run something in one
+    #[command(subcommand)]
+    Kernel(run::KernelTask),
+
+    /// Internal: keeps a guest from outliving xtask.
+    #[command(hide = true)]
+    GuestSupervisor {
+        #[arg(long)]
+        parent: i32,
+        #[arg(long = "folder")]
+        folders: Vec<PathBuf>,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Internal: becomes a guest's kernel, tied to its supervisor.
+    #[command(hide = true)]
+    GuestStarter {
+        #[arg(long)]
+        parent: i32,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Internal: becomes a command on a terminal.
+    #[command(hide = true)]
+    GuestTerminal {
+        terminal: PathBuf,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    if guest::is_init() {
+        guest::init();
+    }
+    let status = match run(Arguments::parse().command) {
+        Ok(status) => status,
+        Err(error) => {
+            progress::done();
+            eprintln!("xtask: {error:#}");
+            error.downcast_ref::<Failure>().map_or(failure::FAILED, |failure| failure.status)
+        }
+    };
+    ExitCode::from(status)
+}
+
+fn run(task: Task) -> Result<u8> {
+    match task {
+        Task::Kernel(task) => task.run(),
+        Task::GuestSupervisor { parent, folders, command } => {
+            kernel::supervisor::supervise(parent, &folders, &command).map(|()| 0)
+        }
+        Task::GuestStarter { parent, command } => {
+            match kernel::supervisor::start(parent, &command)? {}
+        }
+        Task::GuestTerminal { terminal, command } => {
+            match guest::exec_on_terminal(&terminal, &command)? {}
+        }
+    }
+}

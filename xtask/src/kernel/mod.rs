@@ -1,0 +1,60 @@
+//! Linux kernels with IPVS: which there are, how they are fetched, and how work gets done in them.
+
+pub(crate) mod boot;
+pub(crate) mod console;
+pub(crate) mod fetch;
+pub(crate) mod frame;
+pub(crate) mod job;
+pub(crate) mod scratch;
+pub(crate) mod signals;
+pub(crate) mod supervisor;
+
+use clap::ValueEnum;
+
+/// A kernel to work with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Choice {
+    /// Linux 6.1, of Debian 12
+    #[value(name = "6.1")]
+    V6_1,
+    /// Linux 6.12, of Debian 13
+    #[value(name = "6.12")]
+    V6_12,
+    /// Linux 7.2, of Debian's unstable branch
+    #[value(name = "7.2")]
+    V7_2,
+    /// This machine's own, in network namespaces of its own; needs root and the module ip_vs
+    #[value(name = "host")]
+    Host,
+}
+
+/// A kernel series that is fetched, and the Debian suite whose package user-mode-linux has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Series {
+    pub name: &'static str,
+    pub suite: &'static str,
+}
+
+/// All that are fetched, oldest first.
+pub(crate) const SERIES: [Series; 3] = [
+    Series { name: "6.1", suite: "bookworm" },
+    Series { name: "6.12", suite: "trixie" },
+    Series { name: "7.2", suite: "sid" },
+];
+
+impl Choice {
+    /// The series to fetch; none for the host's own kernel.
+    pub(crate) fn series(self) -> Option<Series> {
+        match self {
+            Self::V6_1 => Some(SERIES[0]),
+            Self::V6_12 => Some(SERIES[1]),
+            Self::V7_2 => Some(SERIES[2]),
+            Self::Host => None,
+        }
+    }
+
+    /// As it's called on the command line and in IPVS_KERNEL.
+    pub(crate) fn name(self) -> &'static str {
+        self.series().map_or("host", |series| series.name)
+    }
+}
