@@ -15,11 +15,12 @@
 //! answers the client itself. Only the director may answer ARP requests for the VIP.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use crate::exec::output;
 use crate::namespace::Namespace;
 
 /// The addresses of the cluster.
@@ -62,7 +63,8 @@ pub enum Layout {
     ServerSubnet,
 }
 
-/// A command that builds the cluster, as a person would type it.
+/// A command that builds the cluster, as a person would type it (they are carried out in bundles,
+/// to the same effect).
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
     /// The host it is typed on; `None` is the machine that the namespaces are made on.
@@ -112,57 +114,80 @@ pub struct Cluster {
 
 impl Cluster {
     /// Builds the cluster; `label` tells its namespaces from others in `ip netns list`, and
-    /// `observer` is told each command before it is carried out.
+    /// `observer` is told each command.
     ///
     /// # Errors
     ///
     /// If a command fails; the error shows what it said.
     pub fn build(label: &str, layout: Layout, observer: &mut dyn FnMut(Step<'_>)) -> Result<Self> {
+        let near = layout == Layout::OneSubnet;
+        let (subnet, [addr1, addr2]) =
+            if near { ("lan", NEAR_SERVERS) } else { ("servers", FAR_SERVERS) };
+
         let mut builder = Builder { label, observer };
-        let switch = builder.host("switch", Ipv4Addr::UNSPECIFIED)?;
-        builder.bridge(&switch, "lan")?;
+        let mut switch = builder.host("switch", Ipv4Addr::UNSPECIFIED)?;
+        let mut client = builder.host("client", CLIENT)?;
+        let mut director = builder.host("director", DIRECTOR)?;
+        let mut servers = [builder.host("web1", addr1)?, builder.host("web2", addr2)?];
+        let mut router = if near { None } else { Some(builder.host("router", ROUTER)?) };
 
-        let client = builder.host("client", CLIENT)?;
-        builder.plug(&switch, "lan", &client, "eth0", CLIENT)?;
-
-        let director = builder.host("director", DIRECTOR)?;
-        builder.plug(&switch, "lan", &director, "eth0", DIRECTOR)?;
-        builder.run(&director, &format!("ip addr add {VIP}/32 dev eth0"))?;
-
-        let (subnet, addresses) = match layout {
-            Layout::OneSubnet => ("lan", NEAR_SERVERS),
-            Layout::ServerSubnet => ("servers", FAR_SERVERS),
-        };
-        let mut router = None;
-        if layout == Layout::ServerSubnet {
-            builder.bridge(&switch, subnet)?;
-            builder.plug(&switch, subnet, &director, "eth1", FAR_DIRECTOR)?;
-            router = Some(builder.router(&switch, subnet)?);
-            builder.run(&client, &format!("ip route add 192.168.200.0/24 via {ROUTER}"))?;
+        switch.bridge("lan");
+        switch.plug("lan", &mut client, "eth0", CLIENT);
+        switch.plug("lan", &mut director, "eth0", DIRECTOR);
+        director.ip(format!("addr add {VIP}/32 dev eth0"));
+        if let Some(router) = &mut router {
+            switch.bridge(subnet);
+            switch.plug(subnet, &mut director, "eth1", FAR_DIRECTOR);
+            switch.plug("lan", router, "eth0", ROUTER);
+            switch.plug(subnet, router, "eth1", FAR_ROUTER);
+            router.forward_packets();
+            client.ip(format!("route add 192.168.200.0/24 via {ROUTER}"));
         }
-        let mut server = |name, addr| -> Result<Host> {
-            let server = builder.host(name, addr)?;
-            builder.real_server(&switch, subnet, &server)?;
-            if layout == Layout::ServerSubnet {
-                builder.run(&server, &format!("ip route add default via {FAR_ROUTER}"))?;
+        for server in &mut servers {
+            switch.plug(subnet, server, "eth0", server.host.addr);
+            server.take_packets_for_the_vip();
+            if !near {
+                server.ip(format!("route add default via {FAR_ROUTER}"));
             }
-            Ok(server)
-        };
-        let servers = [server("web1", addresses[0])?, server("web2", addresses[1])?];
-        Ok(Self { client, director, servers, router, _switch: switch })
+        }
+
+        let [web1, web2] = servers;
+        Ok(Self {
+            // First, because it makes the other hosts' devices.
+            _switch: builder.set_up(switch)?,
+            client: builder.set_up(client)?,
+            director: builder.set_up(director)?,
+            router: router.map(|router| builder.set_up(router)).transpose()?,
+            servers: [builder.set_up(web1)?, builder.set_up(web2)?],
+        })
     }
 
     /// Requests `http://VIP/` from the client and returns the answer without its line's end.
     ///
     /// # Errors
     ///
-    /// If there is no answer within 5 seconds.
+    /// If the connection is refused, or nothing comes for 5 seconds.
     pub fn request(&self) -> Result<String> {
-        let url = format!("http://{VIP}/");
-        let mut curl = self.client.netns.command("curl");
-        let answer = output(curl.args(["--silent", "--show-error", "--max-time", "5", &url]))?;
-        Ok(answer.trim_end().to_owned())
+        let vip = SocketAddr::from((VIP, 80));
+        let answer = self.client.netns.run(|| get(vip))?;
+        let answer = answer.with_context(|| format!("no answer to a request for http://{VIP}/"))?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("the answer isn't HTTP")?;
+        Ok(body.trim_end().to_owned())
     }
+}
+
+/// How long a request may wait for each packet of the answer.
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// Asks a web server for `/` on a connection of its own; the answer with its headers.
+fn get(server: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&server, REQUEST_LIMIT)?;
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    // In one write, and so in one packet.
+    stream.write_all(format!("GET / HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// The MAC address that the device with `addr` has: `02:00`, then the last two numbers of the
@@ -173,88 +198,91 @@ pub(crate) fn mac_of(addr: Ipv4Addr) -> String {
     format!("02:00:{}:{}", digits(subnet), digits(host))
 }
 
+/// A host and what is to be done on it, in this order: first the sysctls, then commands of `ip`.
+struct Draft {
+    host: Host,
+    sysctls: Vec<String>,
+    ip: Vec<String>,
+    /// The same with namespaces going by their hosts' names.
+    ip_as_shown: Vec<String>,
+}
+
+impl Draft {
+    fn ip(&mut self, command: impl Into<String>) {
+        let command = command.into();
+        self.ip_as_shown.push(command.clone());
+        self.ip.push(command);
+    }
+
+    fn bridge(&mut self, name: &str) {
+        self.ip(format!("link add {name} type bridge"));
+        self.ip(format!("link set {name} up"));
+    }
+
+    /// Lays a cable from this switch to a new device of `other` and gives that its address.
+    fn plug(&mut self, bridge: &str, other: &mut Self, device: &str, addr: Ipv4Addr) {
+        let (name, mac) = (other.host.name, mac_of(addr));
+        let cable = format!("link add {name}-{device} type veth peer name {device} address {mac}");
+        self.ip_as_shown.push(format!("{cable} netns {name}"));
+        self.ip.push(format!("{cable} netns {}", other.host.netns.name()));
+        self.ip(format!("link set {name}-{device} master {bridge} up"));
+        other.ip(format!("link set {device} up"));
+        other.ip(format!("addr add {addr}/24 dev {device}"));
+    }
+
+    fn take_packets_for_the_vip(&mut self) {
+        // Answer ARP only for addresses of the device asked on, and name only those in ARP
+        // requests: in force before the host has the VIP.
+        for device in ["all", "eth0"] {
+            let conf = format!("net.ipv4.conf.{device}");
+            self.sysctls.push(format!("{conf}.arp_ignore=1 {conf}.arp_announce=2"));
+        }
+        self.ip(format!("addr add {VIP}/32 dev lo"));
+    }
+
+    fn forward_packets(&mut self) {
+        // Replies carry the VIP as their source, which the route back to it says to be on eth0:
+        // the router must not take that for a forgery.
+        let conf = "net.ipv4.conf";
+        self.sysctls.push(format!("{conf}.all.rp_filter=0 {conf}.eth1.rp_filter=0"));
+        self.sysctls.push("net.ipv4.ip_forward=1".to_owned());
+    }
+}
+
 struct Builder<'a> {
     label: &'a str,
     observer: &'a mut dyn FnMut(Step<'_>),
 }
 
 impl Builder<'_> {
-    fn host(&mut self, name: &'static str, addr: Ipv4Addr) -> Result<Host> {
+    fn host(&mut self, name: &'static str, addr: Ipv4Addr) -> Result<Draft> {
         (self.observer)(Step { host: None, command: &format!("ip netns add {name}") });
-        (self.observer)(Step { host: Some(name), command: "ip link set lo up" });
-        let netns = Namespace::create(&format!("{}-{name}", self.label))?;
-        Ok(Host { name, netns, addr })
+        let netns = Namespace::create_bare(&format!("{}-{name}", self.label))?;
+        let host = Host { name, netns, addr };
+        let mut draft =
+            Draft { host, sysctls: Vec::new(), ip: Vec::new(), ip_as_shown: Vec::new() };
+        draft.ip("link set lo up");
+        Ok(draft)
     }
 
-    fn bridge(&mut self, switch: &Host, name: &str) -> Result<()> {
-        self.run(switch, &format!("ip link add {name} type bridge"))?;
-        self.run(switch, &format!("ip link set {name} up"))
-    }
-
-    /// Lays a cable from the switch to a new device of `host` and gives that its address.
-    fn plug(
-        &mut self,
-        switch: &Host,
-        bridge: &str,
-        host: &Host,
-        device: &str,
-        addr: Ipv4Addr,
-    ) -> Result<()> {
-        let port = format!("{}-{device}", host.name);
-        let (name, mac) = (host.name, mac_of(addr));
-        let cable = format!("ip link add {port} type veth peer name {device} address {mac}");
-        self.report(switch, &format!("{cable} netns {name}"));
-        self.carry_out(switch, &format!("{cable} netns {}", host.netns.name()))?;
-        self.run(switch, &format!("ip link set {port} master {bridge} up"))?;
-        self.run(host, &format!("ip link set {device} up"))?;
-        self.run(host, &format!("ip addr add {addr}/24 dev {device}"))
-    }
-
-    fn router(&mut self, switch: &Host, subnet: &str) -> Result<Host> {
-        let router = self.host("router", ROUTER)?;
-        self.plug(switch, "lan", &router, "eth0", ROUTER)?;
-        self.plug(switch, subnet, &router, "eth1", FAR_ROUTER)?;
-        // Replies carry the VIP as their source, which the route back to it says to be on eth0:
-        // the router must not take that for a forgery.
-        self.sysctl(&router, "net.ipv4.conf.all.rp_filter=0")?;
-        self.sysctl(&router, "net.ipv4.conf.eth1.rp_filter=0")?;
-        self.sysctl(&router, "net.ipv4.ip_forward=1")?;
-        Ok(router)
-    }
-
-    fn real_server(&mut self, switch: &Host, subnet: &str, server: &Host) -> Result<()> {
-        self.plug(switch, subnet, server, "eth0", server.addr)?;
-        // Before it has the VIP: answer ARP only for addresses of the device asked on, and name
-        // only those in its own ARP requests.
-        for device in ["all", "eth0"] {
-            let conf = format!("net.ipv4.conf.{device}");
-            self.sysctl(server, &format!("{conf}.arp_ignore=1 {conf}.arp_announce=2"))?;
+    fn set_up(&mut self, draft: Draft) -> Result<Host> {
+        let Draft { host, sysctls, ip, ip_as_shown } = draft;
+        for settings in sysctls {
+            self.report(&host, &format!("sysctl -w {settings}"));
+            for setting in settings.split(' ') {
+                let (key, value) = setting.split_once('=').context("a setting is KEY=VALUE")?;
+                host.netns.sysctl(key, value)?;
+            }
         }
-        self.run(server, &format!("ip addr add {VIP}/32 dev lo"))
-    }
-
-    fn sysctl(&mut self, host: &Host, settings: &str) -> Result<()> {
-        self.report(host, &format!("sysctl -w {settings}"));
-        for setting in settings.split(' ') {
-            let (key, value) = setting.split_once('=').context("a setting is KEY=VALUE")?;
-            host.netns.sysctl(key, value)?;
+        for command in ip_as_shown {
+            self.report(&host, &format!("ip {command}"));
         }
-        Ok(())
-    }
-
-    fn run(&mut self, host: &Host, command: &str) -> Result<()> {
-        self.report(host, command);
-        self.carry_out(host, command)
+        host.netns.ip(&ip)?;
+        Ok(host)
     }
 
     fn report(&mut self, host: &Host, command: &str) {
         (self.observer)(Step { host: Some(host.name), command });
-    }
-
-    fn carry_out(&self, host: &Host, command: &str) -> Result<()> {
-        let arguments = command.strip_prefix("ip ").context("the cluster is built with ip")?;
-        output(host.netns.ip().args(arguments.split(' ')))?;
-        Ok(())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::{Seek as _, Write as _};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,6 +13,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
@@ -26,10 +30,10 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// A named network namespace; dropping it kills the processes inside and deletes it.
 ///
 /// ```no_run
-/// use ipvs_testkit::{Namespace, output};
+/// use ipvs_testkit::Namespace;
 ///
 /// let netns = Namespace::create("director")?;
-/// output(netns.command("ip").args(["link", "set", "lo", "up"]))?;
+/// netns.ip(&["link add eth0 type dummy", "addr add 192.0.2.1/24 dev eth0"])?;
 /// let table = netns.run(|| std::fs::read_to_string("/proc/thread-self/net/ip_vs"))??;
 /// assert!(table.starts_with("IP Virtual Server"));
 /// # Ok::<(), anyhow::Error>(())
@@ -47,13 +51,18 @@ impl Namespace {
     ///
     /// If `ip netns add` fails, which it does for anybody but root.
     pub fn create(label: &str) -> Result<Self> {
+        let netns = Self::create_bare(label)?;
+        netns.ip(&["link set lo up"])?;
+        Ok(netns)
+    }
+
+    /// Makes a namespace in which no device is up.
+    pub(crate) fn create_bare(label: &str) -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", prefix(label));
         output(Command::new("ip").args(["netns", "add", &name]))?;
-        let netns = Self { name };
-        output(netns.ip().args(["link", "set", "lo", "up"]))?;
-        Ok(netns)
+        Ok(Self { name })
     }
 
     /// The name by which `ip -n` and `ip netns exec` know it.
@@ -68,11 +77,21 @@ impl Namespace {
         command
     }
 
-    /// A command `ip` that works on it from the outside.
-    pub(crate) fn ip(&self) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["-n", &self.name]);
-        command
+    /// Carries out commands of ip(8), written without the `ip`, in one go: starting a program is
+    /// what takes most of the time where the kernel is a process itself.
+    ///
+    /// # Errors
+    ///
+    /// If one fails; those after it aren't carried out.
+    pub fn ip(&self, commands: &[impl AsRef<str>]) -> Result<()> {
+        let lines: Vec<&str> = commands.iter().map(AsRef::as_ref).collect();
+        let mut batch = File::from(memfd_create("commands", MemfdFlags::CLOEXEC)?);
+        batch.write_all(lines.join("\n").as_bytes())?;
+        batch.rewind()?;
+        let mut ip = Command::new("ip");
+        ip.args(["-n", &self.name, "-batch", "-"]).stdin(batch);
+        output(&mut ip).with_context(|| format!("of these commands:\n{}", lines.join("\n")))?;
+        Ok(())
     }
 
     /// Runs `work` inside, on a thread of its own that ends with it: no other thread's namespace
@@ -150,19 +169,37 @@ impl Drop for Namespace {
     }
 }
 
-/// Kills what runs in a namespace and deletes it.
+/// Kills what runs in a namespace and deletes it, as `ip netns delete` does.
 fn remove(name: &str) -> Result<()> {
+    let path = path_of(name);
     eventually(KILL_LIMIT, || {
-        let pids = output(Command::new("ip").args(["netns", "pids", name]))?;
-        for pid in pids.lines().filter_map(|pid| Pid::from_raw(pid.trim().parse().ok()?)) {
+        let pids = processes_in(&path)?;
+        for pid in &pids {
             // It may have ended in the meantime.
-            let _ = kill_process(pid, Signal::KILL);
+            let _ = kill_process(*pid, Signal::KILL);
         }
-        ensure!(pids.is_empty(), "processes {} are alive in {name}", pids.replace('\n', " "));
+        ensure!(pids.is_empty(), "{} processes are alive in {name}", pids.len());
         Ok(())
     })?;
-    output(Command::new("ip").args(["netns", "delete", name]))?;
-    Ok(())
+    unmount(&path, UnmountFlags::DETACH).with_context(|| format!("cannot unmount {path:?}"))?;
+    fs::remove_file(&path).with_context(|| format!("cannot remove {path:?}"))
+}
+
+/// The processes whose first thread is in the namespace, as `ip netns pids` lists them.
+fn processes_in(path: &Path) -> Result<Vec<Pid>> {
+    let netns = fs::metadata(path).with_context(|| format!("cannot open {path:?}"))?;
+    let mut pids = Vec::new();
+    for entry in fs::read_dir("/proc").context("cannot list /proc")? {
+        let entry = entry?;
+        let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
+        let Some(pid) = pid else { continue };
+        // One that has just ended has no namespace.
+        let Ok(its) = fs::metadata(entry.path().join("ns/net")) else { continue };
+        if (its.dev(), its.ino()) == (netns.dev(), netns.ino()) {
+            pids.push(pid);
+        }
+    }
+    Ok(pids)
 }
 
 /// What the names of namespaces with this label begin with: never the same for two processes, not

@@ -1,0 +1,85 @@
+//! The demo: the direct-routing cluster that the literature on LVS starts with, built, used and
+//! explained step by step on a real kernel. Everything it says is checked as it goes.
+
+mod chapters;
+mod shell;
+mod stage;
+
+use std::iter::zip;
+
+use anyhow::Result;
+use ipvs_testkit::{Cluster, Host, Layout, Step, WebServer};
+
+use stage::Stage;
+
+/// Runs the demo; wants to be root on a kernel with IPVS, with `ip`, `nginx`, `curl`, `tcpdump`
+/// and our `ipvsadm` on `PATH`. With `keep` it ends in an interactive shell on the director.
+///
+/// # Errors
+///
+/// If anything isn't as the demo says.
+pub(crate) fn inside(keep: bool) -> Result<()> {
+    let mut stage = Stage::default();
+    chapters::introduction(&stage)?;
+    let mut site = chapters::one_subnet(&mut stage)?;
+    chapters::first_requests(&mut stage, &site)?;
+    chapters::the_directors_view(&mut stage, &site)?;
+    chapters::direct_routing_proved(&mut stage, &site)?;
+    chapters::a_server_fails(&mut stage, &mut site)?;
+    chapters::persistence(&mut stage, &site)?;
+    chapters::fallback(&mut stage, &site)?;
+    chapters::server_subnet(&mut stage)?;
+    println!("\nAll {} claims (✓) were checked and held.", stage.claims());
+    if keep { shell::on_director(&site) } else { Ok(()) }
+}
+
+/// A cluster with a web server on each real server, which answers with its host's name.
+#[derive(Debug)]
+struct Site {
+    web_servers: Vec<WebServer>,
+    cluster: Cluster,
+}
+
+impl Site {
+    /// Builds it and shows the commands that `worth_showing` picks. That a loopback device is put
+    /// up goes without saying.
+    fn build(
+        stage: &Stage,
+        label: &str,
+        layout: Layout,
+        worth_showing: impl Fn(&Step<'_>) -> bool,
+    ) -> Result<Self> {
+        let cluster = Cluster::build(label, layout, &mut |step| {
+            if worth_showing(&step) && step.command != "ip link set lo up" {
+                stage.step(step);
+            }
+        })?;
+        let start = |server: &Host| WebServer::start_new(&server.netns, server.name);
+        let web_servers = cluster.servers.iter().map(start).collect::<Result<_>>()?;
+        Ok(Self { web_servers, cluster })
+    }
+
+    /// What sets up the virtual service, scheduled round robin, with its two real servers.
+    fn commands_for_the_table(&self) -> [String; 3] {
+        let real_server =
+            |server: &Host| format!("ipvsadm -a -t 10.10.10.53:80 -r {}:80 -g", server.addr);
+        let [web1, web2] = self.cluster.servers.each_ref().map(real_server);
+        ["ipvsadm -A -t 10.10.10.53:80 -s rr".to_owned(), web1, web2]
+    }
+
+    /// Requests the page `count` times, shows the answers and returns them.
+    fn request(&self, stage: &Stage, count: usize) -> Result<Vec<String>> {
+        let numbers = (1..=count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
+        let command = format!("for i in {numbers}; do curl -s http://10.10.10.53/; done");
+        let answers = stage.run(&self.cluster.client, &command)?;
+        Ok(answers.lines().map(str::to_owned).collect())
+    }
+}
+
+/// Whether the answers came from both web servers in turn.
+fn alternate(answers: &[String]) -> bool {
+    let names = ["web1", "web2"];
+    answers.len() > 1
+        && answers.iter().all(|answer| names.contains(&answer.as_str()))
+        && zip(answers, &answers[1..]).all(|(one, next)| one != next)
+}

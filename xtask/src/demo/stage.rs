@@ -1,0 +1,98 @@
+//! How the demo shows what it does: prose, commands with what they print, and claims that are
+//! checked.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ipvs_testkit::{Finished, Host, Step, finish};
+
+/// How long a command of the demo may take; none takes a second.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Where the demo takes place: it prints to standard output.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    chapters: usize,
+    claims: usize,
+}
+
+impl Stage {
+    /// Begins a chapter.
+    pub(super) fn chapter(&mut self, title: &str) {
+        self.chapters += 1;
+        println!("\n{}. {title}\n", self.chapters);
+    }
+
+    /// Explains something; the text is printed as it is written.
+    pub(super) fn say(&self, text: &str) {
+        println!("{text}");
+    }
+
+    /// Shows a command that somebody else carries out.
+    pub(super) fn step(&self, step: Step<'_>) {
+        println!("  {step}");
+    }
+
+    /// Runs a shell command on `host`, shows it and its output, and returns the output.
+    ///
+    /// # Errors
+    ///
+    /// If it fails.
+    pub(super) fn run(&self, host: &Host, command: &str) -> Result<String> {
+        self.step(Step { host: Some(host.name), command });
+        let output = quietly(host, command)?;
+        show(&output);
+        Ok(output)
+    }
+
+    /// Runs a shell command on `host` that is to fail, shows it and what it complains of, and
+    /// returns that.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't fail, or doesn't say why.
+    pub(super) fn refused(&self, host: &Host, command: &str) -> Result<String> {
+        self.step(Step { host: Some(host.name), command });
+        let Finished { status, stdout, stderr, .. } = shell(host, command)?;
+        ensure!(!status.success(), "`{command}` was to fail but didn't: {stdout}");
+        show(&stderr);
+        Ok(stderr)
+    }
+
+    /// States something about what was just seen, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't so.
+    pub(super) fn claim(&mut self, holds: bool, claim: &str) -> Result<()> {
+        ensure!(holds, "this was to be seen but wasn't: {claim}");
+        println!("  ✓ {claim}");
+        self.claims += 1;
+        Ok(())
+    }
+
+    /// How many claims held.
+    pub(super) fn claims(&self) -> usize {
+        self.claims
+    }
+}
+
+/// Runs a shell command on `host` without showing it.
+///
+/// # Errors
+///
+/// If it fails.
+pub(super) fn quietly(host: &Host, command: &str) -> Result<String> {
+    shell(host, command)?.success()
+}
+
+/// Shows what a command prints.
+pub(super) fn show(output: &str) {
+    for line in output.lines() {
+        println!("{}", format!("    {line}").trim_end());
+    }
+}
+
+fn shell(host: &Host, command: &str) -> Result<Finished> {
+    finish(host.netns.command("sh").args(["-c", command]), LIMIT)
+}
