@@ -13,6 +13,8 @@ mod info;
 mod message;
 mod name;
 pub mod nl;
+#[cfg(feature = "netlink-packet-generic")]
+mod packet;
 mod reader;
 mod service;
 mod stats;

@@ -220,11 +220,21 @@ impl<'a> Genl<'a> {
     ///
     /// The payload is shorter than the header.
     pub fn new(payload: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut genl = Self::read(AttrSet::Command, payload)?;
-        if genl.command == Command::SetInfo as u8 {
-            genl.attrs.set = AttrSet::Info;
+        Self::read(AttrSet::Command, payload).map(Self::with_set_of_command)
+    }
+
+    /// The message of a header that was taken off already.
+    #[cfg(feature = "netlink-packet-generic")]
+    pub(crate) fn from_parts(command: u8, version: u8, attrs: &'a [u8]) -> Self {
+        let attrs = Attrs::at(AttrSet::Command, attrs, nl::GENL_HDRLEN);
+        Self { command, version, attrs }.with_set_of_command()
+    }
+
+    fn with_set_of_command(mut self) -> Self {
+        if self.command == Command::SetInfo as u8 {
+            self.attrs.set = AttrSet::Info;
         }
-        Ok(genl)
+        self
     }
 
     pub(crate) fn read(set: AttrSet, payload: &'a [u8]) -> Result<Self, DecodeError> {

@@ -1,0 +1,53 @@
+//! [`Message`] as the payload of the netlink-packet crates' `GenlMessage`.
+
+use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
+use netlink_packet_generic::{GenlFamily, GenlHeader};
+
+use crate::{
+    consts::{GENL_NAME, GENL_VERSION},
+    message::Message,
+    nl,
+    reader::Genl,
+    writer::Header,
+};
+
+impl GenlFamily for Message {
+    fn family_name() -> &'static str {
+        GENL_NAME
+    }
+
+    fn command(&self) -> u8 {
+        self.command as u8
+    }
+
+    fn version(&self) -> u8 {
+        GENL_VERSION
+    }
+}
+
+/// Writes the attributes. These traits want to know the length beforehand, which takes a second
+/// writing to an own buffer: who sends many requests uses [`Writer`](crate::Writer).
+impl Emitable for Message {
+    fn buffer_len(&self) -> usize {
+        attrs(self, &mut Vec::new()).len()
+    }
+
+    fn emit(&self, buffer: &mut [u8]) {
+        let mut whole = Vec::new();
+        let attrs = attrs(self, &mut whole);
+        buffer[..attrs.len()].copy_from_slice(attrs);
+    }
+}
+
+/// The attributes of a message as they are where a datagram starts with it.
+fn attrs<'a>(message: &Message, whole: &'a mut Vec<u8>) -> &'a [u8] {
+    message.encode(whole, &Header::default());
+    &whole[nl::NLMSG_HDRLEN + nl::GENL_HDRLEN..]
+}
+
+impl ParseableParametrized<[u8], GenlHeader> for Message {
+    fn parse_with_param(attrs: &[u8], header: GenlHeader) -> Result<Self, DecodeError> {
+        Self::from_genl(Genl::from_parts(header.cmd, header.version, attrs))
+            .map_err(|error| DecodeError::from(error.to_string()))
+    }
+}
