@@ -82,7 +82,7 @@ fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
     let mut accepted = true;
     for frame in Messages::new(bytes) {
         accepted &= frame.is_ok();
-        show(text, frame);
+        show(text, &frame);
         match frame.map(|frame| frame.body) {
             Ok(Body::Data(payload)) => {
                 accepted &= decode_payload(payload, text);
@@ -105,26 +105,26 @@ fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
     // The same bytes as what they are not.
     decode_payload(bytes, text);
     attrs(Attrs::new(AttrSet::ExtAck, bytes), 2, text);
-    show(text, Service::decode(bytes));
-    show(text, Dest::decode(bytes));
-    show(text, Daemon::decode(bytes));
-    show(text, Stats::decode(bytes));
-    show(text, Stats64::decode(bytes));
+    show(text, &Service::decode(bytes));
+    show(text, &Dest::decode(bytes));
+    show(text, &Daemon::decode(bytes));
+    show(text, &Stats::decode(bytes));
+    show(text, &Stats64::decode(bytes));
     let mut copy = bytes.to_vec();
     for offset in [0, bytes.len() / 2, bytes.len(), usize::MAX] {
-        show(text, request_ack(&mut copy, offset));
+        show(text, &request_ack(&mut copy, offset));
     }
     accepted
 }
 
 /// Gives bytes to everything that takes a generic-netlink message; whether it is one of IPVS.
 fn decode_payload(payload: &[u8], text: &mut String) -> bool {
-    show(text, Family::decode(payload));
+    show(text, &Family::decode(payload));
     if let Ok(genl) = Genl::new(payload) {
         attrs(genl.attrs, 2, text);
     }
     let message = Message::decode(payload);
-    show(text, message);
+    show(text, &message);
     let Ok(message) = message else { return false };
 
     // What was accepted can be written, and then is the same.
@@ -138,12 +138,12 @@ fn decode_payload(payload: &[u8], text: &mut String) -> bool {
 fn attrs(attrs: Attrs<'_>, depth: usize, text: &mut String) {
     for attr in attrs {
         let Ok(attr) = attr else {
-            show(text, attr);
+            show(text, &attr);
             continue;
         };
         let numbers = attr.u8().is_ok() || attr.u16().is_ok() || attr.u32().is_ok();
         black_box(numbers || attr.be16().is_ok() || attr.u64().is_ok() || attr.name().is_ok());
-        show(text, attr.array::<3>());
+        show(text, &attr.array::<3>());
         if depth > 0 {
             self::attrs(attr.nested(AttrSet::Service), depth - 1, text);
         }
@@ -151,8 +151,8 @@ fn attrs(attrs: Attrs<'_>, depth: usize, text: &mut String) {
 }
 
 /// Says what is wrong, since that may panic too.
-fn show<T>(text: &mut String, result: Result<T, DecodeError>) {
-    black_box(&result.is_ok());
+fn show<T>(text: &mut String, result: &Result<T, DecodeError>) {
+    black_box(result.is_ok());
     if let Err(error) = result {
         text.clear();
         write!(text, "{error}").unwrap();
