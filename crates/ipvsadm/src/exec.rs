@@ -1,0 +1,253 @@
+//! Carrying commands out.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, Write};
+
+use ipvs::{DestinationEntry, ErrorKind, ServiceEntry, SyncRole};
+
+use crate::flags::doc;
+use crate::flags::high::{Command, List, Listed};
+use crate::flags::parse::{self, Dialect, Parsed};
+use crate::kernel::Kernel;
+use crate::list::{self, ConnectionTable, Table};
+use crate::messages::{self, UsageError};
+use crate::names::{EndpointText, Resolver};
+use crate::output::Output;
+use crate::restore::Lines;
+use crate::save::Rules;
+use crate::sort;
+
+/// The codes that the C tool exits with, but for those of [`UsageError::exit_code`].
+mod exit {
+    pub(super) const SUCCESS: u8 = 0;
+    /// What was to be shown couldn't be read.
+    pub(super) const UNREADABLE: u8 = 1;
+    /// There is no IPVS for this user.
+    pub(super) const NO_IPVS: u8 = 2;
+    /// The kernel refused a change.
+    pub(super) const REFUSED: u8 = 255;
+}
+
+/// A run of the tool.
+pub(crate) struct Tool<'a> {
+    /// What it was called as, which messages quote.
+    pub(crate) program: OsString,
+    pub(crate) dialect: Dialect,
+    pub(crate) names: &'a dyn Resolver,
+    pub(crate) out: &'a mut Output,
+}
+
+/// What a command line asks for.
+enum Task {
+    /// Help or the version.
+    Print(String),
+    Command(Command),
+}
+
+/// How a command line ended.
+struct Outcome {
+    code: u8,
+    /// Whether a restore stops there.
+    ends_restore: bool,
+}
+
+impl Tool<'_> {
+    /// Carries a command line out and returns the exit code. `stdin` is what a restore reads.
+    ///
+    /// # Errors
+    ///
+    /// If standard output can't be written or `stdin` can't be read.
+    pub(crate) fn run(&mut self, words: &[OsString], stdin: impl BufRead) -> anyhow::Result<u8> {
+        let task = self.interpret(words);
+        if let Ok(Task::Print(text)) = &task {
+            self.out.write_all(text.as_bytes())?;
+            return Ok(exit::SUCCESS);
+        }
+        // A missing IPVS is complained of before any mistake in the command line.
+        let mut kernel = match Kernel::connect() {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                self.out.complain(messages::no_ipvs(&error).as_bytes())?;
+                return Ok(exit::NO_IPVS);
+            }
+        };
+        match task {
+            Ok(Task::Command(Command::Restore)) => self.restore(&mut kernel, stdin),
+            task => Ok(self.carry_out(&mut kernel, task)?.code),
+        }
+    }
+
+    fn interpret(&self, words: &[OsString]) -> Result<Task, UsageError> {
+        if words.is_empty() {
+            return Ok(Task::Command(Command::List(List::everything())));
+        }
+        Ok(match parse::parse(words, self.dialect, self.names)? {
+            Parsed::Help => Task::Print(doc::help()),
+            Parsed::Version => Task::Print(doc::version()),
+            Parsed::Command(args) => Task::Command(Command::new(&args)?),
+        })
+    }
+
+    /// Runs each line of `input` as a command line.
+    fn restore(&mut self, kernel: &mut Kernel, input: impl BufRead) -> anyhow::Result<u8> {
+        let mut lines = Lines::new(input);
+        let mut code = exit::SUCCESS;
+        while let Some(words) = lines.next_line()? {
+            if words.is_empty() {
+                continue;
+            }
+            let task = self.interpret(&words);
+            let outcome = self.carry_out(kernel, task)?;
+            // That of the last line is what counts.
+            code = outcome.code;
+            if outcome.ends_restore {
+                break;
+            }
+        }
+        Ok(code)
+    }
+
+    fn carry_out(
+        &mut self,
+        kernel: &mut Kernel,
+        task: Result<Task, UsageError>,
+    ) -> io::Result<Outcome> {
+        match task {
+            Err(error) => self.refuse(&error),
+            Ok(Task::Print(text)) => {
+                self.out.write_all(text.as_bytes())?;
+                Ok(Outcome { code: exit::SUCCESS, ends_restore: true })
+            }
+            Ok(Task::Command(Command::Change(change))) => match kernel.change(&change) {
+                Ok(()) => Ok(Outcome { code: exit::SUCCESS, ends_restore: false }),
+                Err(error) => {
+                    self.out.complain(messages::kernel_error(&error).as_bytes())?;
+                    Ok(Outcome { code: exit::REFUSED, ends_restore: false })
+                }
+            },
+            Ok(Task::Command(Command::List(list))) => {
+                let shown = self.list(kernel, &list);
+                self.shown(shown)
+            }
+            Ok(Task::Command(Command::Save { numeric })) => {
+                let shown = self.save(kernel, numeric);
+                self.shown(shown)
+            }
+            // It is no command within a restore.
+            Ok(Task::Command(Command::Restore)) => self.refuse(&UsageError::NoCommand),
+        }
+    }
+
+    fn refuse(&mut self, error: &UsageError) -> io::Result<Outcome> {
+        self.out.complain(&error.message(&self.program))?;
+        Ok(Outcome { code: error.exit_code(), ends_restore: error.ends_restore() })
+    }
+
+    fn shown(&mut self, shown: Result<(), ShowError>) -> io::Result<Outcome> {
+        let message = match shown {
+            Ok(()) => return Ok(Outcome { code: exit::SUCCESS, ends_restore: false }),
+            Err(ShowError::Output(error)) => return Err(error),
+            Err(ShowError::Kernel(error)) => messages::kernel_error(&error),
+            Err(ShowError::NoSuchService) => messages::NO_SUCH_SERVICE.to_owned() + "\n",
+        };
+        self.out.complain(message.as_bytes())?;
+        Ok(Outcome { code: exit::UNREADABLE, ends_restore: true })
+    }
+
+    fn list(&mut self, kernel: &mut Kernel, list: &List) -> Result<(), ShowError> {
+        let text = EndpointText::new(list.numeric, self.names);
+        let mut table = Table { out: &mut *self.out, text, format: list.format, scale: list.scale };
+        match list.what {
+            Listed::Table => {
+                table.version(&kernel.info)?;
+                let services = kernel.client.services()?;
+                table.titles()?;
+                let services = if list.sorted { sort::services(services) } else { services };
+                for service in &services {
+                    let servers = servers(kernel, service, list.sorted)?;
+                    write_service(&mut table, service, &servers)?;
+                }
+            }
+            Listed::Service(key) => {
+                let service = kernel.client.service(&key)?.ok_or(ShowError::NoSuchService)?;
+                table.titles()?;
+                let servers = servers(kernel, &service, list.sorted)?;
+                write_service(&mut table, &service, &servers)?;
+            }
+            Listed::Connections { engine } => {
+                let mut table = ConnectionTable { out: table.out, text: table.text, engine };
+                let connections = kernel.client.connections()?;
+                table.titles()?;
+                for connection in connections {
+                    table.connection(&connection?)?;
+                }
+            }
+            Listed::Timeouts => {
+                list::write_timeouts(&mut table.out, &kernel.client.timeouts()?)?;
+            }
+            Listed::Daemons => {
+                let daemons = kernel.client.sync_daemons()?;
+                for role in [SyncRole::Master, SyncRole::Backup] {
+                    for daemon in daemons.iter().filter(|daemon| daemon.role == role) {
+                        list::write_daemon(&mut table.out, daemon)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, kernel: &mut Kernel, numeric: bool) -> Result<(), ShowError> {
+        let text = EndpointText::new(numeric, self.names);
+        let mut rules = Rules { out: &mut *self.out, text };
+        for service in sort::services(kernel.client.services()?) {
+            rules.service(&service.service)?;
+            for server in servers(kernel, &service, true)? {
+                rules.destination(&service.service.key, &server)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn servers(
+    kernel: &mut Kernel,
+    service: &ServiceEntry,
+    sorted: bool,
+) -> Result<Vec<DestinationEntry>, ipvs::Error> {
+    let servers = match kernel.client.destinations(&service.service.key) {
+        Ok(servers) => servers,
+        // Deleted since it was listed, its servers with it.
+        Err(error) if error.kind() == ErrorKind::ServiceNotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(if sorted { sort::destinations(servers) } else { servers })
+}
+
+fn write_service(
+    table: &mut Table<'_, &mut Output>,
+    service: &ServiceEntry,
+    servers: &[DestinationEntry],
+) -> io::Result<()> {
+    table.service(service)?;
+    servers.iter().try_for_each(|server| table.destination(&service.service.key, server))
+}
+
+/// Why something couldn't be shown.
+enum ShowError {
+    Output(io::Error),
+    Kernel(ipvs::Error),
+    NoSuchService,
+}
+
+impl From<io::Error> for ShowError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+impl From<ipvs::Error> for ShowError {
+    fn from(error: ipvs::Error) -> Self {
+        Self::Kernel(error)
+    }
+}

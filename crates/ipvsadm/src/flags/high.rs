@@ -1,0 +1,511 @@
+//! What to do: a command line whose options go together.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::Duration;
+
+use ipvs::{
+    Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName, Persistence,
+    PersistenceEngine, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, SyncDaemon,
+    SyncRole, TimeoutsChange, Tunnel,
+};
+
+use super::low::{Forwarding, LowArgs, TunnelType};
+use super::matrix;
+use super::table::{CommandKind, OptionKind, OptionSet};
+use crate::messages::UsageError;
+use crate::numbers::Scale;
+
+/// What to do, with all that is needed for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Change(Change),
+    List(List),
+    Save { numeric: bool },
+    Restore,
+}
+
+/// What changes the kernel's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    AddService(Service),
+    EditService(Service),
+    DeleteService(ServiceKey),
+    Flush,
+    AddServer(ServiceKey, Destination),
+    EditServer(ServiceKey, Destination),
+    DeleteServer(ServiceKey, DestinationKey),
+    /// One service's counters, or everybody's.
+    Zero(Option<ServiceKey>),
+    SetTimeouts(TimeoutsChange),
+    StartDaemon(SyncDaemon),
+    StopDaemon(SyncRole),
+}
+
+/// What to list, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct List {
+    pub(crate) what: Listed,
+    pub(crate) format: Format,
+    pub(crate) numeric: bool,
+    pub(crate) scale: Scale,
+    pub(crate) sorted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    Table,
+    Service(ServiceKey),
+    Connections {
+        /// Whether the persistence engine's data are shown.
+        engine: bool,
+    },
+    Timeouts,
+    Daemons,
+}
+
+/// Which columns the table is shown with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    #[default]
+    Plain,
+    Stats,
+    Rate,
+    Thresholds,
+    PersistentConn,
+    TunInfo,
+}
+
+impl List {
+    /// What the tool does without any argument.
+    pub(crate) fn everything() -> Self {
+        Self {
+            what: Listed::Table,
+            format: Format::default(),
+            numeric: false,
+            scale: Scale::Short,
+            sorted: true,
+        }
+    }
+}
+
+impl Command {
+    /// Checks in the C tool's order, which decides what is complained of first.
+    pub(crate) fn new(args: &LowArgs) -> Result<Self, UsageError> {
+        let scheduler_flags = scheduler_flags(args)?;
+        matrix::check_command(args.command, args.given)?;
+        let change = match args.command {
+            CommandKind::AddService => Change::AddService(service(args, scheduler_flags)?),
+            CommandKind::EditService => Change::EditService(service(args, scheduler_flags)?),
+            CommandKind::DeleteService => Change::DeleteService(service_key(args)?),
+            CommandKind::Flush => Change::Flush,
+            CommandKind::AddServer => Change::AddServer(service_key(args)?, destination(args)?),
+            CommandKind::EditServer => Change::EditServer(service_key(args)?, destination(args)?),
+            CommandKind::DeleteServer => {
+                let (addr, port) = server(args)?;
+                Change::DeleteServer(service_key(args)?, DestinationKey::new(addr, port))
+            }
+            CommandKind::Zero => Change::Zero(args.service.filter(|key| !is_all_zero(key))),
+            CommandKind::SetTimeouts => Change::SetTimeouts(timeouts(args.timeouts)),
+            CommandKind::StartDaemon => Change::StartDaemon(daemon(args)?),
+            CommandKind::StopDaemon => Change::StopDaemon(args.role),
+            CommandKind::List => return list(args).map(Self::List),
+            CommandKind::Save => {
+                return Ok(Self::Save { numeric: args.given.contains(OptionKind::Numeric) });
+            }
+            CommandKind::Restore => return Ok(Self::Restore),
+        };
+        Ok(Self::Change(change))
+    }
+}
+
+/// Reads `-b`, whose flags may belong to one scheduler.
+fn scheduler_flags(args: &LowArgs) -> Result<SchedulerFlags, UsageError> {
+    let mut flags = SchedulerFlags::empty();
+    for name in args.scheduler_flags.split(|b| *b == b',').filter(|name| !name.is_empty()) {
+        let (flag, scheduler): (_, Option<&[u8]>) = match name {
+            b"flag-1" => (SchedulerFlags::FLAG_1, None),
+            b"flag-2" => (SchedulerFlags::FLAG_2, None),
+            b"flag-3" => (SchedulerFlags::FLAG_3, None),
+            b"sh-fallback" => (SchedulerFlags::SH_FALLBACK, Some(b"sh")),
+            b"sh-port" => (SchedulerFlags::SH_PORT, Some(b"sh")),
+            b"mh-fallback" => (SchedulerFlags::MH_FALLBACK, Some(b"mh")),
+            b"mh-port" => (SchedulerFlags::MH_PORT, Some(b"mh")),
+            _ => return Err(UsageError::SchedulerFlag(OsString::from_vec(name.to_vec()))),
+        };
+        if scheduler.is_some_and(|scheduler| scheduler != args.scheduler) {
+            return Err(UsageError::ForeignSchedulerFlag(OsString::from_vec(name.to_vec())));
+        }
+        flags |= flag;
+    }
+    Ok(flags)
+}
+
+/// The matrix has seen to it that there is one where it is needed.
+fn service_key(args: &LowArgs) -> Result<ServiceKey, UsageError> {
+    args.service.ok_or(UsageError::VirtualAddress)
+}
+
+/// As [`service_key`].
+fn server(args: &LowArgs) -> Result<(IpAddr, u16), UsageError> {
+    args.server.ok_or(UsageError::RealAddress)
+}
+
+fn service(args: &LowArgs, flags: SchedulerFlags) -> Result<Service, UsageError> {
+    let key = service_key(args)?;
+    let one_packet = args.given.contains(OptionKind::Ops);
+    if let ServiceKey::Addr { protocol, port, .. } = key {
+        if port == 0 && args.persistent.is_none() {
+            return Err(UsageError::ZeroPort);
+        }
+        if one_packet && protocol != Protocol::Udp {
+            return Err(UsageError::OpsWithoutUdp);
+        }
+    }
+    let scheduler = match args.scheduler.as_slice() {
+        b"" => Some(Scheduler::WLC),
+        b"none" => None,
+        name => Some(Scheduler::new(name)?),
+    };
+    let engine = match args.engine.as_slice() {
+        b"" => None,
+        name => Some(PersistenceEngine::new(name)?),
+    };
+    let persistence = args.persistent.map(|seconds| {
+        Persistence::new(Duration::from_secs(seconds.into())).mask(args.mask).engine(engine)
+    });
+    Ok(Service::new(key)
+        .scheduler(scheduler)
+        .scheduler_flags(flags)
+        .one_packet(one_packet)
+        .persistent(persistence))
+}
+
+fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
+    let key = service_key(args)?;
+    let (addr, mut port) = server(args)?;
+    if Family::of(addr) != key.family() && args.forwarding != Forwarding::Ipip {
+        return Err(UsageError::MixedFamilies);
+    }
+    const TUNNEL_OPTIONS: OptionSet = OptionSet::of(&[
+        OptionKind::TunType,
+        OptionKind::TunPort,
+        OptionKind::TunNoCsum,
+        OptionKind::TunCsum,
+        OptionKind::TunRemCsum,
+    ]);
+    if args.given.intersects(TUNNEL_OPTIONS) && args.forwarding != Forwarding::Ipip {
+        return Err(UsageError::TunnelOptions);
+    }
+    matrix::check_tunnel(args.tunnel_type, args.given)?;
+
+    // Direct routing and tunnels leave ports as they are, so the server's is the service's.
+    if let ServiceKey::Addr { port: service_port, .. } = key {
+        if args.forwarding != Forwarding::Masquerading {
+            port = service_port;
+        }
+    }
+    let forward = match args.forwarding {
+        Forwarding::Gatewaying => Forward::DirectRoute,
+        Forwarding::Masquerading => Forward::Masquerade,
+        Forwarding::Ipip => Forward::Tunnel(tunnel(args)),
+    };
+    Ok(Destination::new(DestinationKey::new(addr, port))
+        .forward(forward)
+        .weight(args.weight)
+        .thresholds(args.upper_threshold, args.lower_threshold))
+}
+
+fn tunnel(args: &LowArgs) -> Tunnel {
+    let given = |kind| args.given.contains(kind);
+    match args.tunnel_type {
+        TunnelType::Ipip => Tunnel::Ipip,
+        TunnelType::Gue => {
+            let checksum = if given(OptionKind::TunRemCsum) {
+                GueChecksum::Remote
+            } else if given(OptionKind::TunCsum) {
+                GueChecksum::Full
+            } else {
+                GueChecksum::None
+            };
+            Tunnel::Gue { port: args.tunnel_port, checksum }
+        }
+        TunnelType::Gre => Tunnel::Gre { checksum: given(OptionKind::TunCsum) },
+    }
+}
+
+/// The C tool takes a service whose address and port are all zero for none.
+fn is_all_zero(key: &ServiceKey) -> bool {
+    matches!(key, ServiceKey::Addr { addr, port: 0, .. } if addr.is_unspecified())
+}
+
+fn timeouts([tcp, tcp_fin, udp]: [u32; 3]) -> TimeoutsChange {
+    let change = |seconds: u32| (seconds != 0).then(|| Duration::from_secs(seconds.into()));
+    TimeoutsChange { tcp: change(tcp), tcp_fin: change(tcp_fin), udp: change(udp) }
+}
+
+fn daemon(args: &LowArgs) -> Result<SyncDaemon, UsageError> {
+    let interface = match args.mcast_interface.as_slice() {
+        b"" => b"eth0",
+        name => name,
+    };
+    Ok(SyncDaemon::new(args.role, InterfaceName::new(interface)?)
+        .sync_id(args.sync_id)
+        .max_length(args.sync_max_length)
+        .group(args.mcast_group)
+        .port(args.mcast_port)
+        .ttl(args.mcast_ttl))
+}
+
+fn list(args: &LowArgs) -> Result<List, UsageError> {
+    let given = |kind| args.given.contains(kind);
+    let (connections, timeouts, daemons) =
+        (given(OptionKind::Connection), given(OptionKind::Timeout), given(OptionKind::Daemon));
+    let statistics =
+        given(OptionKind::Stats) || given(OptionKind::Rate) || given(OptionKind::Thresholds);
+    let persistent = given(OptionKind::PersistentConn);
+    if (connections || timeouts || daemons) && statistics || (timeouts || daemons) && persistent {
+        return Err(UsageError::ListConflict);
+    }
+    let what = if connections {
+        Listed::Connections { engine: persistent }
+    } else if timeouts {
+        Listed::Timeouts
+    } else if daemons {
+        Listed::Daemons
+    } else {
+        args.service.map_or(Listed::Table, Listed::Service)
+    };
+    // Several may be given; the first of these wins.
+    let format = [
+        (OptionKind::Stats, Format::Stats),
+        (OptionKind::Rate, Format::Rate),
+        (OptionKind::Thresholds, Format::Thresholds),
+        (OptionKind::PersistentConn, Format::PersistentConn),
+        (OptionKind::TunInfo, Format::TunInfo),
+    ]
+    .into_iter()
+    .find_map(|(kind, format)| given(kind).then_some(format))
+    .unwrap_or_default();
+    Ok(List {
+        what,
+        format,
+        numeric: given(OptionKind::Numeric),
+        scale: if given(OptionKind::Exact) { Scale::Exact } else { Scale::Short },
+        sorted: !given(OptionKind::NoSort),
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::ffi::OsStr;
+
+    use super::super::parse::tests::given;
+    use super::*;
+
+    pub(in crate::flags) fn accepted(line: &str) -> Command {
+        Command::new(&given(line)).unwrap_or_else(|error| panic!("{line}: {error:?}"))
+    }
+
+    pub(in crate::flags) fn refused(line: &str) -> String {
+        let error = Command::new(&given(line)).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        String::from_utf8(error.message(OsStr::new("ipvsadm"))).unwrap()
+    }
+
+    fn added(line: &str) -> Service {
+        match accepted(line) {
+            Command::Change(Change::AddService(service)) => service,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn server(options: &str) -> Destination {
+        match accepted(&format!("-a -t 10.0.0.1:80 -r 10.1.0.1:8080 {options}")) {
+            Command::Change(Change::AddServer(_, destination)) => destination,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn services_default_to_wlc_without_persistence() {
+        let service = added("-A -t 10.0.0.1:80");
+        assert_eq!(service, Service::new(ServiceKey::tcp("10.0.0.1:80".parse().unwrap())));
+        assert_eq!(service.scheduler, Some(Scheduler::WLC));
+        assert_eq!(added("-A -t 10.0.0.1:80 -s=").scheduler, Some(Scheduler::WLC));
+        assert_eq!(added("-A -t 10.0.0.1:80 -s none").scheduler, None);
+    }
+
+    #[test]
+    fn a_service_in_full() {
+        let service = added("-A -u 10.0.0.1:53 -b sh-port -o -p -M 255.255.0.0 --pe sip -s sh");
+        assert_eq!(service.scheduler, Some(Scheduler::SH));
+        assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
+        assert!(service.one_packet);
+        let persistence = service.persistence.unwrap();
+        assert_eq!(persistence.timeout, Duration::from_secs(360));
+        assert_eq!(persistence.mask.as_v4(), Some([255, 255, 0, 0].into()));
+        assert_eq!(persistence.engine, Some(PersistenceEngine::SIP));
+    }
+
+    #[test]
+    fn scheduler_flags_are_split_at_commas() {
+        let flags = |options: &str| added(&format!("-A -t 10.0.0.1:80 {options}")).scheduler_flags;
+        assert_eq!(flags("-b flag-1,,flag-3"), SchedulerFlags::FLAG_1 | SchedulerFlags::FLAG_3);
+        assert_eq!(flags("-b="), SchedulerFlags::empty());
+        assert_eq!(flags("-b ,"), SchedulerFlags::empty());
+        assert_eq!(flags("-b mh-fallback -s mh"), SchedulerFlags::MH_FALLBACK);
+
+        for (line, message) in [
+            ("-A -b bogus", "invalid scheduler flag `bogus'\n"),
+            ("-A -b Flag-1", "invalid scheduler flag `Flag-1'\n"),
+            ("-A -b sh-port", "incompatible scheduler flag `sh-port'\n"),
+            ("-A -s mh -b flag-1,sh-port", "incompatible scheduler flag `sh-port'\n"),
+            // Looked at before the combination of options.
+            ("-a -b sh-port", "incompatible scheduler flag `sh-port'\n"),
+            ("-L -b flag-1", "Illegal 'sched-flags' option with the 'list' command\n"),
+        ] {
+            assert_eq!(refused(line), message, "{line}");
+        }
+    }
+
+    #[test]
+    fn port_zero_wants_persistence() {
+        let message = "Zero port specified for non-persistent service\n";
+        assert_eq!(refused("-A -t 10.0.0.1:0"), message);
+        assert_eq!(refused("-E -t 10.0.0.1"), message);
+        assert_eq!(refused("-A -t 2001:db8::1"), message);
+        accepted("-A -t 10.0.0.1 -p");
+        accepted("-A -f 1");
+        accepted("-D -t 10.0.0.1");
+    }
+
+    #[test]
+    fn one_packet_scheduling_wants_udp() {
+        let message = "One-Packet Scheduling is only for UDP virtual services\n";
+        assert_eq!(refused("-A -t 10.0.0.1:80 -o"), message);
+        assert_eq!(refused("-A --sctp-service 10.0.0.1:80 -o"), message);
+        assert!(added("-A -u 10.0.0.1:80 -o").one_packet);
+        assert!(added("-A -f 1 -o").one_packet);
+    }
+
+    #[test]
+    fn servers_default_to_direct_routing_and_weight_1() {
+        let destination = server("");
+        assert_eq!(destination.forward, Forward::DirectRoute);
+        assert_eq!(destination.weight, 1);
+        assert_eq!((destination.upper_threshold, destination.lower_threshold), (0, 0));
+        let destination = server("-w 0 -x 500 -y 300");
+        assert_eq!(destination.weight, 0);
+        assert_eq!((destination.upper_threshold, destination.lower_threshold), (500, 300));
+    }
+
+    #[test]
+    fn only_masquerading_changes_ports() {
+        assert_eq!(server("").port, 80);
+        assert_eq!(server("-i").port, 80);
+        assert_eq!(server("-m").port, 8080);
+        let marked = accepted("-a -f 1 -r 10.1.0.1:8080");
+        assert!(matches!(marked, Command::Change(Change::AddServer(_, d)) if d.port == 8080));
+        let deleted = accepted("-d -t 10.0.0.1:80 -r 10.1.0.1:8080");
+        assert!(matches!(deleted, Command::Change(Change::DeleteServer(_, d)) if d.port == 8080));
+    }
+
+    #[test]
+    fn tunnels_of_all_types() {
+        use GueChecksum::{Full, None, Remote};
+        for (options, tunnel) in [
+            ("", Tunnel::Ipip),
+            ("--tun-type gue --tun-port 9", Tunnel::Gue { port: 9, checksum: None }),
+            ("--tun-type gue --tun-port 9 --tun-nocsum", Tunnel::Gue { port: 9, checksum: None }),
+            ("--tun-type gue --tun-port 9 --tun-csum", Tunnel::Gue { port: 9, checksum: Full }),
+            (
+                "--tun-type gue --tun-port 9 --tun-remcsum",
+                Tunnel::Gue { port: 9, checksum: Remote },
+            ),
+            ("--tun-type gre", Tunnel::Gre { checksum: false }),
+            ("--tun-type gre --tun-csum", Tunnel::Gre { checksum: true }),
+        ] {
+            assert_eq!(server(&format!("-i {options}")).forward, Forward::Tunnel(tunnel));
+        }
+    }
+
+    #[test]
+    fn families_mix_in_tunnels_only() {
+        let message = "Different address family is allowed only for tunneling servers\n";
+        assert_eq!(refused("-a -t [2001:db8::1]:80 -r 10.1.0.1 --tun-type gre"), message);
+        assert_eq!(refused("-e -f 1 -r [2001:db8::1]:80 -m"), message);
+        accepted("-a -t [2001:db8::1]:80 -r 10.1.0.1 -i");
+        accepted("-d -t [2001:db8::1]:80 -r 10.1.0.1");
+    }
+
+    #[test]
+    fn tunnel_options_want_tunnels() {
+        let message = "Tunnel options conflict with forward method\n";
+        assert_eq!(refused("-a -t 10.0.0.1:80 -r 10.1.0.1 --tun-type gre"), message);
+        assert_eq!(refused("-a -t 10.0.0.1:80 -r 10.1.0.1 -m --tun-port 5"), message);
+    }
+
+    #[test]
+    fn zeroing_no_address_zeroes_everything() {
+        let zeroed = |line| match accepted(line) {
+            Command::Change(Change::Zero(key)) => key.map(|key| key.to_string()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(zeroed("-Z"), None);
+        assert_eq!(zeroed("-Z -t 0.0.0.0:0"), None);
+        assert_eq!(zeroed("-Z -t [::]:0"), None);
+        assert_eq!(zeroed("-Z -t 0.0.0.0:1").as_deref(), Some("tcp/0.0.0.0:1"));
+        assert_eq!(zeroed("-Z -f 1").as_deref(), Some("fwmark/1"));
+    }
+
+    #[test]
+    fn a_timeout_of_zero_stays_as_it_is() {
+        let Command::Change(Change::SetTimeouts(change)) = accepted("--set 0 120 0") else {
+            panic!()
+        };
+        let expected =
+            TimeoutsChange { tcp_fin: Some(Duration::from_secs(120)), ..Default::default() };
+        assert_eq!(change, expected);
+    }
+
+    #[test]
+    fn daemons_default_to_eth0() {
+        let daemon = |options: &str| match accepted(&format!("--start-daemon backup {options}")) {
+            Command::Change(Change::StartDaemon(daemon)) => daemon,
+            other => panic!("{other:?}"),
+        };
+        let eth0 = InterfaceName::new("eth0").unwrap();
+        assert_eq!(daemon(""), SyncDaemon::new(SyncRole::Backup, eth0));
+        assert_eq!(daemon("--mcast-interface="), SyncDaemon::new(SyncRole::Backup, eth0));
+        let full = daemon(
+            "--syncid 7 --mcast-group ff02::1 --mcast-port 9 --mcast-ttl 2 --sync-maxlen 1000",
+        );
+        assert_eq!(full.sync_id, 7);
+        assert_eq!(full.group, Some("ff02::1".parse().unwrap()));
+        assert_eq!((full.port, full.ttl, full.max_length), (Some(9), Some(2), Some(1000)));
+    }
+
+    #[test]
+    fn lists() {
+        let listed = |line: &str| match accepted(line) {
+            Command::List(list) => list,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(listed("-L"), List::everything());
+        assert_eq!(listed("-L --rate --stats").format, Format::Stats);
+        assert_eq!(listed("-L --tun-info --persistent-conn").format, Format::PersistentConn);
+        assert_eq!(listed("-Lc --persistent-conn").what, Listed::Connections { engine: true });
+        assert_eq!(listed("-L --timeout -n -X --nosort --tun-info").what, Listed::Timeouts);
+        for line in [
+            "-L -c --stats",
+            "-L --timeout --rate",
+            "-L --daemon --thresholds",
+            "-L --timeout --persistent-conn",
+            "-L --daemon --persistent-conn",
+        ] {
+            assert_eq!(refused(line), "options conflicts in the list command\n", "{line}");
+        }
+    }
+}

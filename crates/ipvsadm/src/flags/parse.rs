@@ -1,0 +1,325 @@
+//! From words to what was typed: options left to right, as libpopt splits them.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+
+use lexopt::Arg;
+
+use super::low::LowArgs;
+use super::table::{self, Flag, FlagId, Takes};
+use crate::messages::{Syntax, UsageError};
+use crate::names::Resolver;
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub(crate) enum Parsed {
+    Help,
+    Version,
+    /// A command, with its options as typed.
+    Command(Box<LowArgs>),
+}
+
+/// How the environment wants words to be read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Dialect {
+    /// Options end at the first word that is none (`POSIXLY_CORRECT`).
+    pub(crate) posix: bool,
+}
+
+impl Dialect {
+    pub(crate) fn from_env() -> Self {
+        let set = |name| std::env::var_os(name).is_some();
+        Self { posix: set("POSIXLY_CORRECT") || set("POSIX_ME_HARDER") }
+    }
+}
+
+/// Reads the words after the program's name.
+pub(crate) fn parse(
+    words: &[OsString],
+    dialect: Dialect,
+    names: &dyn Resolver,
+) -> Result<Parsed, UsageError> {
+    let mut events = Events::new(words, dialect);
+    let mut args = match events.next() {
+        Ok(Some(Event { flag, value })) => match flag.id {
+            FlagId::Help => return Ok(Parsed::Help),
+            FlagId::Version => return Ok(Parsed::Version),
+            FlagId::Command(command) => LowArgs::new(command, value.as_deref())?,
+            _ => return Err(UsageError::NoCommand),
+        },
+        Ok(None) | Err(_) => return Err(UsageError::NoCommand),
+    };
+    while let Some(Event { flag, value }) = events.next()? {
+        if let FlagId::Command(_) | FlagId::Help | FlagId::Version = flag.id {
+            return Err(UsageError::SecondCommand(events.last_word().to_owned()));
+        }
+        args.apply(flag, value.as_deref(), names)?;
+    }
+    args.apply_leftovers(&events.leftovers)?;
+    Ok(Parsed::Command(Box::new(args)))
+}
+
+struct Event {
+    flag: &'static Flag,
+    /// `None` if it takes none, or an optional one wasn't given.
+    value: Option<OsString>,
+}
+
+/// The options among words, by popt's rules: those of lexopt, but that optional values may be the
+/// next word, that a value given to a flag without one is an error before the flag counts, and
+/// that complaints quote the last word consumed.
+struct Events<'a> {
+    words: &'a [OsString],
+    dialect: Dialect,
+    parser: lexopt::Parser,
+    /// How many words lexopt has taken.
+    consumed: usize,
+    /// Words that are no options.
+    leftovers: Vec<OsString>,
+}
+
+impl<'a> Events<'a> {
+    fn new(words: &'a [OsString], dialect: Dialect) -> Self {
+        let parser = lexopt::Parser::from_args(words.iter().cloned());
+        Self { words, dialect, parser, consumed: 0, leftovers: Vec::new() }
+    }
+
+    /// What popt calls the bad option: the last word consumed, whole.
+    fn last_word(&self) -> &'a OsStr {
+        let index = self.consumed.checked_sub(1);
+        index.and_then(|index| self.words.get(index)).map_or(OsStr::new(""), OsString::as_os_str)
+    }
+
+    fn error(&self, problem: Syntax) -> UsageError {
+        UsageError::Syntax { word: self.last_word().to_owned(), problem }
+    }
+
+    /// The next option; `None` at the end.
+    fn next(&mut self) -> Result<Option<Event>, UsageError> {
+        loop {
+            let inside_word = self.parser.try_raw_args().is_none();
+            let flag = match self.parser.next() {
+                Ok(Some(Arg::Short(letter))) => table::by_short(letter),
+                Ok(Some(Arg::Long(name))) => table::by_long(name),
+                Ok(Some(Arg::Value(word))) => {
+                    self.leftovers.push(word);
+                    if self.dialect.posix {
+                        self.leftovers.extend(self.parser.raw_args().into_iter().flatten());
+                    }
+                    continue;
+                }
+                Ok(None) => return Ok(None),
+                // lexopt reports an unwanted value after the flag, but that is seen to below.
+                Err(_) => return Err(self.error(Syntax::UnwantedValue)),
+            };
+            self.consumed += usize::from(!inside_word);
+            self.count_consumed();
+            let Some(flag) = flag else { return Err(self.error(Syntax::UnknownOption)) };
+            let value = self.value(flag.takes)?;
+            return Ok(Some(Event { flag, value }));
+        }
+    }
+
+    /// Between words lexopt tells how many are left; inside one the count is up to date.
+    fn count_consumed(&mut self) {
+        if let Some(rest) = self.parser.try_raw_args() {
+            self.consumed = self.words.len() - rest.as_slice().len();
+        }
+    }
+
+    fn value(&mut self, takes: Takes) -> Result<Option<OsString>, UsageError> {
+        let value = match takes {
+            Takes::Nothing if self.value_is_attached() => {
+                return Err(self.error(Syntax::UnwantedValue));
+            }
+            Takes::Nothing => None,
+            Takes::Value(_) => match self.parser.value() {
+                Ok(value) => Some(value),
+                Err(_) => return Err(self.error(Syntax::MissingValue)),
+            },
+            Takes::Optional(_) => self.parser.optional_value().or_else(|| {
+                let is_value = |word: &OsStr| !word.as_bytes().starts_with(b"-");
+                self.parser.try_raw_args()?.next_if(is_value)
+            }),
+        };
+        self.count_consumed();
+        Ok(value)
+    }
+
+    /// Whether `=` and a value stand right after the flag just read.
+    fn value_is_attached(&mut self) -> bool {
+        // lexopt shows what follows only by going on, so a copy goes on.
+        self.parser.try_raw_args().is_none() && self.parser.clone().next().is_err()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::table::{CommandKind, OptionKind};
+    use super::*;
+    use crate::names::tests::TestNames;
+
+    /// Splits at blanks; `_` stands for an empty word.
+    fn words(line: &str) -> Vec<OsString> {
+        line.split(' ')
+            .filter(|word| !word.is_empty())
+            .map(|word| word.replace('_', "").into())
+            .collect()
+    }
+
+    fn parsed(line: &str) -> Result<Parsed, UsageError> {
+        parse(&words(line), Dialect::default(), &TestNames)
+    }
+
+    pub(in crate::flags) fn complaint(line: &str) -> String {
+        let error = parsed(line).unwrap_err();
+        String::from_utf8(error.message(OsStr::new("ipvsadm"))).unwrap()
+    }
+
+    pub(in crate::flags) fn given(line: &str) -> LowArgs {
+        match parsed(line) {
+            Ok(Parsed::Command(args)) => *args,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    const HINT: &str = "Try `ipvsadm -h' or 'ipvsadm --help' for more information.\n";
+
+    #[test]
+    fn the_first_option_is_a_command() {
+        for line in [
+            "",
+            "foo",
+            "-",
+            "--",
+            "-n -L",
+            "-t 10.0.0.1:80 -A",
+            "--bogus",
+            "--list=1",
+            "-L=",
+            "-L=n",
+            "--start-daemon",
+            "_",
+            "--lis",
+        ] {
+            assert_eq!(complaint(line), HINT, "{line}");
+        }
+        assert!(matches!(parsed("-h --bogus"), Ok(Parsed::Help)));
+        assert!(matches!(parsed("foo -h"), Ok(Parsed::Help)));
+        assert!(matches!(parsed("--version -L"), Ok(Parsed::Version)));
+        assert_eq!(given("-l").command, CommandKind::List);
+    }
+
+    #[test]
+    fn syntax_errors_quote_the_last_word() {
+        for (line, expected) in [
+            ("-L --bogus", "--bogus: unknown option\n"),
+            ("-L --num", "--num: unknown option\n"),
+            ("-L -Inq", "-Inq: unknown option\n"),
+            ("-Lnq", "-Lnq: unknown option\n"),
+            ("-L --x=5 foo", "--x=5: unknown option\n"),
+            ("-L ---numeric", "---numeric: unknown option\n"),
+            ("-L -=", "-=: unknown option\n"),
+            ("-L -t", "-t: missing argument\n"),
+            ("-L -nt", "-nt: missing argument\n"),
+            ("-L --scheduler", "--scheduler: missing argument\n"),
+            ("-L --numeric=1", "--numeric=1: option does not take an argument\n"),
+            ("-L --stats=", "--stats=: option does not take an argument\n"),
+            ("-L -n=", "-n=: option does not take an argument\n"),
+            ("-L -Xn=3", "-Xn=3: option does not take an argument\n"),
+            ("-L -n -n=", "-n=: option does not take an argument\n"),
+            ("--set -1 2 3", "-1: unknown option\n"),
+        ] {
+            assert_eq!(complaint(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_second_command_is_quoted_with_its_value() {
+        for (line, expected) in [
+            ("-L -A", "invalid option `-A'\n"),
+            ("-LA", "invalid option `-LA'\n"),
+            ("-L --start-daemon master", "invalid option `master'\n"),
+            ("-L -h", "invalid option `-h'\n"),
+            ("-L --version", "invalid option `--version'\n"),
+        ] {
+            assert_eq!(complaint(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn repeated_options_and_leftovers() {
+        assert_eq!(complaint("-L -n -n"), "multiple 'numeric' options specified\n");
+        assert_eq!(complaint("-A -f 1 -t x"), "multiple 'service-address' options specified\n");
+        assert_eq!(complaint("-L foo"), "unexpected argument foo\n");
+        assert_eq!(complaint("foo -L bar"), "unexpected argument foo\n");
+        assert_eq!(complaint("-L _"), "unexpected argument \n");
+        assert_eq!(complaint("-L -- -n"), "unexpected argument -n\n");
+        assert_eq!(complaint("-L -"), "unexpected argument -\n");
+        // A bad option is met before the leftovers are looked at.
+        assert_eq!(complaint("-L foo --bogus"), "--bogus: unknown option\n");
+        given("-L --sort --sort");
+        given("-L --");
+    }
+
+    #[test]
+    fn values_are_attached_or_follow() {
+        for line in [
+            "-A -t 10.0.0.1:80 -p 77",
+            "-A -t=10.0.0.1:80 -p=77",
+            "-At10.0.0.1:80 -p77",
+            "-At 10.0.0.1:80 --persistent=77",
+            "-A --tcp-service 10.0.0.1:80 --persistent 77",
+            "-A --tcp-service=10.0.0.1:80 -p 77",
+        ] {
+            let args = given(line);
+            assert_eq!(args.persistent, Some(77), "{line}");
+            assert_eq!(args.service, given("-A -t 10.0.0.1:80").service, "{line}");
+        }
+        assert_eq!(complaint("-A -w==5"), "illegal weight specified\n");
+        assert_eq!(complaint("-A -p5=3"), "invalid timeout value `5=3' specified\n");
+        assert_eq!(complaint("-A -p="), "invalid timeout value `' specified\n");
+        assert_eq!(complaint("-A -t -s"), "illegal virtual server address[:port] specified\n");
+        // One dash and a long name is a bundle: -l -i -s t.
+        assert!(given("-list").given.contains(OptionKind::ForwardingMethod));
+    }
+
+    #[test]
+    fn an_optional_value_is_the_next_word_without_a_dash() {
+        assert_eq!(given("-A -p").persistent, Some(360));
+        assert_eq!(given("-A -p -o").persistent, Some(360));
+        assert_eq!(given("-A -p --").persistent, Some(360));
+        assert_eq!(given("-A -op 9").persistent, Some(9));
+        assert_eq!(complaint("-A -p -"), "unexpected argument -\n");
+        assert_eq!(complaint("-A -p _"), "invalid timeout value `' specified\n");
+        assert_eq!(complaint("-A -p foo"), "invalid timeout value `foo' specified\n");
+    }
+
+    #[test]
+    fn posix_ends_options_at_the_first_other_word() {
+        let parsed = |line| parse(&words(line), Dialect { posix: true }, &TestNames);
+        assert!(matches!(parsed("foo -L"), Err(UsageError::NoCommand)));
+        assert!(matches!(parsed("-L foo -n"), Err(UsageError::UnexpectedWord(w)) if w == "foo"));
+        let Ok(Parsed::Command(args)) = parsed("--set 1 2 -n") else {
+            return assert!(
+                matches!(parsed("--set 1 2 -n"), Err(UsageError::Timeout(w)) if w == "-n")
+            );
+        };
+        panic!("{args:?}");
+    }
+
+    #[test]
+    fn words_need_not_be_text() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for (word, expected) in [
+            (&b"-\xff"[..], &b"-\xff: unknown option\n"[..]),
+            (b"--\xff=1", b"--\xff=1: unknown option\n"),
+            (b"\xff", b"unexpected argument \xff\n"),
+            (b"-t\xff", b"illegal virtual server address[:port] specified\n"),
+        ] {
+            let words = ["-L".into(), OsString::from_vec(word.to_vec())];
+            let error = parse(&words, Dialect::default(), &TestNames).unwrap_err();
+            assert_eq!(error.message(OsStr::new("ipvsadm")), expected);
+        }
+    }
+}

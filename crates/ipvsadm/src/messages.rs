@@ -1,0 +1,266 @@
+//! Everything the tool complains of, in the C tool's words: scripts match them.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+
+use ipvs::{Error, ErrorKind, NameError, Operation};
+use libc::{
+    EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ESRCH,
+};
+
+/// What libpopt complains of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Syntax {
+    UnknownOption,
+    MissingValue,
+    UnwantedValue,
+}
+
+/// A command line that can't be carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UsageError {
+    /// The first option is no command.
+    NoCommand,
+    /// A word after the command is no option, or has a value too many or too few.
+    Syntax {
+        word: OsString,
+        problem: Syntax,
+    },
+    /// A command, help or version after the command.
+    SecondCommand(OsString),
+    /// Two options of one kind, by its name.
+    Repeated(&'static str),
+    /// A word that is no option.
+    UnexpectedWord(OsString),
+
+    VirtualAddress,
+    RealAddress,
+    Fwmark(OsString),
+    Timeout(OsString),
+    Netmask,
+    Ipv6Netmask,
+    Weight,
+    UpperThreshold,
+    LowerThreshold,
+    SyncId,
+    McastPort,
+    McastTtl,
+    SyncMaxLen,
+    TunType,
+    TunPort,
+    McastGroupV4(OsString),
+    McastGroupV6(OsString),
+    StartDaemonRole,
+    StopDaemonRole,
+    SetTimeouts,
+    Ipv6BeforeFwmark,
+    SchedulerFlag(OsString),
+    /// A flag of another scheduler.
+    ForeignSchedulerFlag(OsString),
+    /// A name that the kernel can't be told.
+    Name(NameError),
+
+    /// An option that is required.
+    Missing {
+        option: &'static str,
+        by: Demand,
+    },
+    /// An option that doesn't go with a command or tunnel type.
+    Illegal {
+        option: &'static str,
+        by: Demand,
+    },
+    /// Two options that don't go together.
+    Conflict {
+        option: &'static str,
+        earlier: &'static str,
+        by: Demand,
+    },
+    /// Formats of lists that don't go with what is listed.
+    ListConflict,
+    ZeroPort,
+    OpsWithoutUdp,
+    MixedFamilies,
+    TunnelOptions,
+}
+
+/// What demands or forbids an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    Command(&'static str),
+    TunnelType(&'static str),
+}
+
+impl Demand {
+    fn text(self) -> String {
+        match self {
+            Self::Command(name) => format!("the '{name}' command"),
+            Self::TunnelType(name) => format!("the '{name}' tunnel type"),
+        }
+    }
+}
+
+impl UsageError {
+    /// The exit code it ends the tool with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::NoCommand | Self::Syntax { .. } => 255,
+            _ => 2,
+        }
+    }
+
+    /// Whether a restore ends here: it goes on only after what popt complains of.
+    pub(crate) fn ends_restore(&self) -> bool {
+        !matches!(self, Self::Syntax { .. })
+    }
+
+    /// The message with its newline, for standard error.
+    pub(crate) fn message(&self, program: &OsStr) -> Vec<u8> {
+        let text = |text: &str| text.as_bytes().to_vec();
+        let quoting = |before: &str, word: &OsStr, after: &str| {
+            [before.as_bytes(), word.as_bytes(), after.as_bytes()].concat()
+        };
+        let mut message = match self {
+            Self::NoCommand => {
+                let program = program.as_bytes();
+                [b"Try `", program, b" -h' or '", program, b" --help' for more information."]
+                    .concat()
+            }
+            Self::Syntax { word, problem } => quoting(
+                "",
+                word,
+                match problem {
+                    Syntax::UnknownOption => ": unknown option",
+                    Syntax::MissingValue => ": missing argument",
+                    Syntax::UnwantedValue => ": option does not take an argument",
+                },
+            ),
+            Self::SecondCommand(word) => quoting("invalid option `", word, "'"),
+            Self::Repeated(name) => text(&format!("multiple '{name}' options specified")),
+            Self::UnexpectedWord(word) => quoting("unexpected argument ", word, ""),
+            Self::VirtualAddress => text("illegal virtual server address[:port] specified"),
+            Self::RealAddress => text("illegal real server address[:port] specified"),
+            Self::Fwmark(value) => quoting("invalid fwmark value `", value, "' specified"),
+            Self::Timeout(value) => quoting("invalid timeout value `", value, "' specified"),
+            Self::Netmask => text("illegal virtual server persistent mask specified"),
+            Self::Ipv6Netmask => text("illegal ipv6 netmask specified"),
+            Self::Weight => text("illegal weight specified"),
+            Self::UpperThreshold => text("illegal u_threshold specified"),
+            Self::LowerThreshold => text("illegal l_threshold specified"),
+            Self::SyncId => text("illegal syncid specified"),
+            Self::McastPort => text("illegal mcast-port specified"),
+            Self::McastTtl => text("illegal mcast-ttl specified"),
+            Self::SyncMaxLen => text("illegal sync-maxlen specified"),
+            Self::TunType => text("illegal tunnel type specified"),
+            Self::TunPort => text("illegal tunnel port specified"),
+            Self::McastGroupV4(value) => quoting("invalid IPv4 mcast-group `", value, "'"),
+            Self::McastGroupV6(value) => quoting("invalid IPv6 mcast-group `", value, "'"),
+            Self::StartDaemonRole => text("illegal start-daemon parameter specified"),
+            // Sic: the C tool names the wrong option here.
+            Self::StopDaemonRole => text("illegal start_daemon specified"),
+            Self::SetTimeouts => text("--set option requires 3 timeout values"),
+            // Sic: with an empty line after it.
+            Self::Ipv6BeforeFwmark => text("-6 used before -f\n"),
+            Self::SchedulerFlag(flag) => quoting("invalid scheduler flag `", flag, "'"),
+            Self::ForeignSchedulerFlag(flag) => quoting("incompatible scheduler flag `", flag, "'"),
+            Self::Name(error) => text(&error.to_string()),
+            Self::Missing { option, by } => {
+                text(&format!("You need to supply the '{option}' option for {}", by.text()))
+            }
+            Self::Illegal { option, by } => {
+                text(&format!("Illegal '{option}' option with {}", by.text()))
+            }
+            Self::Conflict { option, earlier, by } => text(&format!(
+                "The option '{option}' conflicts with the '{earlier}' option in {}",
+                by.text()
+            )),
+            Self::ListConflict => text("options conflicts in the list command"),
+            Self::ZeroPort => text("Zero port specified for non-persistent service"),
+            Self::OpsWithoutUdp => text("One-Packet Scheduling is only for UDP virtual services"),
+            Self::MixedFamilies => {
+                text("Different address family is allowed only for tunneling servers")
+            }
+            Self::TunnelOptions => text("Tunnel options conflict with forward method"),
+        };
+        message.push(b'\n');
+        message
+    }
+}
+
+impl From<NameError> for UsageError {
+    fn from(error: NameError) -> Self {
+        Self::Name(error)
+    }
+}
+
+/// What the C tool says of a service that isn't there.
+pub(crate) const NO_SUCH_SERVICE: &str = "No such service";
+
+/// Why nothing can be done at all, with newlines.
+pub(crate) fn no_ipvs(error: &Error) -> String {
+    let reason = match error.kind() {
+        ErrorKind::NotAvailable => PROTOCOL_NOT_AVAILABLE.to_owned(),
+        _ => reason(error),
+    };
+    format!(
+        "Can't initialize ipvs: {reason}\n\
+         Are you sure that IP Virtual Server is built in the kernel or as module?\n"
+    )
+}
+
+/// What the kernel refused, with a newline.
+pub(crate) fn kernel_error(error: &Error) -> String {
+    reason(error) + "\n"
+}
+
+const PROTOCOL_NOT_AVAILABLE: &str = "Protocol not available";
+
+/// The C tool's words for an error number, which depend on what was attempted.
+fn reason(error: &Error) -> String {
+    let Some(errno) = error.raw_os_error() else {
+        // The kernel never answered, or made no sense: there is no number to have words for.
+        return error.to_string();
+    };
+    let specific = match (error.operation(), errno) {
+        (Operation::AddService, EEXIST) => "Service already exists",
+        (Operation::AddService | Operation::SetService, ENOENT) => {
+            "Scheduler or persistence engine not found"
+        }
+        (
+            Operation::SetService
+            | Operation::DeleteService
+            | Operation::Zero
+            | Operation::Service
+            | Operation::Destinations,
+            ESRCH,
+        ) => NO_SUCH_SERVICE,
+        (
+            Operation::AddDestination | Operation::SetDestination | Operation::DeleteDestination,
+            ESRCH,
+        ) => "Service not defined",
+        (Operation::AddDestination, EEXIST) => "Destination already exists",
+        (Operation::SetDestination | Operation::DeleteDestination, ENOENT) => "No such destination",
+        (Operation::StartSyncDaemon, EEXIST) => "Daemon has already run",
+        (Operation::StopSyncDaemon, ESRCH) => "No daemon is running",
+        (_, EPERM) => "Permission denied (you must be root)",
+        (_, EINVAL) => {
+            "Invalid operation.  Possibly wrong module version, address not unicast, ..."
+        }
+        (_, ENOPROTOOPT) => PROTOCOL_NOT_AVAILABLE,
+        (_, ENOMEM) => "Memory allocation problem",
+        (_, EOPNOTSUPP) => "Operation not supported with IPv6",
+        (_, EAFNOSUPPORT) => "Operation not supported with specified address family",
+        (_, EMSGSIZE) => "Module is wrong version",
+        _ => return strerror(errno),
+    };
+    specific.to_owned()
+}
+
+/// The system's words for an error number.
+fn strerror(errno: i32) -> String {
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    // std adds the number; the C tool doesn't.
+    let suffix = format!(" (os error {errno})");
+    text.strip_suffix(&suffix).map_or(text.clone(), str::to_owned)
+}

@@ -1,0 +1,160 @@
+//! Numbers as `strtol` and `atoi` read them, and as the columns of lists show them.
+
+use std::ops::RangeInclusive;
+
+/// What `strtol(text, &end, 10)` makes of a text: leading white space, one sign and digits.
+struct Strtol<'a> {
+    /// The number; the nearest `i64` if it is out of range.
+    value: i64,
+    in_range: bool,
+    /// What follows the digits.
+    rest: &'a [u8],
+}
+
+/// `None` if there are no digits.
+fn strtol(text: &[u8]) -> Option<Strtol<'_>> {
+    // isspace(3) of the C locale; is_ascii_whitespace lacks the vertical tab.
+    let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | 0x0b | 0x0c | b'\r');
+    let start = text.iter().position(|b| !space(b))?;
+    let text = &text[start..];
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        [b'+', rest @ ..] => (false, rest),
+        _ => (false, text),
+    };
+    let end = digits.iter().position(|b| !b.is_ascii_digit()).unwrap_or(digits.len());
+    let (digits, rest) = digits.split_at(end);
+    if digits.is_empty() {
+        return None;
+    }
+    let sign = if negative { -1 } else { 1 };
+    let value = digits.iter().try_fold(0i64, |value, digit| {
+        value.checked_mul(10)?.checked_add(sign * i64::from(digit - b'0'))
+    });
+    let limit = if negative { i64::MIN } else { i64::MAX };
+    Some(Strtol { value: value.unwrap_or(limit), in_range: value.is_some(), rest })
+}
+
+/// Reads a whole text as a number within `range`.
+pub(crate) fn parse<T: TryFrom<i64>>(text: &[u8], range: RangeInclusive<i64>) -> Option<T> {
+    let number = strtol(text)?;
+    let valid = number.rest.is_empty() && number.in_range && range.contains(&number.value);
+    if valid { T::try_from(number.value).ok() } else { None }
+}
+
+/// Reads a text as glibc's `atoi` does: trailing junk is ignored, no digits are 0, and a number
+/// that is too large loses its upper bits.
+pub(crate) fn atoi(text: &[u8]) -> i32 {
+    #[allow(clippy::cast_possible_truncation, reason = "as atoi does")]
+    strtol(text).map_or(0, |number| number.value as i32)
+}
+
+/// The same 32 bits as a signed number, which is how the C tool shows and compares some.
+pub(crate) fn signed(number: u32) -> i32 {
+    i32::from_ne_bytes(number.to_ne_bytes())
+}
+
+/// How lists of statistics show large numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// In thousands (`K`), millions (`M`) and so on, to keep to the column.
+    Short,
+    /// In full.
+    Exact,
+}
+
+/// A number of a statistics column, with the blank before it: 9 characters wide, or more.
+pub(crate) fn column(number: u64, scale: Scale) -> String {
+    const THOUSAND: u64 = 1_000;
+    const MILLION: u64 = 1_000_000;
+    const BILLION: u64 = 1_000_000_000;
+    const TRILLION: u64 = 1_000_000_000_000;
+    match (scale, number) {
+        (_, 0..100_000_000) => format!("{number:>9}"),
+        (Scale::Exact, _) => format!(" {number}"),
+        (Scale::Short, ..BILLION) => format!("{:>8}K", number / THOUSAND),
+        (Scale::Short, 0..100_000_000_000) => format!("{:>8}M", number / MILLION),
+        (Scale::Short, 0..100_000_000_000_000) => format!("{:>8}G", number / BILLION),
+        (Scale::Short, _) => format!("{:>8}T", number / TRILLION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weight(text: &str) -> Option<u32> {
+        parse(text.as_bytes(), 0..=2_147_483_647)
+    }
+
+    /// What the C tool does with each as a weight.
+    #[test]
+    fn whole_words_are_numbers() {
+        assert_eq!(weight("7"), Some(7));
+        assert_eq!(weight(" 7"), Some(7));
+        assert_eq!(weight("\x0b\x0c7"), Some(7));
+        assert_eq!(weight("+7"), Some(7));
+        assert_eq!(weight("007"), Some(7));
+        assert_eq!(weight("-0"), Some(0));
+        assert_eq!(weight("2147483647"), Some(2_147_483_647));
+        for bad in [
+            "",
+            "-",
+            "+",
+            " ",
+            "7 ",
+            "7x",
+            "0x7",
+            "--7",
+            "+-7",
+            "- 7",
+            "-1",
+            "2147483648",
+            "4294967297",
+            "99999999999999999999",
+            "18446744073709551617",
+            "-99999999999999999999",
+        ] {
+            assert_eq!(weight(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_ends_of_long_are_read() {
+        let any = i64::MIN..=i64::MAX;
+        assert_eq!(parse::<i64>(b"9223372036854775807", any.clone()), Some(i64::MAX));
+        assert_eq!(parse::<i64>(b"-9223372036854775808", any.clone()), Some(i64::MIN));
+        assert_eq!(parse::<i64>(b"9223372036854775808", any), None);
+    }
+
+    #[test]
+    fn atoi_is_lenient() {
+        assert_eq!(atoi(b" 64x"), 64);
+        assert_eq!(atoi(b"+64"), 64);
+        assert_eq!(atoi(b"4294967360"), 64);
+        assert_eq!(atoi(b""), 0);
+        assert_eq!(atoi(b"x"), 0);
+        // strtol stops at LONG_MAX and LONG_MIN, whose low halves are -1 and 0.
+        assert_eq!(atoi(b"18446744073709551617"), -1);
+        assert_eq!(atoi(b"-99999999999999999999999"), 0);
+    }
+
+    #[test]
+    fn columns_scale_as_the_c_tool_scales() {
+        for (number, short, exact) in [
+            (0, "        0", "        0"),
+            (99_999_999, " 99999999", " 99999999"),
+            (100_000_000, "  100000K", " 100000000"),
+            (999_999_999, "  999999K", " 999999999"),
+            (1_000_000_000, "    1000M", " 1000000000"),
+            (99_999_999_999, "   99999M", " 99999999999"),
+            (100_000_000_000, "     100G", " 100000000000"),
+            (99_999_999_999_999, "   99999G", " 99999999999999"),
+            (100_000_000_000_000, "     100T", " 100000000000000"),
+            (u64::MAX, "18446744T", " 18446744073709551615"),
+        ] {
+            assert_eq!(column(number, Scale::Short), short);
+            assert_eq!(column(number, Scale::Exact), exact);
+        }
+    }
+}

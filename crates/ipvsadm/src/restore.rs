@@ -1,0 +1,167 @@
+//! The lines that `-R` reads.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead};
+use std::os::unix::ffi::OsStringExt as _;
+
+/// The longest word; a longer one becomes several, as with the C tool.
+const WORD_MAX: usize = 4096;
+/// The most bytes that the words of a line may have, so that memory stays bounded.
+const LINE_MAX: usize = 1 << 20;
+
+/// Splits input into lines, and lines into words: at blanks, tabs and carriage returns, without
+/// quotes, escapes or comments.
+pub(crate) struct Lines<R> {
+    input: R,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(crate) fn new(input: R) -> Self {
+        Self { input }
+    }
+
+    /// The words of the next line, without `ipvsadm` wherever it stands; `None` at the end.
+    ///
+    /// A last line that ends in two or more blanks instead of a newline is taken for an unfinished
+    /// one and is dropped, as the C tool drops it.
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<OsString>>> {
+        let mut line = Line::default();
+        loop {
+            let buffer = self.input.fill_buf()?;
+            if buffer.is_empty() {
+                line.end_word();
+                let finished = line.blanks < 2 && !line.words.is_empty();
+                return Ok(finished.then_some(line.words));
+            }
+            let end = buffer.iter().position(|b| *b == b'\n');
+            let piece = &buffer[..end.unwrap_or(buffer.len())];
+            piece.iter().for_each(|byte| line.push(*byte));
+            let used = piece.len() + usize::from(end.is_some());
+            self.input.consume(used);
+            if line.len > LINE_MAX {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("a line is longer than {LINE_MAX} bytes"),
+                ));
+            }
+            if end.is_some() {
+                line.end_word();
+                return Ok(Some(line.words));
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    words: Vec<OsString>,
+    word: Vec<u8>,
+    /// Blanks since the last word.
+    blanks: usize,
+    /// Bytes in all words.
+    len: usize,
+}
+
+impl Line {
+    fn push(&mut self, byte: u8) {
+        if matches!(byte, b' ' | b'\t' | b'\r') {
+            self.end_word();
+            self.blanks += 1;
+            return;
+        }
+        if self.word.len() == WORD_MAX {
+            self.end_word();
+        }
+        self.blanks = 0;
+        self.word.push(byte);
+        self.len += 1;
+    }
+
+    fn end_word(&mut self) {
+        if self.word.is_empty() {
+            return;
+        }
+        let mut word = std::mem::take(&mut self.word);
+        // As a C string, which ends at the first NUL.
+        if let Some(nul) = word.iter().position(|b| *b == 0) {
+            word.truncate(nul);
+        }
+        if word != b"ipvsadm" {
+            self.words.push(OsString::from_vec(word));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    fn lines(text: impl AsRef<[u8]>) -> Vec<Vec<String>> {
+        // A buffer this small cuts most words.
+        let mut lines = Lines::new(BufReader::with_capacity(3, text.as_ref()));
+        std::iter::from_fn(|| lines.next_line().unwrap())
+            .map(|words| words.into_iter().map(|word| word.into_string().unwrap()).collect())
+            .collect()
+    }
+
+    #[test]
+    fn words_are_split_at_blanks_tabs_and_carriage_returns() {
+        assert_eq!(
+            lines("-A -t 10.0.0.1:80\r\n-A\t-t\t10.0.0.2:80\t\r\n\r\n \t\n-C\n"),
+            [
+                vec!["-A", "-t", "10.0.0.1:80"],
+                vec!["-A", "-t", "10.0.0.2:80"],
+                vec![],
+                vec![],
+                vec!["-C"]
+            ]
+        );
+        assert_eq!(
+            lines("a\x0bb \x0c \"c d\" e\\ f #g\n"),
+            [["a\x0bb", "\x0c", "\"c", "d\"", "e\\", "f", "#g"]]
+        );
+    }
+
+    #[test]
+    fn the_tools_name_is_dropped_wherever_it_stands() {
+        assert_eq!(
+            lines("ipvsadm -A -s ipvsadm rr\nipvsadm\n/sbin/ipvsadm\n"),
+            [vec!["-A", "-s", "rr"], vec![], vec!["/sbin/ipvsadm"]]
+        );
+    }
+
+    #[test]
+    fn a_nul_ends_the_word_and_not_the_line() {
+        assert_eq!(lines("a\0b c \0 ipvsadm\0x\n"), [["a", "c", ""]]);
+    }
+
+    /// Each was seen on the C tool.
+    #[test]
+    fn a_last_line_without_newline_is_run_but_not_after_two_blanks() {
+        for run in ["-C", "-C ", "-C\t", "-C\r", "-C ipvsadm", "-C ipvsadm "] {
+            assert_eq!(lines(run), [["-C"]], "{run:?}");
+        }
+        for dropped in ["-C  ", "-C \t", "-C \r", "-C\r ", "-C\r\r", "-C ipvsadm  "] {
+            assert_eq!(lines(dropped), [[""; 0]; 0], "{dropped:?}");
+        }
+        assert_eq!(lines("-C  \n -Z"), [["-C"], ["-Z"]]);
+        assert_eq!(lines(""), [[""; 0]; 0]);
+    }
+
+    #[test]
+    fn long_words_are_split() {
+        let words = lines(format!("-s {}-L\n", "r".repeat(WORD_MAX)));
+        assert_eq!(words, [["-s", &"r".repeat(WORD_MAX), "-L"]]);
+    }
+
+    #[test]
+    fn an_endless_line_is_an_error() {
+        let mut lines = Lines::new(BufReader::new(io::repeat(b'x')));
+        assert_eq!(lines.next_line().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        // Blanks take no memory, so there can be any number of them.
+        let blanks = io::Read::chain(&[b' '; 2 << 20][..], &b"-C\n"[..]);
+        assert_eq!(Lines::new(blanks).next_line().unwrap(), Some(vec!["-C".into()]));
+    }
+}
