@@ -37,6 +37,9 @@ pub struct Service {
     pub one_packet: bool,
     /// Whether connections of one client stay on one real server, and for how long.
     pub persistence: Option<Persistence>,
+    /// What else than the client's address makes connections belong together. The kernel keeps
+    /// it for any service, but only goes by it where there is persistence.
+    pub engine: Option<PersistenceEngine>,
 }
 
 impl Service {
@@ -48,6 +51,7 @@ impl Service {
             scheduler_flags: SchedulerFlags::empty(),
             one_packet: false,
             persistence: None,
+            engine: None,
         }
     }
 
@@ -76,6 +80,13 @@ impl Service {
     #[must_use]
     pub fn persistent(mut self, persistence: impl Into<Option<Persistence>>) -> Self {
         self.persistence = persistence.into();
+        self
+    }
+
+    /// Sets the persistence engine; `None` for none.
+    #[must_use]
+    pub fn engine(mut self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
+        self.engine = engine.into();
         self
     }
 }
@@ -114,27 +125,18 @@ pub struct Persistence {
     pub timeout: Duration,
     /// Which clients count as one.
     pub mask: PersistenceMask,
-    /// What else than the address makes connections belong together.
-    pub engine: Option<PersistenceEngine>,
 }
 
 impl Persistence {
     /// Every client address for itself, remembered for `timeout`.
     pub fn new(timeout: Duration) -> Self {
-        Self { timeout, mask: PersistenceMask::HOST, engine: None }
+        Self { timeout, mask: PersistenceMask::HOST }
     }
 
     /// Sets which clients count as one.
     #[must_use]
     pub fn mask(mut self, mask: PersistenceMask) -> Self {
         self.mask = mask;
-        self
-    }
-
-    /// Sets the persistence engine; `None` for none.
-    #[must_use]
-    pub fn engine(mut self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
-        self.engine = engine.into();
         self
     }
 }

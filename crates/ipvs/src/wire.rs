@@ -101,9 +101,9 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
     }
     flags.set(sys::ServiceFlags::ONE_PACKET, service.one_packet);
     flags.set(sys::ServiceFlags::PERSISTENT, service.persistence.is_some());
-    let (timeout, mask, engine) = match &service.persistence {
-        Some(p) => (seconds("persistence timeout", p.timeout)?, p.mask, p.engine),
-        None => (0, PersistenceMask::HOST, None),
+    let (timeout, mask) = match &service.persistence {
+        Some(p) => (seconds("persistence timeout", p.timeout)?, p.mask),
+        None => (0, PersistenceMask::HOST),
     };
     let netmask = match service.key.family() {
         Family::V4 => mask.as_v4().map(sys::netmask_v4),
@@ -114,7 +114,7 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
             Some(scheduler) => scheduler.to_wire(),
             None => sys::Name::from_static("none"),
         }),
-        pe_name: engine.map(PersistenceEngine::to_wire),
+        pe_name: service.engine.map(PersistenceEngine::to_wire),
         // The kernel keeps its own HASHED bit out of what a mask of all ones sets.
         flags: Some(sys::Flags { flags, mask: !0 }),
         timeout: Some(timeout),
@@ -134,7 +134,6 @@ pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Imp
             // A length that no kernel accepts is no mask.
             Family::V6 => PersistenceMask::v6(mask).unwrap_or_default(),
         }),
-        engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
     });
     Ok(ServiceEntry {
         service: Service {
@@ -146,6 +145,7 @@ pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Imp
             scheduler_flags: SchedulerFlags::from_bits_retain((flags - FIELD_FLAGS).bits()),
             one_packet: flags.contains(sys::ServiceFlags::ONE_PACKET),
             persistence,
+            engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
         },
         stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
     })
@@ -440,8 +440,7 @@ mod tests {
     #[test]
     fn services_come_back_as_they_went() {
         let sip = Persistence::new(Duration::from_secs(60))
-            .mask(PersistenceMask::v4([255, 255, 0, 0].into()))
-            .engine(PersistenceEngine::SIP);
+            .mask(PersistenceMask::v4([255, 255, 0, 0].into()));
         let v6 = "tcp/[2001:db8::53]:443".parse().unwrap();
         let prefix =
             Persistence::new(Duration::from_secs(1)).mask(PersistenceMask::v6(64).unwrap());
@@ -449,6 +448,7 @@ mod tests {
             Service::new(vip()).scheduler(None),
             Service::new(vip()).scheduler(Scheduler::SH).scheduler_flags(SchedulerFlags::SH_PORT),
             Service::new("udp/10.10.10.53:5060".parse().unwrap()).persistent(sip).one_packet(true),
+            Service::new("udp/10.10.10.53:5061".parse().unwrap()).engine(PersistenceEngine::SIP),
             Service::new(v6).persistent(prefix),
             Service::new("fwmark6/7".parse().unwrap()),
         ] {

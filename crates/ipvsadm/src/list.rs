@@ -236,7 +236,7 @@ fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()
         if let Some(mask) = mask_text(service) {
             write!(out, " mask {mask}")?;
         }
-        if let Some(engine) = persistence.engine {
+        if let Some(engine) = service.engine {
             out.write_all(b" pe ")?;
             out.write_all(engine.as_bytes())?;
         }

@@ -29,7 +29,7 @@ impl<W: Write> Rules<'_, W> {
                 write!(out, " -M {mask}")?;
             }
         }
-        if let Some(engine) = service.persistence.as_ref().and_then(|p| p.engine) {
+        if let Some(engine) = service.engine {
             out.write_all(b" --pe ")?;
             out.write_all(engine.as_bytes())?;
         }

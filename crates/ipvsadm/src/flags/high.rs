@@ -172,14 +172,15 @@ fn service(args: &LowArgs, flags: SchedulerFlags) -> Result<Service, UsageError>
         b"" => None,
         name => Some(PersistenceEngine::new(name)?),
     };
-    let persistence = args.persistent.map(|seconds| {
-        Persistence::new(Duration::from_secs(seconds.into())).mask(args.mask).engine(engine)
-    });
+    let persistence = args
+        .persistent
+        .map(|seconds| Persistence::new(Duration::from_secs(seconds.into())).mask(args.mask));
     Ok(Service::new(key)
         .scheduler(scheduler)
         .scheduler_flags(flags)
         .one_packet(one_packet)
-        .persistent(persistence))
+        .persistent(persistence)
+        .engine(engine))
 }
 
 fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
@@ -343,10 +344,10 @@ pub(super) mod tests {
         assert_eq!(service.scheduler, Some(Scheduler::SH));
         assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
         assert!(service.one_packet);
+        assert_eq!(service.engine, Some(PersistenceEngine::SIP));
         let persistence = service.persistence.unwrap();
         assert_eq!(persistence.timeout, Duration::from_secs(360));
         assert_eq!(persistence.mask.as_v4(), Some([255, 255, 0, 0].into()));
-        assert_eq!(persistence.engine, Some(PersistenceEngine::SIP));
     }
 
     #[test]
