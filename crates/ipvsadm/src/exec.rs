@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 
-use ipvs::{DestinationEntry, ErrorKind, ServiceEntry, SyncRole};
+use ipvs::{DestinationEntry, ErrorKind, ServiceEntry, SyncRole, Timeouts};
 
+use crate::connections::ConnectionTable;
 use crate::flags::doc;
 use crate::flags::high::{Command, List, Listed};
 use crate::flags::parse::{self, Dialect, Parsed};
 use crate::kernel::Kernel;
-use crate::list::{self, ConnectionTable, Table};
+use crate::list::{self, Counts, Table};
 use crate::messages::{self, UsageError};
 use crate::names::{EndpointText, Resolver};
 use crate::output::Output;
@@ -159,7 +160,7 @@ impl Tool<'_> {
         let mut table = Table { out: &mut *self.out, text, format: list.format, scale: list.scale };
         match list.what {
             Listed::Table => {
-                table.version(&kernel.info)?;
+                table.version(kernel.info.version, kernel.info.connection_table_size)?;
                 let services = kernel.client.services()?;
                 table.titles()?;
                 let services = if list.sorted { sort::services(services) } else { services };
@@ -183,7 +184,8 @@ impl Tool<'_> {
                 }
             }
             Listed::Timeouts => {
-                list::write_timeouts(&mut table.out, &kernel.client.timeouts()?)?;
+                let Timeouts { tcp, tcp_fin, udp, .. } = kernel.client.timeouts()?;
+                list::write_timeouts(&mut table.out, [tcp, tcp_fin, udp])?;
             }
             Listed::Daemons => {
                 let daemons = kernel.client.sync_daemons()?;
@@ -203,7 +205,7 @@ impl Tool<'_> {
         for service in sort::services(kernel.client.services()?) {
             rules.service(&service.service)?;
             for server in servers(kernel, &service, true)? {
-                rules.destination(&service.service.key, &server)?;
+                rules.server(&service.service.key, &server.destination)?;
             }
         }
         Ok(())
@@ -229,8 +231,15 @@ fn write_service(
     service: &ServiceEntry,
     servers: &[DestinationEntry],
 ) -> io::Result<()> {
-    table.service(service)?;
-    servers.iter().try_for_each(|server| table.destination(&service.service.key, server))
+    table.service(&service.service, &service.stats)?;
+    servers.iter().try_for_each(|server| {
+        let counts = Counts {
+            active: server.active_connections,
+            inactive: server.inactive_connections,
+            persistent: server.persistent_connections,
+        };
+        table.server(&service.service.key, &server.destination, counts, &server.stats)
+    })
 }
 
 /// Why something couldn't be shown.

@@ -1,11 +1,11 @@
-//! The lists of `-L`: the columns, cuts and blanks of the C tool, which scripts take apart.
+//! The lists of `-L`, but for connections: the columns, cuts and blanks of the C tool, which scripts take apart.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::time::Duration;
 
 use ipvs::{
-    Connection, Destination, DestinationEntry, Family, Forward, GueChecksum, Info, Protocol,
-    Scheduler, SchedulerFlags, Service, ServiceEntry, ServiceKey, SyncDaemon, Timeouts, Tunnel,
+    Destination, Family, Forward, GueChecksum, Protocol, Scheduler, SchedulerFlags, Service,
+    ServiceKey, Stats, SyncDaemon, Tunnel, Version,
 };
 
 use crate::flags::high::Format;
@@ -27,8 +27,7 @@ pub(crate) struct Table<'a, W> {
 
 impl<W: Write> Table<'_, W> {
     /// The line that only a list of everything begins with.
-    pub(crate) fn version(&mut self, info: &Info) -> io::Result<()> {
-        let Info { version, connection_table_size: size, .. } = info;
+    pub(crate) fn version(&mut self, version: Version, size: u32) -> io::Result<()> {
         writeln!(self.out, "IP Virtual Server version {version} (size={size})")
     }
 
@@ -68,37 +67,20 @@ impl<W: Write> Table<'_, W> {
         }
     }
 
-    pub(crate) fn service(&mut self, entry: &ServiceEntry) -> io::Result<()> {
-        let service = &entry.service;
+    pub(crate) fn service(&mut self, service: &Service, stats: &Stats) -> io::Result<()> {
         let text = self.service_text(&service.key);
         match self.format {
-            Format::Stats => {
-                let stats = &entry.stats;
-                self.statistics(
-                    &text,
-                    SERVICE_WIDTH,
-                    [
-                        stats.connections,
-                        stats.incoming_packets,
-                        stats.outgoing_packets,
-                        stats.incoming_bytes,
-                        stats.outgoing_bytes,
-                    ],
-                )
-            }
+            Format::Stats => self.statistics(&text, SERVICE_WIDTH, counters(stats)),
             Format::Rate => {
-                let rates = entry.stats.rates.unwrap_or_default();
-                self.statistics(
-                    &text,
-                    SERVICE_WIDTH,
-                    [
-                        rates.connections,
-                        rates.incoming_packets,
-                        rates.outgoing_packets,
-                        rates.incoming_bytes,
-                        rates.outgoing_bytes,
-                    ],
-                )
+                let rates = stats.rates.unwrap_or_default();
+                let numbers = [
+                    rates.connections,
+                    rates.incoming_packets,
+                    rates.outgoing_packets,
+                    rates.incoming_bytes,
+                    rates.outgoing_bytes,
+                ];
+                self.statistics(&text, SERVICE_WIDTH, numbers)
             }
             Format::Plain | Format::Thresholds | Format::PersistentConn | Format::TunInfo => {
                 self.out.write_all(&text)?;
@@ -138,13 +120,15 @@ impl<W: Write> Table<'_, W> {
         }
     }
 
-    pub(crate) fn destination(
+    pub(crate) fn server(
         &mut self,
         service: &ServiceKey,
-        entry: &DestinationEntry,
+        server: &Destination,
+        counts: Counts,
+        stats: &Stats,
     ) -> io::Result<()> {
-        let Destination { addr, port, forward, weight, upper_threshold, lower_threshold, .. } =
-            entry.destination;
+        let Destination { addr, port, forward, weight, .. } = *server;
+        let Counts { active, inactive, persistent } = counts;
         let mut text = b"  -> ".to_vec();
         text.extend(self.text.endpoint(addr, port, protocol_of(service)));
         let width = "  -> ".len() + SERVER_WIDTH;
@@ -152,22 +136,9 @@ impl<W: Write> Table<'_, W> {
             text.truncate(width);
         }
         if self.format == Format::Stats {
-            let stats = &entry.stats;
-            return self.statistics(
-                &text,
-                width,
-                [
-                    stats.connections,
-                    stats.incoming_packets,
-                    stats.outgoing_packets,
-                    stats.incoming_bytes,
-                    stats.outgoing_bytes,
-                ],
-            );
+            return self.statistics(&text, width, counters(stats));
         }
         write_padded(&mut self.out, &text, width)?;
-        let active = entry.active_connections;
-        let inactive = entry.inactive_connections;
         let out = &mut self.out;
         match self.format {
             Format::Plain | Format::Stats => {
@@ -180,7 +151,7 @@ impl<W: Write> Table<'_, W> {
                 writeln!(out, " {method:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}")
             }
             Format::Rate => {
-                let rates = entry.stats.rates.unwrap_or_default();
+                let rates = stats.rates.unwrap_or_default();
                 // The first three are never scaled.
                 for rate in [rates.connections, rates.incoming_packets, rates.outgoing_packets] {
                     write!(out, " {rate:>8}")?;
@@ -189,11 +160,10 @@ impl<W: Write> Table<'_, W> {
                 writeln!(out, "{}{}", column(input, self.scale), column(output, self.scale))
             }
             Format::Thresholds => {
-                let [upper, lower] = [upper_threshold, lower_threshold];
+                let [upper, lower] = [server.upper_threshold, server.lower_threshold];
                 writeln!(out, " {upper:<10} {lower:<10} {active:<10} {inactive:<10}")
             }
             Format::PersistentConn => {
-                let persistent = entry.persistent_connections;
                 writeln!(out, " {weight:<9} {persistent:<11} {active:<10} {inactive:<10}")
             }
         }
@@ -208,6 +178,24 @@ impl<W: Write> Table<'_, W> {
     }
 }
 
+/// The connections of a real server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) active: u32,
+    pub(crate) inactive: u32,
+    pub(crate) persistent: u32,
+}
+
+fn counters(stats: &Stats) -> [u64; 5] {
+    [
+        stats.connections,
+        stats.incoming_packets,
+        stats.outgoing_packets,
+        stats.incoming_bytes,
+        stats.outgoing_bytes,
+    ]
+}
+
 /// Ports have names within a protocol, which firewall marks don't have.
 pub(crate) fn protocol_of(service: &ServiceKey) -> Option<Protocol> {
     match *service {
@@ -217,7 +205,7 @@ pub(crate) fn protocol_of(service: &ServiceKey) -> Option<Protocol> {
 }
 
 /// Pads with blanks, counting bytes.
-fn write_padded(out: &mut impl Write, text: &[u8], width: usize) -> io::Result<()> {
+pub(crate) fn write_padded(out: &mut impl Write, text: &[u8], width: usize) -> io::Result<()> {
     out.write_all(text)?;
     write!(out, "{:1$}", "", width.saturating_sub(text.len()))
 }
@@ -302,82 +290,9 @@ fn tunnel_text(forward: Forward) -> String {
     }
 }
 
-/// Writes the connections of `-L -c`.
-pub(crate) struct ConnectionTable<'a, W> {
-    pub(crate) out: W,
-    pub(crate) text: EndpointText<'a>,
-    /// Whether the persistence engine's data are shown.
-    pub(crate) engine: bool,
-}
-
-impl<W: Write> ConnectionTable<'_, W> {
-    pub(crate) fn titles(&mut self) -> io::Result<()> {
-        let [state, source, target, server] = ["state", "source", "virtual", "destination"];
-        writeln!(self.out, "IPVS connection entries")?;
-        write!(self.out, "pro expire {state:<11} {source:<18} {target:<18} ")?;
-        if self.engine {
-            writeln!(self.out, "{server:<18} {:<16} pe_data", "pe name")
-        } else {
-            writeln!(self.out, "{server}")
-        }
-    }
-
-    pub(crate) fn connection(&mut self, connection: &Connection) -> io::Result<()> {
-        let protocol = protocol_text(connection.protocol);
-        let seconds = connection.expires.as_secs();
-        let time = format!("{:02}:{:02}", seconds / 60, seconds % 60);
-        write!(self.out, "{protocol:<3} {time:<6} {:<11} ", connection.state)?;
-        self.endpoint(connection, connection.client, 18)?;
-        self.endpoint(connection, connection.virtual_addr, 18)?;
-        let engine = connection.engine.filter(|_| self.engine);
-        match (engine, &connection.engine_data) {
-            (Some(name), Some(data)) if !data.is_empty() => {
-                // Not the widths of the titles, but the C tool's.
-                self.endpoint(connection, connection.destination, 16)?;
-                write_padded(&mut self.out, name.as_bytes(), 18)?;
-                self.out.write_all(b" ")?;
-                self.out.write_all(data)?;
-            }
-            _ => {
-                let text = self.endpoint_text(connection, connection.destination);
-                self.out.write_all(&text)?;
-            }
-        }
-        self.out.write_all(b"\n")
-    }
-
-    fn endpoint_text(&mut self, connection: &Connection, endpoint: SocketAddr) -> Vec<u8> {
-        self.text.endpoint(endpoint.ip(), endpoint.port(), Some(connection.protocol))
-    }
-
-    fn endpoint(
-        &mut self,
-        connection: &Connection,
-        endpoint: SocketAddr,
-        width: usize,
-    ) -> io::Result<()> {
-        let text = self.endpoint_text(connection, endpoint);
-        write_padded(&mut self.out, &text, width)?;
-        self.out.write_all(b" ")
-    }
-}
-
-/// The kernel's word for a protocol, in its list of connections.
-fn protocol_text(protocol: Protocol) -> String {
-    match protocol.number() {
-        6 => "TCP".to_owned(),
-        17 => "UDP".to_owned(),
-        132 => "SCTP".to_owned(),
-        0 => "IP".to_owned(),
-        1 => "ICMP".to_owned(),
-        58 => "ICMPv6".to_owned(),
-        other => format!("IP_{other}"),
-    }
-}
-
 /// Writes the line of `-L --timeout`.
-pub(crate) fn write_timeouts(out: &mut impl Write, timeouts: &Timeouts) -> io::Result<()> {
-    let [tcp, fin, udp] = [timeouts.tcp, timeouts.tcp_fin, timeouts.udp].map(|t| t.as_secs());
+pub(crate) fn write_timeouts(out: &mut impl Write, tcp_fin_udp: [Duration; 3]) -> io::Result<()> {
+    let [tcp, fin, udp] = tcp_fin_udp.map(|timeout| timeout.as_secs());
     writeln!(out, "Timeout (tcp tcpfin udp): {tcp} {fin} {udp}")
 }
 
@@ -400,4 +315,260 @@ pub(crate) fn write_daemon(out: &mut impl Write, daemon: &SyncDaemon) -> io::Res
         write!(out, ", ttl={ttl}")?;
     }
     writeln!(out, ")")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::num::NonZeroU32;
+
+    use ipvs::{InterfaceName, Persistence, PersistenceEngine, PersistenceMask, Rates, SyncRole};
+
+    use super::*;
+    use crate::names::tests::TestNames;
+
+    fn table(format: Format) -> Table<'static, Vec<u8>> {
+        let text = EndpointText::new(true, &TestNames);
+        Table { out: Vec::new(), text, format, scale: Scale::Short }
+    }
+
+    fn written<W: AsRef<[u8]>>(out: W) -> String {
+        String::from_utf8(out.as_ref().to_vec()).unwrap()
+    }
+
+    fn tcp(addr: &str) -> ServiceKey {
+        ServiceKey::tcp(addr.parse().unwrap())
+    }
+
+    fn service_line(format: Format, service: &Service, stats: &Stats) -> String {
+        let mut table = table(format);
+        table.service(service, stats).unwrap();
+        written(table.out)
+    }
+
+    fn plain(service: &Service) -> String {
+        service_line(Format::Plain, service, &Stats::default())
+    }
+
+    fn server_line(format: Format, server: &Destination, counts: Counts, stats: &Stats) -> String {
+        let mut table = table(format);
+        table.server(&tcp("10.0.0.1:80"), server, counts, stats).unwrap();
+        written(table.out)
+    }
+
+    fn stats() -> Stats {
+        let mut stats = Stats::default();
+        stats.connections = 1;
+        stats.incoming_packets = 2000;
+        stats.outgoing_packets = 1;
+        stats.incoming_bytes = 120_056_000;
+        stats.outgoing_bytes = 576;
+        let mut rates = Rates::default();
+        rates.connections = 100_000_000;
+        rates.incoming_packets = 2;
+        rates.outgoing_packets = 3;
+        rates.incoming_bytes = 4;
+        rates.outgoing_bytes = 1_000_000_000;
+        stats.rates = Some(rates);
+        stats
+    }
+
+    #[test]
+    fn titles() {
+        for (format, expected) in [
+            (
+                Format::Plain,
+                "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           \
+                 Forward Weight ActiveConn InActConn\n",
+            ),
+            (
+                Format::Stats,
+                "Prot LocalAddress:Port               Conns   InPkts  OutPkts  InBytes OutBytes\n  \
+                 -> RemoteAddress:Port\n",
+            ),
+            (
+                Format::Rate,
+                "Prot LocalAddress:Port                 CPS    InPPS   OutPPS    InBPS   OutBPS\n  \
+                 -> RemoteAddress:Port\n",
+            ),
+            (
+                Format::Thresholds,
+                "Prot LocalAddress:Port            Uthreshold Lthreshold ActiveConn InActConn \n  \
+                 -> RemoteAddress:Port\n",
+            ),
+            (
+                Format::PersistentConn,
+                "Prot LocalAddress:Port            Weight    PersistConn ActiveConn InActConn \n  \
+                 -> RemoteAddress:Port\n",
+            ),
+            (
+                Format::TunInfo,
+                "Prot LocalAddress:Port Scheduler Flags\n  -> RemoteAddress:Port           \
+                 Forward TunnelInfo    Weight ActiveConn InActConn\n",
+            ),
+        ] {
+            let mut table = table(format);
+            table.titles().unwrap();
+            assert_eq!(written(table.out), expected);
+        }
+    }
+
+    #[test]
+    fn the_version_line() {
+        let mut table = table(Format::Plain);
+        table.version(Version { major: 1, minor: 2, patch: 1 }, 4096).unwrap();
+        assert_eq!(written(table.out), "IP Virtual Server version 1.2.1 (size=4096)\n");
+    }
+
+    #[test]
+    fn services() {
+        let udp = ServiceKey::udp("10.0.0.1:32".parse().unwrap());
+        let persistence = Persistence::new(Duration::from_secs(60))
+            .mask(PersistenceMask::v4([255, 255, 0, 0].into()));
+        let full = Service::new(udp)
+            .scheduler(Scheduler::RR)
+            .persistent(persistence)
+            .engine(PersistenceEngine::SIP)
+            .one_packet(true);
+        assert_eq!(plain(&full), "UDP  10.0.0.1:32 rr persistent 60 mask 255.255.0.0 pe sip ops\n");
+        let v6 = Service::new(tcp("[2001:db8:1111:2222:3333:4444:5555:6666]:65535")).persistent(
+            Persistence::new(Duration::from_secs(100)).mask(PersistenceMask::v6(64).unwrap()),
+        );
+        assert_eq!(
+            plain(&v6),
+            "TCP  [2001:db8:1111:2222:3333:4444:5555:6666]:65535 wlc persistent 100 mask 64\n"
+        );
+        let sctp = ServiceKey::sctp("10.0.0.1:2905".parse().unwrap());
+        // The engine is shown with persistence only.
+        let idle = Service::new(sctp).scheduler(None).engine(PersistenceEngine::SIP);
+        assert_eq!(plain(&idle), "SCTP 10.0.0.1:2905 none\n");
+        let mark = |family, mark| {
+            plain(&Service::new(ServiceKey::fwmark(family, NonZeroU32::new(mark).unwrap())))
+        };
+        assert_eq!(mark(Family::V4, 9), "FWM  9 wlc\n");
+        assert_eq!(mark(Family::V6, u32::MAX), "FWM  -1 IPv6 wlc\n");
+    }
+
+    #[test]
+    fn scheduler_flags_have_the_schedulers_names() {
+        let line = |scheduler: Scheduler, flags| {
+            let service = Service::new(tcp("10.0.0.1:80")).scheduler(scheduler);
+            plain(&service.scheduler_flags(flags))
+        };
+        let all = SchedulerFlags::FLAG_1 | SchedulerFlags::FLAG_2 | SchedulerFlags::FLAG_3;
+        assert_eq!(line(Scheduler::RR, all), "TCP  10.0.0.1:80 rr (flag-1,flag-2,flag-3)\n");
+        assert_eq!(line(Scheduler::SH, all), "TCP  10.0.0.1:80 sh (sh-fallback,sh-port)\n");
+        assert_eq!(line(Scheduler::MH, SchedulerFlags::MH_PORT), "TCP  10.0.0.1:80 mh (mh-port)\n");
+        assert_eq!(line(Scheduler::SH, SchedulerFlags::FLAG_3), "TCP  10.0.0.1:80 sh ()\n");
+    }
+
+    #[test]
+    fn statistics_of_services() {
+        let service = Service::new(tcp("10.0.0.1:53"));
+        assert_eq!(
+            service_line(Format::Stats, &service, &stats()),
+            "TCP  10.0.0.1:53                         1     2000        1  120056K      576\n"
+        );
+        assert_eq!(
+            service_line(Format::Rate, &service, &stats()),
+            "TCP  10.0.0.1:53                   100000K        2        3        4    1000M\n"
+        );
+    }
+
+    #[test]
+    fn servers() {
+        let addr = "10.1.0.2:8080".parse::<SocketAddr>().unwrap();
+        let server =
+            Destination::new(addr).forward(Forward::Masquerade).weight(20).thresholds(500, 300);
+        let counts = Counts { active: 7, inactive: 8, persistent: 9 };
+        for (format, expected) in [
+            (
+                Format::Plain,
+                "  -> 10.1.0.2:8080                Masq    20     7          8         \n",
+            ),
+            (
+                Format::TunInfo,
+                "  -> 10.1.0.2:8080                Masq    n/a           20     7          8         \n",
+            ),
+            (
+                Format::Thresholds,
+                "  -> 10.1.0.2:8080                500        300        7          8         \n",
+            ),
+            (
+                Format::PersistentConn,
+                "  -> 10.1.0.2:8080                20        9           7          8         \n",
+            ),
+            (
+                Format::Stats,
+                "  -> 10.1.0.2:8080                       1     2000        1  120056K      576\n",
+            ),
+            // Connections and packets a second are never scaled.
+            (
+                Format::Rate,
+                "  -> 10.1.0.2:8080                100000000        2        3        4    1000M\n",
+            ),
+        ] {
+            assert_eq!(server_line(format, &server, counts, &stats()), expected);
+        }
+    }
+
+    #[test]
+    fn tunnels() {
+        for (tunnel, info) in [
+            (Tunnel::Ipip, "ipip         "),
+            (Tunnel::Gue { port: 6080, checksum: GueChecksum::None }, "gue:6080:-c  "),
+            (Tunnel::Gue { port: 6080, checksum: GueChecksum::Full }, "gue:6080:+c  "),
+            (Tunnel::Gue { port: 6080, checksum: GueChecksum::Remote }, "gue:6080:r+c "),
+            (Tunnel::Gre { checksum: false }, "gre:-c       "),
+            (Tunnel::Gre { checksum: true }, "gre:+c       "),
+        ] {
+            let addr = "10.1.0.2:80".parse::<SocketAddr>().unwrap();
+            let server = Destination::new(addr).forward(Forward::Tunnel(tunnel));
+            let (counts, stats) = (Counts::default(), Stats::default());
+            assert_eq!(
+                server_line(Format::TunInfo, &server, counts, &stats),
+                format!(
+                    "  -> 10.1.0.2:80                  Tunnel  {info} 1      0          0         \n"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn long_names_are_cut_and_long_addresses_push_the_columns() {
+        let mut table = table(Format::Plain);
+        table.text = EndpointText::new(false, &TestNames);
+        let key = tcp("192.168.10.3:8080");
+        let (counts, stats) = (Counts::default(), Stats::default());
+        let server = |addr: &str| Destination::new(addr.parse::<SocketAddr>().unwrap());
+        table.service(&Service::new(key), &stats).unwrap();
+        table.server(&key, &server("192.168.10.3:80"), counts, &stats).unwrap();
+        let v6 = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535";
+        table.server(&key, &server(v6), counts, &stats).unwrap();
+        assert_eq!(
+            written(table.out),
+            "TCP  real-server-with-a-very-long wlc\n  \
+             -> real-server-with-a-very-long Route   1      0          0         \n  \
+             -> [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535 Route   1      0          0         \n"
+        );
+    }
+
+    #[test]
+    fn timeouts_and_daemons() {
+        let mut out = Vec::new();
+        write_timeouts(&mut out, [900, 120, 300].map(Duration::from_secs)).unwrap();
+        let daemon = SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0").unwrap());
+        write_daemon(&mut out, &daemon).unwrap();
+        let group = "224.0.0.81".parse().unwrap();
+        let full =
+            daemon.sync_id(7).max_length(1472).group(Some(group)).port(Some(8848)).ttl(Some(1));
+        write_daemon(&mut out, &full).unwrap();
+        assert_eq!(
+            written(out),
+            "Timeout (tcp tcpfin udp): 900 120 300\n\
+             master sync daemon (mcast=eth0, syncid=0)\n\
+             master sync daemon (mcast=eth0, syncid=7, maxlen=1472, group=224.0.0.81, port=8848, \
+             ttl=1)\n"
+        );
+    }
 }

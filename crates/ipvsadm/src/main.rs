@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod connections;
 mod exec;
 mod flags;
 mod kernel;

@@ -216,13 +216,18 @@ pub(crate) fn kernel_error(error: &Error) -> String {
 
 const PROTOCOL_NOT_AVAILABLE: &str = "Protocol not available";
 
-/// The C tool's words for an error number, which depend on what was attempted.
+/// What went wrong, in the C tool's words.
 fn reason(error: &Error) -> String {
     let Some(errno) = error.raw_os_error() else {
         // The kernel never answered, or made no sense: there is no number to have words for.
         return error.to_string();
     };
-    let specific = match (error.operation(), errno) {
+    words_for(error.operation(), errno)
+}
+
+/// The words for an error number depend on what was attempted.
+fn words_for(operation: Operation, errno: i32) -> String {
+    let specific = match (operation, errno) {
         (Operation::AddService, EEXIST) => "Service already exists",
         (Operation::AddService | Operation::SetService, ENOENT) => {
             "Scheduler or persistence engine not found"
@@ -263,4 +268,47 @@ fn strerror(errno: i32) -> String {
     // std adds the number; the C tool doesn't.
     let suffix = format!(" (os error {errno})");
     text.strip_suffix(&suffix).map_or(text.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use libc::{ENETUNREACH, ENODEV, ERANGE};
+
+    use super::*;
+
+    #[test]
+    fn words_depend_on_what_was_attempted() {
+        use Operation as Op;
+        for (operation, errno, words) in [
+            (Op::AddService, EEXIST, "Service already exists"),
+            (Op::AddService, ENOENT, "Scheduler or persistence engine not found"),
+            (Op::SetService, ENOENT, "Scheduler or persistence engine not found"),
+            (Op::SetService, ESRCH, "No such service"),
+            (Op::DeleteService, ESRCH, "No such service"),
+            (Op::Zero, ESRCH, "No such service"),
+            (Op::Services, ESRCH, "No such process"),
+            (Op::AddDestination, ESRCH, "Service not defined"),
+            (Op::AddDestination, EEXIST, "Destination already exists"),
+            (Op::SetDestination, ENOENT, "No such destination"),
+            (Op::DeleteDestination, ESRCH, "Service not defined"),
+            (Op::StartSyncDaemon, EEXIST, "Daemon has already run"),
+            (Op::StopSyncDaemon, ESRCH, "No daemon is running"),
+            (Op::Flush, EPERM, "Permission denied (you must be root)"),
+            (
+                Op::AddDestination,
+                EINVAL,
+                "Invalid operation.  Possibly wrong module version, address not unicast, ...",
+            ),
+            (Op::Info, ENOPROTOOPT, "Protocol not available"),
+            (Op::AddService, ENOMEM, "Memory allocation problem"),
+            (Op::AddService, EAFNOSUPPORT, "Operation not supported with specified address family"),
+            (Op::AddService, EOPNOTSUPP, "Operation not supported with IPv6"),
+            (Op::AddService, EMSGSIZE, "Module is wrong version"),
+            (Op::AddDestination, ERANGE, "Numerical result out of range"),
+            (Op::StartSyncDaemon, ENODEV, "No such device"),
+            (Op::StartSyncDaemon, ENETUNREACH, "Network is unreachable"),
+        ] {
+            assert_eq!(words_for(operation, errno), words, "{operation:?} {errno}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use ipvs::{DestinationEntry, Family, Forward, GueChecksum, Protocol, Service, ServiceKey, Tunnel};
+use ipvs::{Destination, Family, Forward, GueChecksum, Protocol, Service, ServiceKey, Tunnel};
 
 use crate::list;
 use crate::names::EndpointText;
@@ -42,13 +42,12 @@ impl<W: Write> Rules<'_, W> {
         out.write_all(b"\n")
     }
 
-    pub(crate) fn destination(
+    pub(crate) fn server(
         &mut self,
         service: &ServiceKey,
-        entry: &DestinationEntry,
+        destination: &Destination,
     ) -> io::Result<()> {
         let key = self.service_text(service);
-        let destination = &entry.destination;
         let protocol = list::protocol_of(service);
         let server = self.text.endpoint(destination.addr, destination.port, protocol);
         let out = &mut self.out;
@@ -111,5 +110,124 @@ fn tunnel_options(tunnel: Tunnel) -> String {
         Tunnel::Gre { checksum: true } => " --tun-type gre --tun-csum".to_owned(),
         // No option makes one of these.
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use ipvs::{Persistence, PersistenceEngine, PersistenceMask, Scheduler, SchedulerFlags};
+
+    use super::*;
+    use crate::names::tests::TestNames;
+
+    fn rules(numeric: bool) -> Rules<'static, Vec<u8>> {
+        Rules { out: Vec::new(), text: EndpointText::new(numeric, &TestNames) }
+    }
+
+    fn saved(service: &Service) -> String {
+        let mut rules = rules(true);
+        rules.service(service).unwrap();
+        String::from_utf8(rules.out).unwrap()
+    }
+
+    fn tcp() -> ServiceKey {
+        ServiceKey::tcp("10.0.0.1:80".parse().unwrap())
+    }
+
+    fn mark(family: Family, mark: u32) -> ServiceKey {
+        ServiceKey::fwmark(family, NonZeroU32::new(mark).unwrap())
+    }
+
+    #[test]
+    fn services() {
+        let sctp = ServiceKey::sctp("10.0.0.1:2905".parse().unwrap());
+        for (key, expected) in [
+            (tcp(), "-A -t 10.0.0.1:80 -s wlc\n"),
+            (
+                ServiceKey::udp("[2001:db8::1]:53".parse().unwrap()),
+                "-A -u [2001:db8::1]:53 -s wlc\n",
+            ),
+            (sctp, "-A --sctp-service 10.0.0.1:2905 -s wlc\n"),
+            (mark(Family::V4, 9), "-A -f 9 -s wlc\n"),
+            (mark(Family::V6, u32::MAX), "-A -f -1 -6 -s wlc\n"),
+        ] {
+            assert_eq!(saved(&Service::new(key)), expected);
+        }
+        assert_eq!(saved(&Service::new(tcp()).scheduler(None)), "-A -t 10.0.0.1:80 -s none\n");
+    }
+
+    #[test]
+    fn options_come_in_the_c_tools_order() {
+        let persistence = Persistence::new(Duration::from_secs(60));
+        let full = Service::new(tcp())
+            .scheduler(Scheduler::SH)
+            .scheduler_flags(SchedulerFlags::SH_PORT)
+            .one_packet(true)
+            .engine(PersistenceEngine::SIP)
+            .persistent(persistence.clone().mask(PersistenceMask::v4([255, 255, 0, 0].into())));
+        assert_eq!(
+            saved(&full),
+            "-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.0.0 --pe sip -o -b sh-port\n"
+        );
+        let engine = Service::new(tcp()).engine(PersistenceEngine::SIP);
+        assert_eq!(saved(&engine), "-A -t 10.0.0.1:80 -s wlc --pe sip\n");
+        let v6 = Service::new(mark(Family::V6, 1))
+            .persistent(persistence.mask(PersistenceMask::v6(64).unwrap()));
+        assert_eq!(saved(&v6), "-A -f 1 -6 -s wlc -p 60 -M 64\n");
+        let unnamed =
+            Service::new(tcp()).scheduler(Scheduler::MH).scheduler_flags(SchedulerFlags::FLAG_3);
+        assert_eq!(saved(&unnamed), "-A -t 10.0.0.1:80 -s mh -b \n");
+    }
+
+    #[test]
+    fn servers() {
+        use GueChecksum::{Full, None, Remote};
+        for (forward, expected) in [
+            (Forward::DirectRoute, "-g -w 5"),
+            (Forward::Masquerade, "-m -w 5"),
+            (Forward::LocalNode, "-g -w 5"),
+            (Forward::Tunnel(Tunnel::Ipip), "-i -w 5 --tun-type ipip"),
+            (
+                Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: None }),
+                "-i -w 5 --tun-type gue --tun-port 6080 --tun-nocsum",
+            ),
+            (
+                Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: Full }),
+                "-i -w 5 --tun-type gue --tun-port 6080 --tun-csum",
+            ),
+            (
+                Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: Remote }),
+                "-i -w 5 --tun-type gue --tun-port 6080 --tun-remcsum",
+            ),
+            (
+                Forward::Tunnel(Tunnel::Gre { checksum: false }),
+                "-i -w 5 --tun-type gre --tun-nocsum",
+            ),
+            (Forward::Tunnel(Tunnel::Gre { checksum: true }), "-i -w 5 --tun-type gre --tun-csum"),
+        ] {
+            let addr = "10.1.0.1:80".parse::<SocketAddr>().unwrap();
+            let mut rules = rules(true);
+            rules.server(&tcp(), &Destination::new(addr).forward(forward).weight(5)).unwrap();
+            assert_eq!(
+                String::from_utf8(rules.out).unwrap(),
+                format!("-a -t 10.0.0.1:80 -r 10.1.0.1:80 {expected}\n")
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_cut_at_59_bytes_only() {
+        let mut rules = rules(false);
+        let addr = "192.168.10.3:8080".parse::<SocketAddr>().unwrap();
+        rules.server(&tcp(), &Destination::new(addr)).unwrap();
+        assert_eq!(
+            String::from_utf8(rules.out).unwrap(),
+            "-a -t vip1.example.test:http \
+             -r real-server-with-a-very-long-name.subdomain.example.test:80 -g -w 1\n"
+        );
     }
 }

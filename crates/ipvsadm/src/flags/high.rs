@@ -345,6 +345,7 @@ pub(super) mod tests {
         assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
         assert!(service.one_packet);
         assert_eq!(service.engine, Some(PersistenceEngine::SIP));
+        assert_eq!(service.engine, Some(PersistenceEngine::SIP));
         let persistence = service.persistence.unwrap();
         assert_eq!(persistence.timeout, Duration::from_secs(360));
         assert_eq!(persistence.mask.as_v4(), Some([255, 255, 0, 0].into()));
