@@ -106,6 +106,7 @@ impl<'a> Events<'a> {
                     if self.dialect.posix {
                         self.leftovers.extend(self.parser.raw_args().into_iter().flatten());
                     }
+                    self.count_consumed();
                     continue;
                 }
                 Ok(None) => return Ok(None),
@@ -229,6 +230,9 @@ pub(super) mod tests {
             ("-L -Xn=3", "-Xn=3: option does not take an argument\n"),
             ("-L -n -n=", "-n=: option does not take an argument\n"),
             ("--set -1 2 3", "-1: unknown option\n"),
+            ("--set 1 2 3 -nq", "-nq: unknown option\n"),
+            ("--set 1 -n=1 2 3", "-n=1: option does not take an argument\n"),
+            ("foo -L bar --tun-type", "--tun-type: missing argument\n"),
         ] {
             assert_eq!(complaint(line), expected, "{line}");
         }
