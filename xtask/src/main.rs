@@ -40,19 +40,10 @@ enum Task {
 
     /// Internal: keeps a guest from outliving xtask.
     #[command(hide = true)]
-    GuestSupervisor {
-        #[arg(long)]
-        parent: i32,
-        #[arg(long = "folder")]
-        folders: Vec<PathBuf>,
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
-    /// Internal: becomes a guest's kernel, tied to its supervisor.
+    GuestKeeper { folders: Vec<PathBuf> },
+    /// Internal: becomes a guest's kernel when xtask says so.
     #[command(hide = true)]
-    GuestStarter {
-        #[arg(long)]
-        parent: i32,
+    GuestGate {
         #[arg(last = true)]
         command: Vec<OsString>,
     },
@@ -83,12 +74,8 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<u8> {
     match task {
         Task::Kernel(task) => task.run(),
-        Task::GuestSupervisor { parent, folders, command } => {
-            kernel::supervisor::supervise(parent, &folders, &command).map(|()| 0)
-        }
-        Task::GuestStarter { parent, command } => {
-            match kernel::supervisor::start(parent, &command)? {}
-        }
+        Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
+        Task::GuestGate { command } => match kernel::keeper::pass_gate(&command)? {},
         Task::GuestTerminal { terminal, command } => {
             match guest::exec_on_terminal(&terminal, &command)? {}
         }

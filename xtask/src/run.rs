@@ -176,7 +176,6 @@ fn in_kernel(
         terminal: tty.then(terminal_size),
     };
     progress::now(&format!("booting Linux {}", kernel.release));
-    progress::done();
     Guest { kernel: &kernel, job, timeout, memory: place.memory }.run()
 }
 

@@ -273,7 +273,7 @@ fn is_dynamic(file: &Path) -> bool {
     std::fs::read(file).is_ok_and(|bytes| has_dynamic_segment(&bytes))
 }
 
-/// Looks for PT_DYNAMIC among the program headers of a 64-bit little-endian ELF file (elf(5)).
+/// Looks for `PT_DYNAMIC` among the program headers of a 64-bit little-endian ELF file (elf(5)).
 fn has_dynamic_segment(bytes: &[u8]) -> bool {
     const PT_DYNAMIC: u64 = 2;
     let number = |at: usize, size: usize| {

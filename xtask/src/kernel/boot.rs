@@ -3,32 +3,29 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::Signal;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::console::{Console, Verdict};
 use super::fetch::Kernel;
 use super::frame::{Decoder, Frame, MAX_PAYLOAD};
 use super::job::{self, Job};
+use super::keeper::Group;
 use super::scratch::{Scratch, word};
 use super::signals::{Caught, Signals};
 use crate::failure::Failure;
+use crate::progress;
 
-/// The longest that anything waits before it looks at the clock and at the supervisor.
+/// The longest that anything waits before it looks at the clock and after the guest.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
-/// How long a guest that is being ended may take to be gone. SIGKILL leaves it no choice; this is for a host in trouble.
-const GONE: Duration = Duration::from_secs(10);
 
 /// A guest to be run.
 #[derive(Debug)]
@@ -53,7 +50,7 @@ impl Guest<'_> {
         let signals = Signals::catch()?;
         let mut session = Session::start(&command, &scratch, self.job.terminal.is_some(), signals)?;
         let stop = session.relay(self.timeout);
-        session.end();
+        session.group.end();
         // Shows the user's terminal as it was before anything is said.
         drop(session.raw.take());
         session.judge(stop?, self.kernel)
@@ -94,6 +91,8 @@ enum Stop {
     Panic,
     Deadline(Duration),
     Signal(i32),
+    /// Somebody ended the process that keeps the guest from outliving us.
+    Unkept,
     /// Bytes on the serial line that are none of ours.
     Garbled(anyhow::Error),
     /// Our standard output or error is closed.
@@ -101,7 +100,7 @@ enum Stop {
 }
 
 struct Session {
-    supervisor: Child,
+    group: Group,
     line: Option<UnixStream>,
     console: Option<File>,
     signals: Signals,
@@ -123,7 +122,7 @@ impl Session {
         terminal: bool,
         signals: Signals,
     ) -> Result<Self> {
-        let (line, guest_line) = UnixStream::pair().context("can't make the serial line")?;
+        let (mut line, guest_line) = UnixStream::pair().context("can't make the serial line")?;
         let (console, guest_console) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .context("can't make the console")?;
         let raw = if terminal {
@@ -131,25 +130,10 @@ impl Session {
         } else {
             None
         };
-        let supervisor = Command::new("/proc/self/exe")
-            .args(["guest-supervisor", "--parent", &std::process::id().to_string()])
-            .arg("--folder")
-            .arg(&scratch.files)
-            .arg("--folder")
-            .arg(&scratch.memory)
-            .arg("--")
-            .args(command)
-            .env_clear()
-            .env("TMPDIR", &scratch.memory)
-            .current_dir(&scratch.memory)
-            .stdin(OwnedFd::from(guest_line))
-            .stdout(guest_console)
-            // Out of reach of the terminal's Ctrl-C: xtask hears it and ends the guest.
-            .process_group(0)
-            .spawn()
-            .context("can't start the guest's supervisor")?;
+        let folders = [scratch.memory.as_path(), scratch.files.as_path()];
+        let group = Group::start(command, &mut line, guest_line, guest_console, folders)?;
         Ok(Self {
-            supervisor,
+            group,
             line: Some(line),
             console: Some(console.into()),
             signals,
@@ -217,8 +201,11 @@ impl Session {
             if self.line.is_none() && self.console.is_none() {
                 return Ok(Stop::Gone);
             }
-            if self.supervisor_is_gone()? {
-                self.kill();
+            if self.group.ended()?.is_some() {
+                // What it left running would keep the console open.
+                self.group.end();
+            } else if !self.group.is_kept() {
+                return Ok(Stop::Unkept);
             }
             if let Some((at, timeout)) = deadline {
                 if Instant::now() >= at {
@@ -289,6 +276,7 @@ impl Session {
                 write_all(rustix::stdio::stderr(), &bytes)
             }
             Frame::Ready => {
+                progress::done();
                 if !self.input {
                     self.send(&Frame::InputEnd);
                 }
@@ -332,37 +320,6 @@ impl Session {
         }
     }
 
-    /// Whether the supervisor has ended. It isn't collected yet, so that its process id stays its own.
-    fn supervisor_is_gone(&self) -> Result<bool> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        let status = waitid(WaitId::Pid(Pid::from_child(&self.supervisor)), options)
-            .context("can't look after the guest's supervisor")?;
-        Ok(status.is_some())
-    }
-
-    /// Ends every process of the guest that its supervisor may have left.
-    fn kill(&self) {
-        if let Some(group) = self.said.group().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-
-    /// Ends the guest if it still runs, and waits until its supervisor is gone.
-    fn end(&mut self) {
-        // The supervisor sees this close.
-        self.line = None;
-        let deadline = Instant::now() + GONE;
-        while !self.supervisor_is_gone().unwrap_or(true) {
-            if Instant::now() >= deadline {
-                self.kill();
-                let _ = self.supervisor.kill();
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.supervisor.wait();
-    }
-
     fn judge(&self, stop: Stop, kernel: &Kernel) -> Result<u8> {
         let tail = || format!("the last lines of its console:\n{}", self.said.tail());
         match stop {
@@ -375,6 +332,7 @@ impl Session {
                     tail()
                 )));
             }
+            Stop::Unkept => bail!("the guest was ended because its keeper was killed"),
             Stop::Signal(number) => return Err(Failure::signal(number)),
             Stop::Garbled(error) => {
                 return Err(error

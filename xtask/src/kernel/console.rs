@@ -30,11 +30,6 @@ impl Verdict {
     }
 }
 
-/// The console line by which the starter tells the process group of the guest, before it becomes the kernel.
-pub(crate) fn group_line(group: i32) -> String {
-    format!("{MARK}group {group}")
-}
-
 /// Reads a console as it comes.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
@@ -42,7 +37,6 @@ pub(crate) struct Console {
     tail: VecDeque<String>,
     verdicts: Vec<Verdict>,
     panic: Option<String>,
-    group: Option<i32>,
 }
 
 impl Console {
@@ -79,18 +73,11 @@ impl Console {
     }
 
     fn statement(&mut self, statement: &str) {
-        if let Some(group) = statement.strip_prefix("group ") {
-            self.group = group.parse().ok();
-        } else if let Some(reason) = statement.strip_prefix("failed ") {
+        if let Some(reason) = statement.strip_prefix("failed ") {
             self.verdicts.push(Verdict::Failed(reason.to_owned()));
         } else if let Some(status) = statement.strip_prefix("exit ").and_then(|s| s.parse().ok()) {
             self.verdicts.push(Verdict::Exit(status));
         }
-    }
-
-    /// The guest's process group, once its starter has told it.
-    pub(crate) fn group(&self) -> Option<i32> {
-        self.group
     }
 
     /// The line with which the kernel gave up.
@@ -148,7 +135,6 @@ mod tests {
         ] {
             assert_eq!(console(&said.line()).verdict(), Ok(&heard));
         }
-        assert_eq!(console(&group_line(4711)).group(), Some(4711));
     }
 
     #[test]

@@ -5,9 +5,9 @@ pub(crate) mod console;
 pub(crate) mod fetch;
 pub(crate) mod frame;
 pub(crate) mod job;
+pub(crate) mod keeper;
 pub(crate) mod scratch;
 pub(crate) mod signals;
-pub(crate) mod supervisor;
 
 use clap::ValueEnum;
 
@@ -23,7 +23,7 @@ pub(crate) enum Choice {
     /// Linux 7.2, of Debian's unstable branch
     #[value(name = "7.2")]
     V7_2,
-    /// This machine's own, in network namespaces of its own; needs root and the module ip_vs
+    /// This machine's own, in network namespaces of its own; needs root and the module `ip_vs`
     #[value(name = "host")]
     Host,
 }
@@ -53,7 +53,7 @@ impl Choice {
         }
     }
 
-    /// As it's called on the command line and in IPVS_KERNEL.
+    /// As it's called on the command line and in `IPVS_KERNEL`.
     pub(crate) fn name(self) -> &'static str {
         self.series().map_or("host", |series| series.name)
     }

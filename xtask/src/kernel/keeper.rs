@@ -1,0 +1,137 @@
+//! What keeps a guest from outliving the xtask that started it, however that one ends.
+//!
+//! A guest is several host processes, and killing one of them leaves others behind. They are one process group, which
+//! User-Mode Linux makes itself, and two processes outside of the kernel can end it: xtask, and a keeper in the group that
+//! waits for xtask's end of a pipe to close.
+//!
+//! - xtask dies, even by SIGKILL: the keeper ends the group.
+//! - The keeper dies: xtask ends the group, and calls the run a failure.
+//! - linux.uml dies: xtask ends what it left in the group.
+//!
+//! The kernel starts only once its keeper is there: until then its process waits at a gate, and xtask's death opens none.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use anyhow::{Context, Result, ensure};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_current_process_group, kill_process_group,
+    set_parent_process_death_signal, setrlimit,
+};
+
+/// A guest's processes, none of which outlives this one.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Leads the group.
+    guest: Child,
+    keeper: Child,
+    /// Closes when this process ends.
+    _alive: OwnedFd,
+}
+
+impl Group {
+    /// Starts `command` with the far end of `line` as standard input, `console` as output and `folder` as its own. The
+    /// keeper removes `folders` if it has to act.
+    pub(crate) fn start(
+        command: &[OsString],
+        line: &mut UnixStream,
+        far_line: UnixStream,
+        console: OwnedFd,
+        folders: [&Path; 2],
+    ) -> Result<Self> {
+        let mut guest = Command::new("/proc/self/exe")
+            .args(["guest-gate", "--"])
+            .args(command)
+            .env_clear()
+            .env("TMPDIR", folders[0])
+            .current_dir(folders[0])
+            .stdin(OwnedFd::from(far_line))
+            .stderr(console.try_clone()?)
+            .stdout(console)
+            // Out of reach of the terminal's Ctrl-C: xtask hears it and ends the guest.
+            .process_group(0)
+            .spawn()
+            .context("can't start the guest")?;
+        let kept = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from).and_then(
+            |(watched, alive)| {
+                let keeper = Command::new("/proc/self/exe")
+                    .arg("guest-keeper")
+                    .args(folders)
+                    .stdin(watched)
+                    .process_group(Pid::from_child(&guest).as_raw_nonzero().get())
+                    .spawn()?;
+                Ok((keeper, alive))
+            },
+        );
+        match kept {
+            Ok((keeper, alive)) => {
+                let group = Self { guest, keeper, _alive: alive };
+                line.write_all(b"!").context("can't let the guest start")?;
+                Ok(group)
+            }
+            Err(error) => {
+                let _ = guest.kill();
+                let _ = guest.wait();
+                Err(error).context("can't start the guest's keeper")
+            }
+        }
+    }
+
+    /// How the guest ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.guest.try_wait().context("can't wait for the guest")
+    }
+
+    /// Whether the keeper is there. It should be until [`Group::end`].
+    pub(crate) fn is_kept(&mut self) -> bool {
+        matches!(self.keeper.try_wait(), Ok(None))
+    }
+
+    /// Ends every process of the group.
+    pub(crate) fn end(&mut self) {
+        // The number can't be anybody else's yet: as long as one of the two hasn't been waited for, it stands for this group.
+        let _ = kill_process_group(Pid::from_child(&self.guest), Signal::KILL);
+        let _ = self.guest.wait();
+        let _ = self.keeper.wait();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The gate: becomes `command` once xtask says so, on the serial line that is standard input.
+pub(crate) fn pass_gate(command: &[OsString]) -> Result<Infallible> {
+    // If xtask and the keeper die together, this takes at least the kernel along.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the guest to xtask")?;
+    let mut word = [0];
+    let count =
+        rustix::io::read(rustix::stdio::stdin(), &mut word).context("can't wait for xtask")?;
+    ensure!(count == 1, "xtask has ended before the guest could start");
+    // A kernel that panics aborts, and its memory is not worth a core file.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .context("can't forbid core files")?;
+    let (program, arguments) = command.split_first().context("no kernel to start")?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))
+}
+
+/// The keeper: waits until standard input ends, which is when xtask is gone; then the group ends, this process included.
+pub(crate) fn keep(folders: &[PathBuf]) -> Result<u8> {
+    // Nothing is ever written there. An error would leave xtask's end unwatched, so it counts as one.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    for folder in folders {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    kill_current_process_group(Signal::KILL).context("can't end the guest")?;
+    Ok(0)
+}
