@@ -486,7 +486,8 @@ impl<T: Transport> Client<T> {
         while !self.engine.is_idle() {
             if let Err(trouble) = self.step(&mut on_event) {
                 self.engine.abandon(&mut on_event);
-                self.transport.reset()?;
+                // If it fails, so will the next call, and say why; here the first cause counts.
+                let _ = self.transport.reset();
                 return Err(trouble);
             }
         }
