@@ -11,6 +11,7 @@ mod programs;
 mod progress;
 mod run;
 mod tools;
+mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -47,6 +48,18 @@ enum Task {
         #[arg(last = true)]
         command: Vec<OsString>,
     },
+    /// Internal: makes namespaces on this machine's own kernel.
+    #[command(hide = true)]
+    NativeNamespaces {
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Internal: PID 1 of a process namespace on this machine's own kernel.
+    #[command(hide = true)]
+    NativeInit {
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
     /// Internal: becomes a command on a terminal.
     #[command(hide = true)]
     GuestTerminal {
@@ -76,6 +89,8 @@ fn run(task: Task) -> Result<u8> {
         Task::Kernel(task) => task.run(),
         Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
         Task::GuestGate { command } => match kernel::keeper::pass_gate(&command)? {},
+        Task::NativeNamespaces { command } => kernel::native::enter(&command),
+        Task::NativeInit { command } => kernel::native::init(&command),
         Task::GuestTerminal { terminal, command } => {
             match guest::exec_on_terminal(&terminal, &command)? {}
         }

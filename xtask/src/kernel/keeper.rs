@@ -117,6 +117,7 @@ pub(crate) fn pass_gate(command: &[OsString]) -> Result<Infallible> {
     let count =
         rustix::io::read(rustix::stdio::stdin(), &mut word).context("can't wait for xtask")?;
     ensure!(count == 1, "xtask has ended before the guest could start");
+    super::signals::release()?;
     // A kernel that panics aborts, and its memory is not worth a core file.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .context("can't forbid core files")?;

@@ -6,25 +6,19 @@ pub(crate) mod fetch;
 pub(crate) mod frame;
 pub(crate) mod job;
 pub(crate) mod keeper;
+pub(crate) mod native;
 pub(crate) mod scratch;
 pub(crate) mod signals;
 
-use clap::ValueEnum;
+use anyhow::{Context, Result};
 
 /// A kernel to work with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Linux 6.1, of Debian 12
-    #[value(name = "6.1")]
     V6_1,
-    /// Linux 6.12, of Debian 13
-    #[value(name = "6.12")]
     V6_12,
-    /// Linux 7.2, of Debian's unstable branch
-    #[value(name = "7.2")]
     V7_2,
-    /// This machine's own, in network namespaces of its own; needs root and the module `ip_vs`
-    #[value(name = "host")]
+    /// This machine's own, in namespaces of its own.
     Host,
 }
 
@@ -43,6 +37,9 @@ pub(crate) const SERIES: [Series; 3] = [
 ];
 
 impl Choice {
+    pub(crate) const FETCHED: [Self; 3] = [Self::V6_1, Self::V6_12, Self::V7_2];
+    pub(crate) const ALL: [Self; 4] = [Self::V6_1, Self::V6_12, Self::V7_2, Self::Host];
+
     /// The series to fetch; none for the host's own kernel.
     pub(crate) fn series(self) -> Option<Series> {
         match self {
@@ -56,5 +53,11 @@ impl Choice {
     /// As it's called on the command line and in `IPVS_KERNEL`.
     pub(crate) fn name(self) -> &'static str {
         self.series().map_or("host", |series| series.name)
+    }
+
+    /// The kernel of that name.
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        let choice = Self::ALL.into_iter().find(|choice| choice.name() == name);
+        choice.with_context(|| format!("there is no kernel {name}"))
     }
 }

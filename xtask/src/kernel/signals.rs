@@ -50,6 +50,12 @@ impl Signals {
     }
 }
 
+/// Takes the caught signals as usual again: for a process that was started by one that catches them, since what is held back
+/// is inherited.
+pub(crate) fn release() -> Result<()> {
+    SigSet::all().thread_unblock().context("can't take signals as usual")
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
