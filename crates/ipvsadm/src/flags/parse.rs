@@ -156,6 +156,11 @@ impl<'a> Events<'a> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::super::high::Command;
     use super::super::table::{CommandKind, OptionKind};
     use super::*;
     use crate::names::tests::TestNames;
@@ -324,6 +329,34 @@ pub(super) mod tests {
             let words = ["-L".into(), OsString::from_vec(word.to_vec())];
             let error = parse(&words, Dialect::default(), &TestNames).unwrap_err();
             assert_eq!(error.message(OsStr::new("ipvsadm")), expected);
+        }
+    }
+
+    /// Words of flags, values and rubbish.
+    fn any_word() -> impl Strategy<Value = Vec<u8>> {
+        let flag = select(table::FLAGS.iter().collect::<Vec<_>>()).prop_map(|flag| flag.long);
+        prop_oneof![
+            flag.prop_map(|long| format!("--{long}").into_bytes()),
+            (flag_letters(), "[-=:,.0-9a-f\\[\\]]{0,12}")
+                .prop_map(|(flags, value)| { format!("-{flags}{value}").into_bytes() }),
+            "[-=:,.0-9a-f\\[\\]]{0,20}".prop_map(String::into_bytes),
+            vec(any::<u8>(), 0..20),
+        ]
+    }
+
+    fn flag_letters() -> impl Strategy<Value = String> {
+        let letters = table::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
+        vec(select(letters), 1..4).prop_map(|letters| letters.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_make_it_panic(words in vec(any_word(), 0..8), posix: bool) {
+            use std::os::unix::ffi::OsStringExt as _;
+            let words: Vec<_> = words.into_iter().map(OsString::from_vec).collect();
+            if let Ok(Parsed::Command(args)) = parse(&words, Dialect { posix }, &TestNames) {
+                let _ = Command::new(&args);
+            }
         }
     }
 }
