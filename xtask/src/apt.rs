@@ -89,6 +89,13 @@ impl Apt {
         Ok(apt)
     }
 
+    /// Makes packages of these architectures available (`name:architecture`), the machine's own only if it's among them.
+    pub(crate) fn architectures(&mut self, names: &[&str]) {
+        for name in names {
+            self.option("APT::Architectures::", name);
+        }
+    }
+
     fn option(&mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) {
         let mut word = OsString::from(format!("{name}="));
         word.push(value);
@@ -125,11 +132,11 @@ impl Apt {
         let _ = std::fs::remove_file(self.folder.join("updated"));
     }
 
-    /// What has to be added to this machine for a package to work: itself and the dependencies that are not installed, as
-    /// `name=version`. Empty if it's installed.
-    pub(crate) fn missing(&self, package: &str) -> Result<Vec<String>> {
+    /// What has to be added to this machine for packages to work: they and the dependencies that are not installed, as
+    /// `name=version`. Empty if they are installed.
+    pub(crate) fn missing(&self, packages: &[&str]) -> Result<Vec<String>> {
         let mut command = self.command();
-        command.args(["--simulate", "--no-install-recommends", "install", "--", package]);
+        command.args(["--simulate", "--no-install-recommends", "install", "--"]).args(packages);
         Ok(simulated(&succeed(&mut command, TIMEOUT)?))
     }
 

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod cross;
 mod failure;
 mod guest;
 mod kernel;
@@ -38,7 +39,25 @@ enum Task {
     /// Fetch kernels, list them, and run something in one
     #[command(subcommand)]
     Kernel(run::KernelTask),
+    /// Test the published crates with the oldest supported compiler, and on 32-bit and big-endian machines
+    ///
+    /// Compiler, linkers and emulator are Debian's, fetched without root into target/cross (400 MB). The tests run there in a
+    /// namespace of the user's own, or as root; no kernel with IPVS is needed.
+    Cross(cross::Cross),
 
+    /// Internal: becomes a program of the system below a folder.
+    #[command(hide = true)]
+    CrossInside {
+        folder: PathBuf,
+        #[arg(last = true)]
+        command: Vec<OsString>,
+    },
+    /// Internal: the demo, where it has a kernel.
+    #[command(hide = true)]
+    GuestDemo {
+        #[arg(long)]
+        keep: bool,
+    },
     /// Internal: keeps a guest from outliving xtask.
     #[command(hide = true)]
     GuestKeeper { folders: Vec<PathBuf> },
@@ -87,6 +106,9 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<u8> {
     match task {
         Task::Kernel(task) => task.run(),
+        Task::Cross(cross) => cross.run(),
+        Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
+        Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
         Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
         Task::GuestGate { command } => match kernel::keeper::pass_gate(&command)? {},
         Task::NativeNamespaces { command } => kernel::native::enter(&command),

@@ -174,7 +174,7 @@ fn fetch(tool: &Tool, patchelf: Option<&Ready>) -> Result<Ready> {
     progress::now("fetching this machine's package lists");
     apt.update()?;
     progress::now(&format!("fetching {} (package {})", tool.name, tool.package));
-    let mut packages = apt.missing(tool.package)?;
+    let mut packages = apt.missing(&[tool.package])?;
     if packages.is_empty() {
         // It's installed and doesn't work: its own files may do better.
         packages.push(tool.package.to_owned());

@@ -1,0 +1,107 @@
+//! The workspace's published crates and the sources of what they depend on, as this machine's Cargo tells.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::places;
+use crate::programs::succeed;
+
+/// Cargo may have to fetch the dependencies first.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// A crate that others build.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Crate {
+    pub(super) name: String,
+    /// The oldest compiler that builds it, by its word.
+    pub(super) rust_version: Option<String>,
+    /// The registries it may be published to; None: all.
+    publish: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Crate>,
+}
+
+/// The workspace's crates without those that say `publish = false`.
+pub(super) fn published() -> Result<Vec<Crate>> {
+    let text = succeed(cargo().args(["metadata", "--no-deps", "--format-version", "1"]), TIMEOUT)?;
+    let crates = parse(&text)?;
+    ensure!(!crates.is_empty(), "the workspace has no crate to publish");
+    Ok(crates)
+}
+
+fn parse(metadata: &str) -> Result<Vec<Crate>> {
+    let metadata: Metadata =
+        serde_json::from_str(metadata).context("can't read what cargo metadata says")?;
+    let is_published = |one: &Crate| one.publish.as_ref().is_none_or(|places| !places.is_empty());
+    Ok(metadata.packages.into_iter().filter(is_published).collect())
+}
+
+impl Crate {
+    /// Whether `compiler`, such as 1.85.1, is of the oldest release that the crate promises to build with. A newer one would
+    /// prove nothing.
+    pub(super) fn promises(&self, compiler: &str) -> bool {
+        self.rust_version.as_ref().is_some_and(|promised| {
+            compiler
+                .strip_prefix(promised.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }
+}
+
+/// Copies the sources of all dependencies into `folder`, at exactly the versions of Cargo.lock. A copy, because two
+/// versions of Cargo need not agree on how the user's registry cache is laid out, nor would a mirror's settings reach the
+/// other one.
+pub(super) fn vendor(folder: &Path) -> Result<()> {
+    let mut command = cargo();
+    command.args(["vendor", "--locked", "--versioned-dirs"]).arg(folder);
+    succeed(&mut command, TIMEOUT).map(drop).context("can't get the sources of the dependencies")
+}
+
+/// The Cargo that runs xtask.
+fn cargo() -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.current_dir(places::root());
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn a_crate(name: &str, rust_version: Option<&str>, publish: Option<Vec<String>>) -> Crate {
+        Crate { name: name.into(), rust_version: rust_version.map(Into::into), publish }
+    }
+
+    #[test]
+    fn unpublished_crates_are_left_out() {
+        // The format is described in `cargo help metadata`.
+        let metadata = r#"{"packages": [
+            {"name": "a", "publish": null, "rust_version": "1.85", "edition": "2024"},
+            {"name": "b", "publish": [], "rust_version": "1.85"},
+            {"name": "c", "publish": ["somewhere"], "rust_version": null}
+        ]}"#;
+        let published =
+            [a_crate("a", Some("1.85"), None), a_crate("c", None, Some(vec!["somewhere".into()]))];
+        assert_eq!(parse(metadata).unwrap(), published);
+    }
+
+    #[test]
+    fn only_the_promised_release_proves_the_promise() {
+        let promising = |version| a_crate("a", Some(version), None);
+        for (promised, compiler) in [("1.85", "1.85.1"), ("1.85", "1.85.0"), ("1.85.1", "1.85.1")] {
+            assert!(promising(promised).promises(compiler), "{promised} {compiler}");
+        }
+        for (promised, compiler) in [("1.85", "1.86.0"), ("1.8", "1.85.1"), ("1.85.1", "1.85.0")] {
+            assert!(!promising(promised).promises(compiler), "{promised} {compiler}");
+        }
+        assert!(!a_crate("a", None, None).promises("1.85.1"));
+    }
+}

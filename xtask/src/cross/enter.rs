@@ -1,0 +1,81 @@
+//! Inside the other system: a process that makes its folder the root, puts the checkout in place, and becomes a program
+//! of it.
+//!
+//! An ordinary user may do so in a user namespace. There the process keeps the user's identity, so that what it writes
+//! belongs to the user; it may mount and change its root, and loses those rights when it becomes the program.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use nix::sched::{CloneFlags, unshare};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+};
+use rustix::process::{Signal, chroot, getegid, geteuid, set_parent_process_death_signal};
+
+use super::root::{CHECKOUT_INSIDE, FOLDER_INSIDE, system};
+use crate::places;
+
+/// Becomes `command`, an absolute path and arguments, in the system below `folder`.
+pub(crate) fn enter(folder: &Path, command: &[OsString]) -> Result<Infallible> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie Cargo to xtask")?;
+    let (program, arguments) = command.split_first().context("no program to start")?;
+    change_root(folder).with_context(|| {
+        if geteuid().is_root() {
+            "can't change the root; in a container that takes the right to mount (CAP_SYS_ADMIN, --privileged)"
+        } else {
+            "this machine doesn't let ordinary users change the root in a namespace of their own (sysctls \
+             user.max_user_namespaces, kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); \
+             as root it works"
+        }
+    })?;
+    let error = Command::new(program).args(arguments).exec();
+    Err(error).with_context(|| {
+        format!("can't start {} of the other system", Path::new(program).display())
+    })
+}
+
+fn change_root(folder: &Path) -> Result<()> {
+    let root = system(folder);
+    own_namespaces()?;
+    // Nothing of what follows may reach the machine's own mounts.
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .context("can't keep the mounts apart")?;
+    let inside = |place: &str| root.join(place.trim_start_matches('/'));
+    for place in ["/dev", "/proc"] {
+        mount_bind_recursive(place, inside(place))
+            .with_context(|| format!("can't mount {place}"))?;
+    }
+    mount("tmpfs", inside("/tmp"), "tmpfs", MountFlags::empty(), None)
+        .context("can't mount /tmp")?;
+    for (source, place) in [(places::root().as_path(), CHECKOUT_INSIDE), (folder, FOLDER_INSIDE)] {
+        mount_bind(source, inside(place))
+            .with_context(|| format!("can't mount {} on {place}", source.display()))?;
+    }
+    chroot(&root).with_context(|| format!("can't make {} the root", root.display()))?;
+    std::env::set_current_dir(CHECKOUT_INSIDE).context("can't enter the checkout")
+}
+
+/// A mount namespace, and a user namespace to be allowed to.
+fn own_namespaces() -> Result<()> {
+    if geteuid().is_root() {
+        return unshare(CloneFlags::CLONE_NEWNS).context("can't make a mount namespace");
+    }
+    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+        .context("can't make a user namespace")?;
+    // user_namespaces(7): a group can be mapped without privilege only where setgroups is denied.
+    for (file, text) in [
+        ("setgroups", "deny".to_owned()),
+        ("uid_map", format!("{user} {user} 1")),
+        ("gid_map", format!("{group} {group} 1")),
+    ] {
+        let path = Path::new("/proc/self").join(file);
+        std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! `cargo xtask cross`: the published crates with the oldest compiler that they promise to build with, and on machines
+//! unlike the usual one.
+//!
+//! Debian's stable release has exactly that compiler, with a standard library and a linker for every architecture it
+//! knows. So a small Debian is unpacked under `target/cross`, never installed, and Cargo runs in it: natively, for 32-bit
+//! x86, which the same machine runs, and for a big-endian machine, which qemu-user plays. IPVS' bytes are in the order and
+//! with the alignment of the machine; a decoder that is wrong about that is right by luck on `x86_64`.
+
+mod crates;
+mod enter;
+mod log;
+mod root;
+mod stream;
+mod tally;
+
+use std::fmt;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+
+pub(crate) use self::enter::enter;
+
+use self::log::Log;
+use self::root::Root;
+use self::tally::Tally;
+use crate::places::{self, Lock};
+use crate::progress;
+
+/// A slow machine may take this long to build everything for one target and to test it in an emulator.
+const TIMEOUT: Duration = Duration::from_secs(3600);
+
+#[derive(Debug, Args)]
+pub(crate) struct Cross {
+    /// Which target
+    #[arg(long, value_enum, default_value_t = Which::All)]
+    target: Which,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Which {
+    /// 64-bit little-endian, this machine's own
+    #[value(name = "x86_64")]
+    X86_64,
+    /// 32-bit little-endian
+    I686,
+    /// 64-bit big-endian, in an emulator
+    S390x,
+    All,
+}
+
+/// A kind of machine.
+#[derive(Debug)]
+struct Target {
+    triple: &'static str,
+    kind: &'static str,
+    linker: &'static str,
+    /// Runs its programs, where the machine itself can't.
+    emulator: Option<&'static str>,
+    /// What Cargo does, one after the other.
+    steps: &'static [&'static str],
+}
+
+/// Only the first has a step without tests, because tests bring dependencies and features that users of the crates don't
+/// have. What is promised about the compiler is the same everywhere.
+const TARGETS: [Target; 3] = [
+    Target {
+        triple: "x86_64-unknown-linux-gnu",
+        kind: "64-bit little-endian",
+        linker: "x86_64-linux-gnu-gcc",
+        emulator: None,
+        steps: &["build", "test"],
+    },
+    Target {
+        triple: "i686-unknown-linux-gnu",
+        kind: "32-bit little-endian",
+        linker: "i686-linux-gnu-gcc",
+        emulator: None,
+        steps: &["test"],
+    },
+    Target {
+        triple: "s390x-unknown-linux-gnu",
+        kind: "64-bit big-endian",
+        linker: "s390x-linux-gnu-gcc",
+        emulator: Some("qemu-s390x"),
+        steps: &["test"],
+    },
+];
+
+impl Which {
+    fn targets(self) -> &'static [Target] {
+        match self {
+            Self::X86_64 => &TARGETS[..1],
+            Self::I686 => &TARGETS[1..2],
+            Self::S390x => &TARGETS[2..],
+            Self::All => &TARGETS,
+        }
+    }
+}
+
+impl Cross {
+    /// Runs the tests; the exit status.
+    pub(crate) fn run(self) -> Result<u8> {
+        let folder = places::root().join("target/cross");
+        let _lock = Lock::folder(&folder)?;
+        let crates = crates::published()?;
+        let root = root::ensure(&folder)?;
+        let compiler = root.compiler()?;
+        for published in &crates {
+            ensure!(
+                published.promises(&compiler),
+                "{} promises to build with Rust {}, but Debian {} has {compiler}: one of the two has to change",
+                published.name,
+                published.rust_version.as_deref().unwrap_or("(no rust-version)"),
+                root::SUITE
+            );
+        }
+        progress::now("copying the dependencies' sources");
+        crates::vendor(&root.vendor())?;
+
+        let names: Vec<&str> = crates.iter().map(|published| published.name.as_str()).collect();
+        let outcomes = self
+            .target
+            .targets()
+            .iter()
+            .map(|target| Ok((target, target.run(&root, &names)?)))
+            .collect::<Result<Vec<_>>>()?;
+        progress::done();
+        println!("{} with Rust {compiler} of Debian {}:", names.join(", "), root::SUITE);
+        for (target, outcome) in &outcomes {
+            println!("{:28}{:22}{}", target.triple, target.kind, outcome);
+        }
+        Ok(u8::from(outcomes.iter().any(|(_, outcome)| !outcome.is_good())))
+    }
+}
+
+/// What came of a target.
+#[derive(Debug)]
+struct Outcome {
+    tally: Tally,
+    /// What Cargo failed at: a test failed or crashed, or something doesn't build.
+    failed: Option<&'static str>,
+}
+
+impl Outcome {
+    fn is_good(&self) -> bool {
+        self.failed.is_none() && self.tally.is_good()
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tally.fmt(f)?;
+        self.failed.map_or(Ok(()), |step| write!(f, "; cargo {step} FAILED"))
+    }
+}
+
+impl Target {
+    fn run(&self, root: &Root, crates: &[&str]) -> Result<Outcome> {
+        let mut outcome = Outcome { tally: Tally::default(), failed: None };
+        for step in self.steps {
+            progress::now(&format!("{}: cargo {step}", self.triple));
+            let mut log = Log::default();
+            let status = stream::run(&mut self.cargo(root, step, crates), TIMEOUT, &mut |line| {
+                outcome.tally.count(line);
+                if let Some(doing) = log::doing(line) {
+                    progress::now(&format!("{}: {doing}", self.triple));
+                }
+                log.push(line);
+            });
+            // Kept at the deadline too: its last lines tell what hung.
+            let path = log.save(&root.folder, &format!("{}-{step}", self.triple))?;
+            let status =
+                status.with_context(|| format!("all that was said is in {}", path.display()))?;
+            if !status.success() {
+                progress::done();
+                log.show();
+                progress::note(&format!("all that was said is in {}", path.display()));
+                outcome.failed = Some(step);
+                break;
+            }
+        }
+        progress::note(&format!("{}: {outcome}", self.triple));
+        Ok(outcome)
+    }
+
+    fn cargo(&self, root: &Root, step: &str, crates: &[&str]) -> Command {
+        let mut command = root.cargo();
+        command.args([step, "--locked", "--offline", "--target", self.triple]);
+        command.args(crates.iter().flat_map(|name| ["--package", name]));
+        if step == "test" {
+            command.arg("--no-fail-fast");
+            if self.triple != TARGETS[0].triple {
+                // Before Rust 1.89, documentation's examples are tested on another target only if this is asked for, and a
+                // stable compiler takes it only with that variable. As that lets dependencies use unstable features, what is
+                // promised about the compiler is proved without it, on the first target.
+                command.args(["-Z", "doctest-xcompile"]).env("RUSTC_BOOTSTRAP", "1");
+            }
+        }
+        // Build scripts and procedural macros run on this machine, whatever the target.
+        for target in [&TARGETS[0], self] {
+            command.env(target.variable("LINKER"), target.linker);
+        }
+        if let Some(emulator) = self.emulator {
+            command.env(self.variable("RUNNER"), emulator);
+            // Emulated tests are slow, and faster for this by more than it costs. Overflow is still checked for.
+            command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
+        }
+        command
+    }
+
+    /// The name of an environment variable of Cargo's for this target.
+    fn variable(&self, setting: &str) -> String {
+        format!("CARGO_TARGET_{}_{setting}", self.triple.to_uppercase().replace('-', "_"))
+    }
+}
