@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod cargo;
 mod cross;
+mod demo;
 mod failure;
 mod guest;
 mod kernel;
@@ -11,6 +13,8 @@ mod places;
 mod programs;
 mod progress;
 mod run;
+mod show;
+mod test;
 mod tools;
 mod work;
 
@@ -36,6 +40,16 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Prove everything: format, lints, documentation, unit tests, and integration tests on real kernels
+    ///
+    /// Ends with what passed, failed and was skipped, and fails if anything did.
+    Test(test::Test),
+    /// Show direct routing on a real kernel: a director, two web servers, a client, step by step
+    Demo(show::Demo),
+    /// Record what the C ipvsadm and the kernel say to each other, for the tests of ipvs-sys
+    ///
+    /// Overwrites the files below crates/ipvs-sys/tests/golden for each kernel.
+    Golden(show::Golden),
     /// Fetch kernels, list them, and run something in one
     #[command(subcommand)]
     Kernel(run::KernelTask),
@@ -105,6 +119,9 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<u8> {
     match task {
+        Task::Test(test) => test.run(),
+        Task::Demo(demo) => demo.run(),
+        Task::Golden(golden) => golden.run(),
         Task::Kernel(task) => task.run(),
         Task::Cross(cross) => cross.run(),
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},

@@ -1,0 +1,167 @@
+//! How many tests passed, failed and were skipped, read from what test programs print and report.
+
+use std::ops::AddAssign;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
+    /// The names of what failed.
+    pub(crate) failures: Vec<String>,
+    /// What was skipped, with the reason.
+    pub(crate) skips: Vec<String>,
+}
+
+impl Counts {
+    pub(crate) fn total(&self) -> u64 {
+        self.passed + self.failed + self.skipped
+    }
+
+    /// Takes in a line that a program of Rust's own test harness prints.
+    pub(crate) fn read_line(&mut self, line: &str) {
+        if let Some(rest) = line.strip_prefix("test result: ") {
+            self.read_result(rest);
+        } else if let Some((name, outcome)) =
+            line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
+        {
+            if let Some(reason) = outcome.strip_prefix("ignored") {
+                let reason = reason.trim_start_matches(", ");
+                let reason = if reason.is_empty() { "ignored" } else { reason };
+                self.skips.push(format!("{name}: {reason}"));
+            } else if outcome == "FAILED" {
+                self.failures.push(name.to_owned());
+            }
+        }
+    }
+
+    /// Reads "ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s".
+    fn read_result(&mut self, rest: &str) {
+        let counts = rest.split_once(". ").map_or("", |(_, counts)| counts);
+        for part in counts.split("; ") {
+            let Some((number, what)) = part.split_once(' ') else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.skipped += number,
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes in a line of the report that the integration tests write: a JSON object.
+    pub(crate) fn read_report(&mut self, line: &str) -> Result<()> {
+        let line: ReportLine = serde_json::from_str(line)
+            .with_context(|| format!("not a line of a test report: {line}"))?;
+        match line.outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed => {
+                self.failed += 1;
+                self.failures.push(line.name);
+            }
+            Outcome::Skipped => {
+                self.skipped += 1;
+                self.skips.push(format!(
+                    "{}: {}",
+                    line.name,
+                    line.reason.as_deref().unwrap_or("no reason given")
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl AddAssign<&Self> for Counts {
+    fn add_assign(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.failures.extend_from_slice(&other.failures);
+        self.skips.extend_from_slice(&other.skips);
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct ReportLine {
+    name: String,
+    outcome: Outcome,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Passed,
+    Failed,
+    Skipped,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_results_of_several_programs_add_up() {
+        let mut counts = Counts::default();
+        for line in [
+            "running 3 tests",
+            "test a::b ... ok",
+            "test c ... ignored, needs a printer",
+            "test crates/x/src/lib.rs - y (line 3) ... ignored",
+            "test d ... FAILED",
+            "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 7 filtered out; finished in 0.01s",
+            "",
+            "test result: ok. 5 passed; 0 failed; 0 ignored; 3 measured; 0 filtered out; finished in 1.00s",
+        ] {
+            counts.read_line(line);
+        }
+        assert_eq!(
+            counts,
+            Counts {
+                passed: 17,
+                failed: 1,
+                skipped: 2,
+                failures: vec!["d".into()],
+                skips: vec![
+                    "c: needs a printer".into(),
+                    "crates/x/src/lib.rs - y (line 3): ignored".into()
+                ],
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_test_prints_does_not_count() {
+        let mut counts = Counts::default();
+        for line in ["  test result: ok. 5 passed", "testing a ... FAILED", "test result: what?"] {
+            counts.read_line(line);
+        }
+        assert_eq!(counts, Counts::default());
+    }
+
+    #[test]
+    fn a_report_is_read_line_by_line() {
+        let mut counts = Counts::default();
+        for line in [
+            r#"{"name":"gre","outcome":"skipped","reason":"needs Linux 5.3"}"#,
+            r#"{"name":"rr","outcome":"passed"}"#,
+            r#"{"name":"wlc","outcome":"failed","reason":"panicked"}"#,
+            r#"{"name":"sh","outcome":"passed","reason":null}"#,
+        ] {
+            counts.read_report(line).unwrap();
+        }
+        assert_eq!((counts.passed, counts.failed, counts.skipped, counts.total()), (2, 1, 1, 4));
+        assert_eq!(counts.skips, ["gre: needs Linux 5.3"]);
+        assert_eq!(counts.failures, ["wlc"]);
+        for broken in
+            ["", "{}", r#"{"name":"x","outcome":"vanished"}"#, r#"{"name":"x","outcome":"pas"#]
+        {
+            assert!(counts.read_report(broken).is_err(), "{broken}");
+        }
+    }
+}

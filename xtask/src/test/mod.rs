@@ -1,0 +1,270 @@
+//! `cargo xtask test`: everything that proves the project, step by step.
+
+mod counts;
+mod summary;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::cargo::{self, cargo};
+use crate::kernel::Choice;
+use crate::work::{Everywhere, Place, Work};
+use crate::{places, progress};
+use counts::Counts;
+use summary::Summary;
+
+/// How long all integration tests together may take on one kernel.
+const KERNEL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// What integration tests run besides our own programs.
+const TOOLS: &[&str] = &["ip", "tc", "modprobe", "ipvsadm", "nginx", "curl", "tcpdump"];
+
+/// The package whose tests need a kernel with IPVS; it's left out of all other steps that run something.
+const INTEGRATION: &str = "ipvs-tests";
+
+#[derive(Debug, Args)]
+pub(crate) struct Test {
+    /// Run only the tests whose name has this in it, and no lints
+    filter: Option<String>,
+    #[command(flatten)]
+    place: Everywhere,
+}
+
+/// A step that runs Cargo.
+struct Step {
+    name: &'static str,
+    arguments: &'static [&'static str],
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Looks at the code: right or wrong as a whole.
+    Check,
+    /// Runs tests.
+    Tests,
+}
+
+const STEPS: [Step; 6] = [
+    Step { name: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check },
+    Step {
+        name: "lints",
+        arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        kind: Kind::Check,
+    },
+    Step {
+        name: "documentation",
+        arguments: &["doc", "--workspace", "--no-deps"],
+        kind: Kind::Check,
+    },
+    Step {
+        name: "unit and doc tests",
+        arguments: &["test", "--workspace", "--exclude", INTEGRATION, "--no-fail-fast"],
+        kind: Kind::Tests,
+    },
+    Step {
+        name: "ipvs-sys with netlink-packet-generic",
+        arguments: &[
+            "test",
+            "-p",
+            "ipvs-sys",
+            "--features",
+            "netlink-packet-generic",
+            "--no-fail-fast",
+        ],
+        kind: Kind::Tests,
+    },
+    Step {
+        name: "the integration tests' own parts",
+        arguments: &["test", "-p", INTEGRATION, "--lib", "--no-fail-fast"],
+        kind: Kind::Tests,
+    },
+];
+
+impl Test {
+    pub(crate) fn run(self) -> Result<u8> {
+        let mut summary = Summary::default();
+        let filter = self.filter.as_deref();
+        for step in STEPS.iter().filter(|step| filter.is_none() || step.kind == Kind::Tests) {
+            progress::note(step.name);
+            summary.time(step.name.to_owned(), || step.run(filter));
+        }
+        progress::note("building the programs for the kernel");
+        let mut programs = None;
+        summary.time("build for the kernel".to_owned(), || {
+            programs = Some(Programs::build()?);
+            Ok(None)
+        });
+        for choice in self.place.choices() {
+            match &programs {
+                Some(programs) => self.in_kernel(choice, programs, &mut summary),
+                None => summary.missed(format!("kernel {}", choice.name())),
+            }
+        }
+        if filter.is_some() && summary.counts().total() == 0 {
+            summary.fail("no test has that in its name".to_owned());
+        }
+        print!("{summary}");
+        Ok(u8::from(summary.has_failed()))
+    }
+
+    fn in_kernel(&self, choice: Choice, programs: &Programs, summary: &mut Summary) {
+        let place = match Place::prepare(choice) {
+            Ok(place) => place,
+            Err(error) => {
+                summary.time(format!("kernel {}", choice.name()), || Err(error));
+                return;
+            }
+        };
+        let name = match choice {
+            Choice::Host => format!("Linux {} (this machine's own)", place.release()),
+            _ => format!("Linux {}", place.release()),
+        };
+        progress::note(&format!("integration tests on {name}"));
+        let filter = self.filter.as_deref();
+        summary.time(format!("integration tests on {name}"), || {
+            let report = Report::new(choice)?;
+            let status = programs.work(choice, filter, &report.folder, &self.place)?.run(&place)?;
+            let counts = report.read()?;
+            // A filter may well be meant for other tests than these.
+            let problem = if counts.total() == 0 && filter.is_none() {
+                Some("they reported no test".to_owned())
+            } else {
+                // A failure that was reported speaks for itself.
+                (status != 0 && counts.failed == 0)
+                    .then(|| format!("they ended with status {status}"))
+            };
+            Ok(Some(Outcome { counts, problem }))
+        });
+    }
+}
+
+/// What came of a step that runs tests.
+#[derive(Debug)]
+struct Outcome {
+    counts: Counts,
+    /// What is wrong although no test says so.
+    problem: Option<String>,
+}
+
+impl Step {
+    /// Runs it. A check has no outcome but an error.
+    fn run(&self, filter: Option<&str>) -> Result<Option<Outcome>> {
+        let mut command = cargo();
+        command.args(self.arguments);
+        // Warnings of rustdoc are links that lead nowhere.
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        if let (Kind::Tests, Some(filter)) = (self.kind, filter) {
+            command.args(["--", filter]);
+        }
+        let mut counts = Counts::default();
+        let succeeded = cargo::watch(&mut command, |line| {
+            println!("{line}");
+            counts.read_line(line);
+        })?;
+        let command = || format!("`cargo {}` failed", self.arguments.join(" "));
+        match self.kind {
+            Kind::Check => {
+                anyhow::ensure!(succeeded, command());
+                Ok(None)
+            }
+            Kind::Tests => {
+                let problem = (!succeeded && counts.failed == 0).then(command);
+                Ok(Some(Outcome { counts, problem }))
+            }
+        }
+    }
+}
+
+/// What the integration tests consist of.
+#[derive(Debug)]
+struct Programs {
+    tests: PathBuf,
+    ipvsadm: PathBuf,
+}
+
+impl Programs {
+    fn build() -> Result<Self> {
+        Ok(Self {
+            tests: cargo::build(
+                &["test", "-p", INTEGRATION, "--test", "integration", "--no-run"],
+                "integration",
+            )?,
+            ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
+        })
+    }
+
+    fn work(
+        &self,
+        choice: Choice,
+        filter: Option<&str>,
+        report: &Path,
+        place: &Everywhere,
+    ) -> Result<Work> {
+        let mut command = vec![self.tests.clone().into_os_string()];
+        command.extend(filter.map(Into::into));
+        Ok(Work {
+            command,
+            environment: vec![
+                ("IPVSADM", self.ipvsadm.clone().into()),
+                ("IPVS_KERNEL", choice.name().into()),
+                ("IPVS_TEST_REPORT", report.join(REPORT).into()),
+                (
+                    "RUST_BACKTRACE",
+                    std::env::var_os("RUST_BACKTRACE").unwrap_or_else(|| "1".into()),
+                ),
+            ],
+            programs: Vec::new(),
+            tools: TOOLS,
+            writable: vec![report.to_owned()],
+            terminal: false,
+            timeout: Some(KERNEL_TIMEOUT),
+            size: place.size,
+        })
+    }
+}
+
+const REPORT: &str = "report.jsonl";
+
+/// The report of the integration tests on one kernel: a file in a folder of its own, which is all of the checkout that the
+/// guest may change.
+struct Report {
+    folder: PathBuf,
+}
+
+impl Report {
+    fn new(choice: Choice) -> Result<Self> {
+        let folder = places::root().join("target/reports").join(choice.name());
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        let report = folder.join(REPORT);
+        match std::fs::remove_file(&report) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error)
+                    .with_context(|| format!("can't remove the old {}", report.display()));
+            }
+            _ => {}
+        }
+        Ok(Self { folder })
+    }
+
+    fn read(&self) -> Result<Counts> {
+        let path = self.folder.join(REPORT);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            other => other.with_context(|| format!("can't read {}", path.display()))?,
+        };
+        let mut counts = Counts::default();
+        text.lines().try_for_each(|line| counts.read_report(line))?;
+        Ok(counts)
+    }
+}
+
+/// How long something took.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    (work(), start.elapsed())
+}

@@ -1,0 +1,172 @@
+//! What is said at the end of all steps.
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::counts::Counts;
+use super::{Outcome, timed};
+use crate::progress;
+
+/// What came of every step.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    rows: Vec<Row>,
+}
+
+#[derive(Debug)]
+struct Row {
+    name: String,
+    /// None for a step that runs no tests.
+    counts: Option<Counts>,
+    problem: Option<String>,
+    time: Duration,
+}
+
+impl Summary {
+    /// Carries out a step and keeps what came of it.
+    pub(crate) fn time(&mut self, name: String, step: impl FnOnce() -> Result<Option<Outcome>>) {
+        let (outcome, time) = timed(step);
+        let (counts, problem) = match outcome {
+            Ok(Some(Outcome { counts, problem })) => (Some(counts), problem),
+            Ok(None) => (None, None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        if let Some(problem) = &problem {
+            progress::note(&format!("{name}: {problem}"));
+        }
+        self.rows.push(Row { name, counts, problem, time });
+    }
+
+    /// Keeps that a step could not be carried out because of another one.
+    pub(crate) fn missed(&mut self, name: String) {
+        let problem = Some("not run".to_owned());
+        self.rows.push(Row { name, counts: None, problem, time: Duration::ZERO });
+    }
+
+    /// Keeps that something is wrong with the run as a whole.
+    pub(crate) fn fail(&mut self, problem: String) {
+        let name = "all steps".to_owned();
+        self.rows.push(Row { name, counts: None, problem: Some(problem), time: Duration::ZERO });
+    }
+
+    /// All tests together; a step that failed as a whole counts as one that failed.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut all = Counts::default();
+        for row in &self.rows {
+            if let Some(counts) = &row.counts {
+                all += counts;
+            }
+            all.failed += u64::from(row.problem.is_some());
+        }
+        all
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.counts().failed > 0
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
+        writeln!(
+            f,
+            "\n{:width$}  {:>6}  {:>6}  {:>7}  {:>8}",
+            "", "passed", "failed", "skipped", "time"
+        )?;
+        for Row { name, counts, problem, time } in &self.rows {
+            write!(f, "{name:width$}  ")?;
+            match counts {
+                Some(Counts { passed, failed, skipped, .. }) => {
+                    write!(f, "{passed:>6}  {failed:>6}  {skipped:>7}")?;
+                }
+                None => write!(
+                    f,
+                    "{:>6}  {:>6}  {:>7}",
+                    if problem.is_some() { "" } else { "ok" },
+                    "",
+                    ""
+                )?,
+            }
+            writeln!(f, "  {:>6.1} s", time.as_secs_f64())?;
+        }
+        self.list(f, "skipped", |row| {
+            row.counts.iter().flat_map(|counts| counts.skips.clone()).collect()
+        })?;
+        self.list(f, "failed", |row| {
+            let named = row.counts.iter().flat_map(|counts| counts.failures.clone());
+            named.chain(row.problem.clone()).collect()
+        })?;
+        let Counts { passed, failed, skipped, .. } = self.counts();
+        // The last line, alone: what machines read.
+        writeln!(f, "\n{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+impl Summary {
+    fn list(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        title: &str,
+        items: impl Fn(&Row) -> Vec<String>,
+    ) -> fmt::Result {
+        let lines: Vec<String> = self
+            .rows
+            .iter()
+            .flat_map(|row| items(row).into_iter().map(|item| format!("  {}: {item}", row.name)))
+            .collect();
+        if lines.is_empty() { Ok(()) } else { writeln!(f, "\n{title}:\n{}", lines.join("\n")) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn outcome(passed: u64, skips: &[&str], failures: &[&str]) -> Outcome {
+        let owned =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let counts = Counts {
+            passed,
+            failed: failures.len() as u64,
+            skipped: skips.len() as u64,
+            failures: owned(failures),
+            skips: owned(skips),
+        };
+        Outcome { counts, problem: None }
+    }
+
+    #[test]
+    fn the_last_line_counts_everything() {
+        let mut summary = Summary::default();
+        summary.time("lints".into(), || Ok(None));
+        summary.time("unit tests".into(), || Ok(Some(outcome(7, &["a: why"], &[]))));
+        assert!(!summary.has_failed());
+        assert_eq!(summary.to_string().lines().last(), Some("7 passed, 0 failed, 1 skipped"));
+        summary.time("on a kernel".into(), || Ok(Some(outcome(2, &[], &["b", "c"]))));
+        assert!(summary.has_failed());
+        let text = summary.to_string();
+        assert_eq!(text.lines().last(), Some("9 passed, 2 failed, 1 skipped"));
+        for line in
+            ["skipped:", "  unit tests: a: why", "failed:", "  on a kernel: b", "  on a kernel: c"]
+        {
+            assert!(text.lines().any(|other| other == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_step_that_fails_as_a_whole_is_a_failure() {
+        let mut summary = Summary::default();
+        summary.time("lints".into(), || Err(anyhow!("no good")));
+        summary.missed("on a kernel".into());
+        let counts = Some(Outcome { counts: Counts::default(), problem: Some("no test".into()) });
+        summary.time("on another".into(), || Ok(counts));
+        summary.fail("nothing at all".into());
+        assert_eq!(summary.counts().failed, 4);
+        assert!(summary.to_string().contains("  lints: no good\n"));
+    }
+}
