@@ -66,7 +66,7 @@ impl<'a> ExtAck<'a> {
             put(buffer, nl::NLMSGERR_ATTR_OFFS, offset.to_ne_bytes());
         }
         if let Some(policy) = self.policy {
-            put_bytes(buffer, nl::NLMSGERR_ATTR_POLICY, policy, b"");
+            put_bytes(buffer, nl::NLMSGERR_ATTR_POLICY | nl::NLA_F_NESTED, policy, b"");
         }
         if let Some(missing_type) = self.missing_type {
             put(buffer, nl::NLMSGERR_ATTR_MISS_TYPE, missing_type.to_ne_bytes());

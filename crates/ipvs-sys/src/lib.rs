@@ -1,4 +1,95 @@
-//! The generic-netlink protocol of Linux IPVS as types: bytes in, values out, and back.
+//! The generic-netlink protocol of Linux IPVS as types: every command, attribute, flag and constant
+//! of `linux/ip_vs.h`, a writer and a reader.
+//!
+//! Bytes in, values out, and back. There is no socket in here and no opinion: what a message may
+//! say, these types say, whether or not a kernel accepts it. Programs that want to administer IPVS
+//! use the crate `ipvs`, which stands on this one.
+//!
+//! # A request and its reply
+//!
+//! ```
+//! use ipvs_sys::{
+//!     AF_INET, Body, Command, Dest, ForwardMethod, Header, IPPROTO_TCP, Message, Messages, Service,
+//!     Writer, addr_bytes, nl,
+//! };
+//!
+//! // A real server for the service 192.0.2.1:80, to be reached by direct routing.
+//! let service = Service {
+//!     family: Some(AF_INET),
+//!     protocol: Some(IPPROTO_TCP),
+//!     addr: Some(addr_bytes([192, 0, 2, 1].into())),
+//!     port: Some(80),
+//!     ..Service::default()
+//! };
+//! let dest = Dest {
+//!     addr: Some(addr_bytes([198, 51, 100, 7].into())),
+//!     port: Some(80),
+//!     addr_family: Some(AF_INET),
+//!     fwd_method: Some(ForwardMethod::DIRECT_ROUTE),
+//!     weight: Some(1),
+//!     u_thresh: Some(0),
+//!     l_thresh: Some(0),
+//!     ..Dest::default()
+//! };
+//!
+//! // The type of a message is the id that the controller gave to the family: see `ctrl`.
+//! let header = Header {
+//!     message_type: 0x1c,
+//!     flags: nl::NLM_F_REQUEST | nl::NLM_F_ACK,
+//!     seq: 1,
+//!     port_id: 0,
+//! };
+//! let mut buffer = Vec::new();
+//! Writer::message(&mut buffer, &header, Command::NewDest).service(&service).dest(&dest).finish();
+//!
+//! // Send the buffer through a socket of protocol `nl::NETLINK_GENERIC`, receive a datagram, and
+//! let datagram = buffer;
+//! for frame in Messages::new(&datagram) {
+//!     let frame = frame?;
+//!     match frame.body {
+//!         Body::Data(payload) => {
+//!             let message = Message::decode(payload)?;
+//!             assert_eq!(message.service, Some(service));
+//!             assert_eq!(message.dest, Some(dest));
+//!         }
+//!         Body::Error(reply) => println!("errno {}, {:?}", reply.errno, reply.ext_ack),
+//!         Body::Done(_) | Body::Noop | Body::Overrun => {}
+//!     }
+//! }
+//! # Ok::<(), ipvs_sys::DecodeError>(())
+//! ```
+//!
+//! # Layers
+//!
+//! | from the outside in | read | write |
+//! | --- | --- | --- |
+//! | datagram | [`Messages`] | many messages in one buffer |
+//! | netlink message | [`Frame`], [`Body`] | [`Header`], [`Writer`], [`request_ack`] |
+//! | generic-netlink message | [`Genl`], [`Message`] | [`Writer`], [`Message`] |
+//! | attributes | [`Attrs`], [`Service::decode`] and its like | methods of [`Writer`] |
+//! | errors | [`ErrorMessage`], [`ExtAck`] | [`Writer::error`], [`Writer::done`] |
+//! | the family's id | [`Family`] | [`ctrl::get_family`] |
+//!
+//! [`Message`] is any message as one value; who wants to avoid its size (or knows what comes) reads
+//! a nest directly with [`Attrs`] and `decode`. Neither reading nor writing allocates, but for the
+//! buffer when it grows.
+//!
+//! # What to expect
+//!
+//! - Every attribute is an `Option`: the kernel leaves out what doesn't apply, and older kernels what
+//!   they don't know.
+//! - Unknown attributes are skipped, unknown flags and values are kept ([`ServiceFlags`],
+//!   [`ForwardMethod`]…): a newer kernel can be read. Lengths that don't fit are errors that say
+//!   which attribute of which set, and where ([`DecodeError`]).
+//! - Replies of a kernel are written again byte for byte. That is tested with captures of real
+//!   kernels, and the rest against an independent netlink library.
+//! - Ports are in host byte order in the types; [`Service::netmask`] is as on the wire.
+//!
+//! # Features
+//!
+//! - `netlink-packet-generic` (off by default): [`Message`] implements the traits of the crates
+//!   netlink-packet-core and netlink-packet-generic, to be the payload of a `GenlMessage` for
+//!   genetlink and netlink-proto.
 #![forbid(unsafe_code)]
 
 pub mod attr;
@@ -38,3 +129,8 @@ pub use reader::{Attr, Attrs, Body, Echo, ErrorMessage, Frame, Genl, Messages};
 pub use service::{Flags, Service, addr_bytes, addr_family, ip_addr, netmask_v4, v4_netmask};
 pub use stats::{Stats, Stats64};
 pub use writer::{Header, Writer, request_ack};
+
+/// The examples of the README are tested too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

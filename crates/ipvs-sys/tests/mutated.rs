@@ -162,10 +162,12 @@ fn show<T>(text: &mut String, result: &Result<T, DecodeError>) {
 
 /// Valid datagrams: what kernels sent and got, and what properties are tested with.
 fn corpus() -> Vec<Vec<u8>> {
-    let mut corpus: Vec<_> = golden::captures()
-        .into_iter()
-        .flat_map(|capture| capture.datagrams.into_iter().map(|datagram| datagram.bytes))
-        .collect();
+    let mut corpus = Vec::new();
+    // In the other byte order the captures are garbage, of which there is enough.
+    if cfg!(target_endian = "little") {
+        let datagrams = golden::captures().into_iter().flat_map(|capture| capture.datagrams);
+        corpus.extend(datagrams.map(|datagram| datagram.bytes));
+    }
     let mut runner = TestRunner::deterministic();
     for _ in 0..300 {
         let messages = vec((header(), message()), 1..4).new_tree(&mut runner).unwrap().current();

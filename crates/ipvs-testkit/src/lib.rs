@@ -13,6 +13,7 @@ mod exec;
 mod harness;
 mod kernel;
 mod namespace;
+pub mod nlmon;
 mod poll;
 mod web;
 

@@ -22,6 +22,16 @@ pub(crate) struct Datagram {
 }
 
 impl Capture {
+    /// The series of the kernel.
+    pub(crate) fn series(&self) -> &str {
+        self.name.split_once('/').unwrap().0
+    }
+
+    /// The name of the command.
+    pub(crate) fn step(&self) -> &str {
+        self.name.split_once('/').unwrap().1
+    }
+
     /// The comments of a key, in their order.
     pub(crate) fn comments<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> {
         self.comments.iter().filter(move |(k, _)| k == key).map(|(_, value)| value.as_str())

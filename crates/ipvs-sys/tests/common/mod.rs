@@ -1,7 +1,8 @@
 //! Messages of every kind, for the tests that need many of them.
-#![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod golden;
+pub(crate) mod tree;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
