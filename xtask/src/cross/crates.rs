@@ -1,13 +1,12 @@
 //! The workspace's published crates and the sources of what they depend on, as this machine's Cargo tells.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use crate::places;
+use crate::cargo::cargo;
 use crate::programs::succeed;
 
 /// Cargo may have to fetch the dependencies first.
@@ -62,14 +61,6 @@ pub(super) fn vendor(folder: &Path) -> Result<()> {
     let mut command = cargo();
     command.args(["vendor", "--locked", "--versioned-dirs"]).arg(folder);
     succeed(&mut command, TIMEOUT).map(drop).context("can't get the sources of the dependencies")
-}
-
-/// The Cargo that runs xtask.
-fn cargo() -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.current_dir(places::root());
-    command
 }
 
 #[cfg(test)]

@@ -11,7 +11,6 @@ mod enter;
 mod log;
 mod root;
 mod stream;
-mod tally;
 
 use std::fmt;
 use std::process::Command;
@@ -24,9 +23,9 @@ pub(crate) use self::enter::enter;
 
 use self::log::Log;
 use self::root::Root;
-use self::tally::Tally;
 use crate::places::{self, Lock};
 use crate::progress;
+use crate::test::counts::Counts;
 
 /// A slow machine may take this long to build everything for one target and to test it in an emulator.
 const TIMEOUT: Duration = Duration::from_secs(3600);
@@ -138,32 +137,33 @@ impl Cross {
 /// What came of a target.
 #[derive(Debug)]
 struct Outcome {
-    tally: Tally,
+    tests: Counts,
     /// What Cargo failed at: a test failed or crashed, or something doesn't build.
     failed: Option<&'static str>,
 }
 
 impl Outcome {
     fn is_good(&self) -> bool {
-        self.failed.is_none() && self.tally.is_good()
+        self.failed.is_none() && self.tests.failed == 0 && self.tests.passed > 0
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.tally.fmt(f)?;
+        let Counts { passed, failed, skipped, .. } = self.tests;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")?;
         self.failed.map_or(Ok(()), |step| write!(f, "; cargo {step} FAILED"))
     }
 }
 
 impl Target {
     fn run(&self, root: &Root, crates: &[&str]) -> Result<Outcome> {
-        let mut outcome = Outcome { tally: Tally::default(), failed: None };
+        let mut outcome = Outcome { tests: Counts::default(), failed: None };
         for step in self.steps {
             progress::now(&format!("{}: cargo {step}", self.triple));
             let mut log = Log::default();
             let status = stream::run(&mut self.cargo(root, step, crates), TIMEOUT, &mut |line| {
-                outcome.tally.count(line);
+                outcome.tests.read_line(line);
                 if let Some(doing) = log::doing(line) {
                     progress::now(&format!("{}: {doing}", self.triple));
                 }

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that proves the project, step by step.
 
-mod counts;
+pub(crate) mod counts;
 mod summary;
 
 use std::path::{Path, PathBuf};
