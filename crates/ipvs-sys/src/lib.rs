@@ -1,5 +1,5 @@
-//! The generic-netlink protocol of Linux IPVS as types: every command, attribute, flag and constant
-//! of `linux/ip_vs.h`, a writer and a reader.
+//! The generic-netlink protocol of Linux IPVS as types: every command, attribute and flag that
+//! `linux/ip_vs.h` has for it, a writer and a reader.
 //!
 //! Bytes in, values out, and back. There is no socket in here and no opinion: what a message may
 //! say, these types say, whether or not a kernel accepts it. Programs that want to administer IPVS
