@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, bail};
 
 use crate::programs::{self, find, succeed};
+use crate::progress;
 
 /// A slow mirror may take this long.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -43,6 +44,8 @@ const SUITES: [&str; 12] = [
 /// apt with package lists of its own.
 #[derive(Debug)]
 pub(crate) struct Apt {
+    /// Whose packages these are, for the user to read.
+    whose: String,
     folder: PathBuf,
     options: Vec<OsString>,
 }
@@ -58,7 +61,8 @@ impl Apt {
             std::fs::create_dir_all(&part)
                 .with_context(|| format!("can't make {}", part.display()))?;
         }
-        let mut apt = Self { folder: folder.to_owned(), options: Vec::new() };
+        let whose = "this machine".to_owned();
+        let mut apt = Self { whose, folder: folder.to_owned(), options: Vec::new() };
         apt.option("Dir::State::Lists", folder.join("lists"));
         apt.option("Dir::Cache", folder.join("cache"));
         // Fetching as another user, which is what root's apt does, fails in folders that only root may enter.
@@ -77,6 +81,7 @@ impl Apt {
     /// The packages of one Debian suite, whatever this machine runs.
     pub(crate) fn debian(folder: &Path, suite: &str) -> Result<Self> {
         let mut apt = Self::machine(folder)?;
+        apt.whose = format!("Debian {suite}");
         let source = debian_mirror(suite)?;
         let sources = folder.join("sources.list");
         std::fs::write(&sources, format!("{source}\n"))
@@ -119,10 +124,11 @@ impl Apt {
         if age.is_some_and(|age| age < FRESH) {
             return Ok(());
         }
+        progress::now(&format!("fetching the package lists of {}", self.whose));
         let output = programs::output(self.command().arg("update"), TIMEOUT)?;
         // apt calls it a success when it could not reach a mirror and has no list.
         if !output.status.success() || output.stderr.lines().any(|line| line.starts_with("E: ")) {
-            bail!("apt can't fetch package lists: {}", output.stderr.trim());
+            bail!("apt can't fetch the package lists of {}: {}", self.whose, output.stderr.trim());
         }
         std::fs::write(&stamp, "").with_context(|| format!("can't write {}", stamp.display()))
     }

@@ -5,12 +5,11 @@
 //! because that is written into them; so they run from anywhere, under their own name, without a wrapper.
 
 use std::ffi::OsString;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::apt::Apt;
@@ -171,7 +170,6 @@ fn fetched(tool: &Tool) -> Option<Ready> {
 fn fetch(tool: &Tool, patchelf: Option<&Ready>) -> Result<Ready> {
     let tools = places::tools();
     let apt = Apt::machine(&tools.join("apt"))?;
-    progress::now("fetching this machine's package lists");
     apt.update()?;
     progress::now(&format!("fetching {} (package {})", tool.name, tool.package));
     let mut packages = apt.missing(&[tool.package])?;
@@ -189,6 +187,7 @@ fn fetch(tool: &Tool, patchelf: Option<&Ready>) -> Result<Ready> {
     }
     unpacked?;
     std::fs::rename(&fresh, &folder).with_context(|| format!("can't make {}", folder.display()))?;
+    lead_links_home(&folder)?;
     if let Some(patchelf) = patchelf {
         join_libraries(&folder, patchelf)?;
     }
@@ -232,6 +231,21 @@ fn works(tool: &Tool, ready: &Ready) -> Result<()> {
         ready.program.display(),
         said.trim()
     );
+    Ok(())
+}
+
+/// Has links to absolute paths lead to the unpacked files they mean: modprobe is one to /bin/kmod.
+fn lead_links_home(folder: &Path) -> Result<()> {
+    for link in entries(folder, std::fs::FileType::is_symlink)? {
+        let failed = || format!("can't change the link {}", link.display());
+        let target = std::fs::read_link(&link).with_context(failed)?;
+        let Ok(inside) = target.strip_prefix("/") else { continue };
+        let meant = folder.join(inside);
+        if meant.exists() {
+            std::fs::remove_file(&link).with_context(failed)?;
+            std::os::unix::fs::symlink(&meant, &link).with_context(failed)?;
+        }
+    }
     Ok(())
 }
 
@@ -294,20 +308,23 @@ fn has_dynamic_segment(bytes: &[u8]) -> bool {
 
 /// All regular files below a folder. Links are left alone: what they lead to is met by itself, or is none of ours.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    entries(folder, std::fs::FileType::is_file)
+}
+
+/// Everything of one kind below a folder, sorted.
+fn entries(folder: &Path, is_wanted: fn(&std::fs::FileType) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        let entries = std::fs::read_dir(&folder)
-            .with_context(|| format!("can't read {}", folder.display()))?;
-        for entry in entries {
-            let entry = entry?;
-            let kind = entry.file_type()?;
+        let unreadable = || format!("can't read {}", folder.display());
+        for entry in std::fs::read_dir(&folder).with_context(unreadable)? {
+            let entry = entry.with_context(unreadable)?;
+            let kind = entry.file_type().with_context(unreadable)?;
             if kind.is_dir() {
                 folders.push(entry.path());
-            } else if kind.is_file() {
+            }
+            if is_wanted(&kind) {
                 found.push(entry.path());
-            } else if kind.is_block_device() || kind.is_char_device() {
-                bail!("a package with a device in it: {}", entry.path().display());
             }
         }
     }

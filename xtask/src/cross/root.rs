@@ -99,7 +99,6 @@ impl Root {
         let _ = std::fs::remove_file(self.stamp());
         let mut apt = Apt::debian(&self.folder.join("apt"), SUITE)?;
         apt.architectures(&["amd64"].iter().chain(&FOREIGN).copied().collect::<Vec<_>>());
-        progress::now(&format!("fetching the package lists of Debian {SUITE}"));
         apt.update()?;
         let mut packages = apt.missing(&PROGRAMS)?;
         packages.extend(foreign(&packages)?);

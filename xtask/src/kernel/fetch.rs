@@ -110,7 +110,6 @@ pub(crate) fn ensure(series: Series) -> Result<Kernel> {
 fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     let folder = kernels.join(series.name);
     let apt = Apt::debian(&kernels.join("apt").join(series.suite), series.suite)?;
-    progress::now(&format!("fetching the package list of Debian {}", series.suite));
     apt.update()?;
     progress::now(&format!("fetching Linux {} (about 36 MB)", series.name));
     let fresh = kernels.join(format!("{}.new", series.name));
