@@ -1,1 +1,89 @@
-//! Placeholder while the workspace is laid out.
+//! What the integration tests share: how they reach the kernel, and how they read back what they
+//! wrote without asking the code under test.
+
+#![forbid(unsafe_code)]
+
+mod reader;
+
+pub use reader::Reader;
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use ipvs::{Client, Connection, Destination, Scheduler, Service, ServiceKey};
+use ipvs_testkit::{Cluster, Namespace, output};
+
+/// Loads what the kernel is better not left to load by itself: IPVS, so that it is there for who
+/// reads `/proc` first, and the schedulers that keep state for each network namespace.
+///
+/// If the kernel loads the latter because a service names them, it holds IPVS' lock and waits for a
+/// module that waits for the lock of namespaces, which may be held by the end of another namespace,
+/// which waits for IPVS' lock: networking stands still until the machine is started again (seen on
+/// Linux 6.1).
+///
+/// # Errors
+///
+/// If the kernel lacks a module.
+pub fn load_modules() -> Result<()> {
+    let modules = ["ip_vs", "ip_vs_lblc", "ip_vs_lblcr"];
+    output(Command::new("modprobe").arg("--all").args(modules))?;
+    Ok(())
+}
+
+/// A client of the IPVS in `netns`.
+///
+/// # Errors
+///
+/// If the namespace can't be entered or has no IPVS.
+pub fn connect(netns: &Namespace) -> Result<Client> {
+    netns.run(Client::connect)?.context("cannot connect")
+}
+
+/// The connections in `netns`, as the library lists them.
+///
+/// # Errors
+///
+/// If the list can't be read.
+pub fn connections(client: &mut Client, netns: &Namespace) -> Result<Vec<Connection>> {
+    let list = netns.run(|| client.connections()?.collect::<Result<Vec<_>, _>>())?;
+    list.context("cannot list the connections")
+}
+
+/// Gives a namespace a device `eth0` with the addresses `192.0.2.1/24` and `2001:db8::1/64`; packets
+/// sent there are lost.
+///
+/// # Errors
+///
+/// If the device can't be made.
+pub fn add_dummy_device(netns: &Namespace) -> Result<()> {
+    netns.ip(&[
+        "link add eth0 type dummy",
+        "link set eth0 up",
+        "addr add 192.0.2.1/24 dev eth0",
+        "addr add 2001:db8::1/64 dev eth0 nodad",
+    ])
+}
+
+/// The virtual service of the cluster.
+///
+/// # Errors
+///
+/// None that can happen: the text is a key.
+pub fn vip() -> Result<ServiceKey> {
+    Ok("tcp/10.10.10.53:80".parse()?)
+}
+
+/// Sets up the cluster's virtual service, round robin, with both real servers by direct routing.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn balance(client: &mut Client, cluster: &Cluster) -> Result<()> {
+    client.add_service(&Service::new(vip()?).scheduler(Scheduler::RR))?;
+    for server in &cluster.servers {
+        let addr = SocketAddr::from((server.addr, 80));
+        client.add_destination(&vip()?, &Destination::new(addr))?;
+    }
+    Ok(())
+}

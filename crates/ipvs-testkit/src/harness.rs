@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -24,8 +24,10 @@ use crate::namespace::{Namespace, panic_message};
 /// How long a test may take if it doesn't say so itself: far more than any needs alone.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How many tests run at a time: more than there are processors, because they mostly wait.
-const THREADS: usize = 4;
+/// How many tests run at a time. Network namespaces don't keep them apart well enough for more:
+/// before Linux 7.1 all namespaces' virtual services are in one hash table, and a list skips or
+/// repeats some if services of another namespace come or go meanwhile.
+const THREADS: usize = 1;
 
 /// What a test runs: an error or a panic is a failure.
 type Body = fn(&mut Context) -> Result<()>;
@@ -163,17 +165,24 @@ struct Kernel {
 /// ```
 ///
 /// The command line is that of Rust's own test programs: a filter, `--list`, `--test-threads`…
-/// Two environment variables matter: `IPVS_KERNEL=host` says that the kernel has other users, and
-/// `IPVS_TEST_REPORT` names a file to which a line of JSON is appended for each test.
+/// Two environment variables matter: `IPVS_KERNEL` has to be set, by whoever provides the kernel, to
+/// its name, where `host` says that the kernel has other users; `IPVS_TEST_REPORT` names a file to
+/// which a line of JSON is appended for each test.
 #[derive(Debug, Default)]
 pub struct Suite {
     tests: Vec<Test>,
+    preparation: Option<fn() -> Result<()>>,
 }
 
 impl Suite {
     /// Adds a test.
     pub fn add(&mut self, test: Test) {
         self.tests.push(test);
+    }
+
+    /// Sets what is done once before the first test runs; if it fails, none does.
+    pub fn prepare(&mut self, preparation: fn() -> Result<()>) {
+        self.preparation = Some(preparation);
     }
 
     /// Runs the tests that the command line asks for; the exit code is that of the program.
@@ -190,8 +199,20 @@ impl Suite {
     }
 
     fn run_with(self, arguments: &Arguments) -> Result<ExitCode> {
+        let kernel = env::var_os("IPVS_KERNEL");
+        ensure!(
+            kernel.is_some() || arguments.list,
+            "These tests want root and a Linux kernel with IPVS that they may use.\n\
+             `cargo xtask test` boots one and runs them there."
+        );
+        if let (Some(prepare), false) = (self.preparation, arguments.list) {
+            prepare().context("cannot get ready for the tests")?;
+        }
         let version = KernelVersion::running()?;
-        let is_host = env::var_os("IPVS_KERNEL").is_some_and(|kernel| kernel == "host");
+        if let (Some(kernel), false) = (&kernel, arguments.list) {
+            println!("on Linux {version} ({})", kernel.to_string_lossy());
+        }
+        let is_host = kernel.is_some_and(|kernel| kernel == "host");
         let run = Arc::new(Run {
             kernel: Kernel { version, is_host },
             lock: env::current_exe().context("cannot find this program's file")?,

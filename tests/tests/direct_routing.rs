@@ -1,0 +1,312 @@
+//! The direct-routing cluster from end to end, in both layouts.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs::{Destination, DestinationKey, Persistence, Protocol, Scheduler, Service};
+use ipvs_testkit::{Capture, Cluster, Context, Layout, Suite, WebServer, eventually, output};
+use ipvs_tests::{Reader, balance, connect, connections, vip};
+
+use crate::test;
+
+/// For what the kernel does in its own time: before Linux 6.2 statistics are brought up to date
+/// every 2 seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(requests_alternate_in_one_subnet));
+    suite.add(test!(requests_alternate_with_a_server_subnet));
+    suite.add(test!(replies_come_from_the_real_servers));
+    suite.add(test!(replies_from_a_server_subnet_come_through_its_router));
+    suite.add(test!(a_dead_server_is_taken_out_and_put_back));
+    suite.add(test!(connections_are_listed));
+    suite.add(test!(counters_count_and_start_again));
+    suite.add(test!(a_persistent_client_stays));
+    suite.add(test!(weight_0_gets_no_new_connections));
+    suite.add(test!(the_director_answers_if_nobody_else_does));
+    suite.add(test!(the_command_line_tool_runs_the_cluster));
+}
+
+/// A cluster with a web server on each real server.
+struct Site {
+    web_servers: [WebServer; 2],
+    cluster: Cluster,
+}
+
+impl Site {
+    fn build(context: &mut Context, layout: Layout) -> Result<Self> {
+        let cluster = context.cluster(layout)?;
+        let [web1, web2] = &cluster.servers;
+        let web_servers = [
+            WebServer::start_new(&web1.netns, web1.name)?,
+            WebServer::start_new(&web2.netns, web2.name)?,
+        ];
+        Ok(Self { web_servers, cluster })
+    }
+
+    fn requests(&self, count: usize) -> Result<Vec<String>> {
+        (0..count).map(|_| self.cluster.request()).collect()
+    }
+
+    fn server_key(&self, index: usize) -> DestinationKey {
+        DestinationKey::new(self.cluster.servers[index].addr.into(), 80)
+    }
+}
+
+fn alternate(answers: &[String]) -> bool {
+    let in_turn = [["web1", "web2"], ["web2", "web1"]];
+    in_turn.iter().any(|turn| answers.iter().eq(turn.iter().cycle().take(answers.len())))
+}
+
+fn requests_alternate_in_one_subnet(context: &mut Context) -> Result<()> {
+    requests_alternate(context, Layout::OneSubnet)
+}
+
+fn requests_alternate_with_a_server_subnet(context: &mut Context) -> Result<()> {
+    requests_alternate(context, Layout::ServerSubnet)
+}
+
+fn requests_alternate(context: &mut Context, layout: Layout) -> Result<()> {
+    let site = Site::build(context, layout)?;
+    ensure!(site.cluster.request().is_err(), "without a virtual service nobody answers");
+    balance(&mut connect(&site.cluster.director.netns)?, &site.cluster)?;
+    let answers = site.requests(8)?;
+    ensure!(alternate(&answers), "{answers:?}");
+    Ok(())
+}
+
+/// The first packet of an answer, as the client sees it.
+const SYN_ACK: &str = "src host 10.10.10.53 and src port 80 and tcp[tcpflags] & tcp-syn != 0";
+
+fn replies_come_from_the_real_servers(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let Cluster { client, director, servers, .. } = &site.cluster;
+    balance(&mut connect(&director.netns)?, &site.cluster)?;
+    let mut at_client = Capture::start(&client.netns, "eth0", SYN_ACK)?;
+    let mut at_director = Capture::start(&director.netns, "eth0", "tcp port 80")?;
+    let names = site.requests(2)?;
+    let lines = at_client.wait_for(2, PATIENCE)?;
+    for (name, line) in names.iter().zip(lines) {
+        let server = servers.iter().find(|server| server.name == name).context("a stranger")?;
+        let way = format!("{} > {}, ", server.mac(), client.mac());
+        ensure!(line.starts_with(&way), "{name} answered, but the wire says {line}");
+    }
+    // What the director sees comes from the client, and goes on to the servers' MAC addresses.
+    let lines = at_director.wait_for(4, PATIENCE)?;
+    for server in servers {
+        let way = format!("{} > {}, ", director.mac(), server.mac());
+        ensure!(lines.iter().any(|line| line.starts_with(&way)), "{way}: {lines:#?}");
+    }
+    ensure!(lines.iter().all(|line| !line.contains("10.10.10.53.80 >")), "{lines:#?}");
+    // Only the director may say that it has the VIP.
+    let neighbour = output(client.netns.command("ip").args(["neigh", "show", "10.10.10.53"]))?;
+    ensure!(neighbour.contains(&director.mac()), "{neighbour}");
+    Ok(())
+}
+
+fn replies_from_a_server_subnet_come_through_its_router(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::ServerSubnet)?;
+    let Cluster { client, director, router, .. } = &site.cluster;
+    balance(&mut connect(&director.netns)?, &site.cluster)?;
+    let mut at_client = Capture::start(&client.netns, "eth0", SYN_ACK)?;
+    let mut at_director = Capture::start(&director.netns, "eth1", "tcp port 80")?;
+    site.requests(2)?;
+    let router = router.as_ref().context("this layout has a router")?.mac();
+    let way = format!("{router} > {}, ", client.mac());
+    let lines = at_client.wait_for(2, PATIENCE)?;
+    ensure!(lines.iter().all(|line| line.starts_with(&way)), "{way}: {lines:#?}");
+    let lines = at_director.wait_for(4, PATIENCE)?;
+    ensure!(lines.iter().all(|line| !line.contains("10.10.10.53.80 >")), "{lines:#?}");
+    Ok(())
+}
+
+fn a_dead_server_is_taken_out_and_put_back(context: &mut Context) -> Result<()> {
+    let mut site = Site::build(context, Layout::OneSubnet)?;
+    let mut client = connect(&site.cluster.director.netns)?;
+    balance(&mut client, &site.cluster)?;
+    site.web_servers[0].stop();
+    let failures = (0..4).filter(|_| site.cluster.request().is_err()).count();
+    ensure!(failures == 2, "every second of 4 requests was to fail, {failures} did");
+
+    let web1 = site.server_key(0);
+    client.delete_destination(&vip()?, &web1)?;
+    assert_eq!(site.requests(4)?, ["web2"; 4]);
+
+    site.web_servers[0].start(&site.cluster.servers[0].netns)?;
+    client.add_destination(&vip()?, &Destination::new(web1))?;
+    let answers = site.requests(4)?;
+    ensure!(alternate(&answers), "{answers:?}");
+    Ok(())
+}
+
+fn connections_are_listed(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let director = &site.cluster.director.netns;
+    let mut client = connect(director)?;
+    balance(&mut client, &site.cluster)?;
+    ensure!(connections(&mut client, director)?.is_empty(), "nobody has connected yet");
+    site.requests(4)?;
+
+    let listed = connections(&mut client, director)?;
+    assert_eq!(listed.len(), 4);
+    for connection in &listed {
+        assert_eq!(connection.protocol, Protocol::Tcp);
+        assert_eq!(connection.client.ip(), site.cluster.client.addr);
+        assert_eq!(connection.virtual_addr, "10.10.10.53:80".parse()?);
+        assert_eq!((&connection.engine, &connection.engine_data), (&None, &None));
+    }
+    let mut ours = listed
+        .iter()
+        .map(|c| format!("TCP {} {} {} {}", c.state, c.client, c.virtual_addr, c.destination))
+        .collect::<Vec<_>>();
+    let list = Reader::new(director)?.lines(&["-L", "-n", "-c"])?;
+    let mut theirs = list
+        .iter()
+        .skip(2)
+        .map(|line| {
+            let words: Vec<_> = line.split(' ').collect();
+            // All but the time to expiry, which passes.
+            words.iter().enumerate().filter(|(i, _)| *i != 1).map(|(_, w)| *w).collect::<Vec<_>>()
+        })
+        .map(|words| words.join(" "))
+        .collect::<Vec<_>>();
+    ours.sort();
+    theirs.sort();
+    assert_eq!(ours, theirs);
+    Ok(())
+}
+
+fn counters_count_and_start_again(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let director = &site.cluster.director.netns;
+    let mut client = connect(director)?;
+    balance(&mut client, &site.cluster)?;
+    site.requests(4)?;
+
+    // Once nothing changes any more, two readers see the same.
+    let reader = Reader::new(director)?;
+    let row = eventually(PATIENCE, || {
+        let ours = client.service(&vip()?)?.context("no service")?.stats;
+        let rows = reader.lines(&["-L", "-n", "--stats", "--exact"])?;
+        let theirs = rows.get(3).context("no service in the list")?.clone();
+        let row = format!(
+            "TCP 10.10.10.53:80 {} {} {} {} {}",
+            ours.connections,
+            ours.incoming_packets,
+            ours.outgoing_packets,
+            ours.incoming_bytes,
+            ours.outgoing_bytes
+        );
+        ensure!(ours.connections == 4, "{} of 4 connections are counted", ours.connections);
+        ensure!(row == theirs, "ours: {row}, theirs: {theirs}");
+        Ok(ours)
+    })?;
+    ensure!(row.incoming_packets >= 4 * 4, "a request takes 4 packets or more: {row:?}");
+    ensure!(row.incoming_bytes > row.incoming_packets * 40, "{row:?}");
+    assert_eq!((row.outgoing_packets, row.outgoing_bytes), (0, 0), "replies bypass the director");
+    for destination in client.destinations(&vip()?)? {
+        assert_eq!(destination.stats.connections, 2, "{destination:?}");
+        assert_eq!(destination.active_connections + destination.inactive_connections, 2);
+    }
+
+    client.zero(Some(&vip()?))?;
+    eventually(PATIENCE, || {
+        let rows = reader.listed("--stats")?;
+        let zeros = |row: &String| row.ends_with(" 0 0 0 0 0");
+        ensure!(rows.len() == 3 && rows.iter().all(zeros), "{rows:#?}");
+        Ok(())
+    })?;
+    assert_eq!(client.service(&vip()?)?.context("no service")?.stats.connections, 0);
+    Ok(())
+}
+
+fn a_persistent_client_stays(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let director = &site.cluster.director.netns;
+    let mut client = connect(director)?;
+    balance(&mut client, &site.cluster)?;
+    let timeout = Duration::from_secs(100);
+    client.set_service(
+        &Service::new(vip()?).scheduler(Scheduler::RR).persistent(Persistence::new(timeout)),
+    )?;
+    let answers = site.requests(6)?;
+    ensure!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+
+    let listed = connections(&mut client, director)?;
+    let template = listed.iter().find(|c| c.client.port() == 0).context("no template")?;
+    assert_eq!(template.client.ip(), site.cluster.client.addr);
+    ensure!(template.expires <= timeout, "{template:?}");
+    let server = site.cluster.servers.iter().position(|server| server.name == answers[0]);
+    let server = site.server_key(server.context("a stranger")?);
+    assert_eq!(DestinationKey::from(template.destination), server);
+    for entry in client.destinations(&vip()?)? {
+        let templates = u32::from(entry.destination.key() == server);
+        assert_eq!(entry.persistent_connections, templates, "{entry:?}");
+    }
+    Ok(())
+}
+
+fn weight_0_gets_no_new_connections(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let mut client = connect(&site.cluster.director.netns)?;
+    balance(&mut client, &site.cluster)?;
+    client.set_destination(&vip()?, &Destination::new(site.server_key(1)).weight(0))?;
+    assert_eq!(site.requests(4)?, ["web1"; 4]);
+    Ok(())
+}
+
+fn the_director_answers_if_nobody_else_does(context: &mut Context) -> Result<()> {
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let director = &site.cluster.director.netns;
+    let _sorry = WebServer::start_new(director, "director")?;
+    let mut client = connect(director)?;
+    balance(&mut client, &site.cluster)?;
+    client.set_service(
+        &Service::new(vip()?)
+            .scheduler(Scheduler::LBLC)
+            .persistent(Persistence::new(Duration::from_secs(100))),
+    )?;
+    let before = site.cluster.request()?;
+    ensure!(before.starts_with("web"), "{before}");
+    for index in [0, 1] {
+        client.delete_destination(&vip()?, &site.server_key(index))?;
+    }
+    let local = DestinationKey::new([127, 0, 0, 1].into(), 80);
+    client.add_destination(&vip()?, &Destination::new(local))?;
+    assert_eq!(site.requests(3)?, ["director"; 3]);
+    Ok(())
+}
+
+/// The same from the command line, word for word as in the literature.
+fn the_command_line_tool_runs_the_cluster(context: &mut Context) -> Result<()> {
+    let program = std::env::var_os("IPVSADM").context("IPVSADM doesn't name our ipvsadm")?;
+    let site = Site::build(context, Layout::OneSubnet)?;
+    let director = &site.cluster.director.netns;
+    let ipvsadm = |arguments: &str| {
+        let arguments = arguments.split(' ');
+        output(director.command(&program).args(arguments)).map(|text| text.trim_end().to_owned())
+    };
+    ipvsadm("-A -t 10.10.10.53:80 -s rr")?;
+    ipvsadm("-a -t 10.10.10.53:80 -r 10.10.10.102:80 -g")?;
+    ipvsadm("-a -t 10.10.10.53:80 -r 10.10.10.103:80 -g")?;
+    let reader = Reader::new(director)?;
+    assert_eq!(
+        reader.saved()?,
+        [
+            "-A -t 10.10.10.53:80 -s rr",
+            "-a -t 10.10.10.53:80 -r 10.10.10.102:80 -g -w 1",
+            "-a -t 10.10.10.53:80 -r 10.10.10.103:80 -g -w 1",
+        ]
+    );
+    let answers = site.requests(4)?;
+    ensure!(alternate(&answers), "{answers:?}");
+    let list = ipvsadm("-L -n -c")?;
+    assert_eq!(list.lines().filter(|line| line.contains("10.10.10.53:80")).count(), 4, "{list}");
+    ipvsadm("-d -t 10.10.10.53:80 -r 10.10.10.102:80")?;
+    assert_eq!(site.requests(2)?, ["web2"; 2]);
+    ipvsadm("-E -t 10.10.10.53:80 -s lblc -p 100")?;
+    assert_eq!(reader.saved()?[0], "-A -t 10.10.10.53:80 -s lblc -p 100");
+    ipvsadm("-C")?;
+    assert_eq!(reader.saved()?, Vec::<String>::new());
+    Ok(())
+}

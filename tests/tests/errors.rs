@@ -1,0 +1,314 @@
+//! What the kernel refuses comes out as the right error: (command, errno) → meaning.
+//!
+//! The expectations are those of `ip_vs_genl_set_cmd` and what it calls in the kernel's
+//! `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`. Rows that no caller can bring about are
+//! missing: attributes that the library always sends, memory that runs out.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs::{
+    Client, Destination, Error, ErrorKind, Forward, GueChecksum, InterfaceName, Object,
+    Persistence, PersistenceEngine, Scheduler, Service, ServiceKey, SyncDaemon, SyncRole,
+    TimeoutsChange, Tunnel,
+};
+use ipvs_testkit::{Context, Requires, Suite, eventually, output};
+use ipvs_tests::{add_dummy_device, connect, load_modules};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+
+use crate::test;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(of_services));
+    suite.add(test!(of_destinations));
+    suite.add(
+        test!(of_upper_thresholds)
+            .requires(Requires::kernel("a limit of upper thresholds", (7, 2))),
+    );
+    suite.add(test!(of_gue_tunnels).requires(Requires::kernel("gue tunnels", (5, 3))));
+    suite.add(test!(of_sync_daemons));
+    suite.add(test!(of_mixed_families_and_sync_daemons));
+    suite.add(test!(of_timeouts));
+    suite.add(test!(without_privileges));
+    suite.add(test!(a_client_outlives_the_module).kernel_wide());
+}
+
+/// Checks that something fails with that meaning and that error number.
+fn fails<T: std::fmt::Debug>(
+    result: Result<T, Error>,
+    kind: ErrorKind,
+    errno: Errno,
+) -> Result<()> {
+    let error = match result {
+        Ok(value) => anyhow::bail!("no {kind:?} ({errno}) but {value:?}"),
+        Err(error) => error,
+    };
+    let found = (error.kind(), error.raw_os_error());
+    ensure!(found == (kind, Some(errno.raw_os_error())), "{kind:?} ({errno}) expected: {error:?}");
+    Ok(())
+}
+
+fn http() -> Result<ServiceKey> {
+    Ok("tcp/192.0.2.53:80".parse()?)
+}
+
+fn at(addr: &str) -> Result<Destination> {
+    Ok(Destination::new(addr.parse::<SocketAddr>()?))
+}
+
+fn of_services(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut client = connect(&netns)?;
+    let key = http()?;
+    let misspelt = Service::new(key).scheduler(Scheduler::new("lbrc")?);
+    let persistence = Persistence::new(Duration::from_secs(60));
+    let engine = PersistenceEngine::new("pis")?;
+    let strange = Service::new(key).persistent(persistence).engine(engine);
+
+    fails(client.add_service(&misspelt), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
+    fails(client.add_service(&strange), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
+    fails(client.set_service(&Service::new(key)), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    fails(client.delete_service(&key), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    fails(client.zero(Some(&key)), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    fails(client.destinations(&key), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    assert_eq!(client.service(&key)?, None);
+
+    client.add_service(&Service::new(key))?;
+    let again = client.add_service(&Service::new(key));
+    let object = again.as_ref().err().and_then(|error| error.object().copied());
+    assert_eq!(object, Some(Object::Service(key)));
+    fails(again, ErrorKind::ServiceExists, Errno::EXIST)?;
+    fails(client.set_service(&misspelt), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
+    fails(client.set_service(&strange), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
+    // The client is none the worse for any of it, and nothing has changed.
+    assert_eq!(client.service(&key)?.context("it was added")?.service, Service::new(key));
+    Ok(())
+}
+
+fn of_destinations(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    add_dummy_device(&netns)?;
+    let mut client = connect(&netns)?;
+    let (v4, v6): (ServiceKey, ServiceKey) = (http()?, "tcp/[2001:db8::53]:80".parse()?);
+    let server = at("192.0.2.102:80")?;
+    let key = server.key();
+
+    fails(client.add_destination(&v4, &server), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    fails(client.set_destination(&v4, &server), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    fails(client.delete_destination(&v4, &key), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+
+    client.add_service(&Service::new(v4))?;
+    client.add_service(&Service::new(v6))?;
+    fails(client.set_destination(&v4, &server), ErrorKind::DestinationNotFound, Errno::NOENT)?;
+    fails(client.delete_destination(&v4, &key), ErrorKind::DestinationNotFound, Errno::NOENT)?;
+
+    client.add_destination(&v4, &server)?;
+    let again = client.add_destination(&v4, &server);
+    let object = again.as_ref().err().and_then(|error| error.object().copied());
+    assert_eq!(object, Some(Object::Destination(v4, key)));
+    fails(again, ErrorKind::DestinationExists, Errno::EXIST)?;
+
+    // Values that neither adding nor setting takes.
+    let fresh = at("192.0.2.103:80")?;
+    for bad in [fresh.clone().weight(1 << 31), fresh.clone().thresholds(5, 6)] {
+        refused(&mut client, &v4, &bad, &server, ErrorKind::OutOfRange, Errno::RANGE)?;
+    }
+    // Addresses that no real server can have, and a family that needs a tunnel.
+    for (service, address) in [
+        (&v4, "224.0.0.1:80"),
+        (&v4, "255.255.255.255:80"),
+        (&v6, "[fe80::1]:80"),
+        (&v6, "[ff02::1]:80"),
+        (&v4, "[2001:db8::102]:80"),
+        (&v6, "192.0.2.102:80"),
+    ] {
+        let result = client.add_destination(service, &at(address)?);
+        fails(result, ErrorKind::InvalidArgument, Errno::INVAL).context(address)?;
+    }
+    assert_eq!(client.destinations(&v4)?.len(), 1);
+    assert_eq!(client.destinations(&v4)?[0].destination, server);
+    assert_eq!(client.destinations(&v6)?, []);
+    Ok(())
+}
+
+/// Checks that a real server is neither added as `bad`, nor set to that where it is `there`.
+fn refused(
+    client: &mut Client,
+    service: &ServiceKey,
+    bad: &Destination,
+    there: &Destination,
+    kind: ErrorKind,
+    errno: Errno,
+) -> Result<()> {
+    fails(client.add_destination(service, bad), kind, errno).context(format!("{bad:?}"))?;
+    let mut change = bad.clone();
+    (change.addr, change.port) = (there.addr, there.port);
+    fails(client.set_destination(service, &change), kind, errno).context(format!("{change:?}"))
+}
+
+/// Kernels from before the check take any number, and may compare it as a negative one.
+fn of_upper_thresholds(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut client = connect(&netns)?;
+    let server = at("192.0.2.102:80")?;
+    client.add_service(&Service::new(http()?))?;
+    client.add_destination(&http()?, &server)?;
+    let bad = at("192.0.2.103:80")?.thresholds(1 << 31, 0);
+    refused(&mut client, &http()?, &bad, &server, ErrorKind::InvalidArgument, Errno::INVAL)
+}
+
+fn of_gue_tunnels(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut client = connect(&netns)?;
+    client.add_service(&Service::new(http()?))?;
+    let gue = |port| Forward::Tunnel(Tunnel::Gue { port, checksum: GueChecksum::None });
+    let server = at("192.0.2.102:80")?.forward(gue(0));
+    let result = client.add_destination(&http()?, &server);
+    fails(result, ErrorKind::InvalidArgument, Errno::INVAL)?;
+    client.add_destination(&http()?, &server.clone().forward(gue(6080)))?;
+    let result = client.set_destination(&http()?, &server);
+    fails(result, ErrorKind::InvalidArgument, Errno::INVAL)
+}
+
+fn of_sync_daemons(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    add_dummy_device(&netns)?;
+    let mut client = connect(&netns)?;
+    let on = |device| anyhow::Ok(SyncDaemon::new(SyncRole::Master, InterfaceName::new(device)?));
+    let master = on("eth0")?;
+
+    for role in [SyncRole::Master, SyncRole::Backup] {
+        fails(client.stop_sync_daemon(role), ErrorKind::SyncDaemonNotRunning, Errno::SRCH)?;
+    }
+    let result = client.start_sync_daemon(&on("eth9")?);
+    fails(result, ErrorKind::InterfaceNotFound, Errno::NODEV)?;
+    let unicast = master.clone().group(IpAddr::from([192, 0, 2, 81]));
+    fails(client.start_sync_daemon(&unicast), ErrorKind::InvalidArgument, Errno::INVAL)?;
+    assert_eq!(client.sync_daemons()?, []);
+
+    client.start_sync_daemon(&master)?;
+    fails(client.start_sync_daemon(&master), ErrorKind::SyncDaemonRunning, Errno::EXIST)?;
+    fails(client.stop_sync_daemon(SyncRole::Backup), ErrorKind::SyncDaemonNotRunning, Errno::SRCH)?;
+    client.stop_sync_daemon(SyncRole::Master)?;
+    Ok(())
+}
+
+/// The sync protocol can't carry connections whose ends are of different families, so the kernel
+/// has either of them.
+fn of_mixed_families_and_sync_daemons(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    add_dummy_device(&netns)?;
+    let mut client = connect(&netns)?;
+    let key = http()?;
+    let mixed = at("[2001:db8::102]:80")?.forward(Forward::Tunnel(Tunnel::Ipip));
+    let master = SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0")?);
+    client.add_service(&Service::new(key))?;
+
+    client.add_destination(&key, &mixed)?;
+    fails(client.start_sync_daemon(&master), ErrorKind::InvalidArgument, Errno::INVAL)?;
+    client.delete_service(&key)?;
+    client.start_sync_daemon(&master)?;
+    client.add_service(&Service::new(key))?;
+    fails(client.add_destination(&key, &mixed), ErrorKind::InvalidArgument, Errno::INVAL)?;
+    client.stop_sync_daemon(SyncRole::Master)?;
+    client.add_destination(&key, &mixed)?;
+    Ok(())
+}
+
+fn of_timeouts(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut client = connect(&netns)?;
+    let before = client.timeouts()?;
+    // More than INT_MAX ticks, however few of them a second has.
+    let long = Some(Duration::from_secs(u64::from(u32::MAX)));
+    for change in [
+        TimeoutsChange { tcp: long, ..Default::default() },
+        TimeoutsChange { tcp_fin: long, ..Default::default() },
+        TimeoutsChange { udp: long, ..Default::default() },
+    ] {
+        fails(client.set_timeouts(change), ErrorKind::InvalidArgument, Errno::INVAL)?;
+    }
+    assert_eq!(client.timeouts()?, before);
+    Ok(())
+}
+
+/// Every command needs CAP_NET_ADMIN, those that only read too.
+fn without_privileges(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    connect(&netns)?.add_service(&Service::new(http()?))?;
+    // Capabilities are a thread's own, and this one ends with the closure.
+    netns.run(|| -> Result<()> {
+        let none = CapabilitySet::empty();
+        set_capabilities(
+            None,
+            CapabilitySets { effective: none, permitted: none, inheritable: none },
+        )?;
+        // Finding out that there is IPVS takes no privileges.
+        let mut client = Client::connect()?;
+        let key = http()?;
+        let denied = ErrorKind::PermissionDenied;
+        fails(client.info(), denied, Errno::PERM)?;
+        fails(client.timeouts(), denied, Errno::PERM)?;
+        fails(client.services(), denied, Errno::PERM)?;
+        fails(client.service(&key), denied, Errno::PERM)?;
+        fails(client.destinations(&key), denied, Errno::PERM)?;
+        fails(client.sync_daemons(), denied, Errno::PERM)?;
+        fails(client.add_service(&Service::new(key)), denied, Errno::PERM)?;
+        fails(client.delete_service(&key), denied, Errno::PERM)?;
+        fails(client.zero(None), denied, Errno::PERM)?;
+        fails(client.flush(), denied, Errno::PERM)?;
+        fails(client.stop_sync_daemon(SyncRole::Master), denied, Errno::PERM)
+    })??;
+    assert_eq!(connect(&netns)?.services()?.len(), 1);
+    Ok(())
+}
+
+/// Where the kernel looks for the program that loads modules.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+
+/// Unloads IPVS with all that hangs on it.
+fn unload() -> Result<()> {
+    // The namespaces of tests that have ended are taken down in the background.
+    eventually(Duration::from_secs(20), || {
+        let holders = Path::new("/sys/module/ip_vs/holders");
+        let mut modules = Vec::new();
+        for entry in fs::read_dir(holders).with_context(|| format!("cannot list {holders:?}"))? {
+            modules.push(entry?.file_name());
+        }
+        output(Command::new("modprobe").arg("-r").args(modules).arg("ip_vs"))?;
+        ensure!(!holders.exists(), "ip_vs is still loaded");
+        Ok(())
+    })
+}
+
+fn a_client_outlives_the_module(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut client = connect(&netns)?;
+    let key = http()?;
+    client.add_service(&Service::new(key).scheduler(Scheduler::NQ))?;
+    client.flush()?;
+
+    unload()?;
+    // The kernel loads it again by itself, under another family id perhaps.
+    assert_eq!(client.services()?, []);
+    ensure!(!Path::new("/sys/module/ip_vs_nq").exists(), "nobody has asked for nq since");
+    client.add_service(&Service::new(key).scheduler(Scheduler::NQ))?;
+    ensure!(Path::new("/sys/module/ip_vs_nq").exists(), "the scheduler's module");
+    client.flush()?;
+
+    unload()?;
+    let modprobe = fs::read_to_string(MODPROBE)?;
+    fs::write(MODPROBE, "/bin/false")?;
+    let (old, new) = (client.services(), netns.run(Client::connect));
+    fs::write(MODPROBE, modprobe.trim_end())?;
+    let kinds = (old.map_err(|error| error.kind()), new?.map_err(|error| error.kind()).err());
+    assert_eq!(kinds, (Err(ErrorKind::NotAvailable), Some(ErrorKind::NotAvailable)));
+
+    assert_eq!(client.services()?, [], "there it is again");
+    load_modules()
+}

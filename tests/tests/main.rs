@@ -1,0 +1,33 @@
+//! Integration tests: the library and the command line tool against a real kernel.
+//!
+//! They want root and a kernel with IPVS: `cargo xtask test` brings both.
+
+#![forbid(unsafe_code)]
+
+mod direct_routing;
+mod errors;
+mod facts;
+mod operations;
+
+use std::process::ExitCode;
+
+use ipvs_testkit::Suite;
+
+fn main() -> ExitCode {
+    let mut suite = Suite::default();
+    suite.prepare(ipvs_tests::load_modules);
+    direct_routing::add_to(&mut suite);
+    errors::add_to(&mut suite);
+    facts::add_to(&mut suite);
+    operations::add_to(&mut suite);
+    suite.run()
+}
+
+/// A test that is named after its module and function.
+macro_rules! test {
+    ($function:ident) => {{
+        let module = module_path!().split("::").last().unwrap_or_default();
+        ipvs_testkit::Test::new(&format!("{module}::{}", stringify!($function)), $function)
+    }};
+}
+pub(crate) use test;
