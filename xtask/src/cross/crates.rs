@@ -20,6 +20,13 @@ pub(super) struct Crate {
     pub(super) rust_version: Option<String>,
     /// The registries it may be published to; None: all.
     publish: Option<Vec<String>>,
+    targets: Vec<Target>,
+}
+
+/// What Cargo makes of a crate: a library, a program, tests.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+struct Target {
+    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -43,6 +50,10 @@ fn parse(metadata: &str) -> Result<Vec<Crate>> {
 }
 
 impl Crate {
+    pub(super) fn has_program(&self) -> bool {
+        self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "bin"))
+    }
+
     /// Whether `compiler`, such as 1.85.1, is of the oldest release that the crate promises to build with. A newer one would
     /// prove nothing.
     pub(super) fn promises(&self, compiler: &str) -> bool {
@@ -67,32 +78,38 @@ pub(super) fn vendor(folder: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn a_crate(name: &str, rust_version: Option<&str>, publish: Option<Vec<String>>) -> Crate {
-        Crate { name: name.into(), rust_version: rust_version.map(Into::into), publish }
+    fn a_crate(name: &str, rust_version: Option<&str>) -> Crate {
+        let rust_version = rust_version.map(Into::into);
+        Crate { name: name.into(), rust_version, publish: None, targets: Vec::new() }
     }
 
     #[test]
     fn unpublished_crates_are_left_out() {
         // The format is described in `cargo help metadata`.
         let metadata = r#"{"packages": [
-            {"name": "a", "publish": null, "rust_version": "1.85", "edition": "2024"},
-            {"name": "b", "publish": [], "rust_version": "1.85"},
-            {"name": "c", "publish": ["somewhere"], "rust_version": null}
+            {"name": "a", "publish": null, "rust_version": "1.85", "edition": "2024", "targets": [
+                {"kind": ["lib"], "name": "a"}, {"kind": ["test"], "name": "b"}]},
+            {"name": "b", "publish": [], "rust_version": "1.85", "targets": []},
+            {"name": "c", "publish": ["somewhere"], "rust_version": null, "targets": [
+                {"kind": ["lib"], "name": "c"}, {"kind": ["bin"], "name": "d"}]}
         ]}"#;
-        let published =
-            [a_crate("a", Some("1.85"), None), a_crate("c", None, Some(vec!["somewhere".into()]))];
-        assert_eq!(parse(metadata).unwrap(), published);
+        let published = parse(metadata).unwrap();
+        let seen: Vec<_> = published
+            .iter()
+            .map(|one| (one.name.as_str(), one.rust_version.as_deref(), one.has_program()))
+            .collect();
+        assert_eq!(seen, [("a", Some("1.85"), false), ("c", None, true)]);
     }
 
     #[test]
     fn only_the_promised_release_proves_the_promise() {
-        let promising = |version| a_crate("a", Some(version), None);
+        let promising = |version| a_crate("a", Some(version));
         for (promised, compiler) in [("1.85", "1.85.1"), ("1.85", "1.85.0"), ("1.85.1", "1.85.1")] {
             assert!(promising(promised).promises(compiler), "{promised} {compiler}");
         }
         for (promised, compiler) in [("1.85", "1.86.0"), ("1.8", "1.85.1"), ("1.85.1", "1.85.0")] {
             assert!(!promising(promised).promises(compiler), "{promised} {compiler}");
         }
-        assert!(!a_crate("a", None, None).promises("1.85.1"));
+        assert!(!a_crate("a", None).promises("1.85.1"));
     }
 }

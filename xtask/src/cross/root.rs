@@ -182,10 +182,11 @@ fn foreign(packages: &[String]) -> Result<Vec<String>> {
 
 /// Makes what a system has that comes from no package, or from one that only an installation would set up.
 fn furnish(system: &Path) -> Result<()> {
-    for folder in ["bin", "lib", "lib64", "sbin"] {
-        let link = system.join(folder);
-        symlink(format!("usr/{folder}"), &link)
-            .with_context(|| format!("can't make {}", link.display()))?;
+    for (link, target) in
+        [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("usr/bin/cc", "gcc")]
+    {
+        symlink(target, system.join(link))
+            .with_context(|| format!("can't make the system's /{link}"))?;
     }
     for folder in ["/dev", "/proc", "/tmp", "/etc", CHECKOUT_INSIDE, FOLDER_INSIDE] {
         let folder = system.join(folder.trim_start_matches('/'));
