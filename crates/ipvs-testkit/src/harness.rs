@@ -205,16 +205,15 @@ impl Suite {
             "These tests want root and a Linux kernel with IPVS that they may use.\n\
              `cargo xtask test` boots one and runs them there."
         );
-        if let (Some(prepare), false) = (self.preparation, arguments.list) {
-            prepare().context("cannot get ready for the tests")?;
-        }
-        let version = KernelVersion::running()?;
-        if let (Some(kernel), false) = (&kernel, arguments.list) {
-            println!("on Linux {version} ({})", kernel.to_string_lossy());
+        if !arguments.list {
+            println!("on Linux {}", rustix::system::uname().release().to_string_lossy());
+            if let Some(prepare) = self.preparation {
+                prepare().context("cannot get ready for the tests")?;
+            }
         }
         let is_host = kernel.is_some_and(|kernel| kernel == "host");
         let run = Arc::new(Run {
-            kernel: Kernel { version, is_host },
+            kernel: Kernel { version: KernelVersion::running()?, is_host },
             lock: env::current_exe().context("cannot find this program's file")?,
             report: Report::from_env()?,
             skipped: Mutex::default(),
