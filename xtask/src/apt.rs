@@ -128,9 +128,11 @@ impl Apt {
         }
         progress::now(&format!("fetching the package lists of {}", self.whose));
         let output = programs::output(self.command().arg("update"), TIMEOUT)?;
-        // apt calls it a success when it could not reach a mirror and has no list.
-        if !output.status.success() || output.stderr.lines().any(|line| line.starts_with("E: ")) {
-            bail!("apt can't fetch the package lists of {}: {}", self.whose, output.stderr.trim());
+        // apt calls it a success when it could not reach a mirror and goes on with what it has.
+        let errors: Vec<&str> =
+            output.stderr.lines().filter(|line| is_update_error(line)).collect();
+        if !output.status.success() || !errors.is_empty() {
+            bail!("apt can't fetch the package lists of {}: {}", self.whose, errors.join("; "));
         }
         std::fs::write(&stamp, "").with_context(|| format!("can't write {}", stamp.display()))
     }
@@ -218,6 +220,11 @@ fn simulated(output: &str) -> Vec<String> {
         .collect()
 }
 
+/// Whether a line of `apt-get update` says that a list is missing or old.
+fn is_update_error(line: &str) -> bool {
+    line.starts_with("E: ") || line.starts_with("W: Failed to fetch ")
+}
+
 fn candidate(policy: &str) -> Option<String> {
     let version = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: "))?;
     (version != "(none)").then(|| version.to_owned())
@@ -260,6 +267,17 @@ mod tests {
             ["libpcap0.8=1.10.3-1", "libssl3=3.0.17-1~deb12u2", "tcpdump=4.99.3-1"]
         );
         assert!(simulated("").is_empty());
+    }
+
+    #[test]
+    fn a_list_that_could_not_be_fetched_is_noticed() {
+        for line in [
+            "E: The repository 'http://mirror.example/debian sid Release' does not have a Release file.",
+            "W: Failed to fetch http://mirror.example/debian/dists/sid/InRelease  Could not resolve 'mirror.example'",
+        ] {
+            assert!(is_update_error(line), "{line}");
+        }
+        assert!(!is_update_error("W: Target Packages is configured multiple times"));
     }
 
     #[test]

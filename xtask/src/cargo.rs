@@ -14,6 +14,8 @@ use crate::places;
 /// The longest that one call of Cargo may take: a first build of everything on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
+const TICK: Duration = Duration::from_millis(50);
+
 /// Cargo, to be run at the root of the workspace: the one that runs xtask.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -45,18 +47,25 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
         }
     });
     let deadline = Instant::now() + TIMEOUT;
+    let mut open = true;
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let ended = child.try_wait().with_context(|| format!("can't wait for {name}"))?;
+        match lines.recv_timeout(TICK) {
             Ok(text) => line(&text),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                bail!("{name} did not end within {} minutes", TIMEOUT.as_secs() / 60);
-            }
+            Err(RecvTimeoutError::Disconnected) if open => open = false,
+            // Without output there is only its end to wait for; a silent output after it is held open by something else.
+            Err(silence) => match ended {
+                Some(status) => return Ok(status.success()),
+                None if silence == RecvTimeoutError::Disconnected => std::thread::sleep(TICK),
+                None => {}
+            },
+        }
+        if Instant::now() >= deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{name} did not end within {} minutes", TIMEOUT.as_secs() / 60);
         }
     }
-    Ok(child.wait().with_context(|| format!("can't wait for {name}"))?.success())
 }
 
 /// A message of `--message-format json`, as far as it concerns programs.

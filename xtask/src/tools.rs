@@ -170,9 +170,13 @@ fn fetched(tool: &Tool) -> Option<Ready> {
 fn fetch(tool: &Tool, patchelf: Option<&Ready>) -> Result<Ready> {
     let tools = places::tools();
     let apt = Apt::machine(&tools.join("apt"))?;
-    apt.update()?;
+    // One of the machine's sources may be out of order without mattering here.
+    let updated = apt.update();
     progress::now(&format!("fetching {} (package {})", tool.name, tool.package));
-    let mut packages = apt.missing(&[tool.package])?;
+    let mut packages = match (apt.missing(&[tool.package]), updated) {
+        (Err(error), Err(cause)) => return Err(error.context(cause)),
+        (packages, _) => packages?,
+    };
     if packages.is_empty() {
         // It's installed and doesn't work: its own files may do better.
         packages.push(tool.package.to_owned());

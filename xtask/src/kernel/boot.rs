@@ -324,7 +324,12 @@ impl Session {
         let tail = || format!("the last lines of its console:\n{}", self.said.tail());
         match stop {
             Stop::Gone => {}
-            Stop::Panic => bail!("the guest's kernel ({}) panicked; {}", kernel.release, tail()),
+            Stop::Panic => bail!(
+                "the guest's kernel ({}) gave up: {}; {}",
+                kernel.release,
+                self.said.panic().unwrap_or_default(),
+                tail()
+            ),
             Stop::Deadline(timeout) => {
                 return Err(Failure::timeout(format!(
                     "the guest was ended after {} s (--timeout); {}",

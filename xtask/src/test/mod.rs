@@ -25,6 +25,9 @@ const TOOLS: &[&str] = &["ip", "tc", "modprobe", "ipvsadm", "nginx", "curl", "tc
 /// The package whose tests need a kernel with IPVS; it's left out of all other steps that run something.
 const INTEGRATION: &str = "ipvs-tests";
 
+/// Tells tests which kernel they run on.
+const KERNEL_VARIABLE: &str = "IPVS_KERNEL";
+
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     /// Run only the tests whose name has this in it, and no lints
@@ -48,11 +51,17 @@ enum Kind {
     Tests,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check },
     Step {
         name: "lints",
         arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        kind: Kind::Check,
+    },
+    Step {
+        // Not among the targets that are tested without being named, so not linted with them.
+        name: "lints of the guest's tests",
+        arguments: &["clippy", "-p", "xtask", "--test", "guest", "--", "-D", "warnings"],
         kind: Kind::Check,
     },
     Step {
@@ -84,13 +93,20 @@ const STEPS: [Step; 6] = [
     },
 ];
 
+/// What `cargo xtask kernel` promises of a guest, tried on a kernel that was fetched.
+const GUEST: Step = Step {
+    name: "the guest itself",
+    arguments: &["test", "-p", "xtask", "--test", "guest", "--no-fail-fast"],
+    kind: Kind::Tests,
+};
+
 impl Test {
     pub(crate) fn run(self) -> Result<u8> {
         let mut summary = Summary::default();
         let filter = self.filter.as_deref();
         for step in STEPS.iter().filter(|step| filter.is_none() || step.kind == Kind::Tests) {
             progress::note(step.name);
-            summary.time(step.name.to_owned(), || step.run(filter));
+            summary.time(step.name.to_owned(), || step.run(filter, None));
         }
         progress::note("building the programs for the kernel");
         let mut programs = None;
@@ -123,8 +139,13 @@ impl Test {
             Choice::Host => format!("Linux {} (this machine's own)", place.release()),
             _ => format!("Linux {}", place.release()),
         };
-        progress::note(&format!("integration tests on {name}"));
         let filter = self.filter.as_deref();
+        if let Place::Fetched(_) = place {
+            let step = format!("{} on {name}", GUEST.name);
+            progress::note(&step);
+            summary.time(step, || GUEST.run(filter, Some(choice)));
+        }
+        progress::note(&format!("integration tests on {name}"));
         summary.time(format!("integration tests on {name}"), || {
             let report = Report::new(choice)?;
             let status = programs.work(choice, filter, &report.folder, &self.place)?.run(&place)?;
@@ -152,9 +173,12 @@ struct Outcome {
 
 impl Step {
     /// Runs it. A check has no outcome but an error.
-    fn run(&self, filter: Option<&str>) -> Result<Option<Outcome>> {
+    fn run(&self, filter: Option<&str>, kernel: Option<Choice>) -> Result<Option<Outcome>> {
         let mut command = cargo();
         command.args(self.arguments);
+        if let Some(kernel) = kernel {
+            command.env(KERNEL_VARIABLE, kernel.name());
+        }
         // Warnings of rustdoc are links that lead nowhere.
         command.env("RUSTDOCFLAGS", "-D warnings");
         if let (Kind::Tests, Some(filter)) = (self.kind, filter) {
@@ -210,7 +234,7 @@ impl Programs {
             command,
             environment: vec![
                 ("IPVSADM", self.ipvsadm.clone().into()),
-                ("IPVS_KERNEL", choice.name().into()),
+                (KERNEL_VARIABLE, choice.name().into()),
                 ("IPVS_TEST_REPORT", report.join(REPORT).into()),
                 (
                     "RUST_BACKTRACE",
