@@ -12,6 +12,7 @@ mod kernel;
 mod places;
 mod programs;
 mod progress;
+mod readme;
 mod run;
 mod show;
 mod test;

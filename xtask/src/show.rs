@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::work::{Everywhere, Place, Where, Work};
-use crate::{cargo, places, progress};
+use crate::{cargo, places, progress, readme};
 
 /// Several times what either takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -18,10 +18,17 @@ pub(crate) struct Demo {
     /// Open a shell on the director at the end
     #[arg(long)]
     keep: bool,
+    /// Put what is printed into README.md, on kernel 6.1
+    #[arg(long, conflicts_with_all = ["kernel", "keep"])]
+    into_readme: bool,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Result<u8> {
+        if self.into_readme {
+            readme::write(&readme::demo(readme::KERNEL)?)?;
+            return Ok(0);
+        }
         let place = Place::prepare(self.place.choice())?;
         progress::now("building ipvsadm");
         let ipvsadm = cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?;

@@ -91,7 +91,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// The MAC address of the device that has `addr`, see [`mac_of`].
+    /// The MAC address of the device that has `addr`: 10.10.10.102 has `02:00:00:10:01:02`.
     pub fn mac(&self) -> String {
         mac_of(self.addr)
     }

@@ -193,7 +193,10 @@ such as a misspelt one, is refused:
 ",
     );
     let complaint = stage.refused(director, &format!("ipvsadm -E {SERVICE} -s lbrc -p 100"))?;
-    stage.claim(complaint.to_lowercase().contains("scheduler"), "the error names the scheduler")?;
+    stage.claim(
+        complaint.to_lowercase().contains("scheduler"),
+        "the error says that there is no such scheduler",
+    )?;
     stage.say("");
     stage.run(director, &format!("ipvsadm -E {SERVICE} -s lblc -p 100"))?;
     let table = stage.run(director, "ipvsadm -L -n")?;

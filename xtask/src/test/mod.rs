@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::kernel::Choice;
 use crate::work::{Everywhere, Place, Work};
-use crate::{places, progress};
+use crate::{places, progress, readme};
 use counts::Counts;
 use summary::Summary;
 
@@ -120,6 +120,9 @@ impl Test {
                 None => summary.missed(format!("kernel {}", choice.name())),
             }
         }
+        if let (None, Some(choice)) = (filter, self.place.choices().first()) {
+            demo(*choice, &mut summary);
+        }
         if filter.is_some() && summary.counts().total() == 0 {
             summary.fail("no test has that in its name".to_owned());
         }
@@ -161,6 +164,18 @@ impl Test {
             Ok(Some(Outcome { counts, problem }))
         });
     }
+}
+
+/// Runs the demo, which checks its own claims, and where README.md has a transcript of it, that too.
+fn demo(choice: Choice, summary: &mut Summary) {
+    progress::note("the demo");
+    summary.time("demo".to_owned(), || {
+        let printed = readme::demo(choice)?;
+        if choice == readme::KERNEL {
+            readme::check(&printed)?;
+        }
+        Ok(None)
+    });
 }
 
 /// What came of a step that runs tests.

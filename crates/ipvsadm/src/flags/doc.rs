@@ -9,10 +9,14 @@ const COLUMN: usize = 34;
 /// Where lines end.
 const WIDTH: usize = 100;
 
+/// The version of the C tool whose commands this one takes. Scripts read it to know what they may
+/// ask for, so it is this and not our own.
+const COMPATIBLE_WITH: &str = "1.31";
+
 /// One line; scripts read the word after `ipvsadm`.
 pub(crate) fn version() -> String {
     format!(
-        "ipvsadm v{} (takes the commands of ipvsadm 1.31; IPVS v1.2.1)\n",
+        "ipvsadm v{COMPATIBLE_WITH} (in Rust, release {}; IPVS v1.2.1)\n",
         env!("CARGO_PKG_VERSION")
     )
 }
@@ -92,7 +96,7 @@ mod tests {
     fn the_version_is_the_word_after_the_name() {
         let version = version();
         let word = version.strip_prefix("ipvsadm v").and_then(|rest| rest.split(' ').next());
-        assert_eq!(word, Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(word, Some("1.31"));
         assert_eq!(version.lines().count(), 1);
         assert!(version.ends_with('\n'));
     }

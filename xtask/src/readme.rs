@@ -1,0 +1,115 @@
+//! The demo's transcript in README.md, which has to be what the demo prints.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::kernel::Choice;
+use crate::{cargo, places};
+
+/// What stands before and behind the transcript.
+const START: &str = "```text\n";
+const END: &str = "```\n";
+
+/// The kernel on which the transcript is taken; others differ in more than numbers.
+pub(crate) const KERNEL: Choice = Choice::V6_1;
+
+/// Runs the demo and gives what it prints.
+pub(crate) fn demo(kernel: Choice) -> Result<String> {
+    let mut transcript = String::new();
+    let mut command = Command::new("/proc/self/exe");
+    let succeeded = cargo::watch(command.args(["demo", "--kernel", kernel.name()]), |line| {
+        println!("{line}");
+        transcript.push_str(line);
+        transcript.push('\n');
+    })?;
+    ensure!(succeeded, "the demo failed");
+    Ok(transcript)
+}
+
+/// Puts a transcript in place of the one in README.md.
+pub(crate) fn write(transcript: &str) -> Result<()> {
+    let path = places::root().join("README.md");
+    let readme = fs::read_to_string(&path).context("can't read README.md")?;
+    let (before, _, behind) = split(&readme)?;
+    fs::write(&path, [before, transcript, behind].concat()).context("can't write README.md")
+}
+
+/// Fails unless README.md has this transcript, but for what differs from run to run.
+pub(crate) fn check(transcript: &str) -> Result<()> {
+    let readme =
+        fs::read_to_string(places::root().join("README.md")).context("can't read README.md")?;
+    let (_, recorded, _) = split(&readme)?;
+    let difference = first_difference(recorded, transcript);
+    ensure!(
+        difference.is_none(),
+        "the demo prints something else than README.md has; `cargo xtask demo --into-readme` brings \
+         it up to date. The first line that differs: {}",
+        difference.unwrap_or_default()
+    );
+    Ok(())
+}
+
+fn split(readme: &str) -> Result<(&str, &str, &str)> {
+    let start = readme.find(START).context("README.md has no transcript")? + START.len();
+    let length = readme[start..].find(END).context("the transcript in README.md has no end")?;
+    let (before, rest) = readme.split_at(start);
+    let (transcript, behind) = rest.split_at(length);
+    Ok((before, transcript, behind))
+}
+
+fn first_difference(recorded: &str, printed: &str) -> Option<String> {
+    let (mut recorded, mut printed) = (recorded.lines(), printed.lines());
+    loop {
+        match (recorded.next(), printed.next()) {
+            (None, None) => return None,
+            (Some(a), Some(b)) if mask(a) == mask(b) => {}
+            (a, b) => {
+                return Some(format!("{:?} there, {:?} here", a.unwrap_or(""), b.unwrap_or("")));
+            }
+        }
+    }
+}
+
+/// A line with its numbers masked: ports, times, counters and which server's turn it was are
+/// another time's. The width of blanks goes with that of numbers.
+fn mask(line: &str) -> String {
+    let mut masked = String::new();
+    for c in line.chars() {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if !matches!(c, '#' | ' ') || !masked.ends_with(c) {
+            masked.push(c);
+        }
+    }
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_the_blanks_about_them_may_differ() {
+        let recorded = "TCP 01:58  FIN_WAIT  10.10.10.1:5506  10.10.10.53:80\n  web1\n";
+        let printed = "TCP 01:59  FIN_WAIT  10.10.10.1:60123 10.10.10.53:80\n  web2\n";
+        assert_eq!(first_difference(recorded, printed), None);
+    }
+
+    #[test]
+    fn words_and_lines_may_not() {
+        assert!(first_difference("web1\n", "sorry\n").is_some());
+        assert!(first_difference("web1\n", "web1\nweb1\n").is_some());
+        assert!(first_difference("web1\nweb1\n", "web1\n").is_some());
+        assert!(first_difference("-> Route 1", "-> Masq 1").is_some());
+    }
+
+    #[test]
+    fn the_transcript_is_the_first_text_block() {
+        let readme = "# a\n```\nx\n```\n```text\none\ntwo\n```\nmore\n";
+        let (before, transcript, behind) = split(readme).unwrap();
+        assert!(before.ends_with("```text\n"));
+        assert_eq!((transcript, behind), ("one\ntwo\n", "```\nmore\n"));
+        assert!(split("no transcript").is_err());
+    }
+}
