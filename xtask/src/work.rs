@@ -84,8 +84,18 @@ impl Everywhere {
 }
 
 fn default_choice() -> Choice {
-    let can_be_had = matches!(fetch::find(SERIES[0]), Ok(Some(_))) || fetch::obstacle().is_none();
-    if can_be_had { Choice::V6_1 } else { Choice::Host }
+    if matches!(fetch::find(SERIES[0]), Ok(Some(_))) {
+        return Choice::V6_1;
+    }
+    match fetch::obstacle() {
+        None => Choice::V6_1,
+        Some(obstacle) => {
+            progress::note(&format!(
+                "using this machine's own kernel, because no other can be fetched: {obstacle}"
+            ));
+            Choice::Host
+        }
+    }
 }
 
 /// A command to be run as root in a kernel with IPVS.

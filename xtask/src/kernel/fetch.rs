@@ -53,7 +53,7 @@ struct Stamp {
     folder: PathBuf,
 }
 
-/// Why no kernel can be fetched on this machine, or none.
+/// Why no kernel can be fetched on this machine; none if one can.
 pub(crate) fn obstacle() -> Option<String> {
     if std::env::consts::ARCH != "x86_64" {
         return Some(format!(
