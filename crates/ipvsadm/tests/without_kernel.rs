@@ -22,8 +22,7 @@ fn help_and_version_need_no_kernel() {
     }
     let output = called_as("ipvsadm", &["-v", "-L"]);
     assert_eq!(output.status.code(), Some(0));
-    let version = concat!("ipvsadm v", env!("CARGO_PKG_VERSION"), " ");
-    assert!(output.stdout.starts_with(version.as_bytes()));
+    assert!(output.stdout.starts_with(b"ipvsadm v1.31 "));
 }
 
 #[test]
