@@ -1,7 +1,8 @@
 //! Debian packages without root: fetched and unpacked, never installed.
 //!
-//! apt does the fetching, from the mirrors that this machine is set up for and with its keys, but with lists and a cache
-//! of our own: those of the system need root to be refreshed, and are empty on a fresh machine.
+//! apt does the fetching, from the mirrors that this machine is set up for and with its keys, but
+//! with lists and a cache of our own: those of the system need root to be refreshed, and are empty
+//! on a fresh machine.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -65,7 +66,8 @@ impl Apt {
         let mut apt = Self { whose, folder: folder.to_owned(), options: Vec::new() };
         apt.option("Dir::State::Lists", folder.join("lists"));
         apt.option("Dir::Cache", folder.join("cache"));
-        // Fetching as another user, which is what root's apt does, fails in folders that only root may enter.
+        // Fetching as another user, which is what root's apt does, fails in folders that only root
+        // may enter.
         apt.option("APT::Sandbox::User", "");
         // No lock of the system's is needed, nor could everybody take it.
         apt.option("Debug::NoLocking", "1");
@@ -91,12 +93,14 @@ impl Apt {
         // A newer version that is installed here must not hide the suite's.
         apt.option("Dir::State::status", "/dev/null");
         apt.option("APT::Default-Release", "");
-        // A mirror that lags behind will do: the packages' signatures count, not that they are the newest.
+        // A mirror that lags behind will do: the packages' signatures count, not that they are the
+        // newest.
         apt.option("Acquire::Check-Valid-Until", "false");
         Ok(apt)
     }
 
-    /// Makes packages of these architectures available (`name:architecture`), the machine's own only if it's among them.
+    /// Makes packages of these architectures available (`name:architecture`), the machine's own
+    /// only if it's among them.
     pub(crate) fn architectures(&mut self, names: &[&str]) {
         for name in names {
             self.option("APT::Architectures::", name);
@@ -142,8 +146,8 @@ impl Apt {
         let _ = std::fs::remove_file(self.folder.join("updated"));
     }
 
-    /// What has to be added to this machine for packages to work: they and the dependencies that are not installed, as
-    /// `name=version`. Empty if they are installed.
+    /// What has to be added to this machine for packages to work: they and the dependencies that
+    /// are not installed, as `name=version`. Empty if they are installed.
     pub(crate) fn missing(&self, packages: &[&str]) -> Result<Vec<String>> {
         let mut command = self.command();
         command.args(["--simulate", "--no-install-recommends", "install", "--"]).args(packages);
@@ -178,8 +182,8 @@ impl Apt {
     }
 }
 
-/// The line of a sources.list for a Debian suite, made from this machine's own apt configuration; an error says what is
-/// missing for that.
+/// The line of a sources.list for a Debian suite, made from this machine's own apt configuration;
+/// an error says what is missing for that.
 pub(crate) fn debian_mirror(suite: &str) -> Result<String> {
     let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).is_file()).context(
         "this machine has no keys of Debian's archive (Debian package debian-archive-keyring)",
@@ -207,7 +211,8 @@ fn mirror(targets: &str) -> Option<&str> {
     })
 }
 
-/// The packages that a simulated installation would add or replace: `Inst name [old] (version origin [architecture])`.
+/// The packages that a simulated installation would add or replace: `Inst name [old] (version
+/// origin [architecture])`.
 fn simulated(output: &str) -> Vec<String> {
     output
         .lines()

@@ -23,8 +23,8 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Runs a command to its end and gives each line of its standard output to `line`; whether it succeeded. What it says on
-/// standard error goes to ours.
+/// Runs a command to its end and gives each line of its standard output to `line`; whether it
+/// succeeded. What it says on standard error goes to ours.
 pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result<bool> {
     let name = command.get_program().to_string_lossy().into_owned();
     let mut child = command
@@ -53,7 +53,8 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
         match lines.recv_timeout(TICK) {
             Ok(text) => line(&text),
             Err(RecvTimeoutError::Disconnected) if open => open = false,
-            // Without output there is only its end to wait for; a silent output after it is held open by something else.
+            // Without output there is only its end to wait for; a silent output after it is held
+            // open by something else.
             Err(silence) => match ended {
                 Some(status) => return Ok(status.success()),
                 None if silence == RecvTimeoutError::Disconnected => std::thread::sleep(TICK),
@@ -80,7 +81,8 @@ struct Target {
     name: String,
 }
 
-/// Builds something (`build -p ipvsadm`, `test -p ipvs-tests --no-run`); the path of the program `name` in it.
+/// Builds something (`build -p ipvsadm`, `test -p ipvs-tests --no-run`); the path of the program
+/// `name` in it.
 pub(crate) fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(arguments).args(["--quiet", "--message-format", "json-render-diagnostics"]);

@@ -30,8 +30,9 @@ use crate::failure::Failure;
 
 /// Proves, shows and tries the IPVS crates on real Linux kernels.
 ///
-/// Most machines have no IPVS in their kernel, and nobody wants a test to touch their own. So work runs in User-Mode Linux: a
-/// real kernel that is an ordinary program, fetched from Debian, started in a second, no root needed.
+/// Most machines have no IPVS in their kernel, and nobody wants a test to touch their own. So work
+/// runs in User-Mode Linux: a real kernel that is an ordinary program, fetched from Debian, started
+/// in a second, no root needed.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_version_flag = true)]
 struct Arguments {
@@ -41,7 +42,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Prove everything: format, lints, documentation, unit tests, and integration tests on real kernels
+    /// Prove everything: format, lints, documentation, unit tests, and integration tests on real
+    /// kernels
     ///
     /// Ends with what passed, failed and was skipped, and fails if anything did.
     Test(test::Test),
@@ -54,10 +56,12 @@ enum Task {
     /// Fetch kernels, list them, and run something in one
     #[command(subcommand)]
     Kernel(run::KernelTask),
-    /// Test the published crates with the oldest supported compiler, and on 32-bit and big-endian machines
+    /// Test the published crates with the oldest supported compiler, and on 32-bit and big-endian
+    /// machines
     ///
-    /// Compiler, linkers and emulator are Debian's, fetched without root into target/cross (400 MB). The tests run there in a
-    /// namespace of the user's own, or as root; no kernel with IPVS is needed.
+    /// Compiler, linkers and emulator are Debian's, fetched without root into target/cross (400
+    /// MB). The tests run there in a namespace of the user's own, or as root; no kernel with IPVS
+    /// is needed.
     Cross(cross::Cross),
 
     /// Internal: becomes a program of the system below a folder.

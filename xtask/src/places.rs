@@ -13,15 +13,16 @@ use crate::progress;
 /// How long another xtask may keep what this one wants to use.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// The root of the workspace. Cargo says where this package is; a binary that was moved elsewhere knows where it was built.
+/// The root of the workspace. Cargo says where this package is; a binary that was moved elsewhere
+/// knows where it was built.
 pub(crate) fn root() -> PathBuf {
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_owned)
 }
 
-/// What xtask fetches. Not in Cargo's target directory if the user moved that one: kernels and tools don't depend on a
-/// build, so every build of this checkout shares them.
+/// What xtask fetches. Not in Cargo's target directory if the user moved that one: kernels and
+/// tools don't depend on a build, so every build of this checkout shares them.
 pub(crate) fn kernels() -> PathBuf {
     root().join("target/kernels")
 }

@@ -1,4 +1,5 @@
-//! Tells what is going on while the user waits: on a terminal one line that changes, elsewhere a line each.
+//! Tells what is going on while the user waits: on a terminal one line that changes, elsewhere a
+//! line each.
 
 use std::io::{IsTerminal, Write};
 

@@ -25,12 +25,13 @@ pub(crate) enum KernelTask {
     List,
     /// Run a command as root in a kernel with IPVS
     ///
-    /// The command sees this machine's files and may change them: what it changes is forgotten at the end, but for the folders
-    /// named with --writable. Its standard output and error, its exit status and the environment pass through, and so does
-    /// standard input unless that is a terminal.
+    /// The command sees this machine's files and may change them: what it changes is forgotten at
+    /// the end, but for the folders named with --writable. Its standard output and error, its exit
+    /// status and the environment pass through, and so does standard input unless that is a
+    /// terminal.
     ///
-    /// The exit status is the command's, 128 + n if signal n ended it, 124 at the deadline, and 125 if the command could not
-    /// be run or the kernel failed.
+    /// The exit status is the command's, 128 + n if signal n ended it, 124 at the deadline, and 125
+    /// if the command could not be run or the kernel failed.
     Run(Run),
     /// Open a root shell in a kernel with IPVS
     ///

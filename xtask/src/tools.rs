@@ -1,8 +1,9 @@
 //! Programs that work in a guest only runs: real servers, clients, the C ipvsadm.
 //!
-//! What the machine has is used. What it lacks is fetched like the kernels: unpacked under `target/tools`, never
-//! installed, so nothing is started or enabled on anybody's machine. The unpacked programs find the unpacked libraries
-//! because that is written into them; so they run from anywhere, under their own name, without a wrapper.
+//! What the machine has is used. What it lacks is fetched like the kernels: unpacked under
+//! `target/tools`, never installed, so nothing is started or enabled on anybody's machine. The
+//! unpacked programs find the unpacked libraries because that is written into them; so they run
+//! from anywhere, under their own name, without a wrapper.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -63,7 +64,8 @@ pub(crate) const BASE: [&str; 2] = ["ip", "modprobe"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub program: PathBuf,
-    /// Where its libraries are if they can't be written into it: only patchelf, which can't change itself.
+    /// Where its libraries are if they can't be written into it: only patchelf, which can't change
+    /// itself.
     libraries: Vec<PathBuf>,
 }
 
@@ -89,8 +91,8 @@ struct Stamp {
     folder: PathBuf,
 }
 
-/// Sees to it that all these tools can be run, fetching what is missing; the folders to put in front of PATH, fetched ones
-/// only.
+/// Sees to it that all these tools can be run, fetching what is missing; the folders to put in
+/// front of PATH, fetched ones only.
 pub(crate) fn ensure(names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for name in names {
@@ -125,7 +127,8 @@ pub(crate) fn patchelf() -> Result<Ready> {
 }
 
 fn join(folders: &[PathBuf]) -> OsString {
-    // Folders that came out of such a list, or that Cargo would refuse to work in if they had a colon.
+    // Folders that came out of such a list, or that Cargo would refuse to work in if they had a
+    // colon.
     std::env::join_paths(folders).unwrap_or_default()
 }
 
@@ -148,7 +151,8 @@ fn ready(tool: &Tool) -> Result<Ready> {
     }
     fetch(tool, patchelf.as_ref()).with_context(|| {
         format!(
-            "{} is not installed and can't be fetched; `apt-get install {}` or your system's way to do so helps",
+            "{} is not installed and can't be fetched; \
+             `apt-get install {}` or your system's way to do so helps",
             tool.name, tool.package
         )
     })
@@ -285,8 +289,8 @@ fn is_library(name: &str) -> bool {
     name.starts_with("lib") && (name.ends_with(".so") || name.contains(".so."))
 }
 
-/// Whether a file is an ELF program or library that the dynamic loader has to do with. Reads just enough of it: a kernel
-/// module or a static program has no dynamic section for patchelf to change.
+/// Whether a file is an ELF program or library that the dynamic loader has to do with. Reads just
+/// enough of it: a kernel module or a static program has no dynamic section for patchelf to change.
 fn is_dynamic(file: &Path) -> bool {
     std::fs::read(file).is_ok_and(|bytes| has_dynamic_segment(&bytes))
 }
@@ -310,7 +314,8 @@ fn has_dynamic_segment(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF\x02\x01") && find().is_some()
 }
 
-/// All regular files below a folder. Links are left alone: what they lead to is met by itself, or is none of ours.
+/// All regular files below a folder. Links are left alone: what they lead to is met by itself, or
+/// is none of ours.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     entries(folder, std::fs::FileType::is_file)
 }

@@ -22,8 +22,9 @@ const NOT_PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG
 pub(crate) struct Where {
     /// The kernel [default: 6.1 where it can be had, else host]
     ///
-    /// 6.1, 6.12 and 7.2 are fetched from Debian and run as an ordinary program. `host` is this machine's own kernel: that wants
-    /// root and IPVS (`modprobe ip_vs`), gives the command namespaces of its own, and lets it change this machine's files.
+    /// 6.1, 6.12 and 7.2 are fetched from Debian and run as an ordinary program. `host` is this
+    /// machine's own kernel: that wants root and IPVS (`modprobe ip_vs`), gives the command
+    /// namespaces of its own, and lets it change this machine's files.
     #[arg(long, value_name = "KERNEL", value_parser = one())]
     pub(crate) kernel: Option<Choice>,
     #[command(flatten)]
@@ -33,7 +34,8 @@ pub(crate) struct Where {
 /// The kernels to work in, one after the other.
 #[derive(Debug, Args)]
 pub(crate) struct Everywhere {
-    /// The kernel; may be given several times, `all` is every one that is fetched [default: 6.1 where it can be had, else host]
+    /// The kernel; may be given several times, `all` is every one that is fetched [default: 6.1
+    /// where it can be had, else host]
     #[arg(long = "kernel", value_name = "KERNEL", value_parser = several())]
     kernels: Vec<Vec<Choice>>,
     #[command(flatten)]
@@ -42,9 +44,15 @@ pub(crate) struct Everywhere {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Size {
-    /// The memory of a kernel that was fetched, in MiB; it takes from this machine only what it uses
-    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(128..))]
+    /// The memory of a kernel that was fetched, in MiB; it takes from this machine only what it
+    /// uses
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = memory())]
     memory: u64,
+}
+
+/// A kernel with less doesn't boot.
+fn memory() -> impl TypedValueParser<Value = u64> {
+    clap::value_parser!(u64).range(128..)
 }
 
 fn one() -> impl TypedValueParser<Value = Choice> {

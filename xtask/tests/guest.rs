@@ -164,7 +164,8 @@ impl Running {
         i32::try_from(self.xtask.id()).unwrap()
     }
 
-    /// Sends a signal to one of the processes and waits until all are gone; what xtask said, and how it ended.
+    /// Sends a signal to one of the processes and waits until all are gone; what xtask said, and
+    /// how it ended.
     fn end(self, signal: &str, id: i32) -> Output {
         assert!(self.group().len() > 2, "a guest is several processes");
         let start = Instant::now();
@@ -192,7 +193,8 @@ struct Process {
     group: i32,
 }
 
-/// Every process of this machine, as proc(5) describes it, but for those that are dead and not waited for.
+/// Every process of this machine, as proc(5) describes it, but for those that are dead and not
+/// waited for.
 fn processes() -> Vec<Process> {
     let read = |path: &Path| -> Option<Process> {
         let stat = fs::read_to_string(path.join("stat")).ok()?;

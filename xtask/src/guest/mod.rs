@@ -1,7 +1,8 @@
 //! Inside the guest: xtask as PID 1.
 //!
-//! It makes a root file system of which every change stays in memory, runs one command, passes its input and output
-//! through the serial line, and leaves exactly one verdict on the console before it switches the machine off.
+//! It makes a root file system of which every change stays in memory, runs one command, passes its
+//! input and output through the serial line, and leaves exactly one verdict on the console before
+//! it switches the machine off.
 
 mod mounts;
 mod relay;
@@ -42,7 +43,8 @@ pub(crate) fn init() -> ! {
     }
 }
 
-/// Writes a line to the console. Nobody is left to tell if that fails: the host then misses the verdict and says so.
+/// Writes a line to the console. Nobody is left to tell if that fails: the host then misses the
+/// verdict and says so.
 fn say(line: &str) {
     if let Ok(mut console) = std::fs::OpenOptions::new().write(true).open("/dev/console") {
         let _ = console.write_all(format!("{line}\n").as_bytes());

@@ -1,8 +1,9 @@
 //! The guest's file systems.
 //!
-//! The root is the host's own, read-only through hostfs, with an overlay in memory on top: programs run as they are
-//! built, may write wherever root may, and nothing of it reaches the host but the folders that the job names. The
-//! overlay is also what makes room for `/lib/modules` on a host that has no such folder.
+//! The root is the host's own, read-only through hostfs, with an overlay in memory on top: programs
+//! run as they are built, may write wherever root may, and nothing of it reaches the host but the
+//! folders that the job names. The overlay is also what makes room for `/lib/modules` on a host
+//! that has no such folder.
 
 use std::ffi::CString;
 use std::fs::{File, create_dir, create_dir_all};
@@ -17,7 +18,8 @@ use rustix::process::pivot_root;
 use super::SELF;
 use crate::kernel::job::Job;
 
-/// Folders that every Linux system has and that hold nothing PID 1 needs: the overlay is put together in one of them.
+/// Folders that every Linux system has and that hold nothing PID 1 needs: the overlay is put
+/// together in one of them.
 const STAGES: [&str; 3] = ["/run", "/tmp", "/mnt"];
 
 /// Replaces the root that the kernel mounted by the one that the job is to see.
@@ -40,14 +42,16 @@ pub(super) fn enter_root(job: &Job) -> Result<()> {
     fill(&root, job)?;
 
     std::env::set_current_dir(&root).context("can't enter the new root")?;
-    // With "." twice the old root ends up on top of the new one, so that it can be taken away at once.
+    // With "." twice the old root ends up on top of the new one, so that it can be taken away at
+    // once.
     pivot_root(".", ".").context("can't change the root")?;
     unmount(".", UnmountFlags::DETACH).context("can't take the old root away")?;
     std::env::set_current_dir(&job.directory)
         .with_context(|| format!("can't enter {} in the guest", job.directory.display()))
 }
 
-/// What lies on the root: the kernel's own file systems, the modules, and the folders that may be changed.
+/// What lies on the root: the kernel's own file systems, the modules, and the folders that may be
+/// changed.
 fn fill(root: &Path, job: &Job) -> Result<()> {
     for (kind, place) in [("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "run")]
     {
@@ -78,7 +82,8 @@ fn fill(root: &Path, job: &Job) -> Result<()> {
     job.writable.iter().try_for_each(|folder| host_folder(root, folder))
 }
 
-/// Mounts a folder of the host for writing. The root's mount of the host is read-only as a whole, so this is a second one.
+/// Mounts a folder of the host for writing. The root's mount of the host is read-only as a whole,
+/// so this is a second one.
 fn host_folder(root: &Path, folder: &Path) -> Result<()> {
     let place = root.join(folder.strip_prefix("/").unwrap_or(folder));
     create_dir_all(&place).with_context(|| format!("can't make {}", folder.display()))?;

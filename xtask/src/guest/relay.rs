@@ -50,7 +50,8 @@ pub(super) fn run(job: &Job) -> Result<u8> {
     Ok(status)
 }
 
-/// The serial line, counting what was sent of each stream so that the host can tell whether it got everything.
+/// The serial line, counting what was sent of each stream so that the host can tell whether it got
+/// everything.
 struct Line {
     file: File,
     decoder: Decoder,
@@ -279,7 +280,8 @@ impl Streams {
     }
 }
 
-/// Collects every dead child, ours or inherited; the exit status of the command once it's among them.
+/// Collects every dead child, ours or inherited; the exit status of the command once it's among
+/// them.
 fn reap(command: Pid) -> Result<Option<u8>> {
     loop {
         match rustix::process::wait(WaitOptions::NOHANG) {
@@ -297,7 +299,8 @@ fn reap(command: Pid) -> Result<Option<u8>> {
     }
 }
 
-/// The command's end is the end of all: ends whatever it left running, and passes on what is left of the output.
+/// The command's end is the end of all: ends whatever it left running, and passes on what is left
+/// of the output.
 fn drain(line: &mut Line, streams: &mut Streams) -> Result<()> {
     match nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), nix::sys::signal::Signal::SIGKILL)
     {

@@ -9,10 +9,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// Becomes `command` with the terminal at `path` as its controlling one, which job control and Ctrl-C need.
+/// Becomes `command` with the terminal at `path` as its controlling one, which job control and
+/// Ctrl-C need.
 ///
-/// This is a program of its own between PID 1 and the command because a process can only get a controlling terminal by
-/// its own doing, and nothing of ours may run between fork and exec without unsafe code.
+/// This is a program of its own between PID 1 and the command because a process can only get a
+/// controlling terminal by its own doing, and nothing of ours may run between fork and exec without
+/// unsafe code.
 pub(crate) fn exec_on_terminal(path: &Path, command: &[OsString]) -> Result<Infallible> {
     rustix::process::setsid().context("can't start a session")?;
     // A session leader without a terminal gets the first one that it opens.

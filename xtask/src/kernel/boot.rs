@@ -68,8 +68,9 @@ impl Guest<'_> {
     }
 }
 
-/// What is the same for every guest: the host's files as root, the console on standard output, the first serial line on
-/// standard input in both directions. A kernel bug is a failure of the run, not something to stumble on from.
+/// What is the same for every guest: the host's files as root, the console on standard output, the
+/// first serial line on standard input in both directions. A kernel bug is a failure of the run,
+/// not something to stumble on from.
 const FIXED_WORDS: [&str; 10] = [
     "rootfstype=hostfs",
     "rootflags=/",
@@ -150,7 +151,8 @@ impl Session {
     fn relay(&mut self, timeout: Option<Duration>) -> Result<Stop> {
         let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
         let stdin = std::io::stdin();
-        // Reading a terminal that the command doesn't own would take away what the user types for the next command.
+        // Reading a terminal that the command doesn't own would take away what the user types for
+        // the next command.
         if stdin.is_terminal() && self.raw.is_none() {
             self.input = false;
         }
@@ -349,7 +351,8 @@ impl Session {
         match self.said.verdict() {
             Ok(Verdict::Exit(status)) if self.ended == Some(self.received) => Ok(*status),
             Ok(Verdict::Exit(status)) => bail!(
-                "the command ended with status {status}, but a part of its output was lost on the way: {:?} of {:?} bytes \
+                "the command ended with status {status}, but a part of its output was \
+                 lost on the way: {:?} of {:?} bytes \
                  of standard output and error came",
                 self.received,
                 self.ended

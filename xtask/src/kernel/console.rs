@@ -1,4 +1,5 @@
-//! What the guest's console says: the one verdict line, a kernel panic, and a tail to show when neither came.
+//! What the guest's console says: the one verdict line, a kernel panic, and a tail to show when
+//! neither came.
 
 use std::collections::VecDeque;
 
@@ -85,8 +86,8 @@ impl Console {
         self.panic.as_deref()
     }
 
-    /// The verdict, if there is exactly one. Two would mean that something but PID 1 wrote a line like it, and then
-    /// neither can be believed.
+    /// The verdict, if there is exactly one. Two would mean that something but PID 1 wrote a line
+    /// like it, and then neither can be believed.
     pub(crate) fn verdict(&self) -> Result<&Verdict, &'static str> {
         match &self.verdicts[..] {
             [verdict] => Ok(verdict),

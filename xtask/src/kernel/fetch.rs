@@ -1,7 +1,7 @@
 //! User-Mode Linux kernels from Debian's package user-mode-linux, kept under `target/kernels`.
 //!
-//! A kernel counts only once it's stamped, which happens after it has been unpacked, made runnable and checked: what an
-//! interrupted fetch left is fetched again.
+//! A kernel counts only once it's stamped, which happens after it has been unpacked, made runnable
+//! and checked: what an interrupted fetch left is fetched again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,7 +49,8 @@ struct Stamp {
     release: String,
     /// Of linux.uml, after it was made runnable.
     sha256: String,
-    /// A kernel whose C library was fetched along has its absolute path inside: a checkout that moved fetches again.
+    /// A kernel whose C library was fetched along has its absolute path inside: a checkout that
+    /// moved fetches again.
     folder: PathBuf,
 }
 
@@ -87,7 +88,8 @@ pub(crate) fn ensure(series: Series) -> Result<Kernel> {
     }
     if let Some(obstacle) = obstacle() {
         bail!(
-            "Linux {} can't be fetched: {obstacle}.\nThis machine's own kernel serves as well if it has IPVS: \
+            "Linux {} can't be fetched: {obstacle}.\n\
+             This machine's own kernel serves as well if it has IPVS: \
              as root, `modprobe ip_vs` and `cargo xtask ... --kernel host`",
             series.name
         );
@@ -142,8 +144,8 @@ fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     Ok(kernel)
 }
 
-/// Has linux.uml use the C library that was unpacked beside it. To start it through that library's loader would not do,
-/// because it executes itself again.
+/// Has linux.uml use the C library that was unpacked beside it. To start it through that library's
+/// loader would not do, because it executes itself again.
 fn bring_libc(folder: &Path) -> Result<()> {
     let patchelf = tools::patchelf()?;
     let library = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]

@@ -1,7 +1,8 @@
 //! What xtask and the guest's PID 1 say to each other.
 //!
-//! One serial line joins them. Frames keep standard output, standard error and standard input apart on it, keep them
-//! binary-clean, and carry what a serial line lacks: the end of the input and a way to hold the sender back.
+//! One serial line joins them. Frames keep standard output, standard error and standard input apart
+//! on it, keep them binary-clean, and carry what a serial line lacks: the end of the input and a
+//! way to hold the sender back.
 //!
 //! A frame is a kind (1 byte), the length of its payload (2 bytes, big-endian) and the payload.
 
@@ -10,8 +11,8 @@ use anyhow::{Result, bail, ensure};
 /// The largest payload. What the guest reads of a pipe at a time.
 pub(crate) const MAX_PAYLOAD: usize = 4096;
 
-/// The most input bytes that may be under way to the guest. A terminal's input queue holds 4,095 bytes and drops what
-/// exceeds it, so the guest asks for input piece by piece, framing included.
+/// The most input bytes that may be under way to the guest. A terminal's input queue holds 4,095
+/// bytes and drops what exceeds it, so the guest asks for input piece by piece, framing included.
 pub(crate) const INPUT_WINDOW: u32 = 2048;
 
 const HEADER: usize = 3;
@@ -37,7 +38,8 @@ pub(crate) enum Frame {
 }
 
 impl Frame {
-    /// The bytes that go over the line. A payload longer than [`MAX_PAYLOAD`] becomes several frames.
+    /// The bytes that go over the line. A payload longer than [`MAX_PAYLOAD`] becomes several
+    /// frames.
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Ready => frame(b'R', &[]),
@@ -101,7 +103,8 @@ impl Decoder {
         self.buffer.extend(bytes);
     }
 
-    /// The next whole frame; an error if the bytes are no frame, which means that something else wrote to the line.
+    /// The next whole frame; an error if the bytes are no frame, which means that something else
+    /// wrote to the line.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
         let [kind, high, low, ..] = self.buffer[..] else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([high, low]));

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// The kernel hands words of its command line that it doesn't know to PID 1 as environment: this one names the job's file.
+/// The kernel hands words of its command line that it doesn't know to PID 1 as environment: this
+/// one names the job's file.
 pub(crate) const VARIABLE: &str = "IPVS_GUEST_JOB";
 
 /// Standard exit statuses of those who run commands for others.
@@ -27,11 +28,13 @@ pub(crate) struct Job {
     pub environment: Vec<(OsString, OsString)>,
     /// Where the command starts.
     pub directory: PathBuf,
-    /// Folders of the host that the command may change. All other changes stay in the guest's memory.
+    /// Folders of the host that the command may change. All other changes stay in the guest's
+    /// memory.
     pub writable: Vec<PathBuf>,
     /// The folder that holds the kernel's modules, in a folder named for its release.
     pub modules: PathBuf,
-    /// The size of the terminal that the command gets (rows, columns), or none: then it gets three pipes.
+    /// The size of the terminal that the command gets (rows, columns), or none: then it gets three
+    /// pipes.
     pub terminal: Option<(u16, u16)>,
 }
 

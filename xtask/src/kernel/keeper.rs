@@ -1,14 +1,15 @@
 //! What keeps a guest from outliving the xtask that started it, however that one ends.
 //!
-//! A guest is several host processes, and killing one of them leaves others behind. They are one process group, which
-//! User-Mode Linux makes itself, and two processes outside of the kernel can end it: xtask, and a keeper in the group that
-//! waits for xtask's end of a pipe to close.
+//! A guest is several host processes, and killing one of them leaves others behind. They are one
+//! process group, which User-Mode Linux makes itself, and two processes outside of the kernel can
+//! end it: xtask, and a keeper in the group that waits for xtask's end of a pipe to close.
 //!
 //! - xtask dies, even by SIGKILL: the keeper ends the group.
 //! - The keeper dies: xtask ends the group, and calls the run a failure.
 //! - linux.uml dies: xtask ends what it left in the group.
 //!
-//! The kernel starts only once its keeper is there: until then its process waits at a gate, and xtask's death opens none.
+//! The kernel starts only once its keeper is there: until then its process waits at a gate, and
+//! xtask's death opens none.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -34,11 +35,12 @@ pub(crate) struct Group {
     keeper: Child,
     /// Closes when this process ends.
     _alive: OwnedFd,
+    is_over: bool,
 }
 
 impl Group {
-    /// Starts `command` with the far end of `line` as standard input, `console` as output and `folder` as its own. The
-    /// keeper removes `folders` if it has to act.
+    /// Starts `command` with `far_line`, the other end of `line`, as standard input and `console`
+    /// as output, in the first of `folders`. The keeper removes both if it has to act.
     pub(crate) fn start(
         command: &[OsString],
         line: &mut UnixStream,
@@ -72,7 +74,7 @@ impl Group {
         );
         match kept {
             Ok((keeper, alive)) => {
-                let group = Self { guest, keeper, _alive: alive };
+                let group = Self { guest, keeper, _alive: alive, is_over: false };
                 line.write_all(b"!").context("can't let the guest start")?;
                 Ok(group)
             }
@@ -96,7 +98,11 @@ impl Group {
 
     /// Ends every process of the group.
     pub(crate) fn end(&mut self) {
-        // The number can't be anybody else's yet: as long as one of the two hasn't been waited for, it stands for this group.
+        // The number stands for this group until both have been waited for, and may be anybody's
+        // after that.
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
         let _ = kill_process_group(Pid::from_child(&self.guest), Signal::KILL);
         let _ = self.guest.wait();
         let _ = self.keeper.wait();
@@ -126,9 +132,11 @@ pub(crate) fn pass_gate(command: &[OsString]) -> Result<Infallible> {
     Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))
 }
 
-/// The keeper: waits until standard input ends, which is when xtask is gone; then the group ends, this process included.
+/// The keeper: waits until standard input ends, which is when xtask is gone; then the group ends,
+/// this process included.
 pub(crate) fn keep(folders: &[PathBuf]) -> Result<u8> {
-    // Nothing is ever written there. An error would leave xtask's end unwatched, so it counts as one.
+    // Nothing is ever written there. An error would leave xtask's end unwatched, so it counts as
+    // one.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     for folder in folders {
         let _ = std::fs::remove_dir_all(folder);

@@ -1,4 +1,5 @@
-//! This machine's own kernel as the place to work in: the command gets network, mount and process namespaces of its own.
+//! This machine's own kernel as the place to work in: the command gets network, mount and process
+//! namespaces of its own.
 //!
 //! The process namespace is what ends everything the command started when it, or xtask, ends.
 
@@ -25,12 +26,14 @@ const MODPROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Sees to it that this machine's kernel can do what the tests want; the error says what is missing.
+/// Sees to it that this machine's kernel can do what the tests want; the error says what is
+/// missing.
 fn ready() -> Result<()> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     ensure!(
         rustix::process::geteuid().is_root(),
-        "to work in this machine's own kernel ({release}), xtask must run as root: IPVS wants CAP_NET_ADMIN in the initial \
+        "to work in this machine's own kernel ({release}), xtask must run as root: \
+         IPVS wants CAP_NET_ADMIN in the initial \
          user namespace"
     );
     if Path::new("/proc/net/ip_vs").exists() {
@@ -46,7 +49,8 @@ fn ready() -> Result<()> {
             )
         }),
         _ => bail!(
-            "this machine's own kernel ({release}) has no IPVS: there is no /proc/net/ip_vs, and no modprobe that could load \
+            "this machine's own kernel ({release}) has no IPVS: \
+             there is no /proc/net/ip_vs, and no modprobe that could load \
              the module ip_vs"
         ),
     }
@@ -89,7 +93,8 @@ pub(crate) fn run(job: &Job, timeout: Option<Duration>) -> Result<u8> {
     }
 }
 
-/// The process between xtask and the namespaces: a new process namespace holds for children only. It dies with xtask.
+/// The process between xtask and the namespaces: a new process namespace holds for children only.
+/// It dies with xtask.
 pub(crate) fn enter(command: &[OsString]) -> Result<u8> {
     die_with_parent()?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
@@ -108,7 +113,8 @@ pub(crate) fn init(command: &[OsString]) -> Result<u8> {
     signals::release()?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("can't keep mounts to ourselves")?;
-    // /sys shows the network devices of the namespace it was mounted in, /proc the processes; /run gets `ip netns`.
+    // /sys shows the network devices of the namespace it was mounted in, /proc the processes; /run
+    // gets `ip netns`.
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
         mount(kind, place, kind, MountFlags::empty(), None)
             .with_context(|| format!("can't mount {kind} on {place}"))?;
@@ -138,7 +144,8 @@ pub(crate) fn init(command: &[OsString]) -> Result<u8> {
     }
 }
 
-/// If the parent is gone already, the signal comes too late; but then so does everything else, because nobody waits.
+/// If the parent is gone already, the signal comes too late; but then so does everything else,
+/// because nobody waits.
 fn die_with_parent() -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the command to xtask")
 }

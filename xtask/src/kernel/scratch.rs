@@ -14,9 +14,11 @@ const PREFIX: &str = "ipvs-guest-";
 /// Folders that are removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// What the guest reads: PID 1 and its job. In the checkout, because the guest has its own /dev, /run and /proc.
+    /// What the guest reads: PID 1 and its job. In the checkout, because the guest has its own
+    /// /dev, /run and /proc.
     pub files: PathBuf,
-    /// The guest's memory. On a file system in memory if there is one, so that it isn't written to a disk for nothing.
+    /// The guest's memory. On a file system in memory if there is one, so that it isn't written to
+    /// a disk for nothing.
     pub memory: PathBuf,
 }
 
@@ -31,7 +33,8 @@ impl Scratch {
         Ok(Self { files, memory: memory? })
     }
 
-    /// Puts the program that runs now into [`Scratch::files`]: a build may replace its file while the guest runs.
+    /// Puts the program that runs now into [`Scratch::files`]: a build may replace its file while
+    /// the guest runs.
     pub(crate) fn keep_program(&self) -> Result<PathBuf> {
         let kept = self.files.join("init");
         let linked = std::env::current_exe().and_then(|program| std::fs::hard_link(program, &kept));
@@ -72,7 +75,8 @@ fn sweep(place: &Path) {
     }
 }
 
-/// User-Mode Linux maps its memory from a file, for execution too, and dies of a bus error when the file system fills up.
+/// User-Mode Linux maps its memory from a file, for execution too, and dies of a bus error when the
+/// file system fills up.
 fn place_for_memory(memory: u64) -> Result<PathBuf> {
     let mut places: Vec<PathBuf> =
         std::env::var_os("TMPDIR").map(PathBuf::from).into_iter().collect();
@@ -85,7 +89,8 @@ fn place_for_memory(memory: u64) -> Result<PathBuf> {
         }
     }
     bail!(
-        "no place for the guest's memory: set TMPDIR to a folder with {memory} MiB free on a file system that is not mounted \
+        "no place for the guest's memory: set TMPDIR to a folder with {memory} MiB \
+         free on a file system that is not mounted \
          noexec, or ask for less with --memory ({})",
         reasons.join("; ")
     );
@@ -106,7 +111,8 @@ fn usable(place: &Path, memory: u64) -> Result<()> {
     rustix::fs::access(place, rustix::fs::Access::WRITE_OK).context("it can't be written to")
 }
 
-/// `key=value` for a kernel's command line, which is cut at spaces that aren't quoted and knows no way to write a quote.
+/// `key=value` for a kernel's command line, which is cut at spaces that aren't quoted and knows no
+/// way to write a quote.
 pub(crate) fn word(key: &str, value: &Path) -> Result<OsString> {
     let text = value
         .to_str()

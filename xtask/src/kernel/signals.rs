@@ -1,4 +1,5 @@
-//! Signals as something to wait for: while a guest runs, Ctrl-C must end the guest before it ends xtask.
+//! Signals as something to wait for: while a guest runs, Ctrl-C must end the guest before it ends
+//! xtask.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -50,8 +51,8 @@ impl Signals {
     }
 }
 
-/// Takes the caught signals as usual again: for a process that was started by one that catches them, since what is held back
-/// is inherited.
+/// Takes the caught signals as usual again: for a process that was started by one that catches
+/// them, since what is held back is inherited.
 pub(crate) fn release() -> Result<()> {
     SigSet::all().thread_unblock().context("can't take signals as usual")
 }

@@ -22,7 +22,8 @@ const KERNEL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// What integration tests run besides our own programs.
 const TOOLS: &[&str] = &["ip", "tc", "modprobe", "ipvsadm", "nginx", "curl", "tcpdump"];
 
-/// The package whose tests need a kernel with IPVS; it's left out of all other steps that run something.
+/// The package whose tests need a kernel with IPVS; it's left out of all other steps that run
+/// something.
 const INTEGRATION: &str = "ipvs-tests";
 
 /// Tells tests which kernel they run on.
@@ -166,7 +167,8 @@ impl Test {
     }
 }
 
-/// Runs the demo, which checks its own claims, and where README.md has a transcript of it, that too.
+/// Runs the demo, which checks its own claims, and where README.md has a transcript of it, that
+/// too.
 fn demo(choice: Choice, summary: &mut Summary) {
     progress::note("the demo");
     summary.time("demo".to_owned(), || {
@@ -268,8 +270,8 @@ impl Programs {
 
 const REPORT: &str = "report.jsonl";
 
-/// The report of the integration tests on one kernel: a file in a folder of its own, which is all of the checkout that the
-/// guest may change.
+/// The report of the integration tests on one kernel: a file in a folder of its own, which is all
+/// of the checkout that the guest may change.
 struct Report {
     folder: PathBuf,
 }
