@@ -1,0 +1,66 @@
+//! The program `ipvsadm`, as a library for its own `main` and for what makes its manual pages and
+//! completions. It is no interface for other programs: the crate `ipvs` is.
+
+#![forbid(unsafe_code)]
+
+mod connections;
+mod exec;
+mod flags;
+mod kernel;
+mod list;
+mod messages;
+mod names;
+mod numbers;
+mod output;
+mod restore;
+mod save;
+mod sort;
+mod wrappers;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufReader, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::exec::Tool;
+use crate::flags::parse::Dialect;
+use crate::names::SystemNames;
+use crate::output::Output;
+
+/// The whole program: its exit code. Called as `ipvsadm-save` or `ipvsadm-restore` it does what
+/// those scripts do.
+#[doc(hidden)]
+pub fn main() -> ExitCode {
+    ipvs_os::restore_default_sigpipe();
+    let mut args = std::env::args_os();
+    let program = args.next().unwrap_or_else(|| OsString::from("ipvsadm"));
+    let words: Vec<_> = args.collect();
+    let mut out = Output::new();
+    let code = run(&program, &words, &mut out)
+        .and_then(|code| out.flush().map(|()| code).map_err(anyhow::Error::from));
+    match code {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let message = [program.as_bytes(), format!(": {error:#}\n").as_bytes()].concat();
+            let _ = io::stderr().write_all(&message);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(program: &OsStr, words: &[OsString], out: &mut Output) -> anyhow::Result<u8> {
+    let stdin = BufReader::with_capacity(64 * 1024, io::stdin().lock());
+    let tool = |program: &OsStr, out| Tool {
+        program: program.to_owned(),
+        dialect: Dialect::from_env(),
+        names: &SystemNames,
+        out,
+    };
+    let name = Path::new(program).file_name().unwrap_or_default();
+    match name.as_bytes() {
+        b"ipvsadm-save" => wrappers::save(name, words, tool(OsStr::new("ipvsadm"), out)),
+        b"ipvsadm-restore" => wrappers::restore(stdin, tool(OsStr::new("ipvsadm"), out)),
+        _ => tool(program, out).run(words, stdin),
+    }
+}
