@@ -1,15 +1,18 @@
 //! Carrying commands out.
 
+mod strict;
+
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
 
-use ipvs::{DestinationEntry, ErrorKind, ServiceEntry, SyncRole, Timeouts};
+use ipvs::{DestinationEntry, ErrorKind, Info, ServiceEntry, SyncDaemon, SyncRole, Timeouts};
 
 use crate::connections::ConnectionTable;
 use crate::flags::doc;
 use crate::flags::high::{Command, List, Listed};
 use crate::flags::parse::{self, Dialect, Parsed};
-use crate::kernel::Kernel;
+use crate::json::{self, Document};
+use crate::kernel::{self, Kernel};
 use crate::list::{self, Counts, Table};
 use crate::messages::{self, UsageError};
 use crate::names::{EndpointText, Resolver};
@@ -25,6 +28,8 @@ mod exit {
     pub(super) const UNREADABLE: u8 = 1;
     /// There is no IPVS for this user.
     pub(super) const NO_IPVS: u8 = 2;
+    /// Lines of a strict restore are wrong.
+    pub(super) const WRONG: u8 = 2;
     /// The kernel refused a change.
     pub(super) const REFUSED: u8 = 255;
 }
@@ -64,17 +69,26 @@ impl Tool<'_> {
             self.out.write_all(text.as_bytes())?;
             return Ok(exit::SUCCESS);
         }
+        if let Ok(Task::Command(Command::RestoreStrictly)) = task {
+            return self.restore_strictly(stdin);
+        }
         // A missing IPVS is complained of before any mistake in the command line.
-        let mut kernel = match Kernel::connect() {
-            Ok(kernel) => kernel,
-            Err(error) => {
-                self.out.complain(messages::no_ipvs(&error).as_bytes())?;
-                return Ok(exit::NO_IPVS);
-            }
-        };
+        let Some(mut kernel) = self.connect()? else { return Ok(exit::NO_IPVS) };
         match task {
             Ok(Task::Command(Command::Restore)) => self.restore(&mut kernel, stdin),
             task => Ok(self.carry_out(&mut kernel, task)?.code),
+        }
+    }
+
+    /// Complains if there is no IPVS for this user.
+    fn connect(&mut self) -> io::Result<Option<Kernel>> {
+        match Kernel::connect() {
+            Ok(kernel) => Ok(Some(kernel)),
+            Err(error) => {
+                let message = messages::no_ipvs(&error, kernel::may_open_raw_sockets());
+                self.out.complain(message.as_bytes())?;
+                Ok(None)
+            }
         }
     }
 
@@ -134,8 +148,10 @@ impl Tool<'_> {
                 let shown = self.save(kernel, numeric);
                 self.shown(shown)
             }
-            // It is no command within a restore.
-            Ok(Task::Command(Command::Restore)) => self.refuse(&UsageError::NoCommand),
+            // They are no commands within a restore.
+            Ok(Task::Command(Command::Restore | Command::RestoreStrictly)) => {
+                self.refuse(&UsageError::NoCommand)
+            }
         }
     }
 
@@ -156,6 +172,9 @@ impl Tool<'_> {
     }
 
     fn list(&mut self, kernel: &mut Kernel, list: &List) -> Result<(), ShowError> {
+        if list.json {
+            return self.list_json(kernel, list);
+        }
         let text = EndpointText::new(list.numeric, self.names);
         let mut table = Table { out: &mut *self.out, text, format: list.format, scale: list.scale };
         match list.what {
@@ -189,11 +208,55 @@ impl Tool<'_> {
             }
             Listed::Daemons => {
                 let daemons = kernel.client.sync_daemons()?;
-                for role in [SyncRole::Master, SyncRole::Backup] {
-                    for daemon in daemons.iter().filter(|daemon| daemon.role == role) {
-                        list::write_daemon(&mut table.out, daemon)?;
-                    }
+                for daemon in master_first(&daemons) {
+                    list::write_daemon(&mut table.out, daemon)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn list_json(&mut self, kernel: &mut Kernel, list: &List) -> Result<(), ShowError> {
+        let out = &mut *self.out;
+        match list.what {
+            Listed::Table | Listed::Service(_) => {
+                let services = match list.what {
+                    Listed::Service(key) => {
+                        vec![kernel.client.service(&key)?.ok_or(ShowError::NoSuchService)?]
+                    }
+                    _ if list.sorted => sort::services(kernel.client.services()?),
+                    _ => kernel.client.services()?,
+                };
+                let Info { version, connection_table_size, .. } = kernel.info;
+                let mut document = Document::services(out, version, connection_table_size)?;
+                for service in &services {
+                    let servers = servers(kernel, service, list.sorted)?;
+                    let servers = servers
+                        .iter()
+                        .map(|server| (&server.destination, counts(server), &server.stats));
+                    document.service(&service.service, &service.stats, servers)?;
+                }
+                document.end()?;
+            }
+            Listed::Connections { .. } => {
+                let connections = kernel.client.connections()?;
+                let mut document = Document::connections(out)?;
+                for connection in connections {
+                    document.connection(&connection?)?;
+                }
+                document.end()?;
+            }
+            Listed::Timeouts => {
+                let Timeouts { tcp, tcp_fin, udp, .. } = kernel.client.timeouts()?;
+                json::write_timeouts(out, [tcp, tcp_fin, udp])?;
+            }
+            Listed::Daemons => {
+                let daemons = kernel.client.sync_daemons()?;
+                let mut document = Document::daemons(out)?;
+                for daemon in master_first(&daemons) {
+                    document.daemon(daemon)?;
+                }
+                document.end()?;
             }
         }
         Ok(())
@@ -233,13 +296,22 @@ fn write_service(
 ) -> io::Result<()> {
     table.service(&service.service, &service.stats)?;
     servers.iter().try_for_each(|server| {
-        let counts = Counts {
-            active: server.active_connections,
-            inactive: server.inactive_connections,
-            persistent: server.persistent_connections,
-        };
-        table.server(&service.service.key, &server.destination, counts, &server.stats)
+        table.server(&service.service.key, &server.destination, counts(server), &server.stats)
     })
+}
+
+fn counts(server: &DestinationEntry) -> Counts {
+    Counts {
+        active: server.active_connections,
+        inactive: server.inactive_connections,
+        persistent: server.persistent_connections,
+    }
+}
+
+fn master_first(daemons: &[SyncDaemon]) -> impl Iterator<Item = &SyncDaemon> {
+    [SyncRole::Master, SyncRole::Backup]
+        .into_iter()
+        .flat_map(|role| daemons.iter().filter(move |daemon| daemon.role == role))
 }
 
 /// Why something couldn't be shown.

@@ -3,6 +3,7 @@
 use std::process::Command as Process;
 
 use ipvs::{Client, Error, ErrorKind, Info};
+use rustix::net::{AddressFamily, SocketType, ipproto};
 
 use crate::flags::high::Change;
 
@@ -47,6 +48,13 @@ impl Kernel {
             Change::StopDaemon(role) => client.stop_sync_daemon(*role),
         }
     }
+}
+
+/// Whether this user may open raw sockets. The C tool tries one where there is no IPVS, for the
+/// interface of before Linux 2.6.28, and that it may not is all that an ordinary user then hears.
+pub(crate) fn may_open_raw_sockets() -> bool {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::RAW));
+    !matches!(socket, Err(rustix::io::Errno::PERM))
 }
 
 /// Whether modprobe said that it loaded the module. What it has to complain of it says itself.

@@ -6,6 +6,7 @@
 mod connections;
 mod exec;
 mod flags;
+mod json;
 mod kernel;
 mod list;
 mod messages;

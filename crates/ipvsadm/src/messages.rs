@@ -197,10 +197,12 @@ impl From<NameError> for UsageError {
 /// What the C tool says of a service that isn't there.
 pub(crate) const NO_SUCH_SERVICE: &str = "No such service";
 
-/// Why nothing can be done at all, with newlines.
-pub(crate) fn no_ipvs(error: &Error) -> String {
+/// Why nothing can be done at all, with newlines. A user without privileges (`privileged` is
+/// false) is told that even where there is no IPVS for anybody.
+pub(crate) fn no_ipvs(error: &Error, privileged: bool) -> String {
     let reason = match error.kind() {
-        ErrorKind::NotAvailable => PROTOCOL_NOT_AVAILABLE.to_owned(),
+        ErrorKind::NotAvailable if privileged => PROTOCOL_NOT_AVAILABLE.to_owned(),
+        ErrorKind::NotAvailable => NOT_PERMITTED.to_owned(),
         _ => reason(error),
     };
     format!(
@@ -215,6 +217,7 @@ pub(crate) fn kernel_error(error: &Error) -> String {
 }
 
 const PROTOCOL_NOT_AVAILABLE: &str = "Protocol not available";
+const NOT_PERMITTED: &str = "Permission denied (you must be root)";
 
 /// What went wrong, in the C tool's words.
 fn reason(error: &Error) -> String {
@@ -248,7 +251,7 @@ fn words_for(operation: Operation, errno: i32) -> String {
         (Operation::SetDestination | Operation::DeleteDestination, ENOENT) => "No such destination",
         (Operation::StartSyncDaemon, EEXIST) => "Daemon has already run",
         (Operation::StopSyncDaemon, ESRCH) => "No daemon is running",
-        (_, EPERM) => "Permission denied (you must be root)",
+        (_, EPERM) => NOT_PERMITTED,
         (_, EINVAL) => {
             "Invalid operation.  Possibly wrong module version, address not unicast, ..."
         }

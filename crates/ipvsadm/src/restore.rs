@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead};
-use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 /// The longest word; a longer one becomes several, as with the C tool.
 const WORD_MAX: usize = 4096;
@@ -13,11 +13,26 @@ const LINE_MAX: usize = 1 << 20;
 /// quotes, escapes or comments.
 pub(crate) struct Lines<R> {
     input: R,
+    strict: bool,
+    /// How many were read.
+    number: u64,
 }
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { input }
+        Self { input, strict: false, number: 0 }
+    }
+
+    /// Lines that lose nothing of what was written: long words aren't split nor cut at a NUL,
+    /// `ipvsadm` is dropped at the beginning only, and the last line needs no newline in any
+    /// case. Lines whose first word begins with `#` have no words.
+    pub(crate) fn strict(input: R) -> Self {
+        Self { strict: true, ..Self::new(input) }
+    }
+
+    /// The number of the line read last, from 1 on; 0 before the first.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The words of the next line, without `ipvsadm` wherever it stands; `None` at the end.
@@ -25,13 +40,14 @@ impl<R: BufRead> Lines<R> {
     /// A last line that ends in two or more blanks instead of a newline is taken for an unfinished
     /// one and is dropped, as the C tool drops it.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<OsString>>> {
-        let mut line = Line::default();
+        let mut line = Line { strict: self.strict, ..Line::default() };
+        self.number += 1;
         loop {
             let buffer = self.input.fill_buf()?;
             if buffer.is_empty() {
                 line.end_word();
-                let finished = line.blanks < 2 && !line.words.is_empty();
-                return Ok(finished.then_some(line.words));
+                let finished = self.strict || line.blanks < 2;
+                return Ok((finished && !line.words.is_empty()).then(|| line.finished()));
             }
             let end = buffer.iter().position(|b| *b == b'\n');
             let piece = &buffer[..end.unwrap_or(buffer.len())];
@@ -46,7 +62,7 @@ impl<R: BufRead> Lines<R> {
             }
             if end.is_some() {
                 line.end_word();
-                return Ok(Some(line.words));
+                return Ok(Some(line.finished()));
             }
         }
     }
@@ -54,6 +70,7 @@ impl<R: BufRead> Lines<R> {
 
 #[derive(Default)]
 struct Line {
+    strict: bool,
     words: Vec<OsString>,
     word: Vec<u8>,
     /// Blanks since the last word.
@@ -69,7 +86,7 @@ impl Line {
             self.blanks += 1;
             return;
         }
-        if self.word.len() == WORD_MAX {
+        if !self.strict && self.word.len() == WORD_MAX {
             self.end_word();
         }
         self.blanks = 0;
@@ -82,12 +99,24 @@ impl Line {
             return;
         }
         let mut word = std::mem::take(&mut self.word);
-        // As a C string, which ends at the first NUL.
-        if let Some(nul) = word.iter().position(|b| *b == 0) {
-            word.truncate(nul);
+        if !self.strict {
+            // As a C string, which ends at the first NUL.
+            if let Some(nul) = word.iter().position(|b| *b == 0) {
+                word.truncate(nul);
+            }
         }
-        if word != b"ipvsadm" {
-            self.words.push(OsString::from_vec(word));
+        // The C tool drops its name even where it is a value.
+        if word == b"ipvsadm" && (self.words.is_empty() || !self.strict) {
+            return;
+        }
+        self.words.push(OsString::from_vec(word));
+    }
+
+    /// The words; none of a strict restore's comment.
+    fn finished(self) -> Vec<OsString> {
+        match self.words.first() {
+            Some(word) if self.strict && word.as_bytes().starts_with(b"#") => Vec::new(),
+            _ => self.words,
         }
     }
 }
@@ -99,8 +128,15 @@ mod tests {
     use super::*;
 
     fn lines(text: impl AsRef<[u8]>) -> Vec<Vec<String>> {
-        // A buffer this small cuts most words.
-        let mut lines = Lines::new(BufReader::with_capacity(3, text.as_ref()));
+        all(Lines::new(cut(text.as_ref())))
+    }
+
+    /// A buffer this small cuts most words.
+    fn cut(text: &[u8]) -> BufReader<&[u8]> {
+        BufReader::with_capacity(3, text)
+    }
+
+    fn all(mut lines: Lines<impl BufRead>) -> Vec<Vec<String>> {
         std::iter::from_fn(|| lines.next_line().unwrap())
             .map(|words| words.into_iter().map(|word| word.into_string().unwrap()).collect())
             .collect()
@@ -154,6 +190,30 @@ mod tests {
     fn long_words_are_split() {
         let words = lines(format!("-s {}-L\n", "r".repeat(WORD_MAX)));
         assert_eq!(words, [["-s", &"r".repeat(WORD_MAX), "-L"]]);
+    }
+
+    #[test]
+    fn strict_lines_lose_nothing() {
+        let strict = |text: &str| all(Lines::strict(cut(text.as_bytes())));
+        for last in ["-C", "-C  ", "-C\r\r", "-C\n"] {
+            assert_eq!(strict(last), [["-C"]], "{last:?}");
+        }
+        assert_eq!(
+            strict("ipvsadm -s ipvsadm\n# -C\n #-C\n\n-A #x\n-s r\0r\n"),
+            [vec!["-s", "ipvsadm"], vec![], vec![], vec![], vec!["-A", "#x"], vec!["-s", "r\0r"]]
+        );
+        let long = "r".repeat(WORD_MAX + 1);
+        assert_eq!(strict(&format!("-s {long}")), [["-s", &long]]);
+    }
+
+    #[test]
+    fn lines_are_counted_from_1() {
+        let mut lines = Lines::strict(&b"# one\n\n-C\n"[..]);
+        for number in 1..=3 {
+            assert!(lines.next_line().unwrap().is_some());
+            assert_eq!(lines.number(), number);
+        }
+        assert_eq!(lines.next_line().unwrap(), None);
     }
 
     #[test]

@@ -179,7 +179,7 @@ mod tests {
     fn a_merge_sort_is_stable_and_survives_a_circle() {
         let by_tens = |a: &i32, b: &i32| a / 10 - b / 10;
         assert_eq!(merge_sort(vec![21, 13, 22, 11, 12], by_tens), [13, 11, 12, 21, 22]);
-        assert_eq!(merge_sort(Vec::new(), by_tens), []);
+        assert_eq!(merge_sort(Vec::<i32>::new(), by_tens), [0; 0]);
 
         // Rock, paper, scissors: each is less than the one before. By hand: n/2 is 1, so the right
         // half is [1, 2], which 2 < 1 turns to [2, 1]; then 0 against 2: 2 - 0 is circularly -1,

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use super::table::{FLAGS, Flag, Section, Takes};
 
 /// Where descriptions begin.
-const COLUMN: usize = 34;
-/// Where lines end.
-const WIDTH: usize = 100;
+const COLUMN: usize = 28;
+/// Where lines end: the narrowest terminal that is common.
+const WIDTH: usize = 80;
 
 /// The version of the C tool whose commands this one takes. Scripts read it to know what they may
 /// ask for, so it is this and not our own.
@@ -21,16 +21,18 @@ pub(crate) fn version() -> String {
     )
 }
 
-const USAGE: &str = "\
-Usage:
-  ipvsadm -A|-E virtual-service [-s scheduler] [-b flags] [-p [seconds]] [-M mask] [--pe name] [-o]
+/// How commands and options go together; the manual page shows the same.
+pub(super) const USAGE: &str = "\
+  ipvsadm -A|-E virtual-service [-s scheduler] [-b flags] [-p [seconds]]
+                                [-M mask] [--pe name] [-o]
   ipvsadm -D virtual-service
-  ipvsadm -a|-e virtual-service -r server [-g|-i|-m] [-w weight] [-x upper] [-y lower]
-                                [--tun-type type ...]
+  ipvsadm -a|-e virtual-service -r server [-g|-i|-m] [-w weight]
+                                [-x upper] [-y lower] [--tun-type type ...]
   ipvsadm -d virtual-service -r server
-  ipvsadm [-L [-n] [virtual-service | -c | --timeout | --daemon] [format]]
+  ipvsadm [-L [-n] [virtual-service | -c | --timeout | --daemon]
+                                [format | --json]]
   ipvsadm -S [-n] > rules
-  ipvsadm -R < rules
+  ipvsadm -R [--strict] < rules
   ipvsadm -C
   ipvsadm -Z [virtual-service]
   ipvsadm --set tcp tcpfin udp
@@ -38,21 +40,28 @@ Usage:
   ipvsadm --stop-daemon master|backup
 ";
 
+/// The headings, in order.
+pub(super) const SECTIONS: [(Section, &str); 6] = [
+    (Section::Commands, "Commands"),
+    (Section::VirtualService, "Virtual service"),
+    (Section::RealServer, "Real server"),
+    (Section::List, "Lists"),
+    (Section::SyncDaemon, "Synchronisation daemon"),
+    (Section::Additions, "Additions to what the C program knows"),
+];
+
+/// The flags below a heading.
+pub(super) fn flags_of(section: Section) -> impl Iterator<Item = &'static Flag> {
+    FLAGS.iter().filter(move |flag| flag.section == section)
+}
+
 /// The version line, usage, and every flag.
 pub(crate) fn help() -> String {
-    let mut text = version();
-    text.push_str(USAGE);
-    let sections = [
-        (Section::Commands, "Commands"),
-        (Section::VirtualService, "Virtual service"),
-        (Section::RealServer, "Real server"),
-        (Section::List, "Lists"),
-        (Section::SyncDaemon, "Synchronisation daemon"),
-    ];
-    for (section, title) in sections {
+    let mut text = format!("{}Usage:\n{USAGE}", version());
+    for (section, title) in SECTIONS {
         // Writing to a string doesn't fail.
         let _ = writeln!(text, "\n{title}:");
-        for flag in FLAGS.iter().filter(|flag| flag.section == section) {
+        for flag in flags_of(section) {
             describe(&mut text, flag);
         }
     }
@@ -106,11 +115,15 @@ mod tests {
         let help = help();
         assert!(help.starts_with(&version()));
         for flag in FLAGS {
+            assert!(SECTIONS.iter().any(|(section, _)| *section == flag.section), "{}", flag.long);
             assert!(help.contains(&format!("--{}", flag.long)), "{}", flag.long);
             for short in flag.shorts {
                 assert!(help.contains(&format!("-{short}, ")), "{short}");
             }
         }
-        assert!(help.lines().all(|line| line.len() <= WIDTH && !line.ends_with(' ')));
+        for line in help.lines() {
+            // What a terminal has at least, since the VT100.
+            assert!(line.len() <= 80 && !line.ends_with(' '), "{line}");
+        }
     }
 }

@@ -22,8 +22,12 @@ use crate::numbers::Scale;
 pub(crate) enum Command {
     Change(Change),
     List(List),
-    Save { numeric: bool },
+    Save {
+        numeric: bool,
+    },
     Restore,
+    /// A restore that changes nothing if a line is wrong.
+    RestoreStrictly,
 }
 
 /// What changes the kernel's state.
@@ -51,6 +55,8 @@ pub(crate) struct List {
     pub(crate) numeric: bool,
     pub(crate) scale: Scale,
     pub(crate) sorted: bool,
+    /// As JSON, for which only what is listed and its order matter.
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +92,7 @@ impl List {
             numeric: false,
             scale: Scale::Short,
             sorted: true,
+            json: false,
         }
     }
 }
@@ -113,6 +120,9 @@ impl Command {
             CommandKind::List => return list(args).map(Self::List),
             CommandKind::Save => {
                 return Ok(Self::Save { numeric: args.given.contains(OptionKind::Numeric) });
+            }
+            CommandKind::Restore if args.given.contains(OptionKind::Strict) => {
+                return Ok(Self::RestoreStrictly);
             }
             CommandKind::Restore => return Ok(Self::Restore),
         };
@@ -295,6 +305,7 @@ fn list(args: &LowArgs) -> Result<List, UsageError> {
         numeric: given(OptionKind::Numeric),
         scale: if given(OptionKind::Exact) { Scale::Exact } else { Scale::Short },
         sorted: !given(OptionKind::NoSort),
+        json: given(OptionKind::Json),
     })
 }
 

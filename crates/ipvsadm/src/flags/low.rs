@@ -223,6 +223,8 @@ impl LowArgs {
             | FlagId::Exact
             | FlagId::NoSort
             | FlagId::Sort
+            | FlagId::Json
+            | FlagId::Strict
             | FlagId::Help
             | FlagId::Version
             | FlagId::Command(_) => {}

@@ -61,9 +61,8 @@ fn command_rules(command: CommandKind) -> Rules {
             &[],
         ),
         CommandKind::DeleteService => Rules::new(&[O::ServiceAddress], &[], &[]),
-        CommandKind::Flush | CommandKind::Restore | CommandKind::SetTimeouts => {
-            Rules::new(&[], &[], &[])
-        }
+        CommandKind::Flush | CommandKind::SetTimeouts => Rules::new(&[], &[], &[]),
+        CommandKind::Restore => Rules::new(&[], &[O::Strict], &[]),
         CommandKind::Save => Rules::new(&[], &[O::Numeric], &[]),
         CommandKind::AddServer | CommandKind::EditServer => Rules::new(
             &[O::ServiceAddress, O::RealServer],
@@ -94,6 +93,7 @@ fn command_rules(command: CommandKind) -> Rules {
                 O::SyncId,
                 O::Exact,
                 O::TunInfo,
+                O::Json,
             ],
             &[O::Connection, O::ServiceAddress, O::Timeout, O::Daemon],
         ),
@@ -140,7 +140,7 @@ mod tests {
     use super::super::high::tests::{accepted, refused};
 
     /// One option of each kind, by the name that messages use.
-    const ONE_OF_EACH: [(&str, &str); 34] = [
+    const ONE_OF_EACH: [(&str, &str); 36] = [
         ("numeric", "-n"),
         ("connection", "-c"),
         ("service-address", "-t 10.0.0.1:80"),
@@ -175,6 +175,8 @@ mod tests {
         ("tun-nocsum", "--tun-nocsum"),
         ("tun-csum", "--tun-csum"),
         ("tun-remcsum", "--tun-remcsum"),
+        ("json", "--json"),
+        ("strict", "--strict"),
     ];
 
     /// The words of a command with all it requires, its name in messages, and what else it takes.
@@ -208,13 +210,14 @@ mod tests {
             "syncid",
             "exact",
             "tun-info",
+            "json",
         ];
         [
             ("-A", "add-service", &["service-address"], SERVICE),
             ("-E", "edit-service", &["service-address"], SERVICE),
             ("-D", "delete-service", &["service-address"], &[]),
             ("-C", "flush", &[], &[]),
-            ("-R", "restore", &[], &[]),
+            ("-R", "restore", &[], &["strict"]),
             ("-S", "save", &[], &["numeric"]),
             ("-a", "add-server", &["service-address", "real-server"], SERVER),
             ("-e", "edit-server", &["service-address", "real-server"], SERVER),

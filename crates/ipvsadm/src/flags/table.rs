@@ -49,6 +49,8 @@ pub(crate) enum FlagId {
     McastPort,
     McastTtl,
     SyncMaxLen,
+    Json,
+    Strict,
     Help,
     Version,
 }
@@ -131,11 +133,14 @@ pub(crate) enum OptionKind {
     TunNoCsum,
     TunCsum,
     TunRemCsum,
+    // Those that the C tool doesn't have come last, so that they change none of its complaints.
+    Json,
+    Strict,
 }
 
 impl OptionKind {
     /// Every kind with the name that messages call it by, in order of checking.
-    pub(crate) const ALL: [(Self, &'static str); 34] = [
+    pub(crate) const ALL: [(Self, &'static str); 36] = [
         (Self::Numeric, "numeric"),
         (Self::Connection, "connection"),
         (Self::ServiceAddress, "service-address"),
@@ -170,6 +175,8 @@ impl OptionKind {
         (Self::TunNoCsum, "tun-nocsum"),
         (Self::TunCsum, "tun-csum"),
         (Self::TunRemCsum, "tun-remcsum"),
+        (Self::Json, "json"),
+        (Self::Strict, "strict"),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -234,6 +241,8 @@ pub(crate) enum Section {
     RealServer,
     List,
     SyncDaemon,
+    /// What the C tool doesn't have.
+    Additions,
 }
 
 /// A flag as typed, and what is said about it.
@@ -294,7 +303,7 @@ const fn free(
     Flag { id, shorts, long, takes: Nothing, kind: None, section, doc }
 }
 
-use Section::{Commands, List, RealServer, SyncDaemon, VirtualService};
+use Section::{Additions, Commands, List, RealServer, SyncDaemon, VirtualService};
 use Takes::{Nothing, Optional, Value};
 
 /// Every flag, in the order of the help.
@@ -424,6 +433,12 @@ pub(crate) static FLAGS: &[Flag] = &[
         "The time to live of messages, 1 to 255; default 1"),
     option(FlagId::SyncMaxLen, OptionKind::SyncMaxLen, &[], "sync-maxlen", Value("BYTES"),
         SyncDaemon, "The longest message, 1 to 65507 bytes; default 1472 or what the MTU leaves"),
+
+    option(FlagId::Json, OptionKind::Json, &[], "json", Nothing, Additions,
+        "With --list: write JSON, with all fields and exact numbers, looking up no names"),
+    option(FlagId::Strict, OptionKind::Strict, &[], "strict", Nothing, Additions,
+        "With --restore: change nothing unless every line is right, say which lines the kernel \
+         refused, and fail if it refused any; lines may be comments (#)"),
 ];
 
 #[cfg(test)]
@@ -463,6 +478,7 @@ mod tests {
         assert!(names.iter().all(|name| by_long(name).is_some()));
         names.retain(|name| !FLAGS.iter().any(|flag| flag.long == *name));
         assert!(names.is_empty());
-        assert_eq!(manual.split_whitespace().count(), FLAGS.len());
+        let theirs = FLAGS.iter().filter(|flag| flag.section != Additions).count();
+        assert_eq!(manual.split_whitespace().count(), theirs);
     }
 }
