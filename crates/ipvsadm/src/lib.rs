@@ -29,6 +29,18 @@ use crate::flags::parse::Dialect;
 use crate::names::SystemNames;
 use crate::output::Output;
 
+/// The manual pages, as file name and content.
+#[doc(hidden)]
+pub fn manual_pages() -> [(&'static str, String); 3] {
+    flags::man::pages()
+}
+
+/// The completions for bash, zsh and fish, as file name and content.
+#[doc(hidden)]
+pub fn completions() -> [(&'static str, String); 3] {
+    flags::complete::files()
+}
+
 /// The whole program: its exit code. Called as `ipvsadm-save` or `ipvsadm-restore` it does what
 /// those scripts do.
 #[doc(hidden)]
