@@ -154,19 +154,22 @@ impl Apt {
         Ok(simulated(&succeed(&mut command, TIMEOUT)?))
     }
 
+    /// Fetches packages into `folder`, which has nothing else afterwards; their files.
+    pub(crate) fn download(&self, packages: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
+        let _ = std::fs::remove_dir_all(folder);
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        let mut download = self.command();
+        download.current_dir(folder).arg("download").args(packages);
+        succeed(&mut download, TIMEOUT)?;
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
     /// Fetches packages and unpacks them under `root`.
     pub(crate) fn unpack(&self, packages: &[String], root: &Path) -> Result<()> {
+        std::fs::create_dir_all(root).with_context(|| format!("can't make {}", root.display()))?;
         let downloads = root.with_extension("debs");
-        let _ = std::fs::remove_dir_all(&downloads);
-        for folder in [&downloads, &root.to_owned()] {
-            std::fs::create_dir_all(folder)
-                .with_context(|| format!("can't make {}", folder.display()))?;
-        }
-        let mut download = self.command();
-        download.current_dir(&downloads).arg("download").args(packages);
-        succeed(&mut download, TIMEOUT)?;
-        for entry in std::fs::read_dir(&downloads)? {
-            let path = entry?.path();
+        for path in self.download(packages, &downloads)? {
             succeed(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(root), TIMEOUT)?;
         }
         std::fs::remove_dir_all(&downloads)

@@ -6,6 +6,7 @@ mod apt;
 mod cargo;
 mod cross;
 mod demo;
+mod dist;
 mod failure;
 mod guest;
 mod kernel;
@@ -63,6 +64,10 @@ enum Task {
     /// MB). The tests run there in a namespace of the user's own, or as root; no kernel with IPVS
     /// is needed.
     Cross(cross::Cross),
+    /// Make manual pages, completions and a Debian package of ipvsadm, in target/dist
+    ///
+    /// The package takes the place of Debian's ipvsadm, boot-time service included.
+    Dist(dist::Dist),
 
     /// Internal: becomes a program of the system below a folder.
     #[command(hide = true)]
@@ -129,6 +134,7 @@ fn run(task: Task) -> Result<u8> {
         Task::Golden(golden) => golden.run(),
         Task::Kernel(task) => task.run(),
         Task::Cross(cross) => cross.run(),
+        Task::Dist(dist) => dist.run(),
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
         Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),

@@ -39,7 +39,7 @@ enum Check {
     Loads,
 }
 
-const TOOLS: [Tool; 8] = [
+static TOOLS: [Tool; 12] = [
     Tool { name: "ip", package: "iproute2", check: Check::Says("-V", "iproute2") },
     Tool { name: "tc", package: "iproute2", check: Check::Says("-V", "iproute2") },
     Tool { name: "modprobe", package: "kmod", check: Check::Says("--version", "kmod version") },
@@ -51,6 +51,10 @@ const TOOLS: [Tool; 8] = [
         check: Check::Says("--version", "libpcap version"),
     },
     Tool { name: "ipvsadm", package: "ipvsadm", check: Check::Loads },
+    Tool { name: "bash", package: "bash", check: Check::Says("--version", "GNU bash") },
+    Tool { name: "fish", package: "fish", check: Check::Says("--version", "fish, version") },
+    Tool { name: "groff", package: "groff-base", check: Check::Says("--help", "groff") },
+    Tool { name: "zsh", package: "zsh", check: Check::Says("--version", "zsh ") },
     PATCHELF,
 ];
 
@@ -81,6 +85,11 @@ impl Ready {
     fn folder(&self) -> Option<&Path> {
         self.program.parent()
     }
+
+    /// Where its package was unpacked, if it was.
+    fn root(&self) -> Option<&Path> {
+        unpacked_root(&self.program)
+    }
 }
 
 /// What was fetched, so that it's recognised.
@@ -96,17 +105,41 @@ struct Stamp {
 pub(crate) fn ensure(names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for name in names {
-        let tool = TOOLS
-            .iter()
-            .find(|tool| tool.name == *name)
-            .with_context(|| format!("xtask knows no tool {name}"))?;
-        let ready = ready(tool)?;
+        let ready = ready(named(name)?)?;
         let folder = ready.folder().context("a program without a folder")?.to_owned();
-        if folder.starts_with(places::tools()) && !folders.contains(&folder) {
+        if ready.root().is_some() && !folders.contains(&folder) {
             folders.push(folder);
         }
     }
     Ok(folders)
+}
+
+/// A tool to be run, fetched if it is missing.
+pub(crate) fn command(name: &str) -> Result<Command> {
+    let ready = ready(named(name)?)?;
+    let mut command = ready.command();
+    // groff is several programs and many files, which it looks for where it is installed.
+    if let ("groff", Some(root)) = (name, ready.root()) {
+        command.env("GROFF_BIN_PATH", root.join("usr/bin"));
+        for (variable, kind) in [("GROFF_FONT_PATH", "font"), ("GROFF_TMAC_PATH", "tmac")] {
+            let mut folders = entries(&root.join("usr/share/groff"), std::fs::FileType::is_dir)?;
+            folders.retain(|folder| folder.ends_with(kind));
+            folders.push(root.join("etc/groff"));
+            command.env(variable, join(&folders));
+        }
+    }
+    Ok(command)
+}
+
+fn named(name: &str) -> Result<&'static Tool> {
+    let tool = TOOLS.iter().find(|tool| tool.name == name);
+    tool.with_context(|| format!("xtask knows no tool {name}"))
+}
+
+/// The folder that the package of a program was unpacked in: what the program calls `/`.
+pub(crate) fn unpacked_root(program: &Path) -> Option<&Path> {
+    let tools = places::tools();
+    program.ancestors().find(|folder| folder.parent() == Some(&tools))
 }
 
 /// PATH with these folders in front and the system's at the end, where an ordinary user's has none.

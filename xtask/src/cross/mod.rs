@@ -80,8 +80,10 @@ const TEST_LIBRARIES: Step =
 
 /// The unit tests of programs. Their integration tests start the program, which an emulated one can't do: the machine's
 /// kernel would have to know the emulator.
-const TEST_UNITS_OF_PROGRAMS: Step =
-    Step { arguments: &["test", "--no-fail-fast", "--lib", "--bins"], concerns: Crate::has_program };
+const TEST_UNITS_OF_PROGRAMS: Step = Step {
+    arguments: &["test", "--no-fail-fast", "--lib", "--bins"],
+    concerns: Crate::has_program,
+};
 
 const TARGETS: [Target; 3] = [
     Target {

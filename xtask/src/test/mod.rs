@@ -12,7 +12,7 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::kernel::Choice;
 use crate::work::{Everywhere, Place, Work};
-use crate::{places, progress, readme};
+use crate::{dist, places, progress, readme};
 use counts::Counts;
 use summary::Summary;
 
@@ -115,6 +115,11 @@ impl Test {
         for step in STEPS.iter().filter(|step| filter.is_none() || step.kind == Kind::Tests) {
             progress::note(step.name);
             summary.time(step.name.to_owned(), || step.run(filter, None));
+        }
+        if filter.is_none() {
+            let name = "manual pages and completions";
+            progress::note(name);
+            summary.time(name.to_owned(), || dist::prove_texts().map(|()| None));
         }
         progress::note("building the programs for the kernel");
         let mut programs = None;

@@ -98,7 +98,8 @@ fn ipvsadm() -> String {
     ]);
     page.text("HTTP and HTTPS as one service that keeps clients on a server for ten minutes:");
     page.example(&[
-        "nft add rule inet filter prerouting ip daddr 192.0.2.1 tcp dport {80, 443} mark set 1",
+        "nft add rule ip lvs prerouting ip daddr 192.0.2.1 \\",
+        "    tcp dport { 80, 443 } meta mark set 1",
         "ipvsadm -A -f 1 -s wlc -p 600",
         "ipvsadm -a -f 1 -r 192.0.2.11 -g",
     ]);

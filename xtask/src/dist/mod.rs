@@ -1,0 +1,71 @@
+//! `cargo xtask dist`: what a distribution needs besides the source. The manual pages and
+//! completions that ipvsadm's table of flags makes, and a Debian package of it all that takes the
+//! place of Debian's `ipvsadm`.
+
+mod package;
+mod replace;
+mod texts;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::places::{self, Lock};
+use crate::work::Where;
+use crate::{cargo, progress};
+
+pub(crate) use self::texts::prove as prove_texts;
+
+#[derive(Debug, Args)]
+pub(crate) struct Dist {
+    /// Also prove that the package takes the place of Debian's
+    ///
+    /// In a kernel that was fetched, where all changes to this machine's files are forgotten:
+    /// installs Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back.
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    place: Where,
+}
+
+impl Dist {
+    pub(crate) fn run(&self) -> Result<u8> {
+        let folder = places::root().join("target/dist");
+        let _lock = Lock::folder(&folder)?;
+        let texts = texts::write_all(&folder)?;
+        texts::check(&texts)?;
+        progress::note("building ipvsadm");
+        let program = cargo::build(
+            &["build", "--release", "--config", "profile.release.strip=true", "-p", "ipvsadm"],
+            "ipvsadm",
+        )?;
+        let package = package::build(&folder, &texts, &program)?;
+        progress::done();
+        for file in texts.all().chain([&package]) {
+            println!("{}", file.display());
+        }
+        if self.check {
+            return replace::check(&folder, &package, &self.place);
+        }
+        Ok(0)
+    }
+}
+
+/// Writes a file, with the folders it is in.
+fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+    let failed = || format!("can't write {}", path.display());
+    std::fs::create_dir_all(path.parent().with_context(failed)?).with_context(failed)?;
+    std::fs::write(path, content).with_context(failed)?;
+    Ok(path.to_owned())
+}
+
+/// Removes a folder that an earlier run may have left.
+fn clear(folder: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,49 @@
+//! Proof that the package takes the place of Debian's: `replace.sh`, in a kernel with IPVS.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::apt::Apt;
+use crate::kernel::Choice;
+use crate::work::{Place, Where, Work};
+use crate::{places, progress};
+
+const SCRIPT: &str = include_str!("replace.sh");
+
+/// Installing and removing packages several times, on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Runs the script; its exit status.
+pub(super) fn check(folder: &Path, package: &Path, place: &Where) -> Result<u8> {
+    let choice = place.choice();
+    // There the changes to this machine's files would last.
+    ensure!(choice != Choice::Host, "this takes a kernel that was fetched, not this machine's own");
+    let apt = Apt::machine(&places::tools().join("apt"))?;
+    apt.update()?;
+    progress::note("fetching Debian's ipvsadm");
+    let mut packages = apt.missing(&["ipvsadm"])?;
+    if !packages.iter().any(|package| package.starts_with("ipvsadm=")) {
+        packages.push("ipvsadm".to_owned());
+    }
+    let theirs = apt.download(&packages, &folder.join("debian"))?;
+    let mut command = vec!["sh".into(), "-euc".into(), SCRIPT.into(), "replace".into()];
+    command.push(package.into());
+    command.extend(theirs.into_iter().map(Into::into));
+    let work = Work {
+        command,
+        environment: Vec::new(),
+        programs: Vec::new(),
+        tools: &[],
+        writable: Vec::new(),
+        terminal: false,
+        timeout: Some(TIMEOUT),
+        size: place.size,
+    };
+    let status = work.run(&Place::prepare(choice)?)?;
+    if status == 0 {
+        progress::note("the package takes the place of Debian's, and goes again");
+    }
+    Ok(status)
+}

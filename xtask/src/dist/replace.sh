@@ -1,0 +1,119 @@
+# Arguments: our package, and the files of Debian's ipvsadm with what it needs.
+# Runs in a guest, whose changes to files are forgotten.
+
+ours=$1
+shift
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+# Containers forbid packages to start services.
+rm -f /usr/sbin/policy-rc.d
+# Packages start services on a machine that has booted. (What stood there may be a link.)
+rm -f /sbin/runlevel
+printf '#!/bin/sh\necho N 2\n' > /sbin/runlevel
+chmod 755 /sbin/runlevel
+# Nothing here asks; a question would be answered by an end of file, which dpkg takes for a failure.
+exec < /dev/null
+
+say() { echo "- $*"; }
+fail() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+is_ours() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' ipvsadm-rs 2> /dev/null)" = installed ] &&
+		/sbin/ipvsadm -v | grep -q Rust
+}
+is_theirs() {
+	[ "$(dpkg-query -W -f '${db:Status-Status}' ipvsadm 2> /dev/null)" = installed ] &&
+		! ipvsadm -h 2>&1 | grep -q Rust
+}
+# The rules as the other program than the one at work would see them: the kernel's own words.
+services() { grep -c '^TCP' /proc/net/ip_vs || true; }
+
+# The service, with whichever package is installed: $1 says which that is.
+use_service() {
+	ipvsadm -C
+	ipvsadm -A -t 192.0.2.1:80 -s rr
+	ipvsadm -a -t 192.0.2.1:80 -r 192.0.2.2 -g
+	/etc/init.d/ipvsadm save
+	grep -qx -e '-A -t 192.0.2.1:80 -s rr' /etc/ipvsadm.rules || fail "$1: save"
+	printf 'AUTO="true"\nDAEMON="both"\nIFACE="lo"\nSYNCID="7"\n' > /etc/default/ipvsadm
+	ipvsadm -C
+	/etc/init.d/ipvsadm start
+	[ "$(services)" = 1 ] || fail "$1: start loads no rules"
+	ipvsadm -L --daemon | grep -q 'master sync daemon.*syncid=7' || fail "$1: no master daemon"
+	ipvsadm -L --daemon | grep -q 'backup sync daemon.*syncid=7' || fail "$1: no backup daemon"
+	/etc/init.d/ipvsadm status | grep -q 192.0.2.2:80 || fail "$1: status"
+	/etc/init.d/ipvsadm rate | grep -q CPS || fail "$1: rate"
+	/etc/init.d/ipvsadm reload
+	[ "$(services)" = 1 ] || fail "$1: reload"
+	/etc/init.d/ipvsadm restart
+	[ "$(services)" = 1 ] || fail "$1: restart"
+	/etc/init.d/ipvsadm stop
+	[ "$(services)" = 0 ] || fail "$1: stop leaves rules"
+	[ -z "$(ipvsadm -L --daemon)" ] || fail "$1: stop leaves daemons"
+	/etc/init.d/ipvsadm load
+	[ "$(services)" = 1 ] || fail "$1: load"
+	[ -e /etc/rc2.d/S*ipvsadm ] || fail "$1: nothing starts it at boot"
+}
+
+say "Debian's ipvsadm"
+dpkg -i "$@"
+is_theirs || fail "Debian's ipvsadm isn't the one installed"
+use_service Debian
+
+for way in "dpkg -i" "apt-get install -y --no-install-recommends"; do
+	say "ours takes its place: $way"
+	settings=$(cat /etc/default/ipvsadm)
+	$way "$ours"
+	is_ours || fail "ours isn't the one installed"
+	[ "$(dpkg-query -W -f '${db:Status-Status}' ipvsadm)" = config-files ] || fail "both are there"
+	[ "$(cat /etc/default/ipvsadm)" = "$settings" ] || fail "the settings changed"
+	[ "$(services)" = 1 ] || fail "the service didn't load its rules"
+	[ -z "$(dpkg-divert --list '/sbin/ipvsadm*')" ] || fail "diversions are left"
+	dpkg --verify ipvsadm-rs | grep . && fail "files of ours aren't as packed"
+	ipvsadm --help | grep -q '^Usage:' || fail "no help"
+	for page in ipvsadm ipvsadm-save ipvsadm-restore; do
+		[ -x "/usr/sbin/$page" ] || fail "no program $page"
+		dpkg -L ipvsadm-rs | grep -qx "/usr/share/man/man8/$page.8.gz" || fail "no page $page"
+	done
+	for file in bash-completion/completions/ipvsadm zsh/vendor-completions/_ipvsadm \
+		fish/vendor_completions.d/ipvsadm.fish; do
+		dpkg -L ipvsadm-rs | grep -qx "/usr/share/$file" || fail "no $file"
+	done
+	use_service ours
+	ipvsadm-save -n | grep -q 192.0.2.2:80 || fail "ipvsadm-save"
+
+	say "ours is installed again, as for an upgrade: the table stays"
+	dpkg -i "$ours"
+	[ "$(services)" = 1 ] || fail "the table changed"
+
+	say "back to Debian's"
+	dpkg -r ipvsadm-rs
+	[ "$(services)" = 0 ] || fail "removal leaves rules"
+	dpkg --force-confold -i "$@"
+	is_theirs || fail "Debian's ipvsadm isn't back"
+	use_service "Debian, again"
+done
+
+say "without Debian's: ours, and nothing is left of it"
+dpkg --purge ipvsadm ipvsadm-rs
+dpkg -i "$ours"
+is_ours || fail "ours isn't the one installed"
+grep -q '^AUTO="false"' /etc/default/ipvsadm || fail "no settings"
+use_service "ours alone"
+dpkg --purge ipvsadm-rs
+for left in /etc/init.d/ipvsadm /etc/default/ipvsadm /etc/ipvsadm.rules /usr/sbin/ipvsadm \
+	/etc/rc2.d/S*ipvsadm /usr/share/man/man8/ipvsadm.8.gz; do
+	[ ! -e "$left" ] || fail "$left is left"
+done
+
+say "a dependency on ipvsadm of some version is met"
+dpkg -i "$ours"
+mkdir -p /tmp/user/DEBIAN
+printf 'Package: ipvsadm-user\nVersion: 1\nArchitecture: all\nMaintainer: none <none@localhost>\n' \
+	> /tmp/user/DEBIAN/control
+printf 'Depends: ipvsadm (>= 1:1.28)\nDescription: needs ipvsadm\n' >> /tmp/user/DEBIAN/control
+dpkg-deb --build /tmp/user /tmp/user.deb > /dev/null
+dpkg -i /tmp/user.deb || fail "a package that depends on ipvsadm can't be installed"
+
+say "all held"

@@ -1,0 +1,155 @@
+//! The manual pages and completions: written, and tried in the programs that read them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{clear, write};
+use crate::places::{self, Lock};
+use crate::programs;
+use crate::{progress, tools};
+
+/// A shell that waits for something waits for ever.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the files are.
+#[derive(Debug)]
+pub(super) struct Texts {
+    pub(super) pages: Vec<PathBuf>,
+    pub(super) completions: Vec<PathBuf>,
+}
+
+impl Texts {
+    pub(super) fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        self.pages.iter().chain(&self.completions)
+    }
+
+    fn completion(&self, name: &str) -> Result<&Path> {
+        self.completions
+            .iter()
+            .find(|path| path.file_name().is_some_and(|file| file == name))
+            .map(PathBuf::as_path)
+            .with_context(|| format!("ipvsadm makes no completion {name}"))
+    }
+}
+
+/// Writes them below `folder`, where nothing else of that kind is afterwards.
+pub(super) fn write_all(folder: &Path) -> Result<Texts> {
+    let below = |name: &str, files: [(&'static str, String); 3]| {
+        let place = folder.join(name);
+        clear(&place)?;
+        files.iter().map(|(file, text)| write(&place.join(file), text)).collect::<Result<_>>()
+    };
+    Ok(Texts {
+        pages: below("man", ipvsadm::manual_pages())?,
+        completions: below("completions", ipvsadm::completions())?,
+    })
+}
+
+/// Writes and tries them; for the tests.
+pub(crate) fn prove() -> Result<()> {
+    let folder = places::root().join("target/dist");
+    let _lock = Lock::folder(&folder)?;
+    check(&write_all(&folder)?)
+}
+
+/// Tries each in the program that reads it.
+pub(super) fn check(texts: &Texts) -> Result<()> {
+    progress::note("trying manual pages and completions");
+    for page in &texts.pages {
+        groff(page)?;
+    }
+    bash(texts.completion("ipvsadm.bash")?)?;
+    zsh(texts.completion("_ipvsadm")?)?;
+    fish(texts.completion("ipvsadm.fish")?)
+}
+
+/// A manual page has to be set without one warning, and in 80 columns.
+fn groff(page: &Path) -> Result<()> {
+    let mut command = tools::command("groff")?;
+    command.args(["-ww", "-man", "-Tutf8", "-P-cbou", "-rLL=78n"]).arg(page);
+    let output = programs::output(&mut command, TIMEOUT)?;
+    ensure!(
+        output.status.success() && output.stderr.is_empty(),
+        "groff complains of {}: {}",
+        page.display(),
+        output.stderr
+    );
+    let name = page.file_stem().context("a page without a name")?.to_string_lossy();
+    let title = format!("{}(8)", name.to_uppercase());
+    ensure!(output.stdout.contains(&title), "{} has no title {title}", page.display());
+    let long = output.stdout.lines().find(|line| line.chars().count() > 80);
+    ensure!(long.is_none(), "{} has a line that is too long: {long:?}", page.display());
+    Ok(())
+}
+
+fn bash(file: &Path) -> Result<()> {
+    // What bash does when Tab is pressed: COMP_WORDS, COMP_CWORD, and the function's arguments.
+    const SCRIPT: &str = r#"
+        . "$1"
+        try() {
+            COMP_WORDS=(ipvsadm "${@}") COMP_CWORD=$#
+            COMPREPLY=()
+            _ipvsadm ipvsadm "${@: -1}" "${COMP_WORDS[$#-1]}"
+            echo "$*: ${COMPREPLY[*]}"
+        }
+        complete -p ipvsadm ipvsadm-save ipvsadm-restore > /dev/null || exit
+        try --add-s; try -A --scheduler wl; try --start-daemon m; try -w ''
+    "#;
+    let mut command = tools::command("bash")?;
+    command.args(["--norc", "--noprofile", "-c", SCRIPT, "bash"]).arg(file);
+    expect(
+        &mut command,
+        "--add-s: --add-service --add-server\n\
+         -A --scheduler wl: wlc\n\
+         --start-daemon m: master\n\
+         -w : \n",
+    )
+}
+
+fn fish(file: &Path) -> Result<()> {
+    const SCRIPT: &str = r#"
+        source $argv[1]
+        for typed in 'ipvsadm --add-s' 'ipvsadm -A --scheduler wl' 'ipvsadm --start-daemon m'
+            echo $typed: (complete -C $typed | string replace -r '\t.*' '' | sort)
+        end
+    "#;
+    let mut command = tools::command("fish")?;
+    command.args(["--no-config", "-c", SCRIPT]).arg(file);
+    expect(
+        &mut command,
+        "ipvsadm --add-s: --add-server --add-service\n\
+         ipvsadm -A --scheduler wl: wlc\n\
+         ipvsadm --start-daemon m: master\n",
+    )
+}
+
+/// zsh completes only where somebody types: in a terminal that another zsh plays.
+fn zsh(file: &Path) -> Result<()> {
+    const SCRIPT: &str = include_str!("complete.zsh");
+    let mut command = tools::command("zsh")?;
+    let program = command.get_program().to_owned();
+    command.args(["-f", "-c", SCRIPT, "zsh"]).arg(&program);
+    command.arg(file.parent().context("a file without a folder")?);
+    command.arg(tools::unpacked_root(Path::new(&program)).unwrap_or(Path::new("")));
+    expect(
+        &mut command,
+        "ipvsadm --add-serv: --add-server --add-service\n\
+         ipvsadm -A --scheduler wl: wlc\n\
+         ipvsadm --start-daemon m: master\n",
+    )
+}
+
+fn expect(command: &mut Command, expected: &str) -> Result<()> {
+    let output = programs::output(command.env("LC_ALL", "C.UTF-8"), TIMEOUT)?;
+    ensure!(
+        output.status.success() && output.stdout == expected && output.stderr.is_empty(),
+        "{} completes {:?} instead of {expected:?}: {}",
+        Path::new(command.get_program()).display(),
+        output.stdout,
+        output.stderr
+    );
+    Ok(())
+}
