@@ -126,7 +126,7 @@ fn control(architecture: &str, glibc: &str) -> String {
         "Package: {NAME}\n\
          Version: {VERSION}\n\
          Architecture: {architecture}\n\
-         Maintainer: The IPVS crates' developers <ipvs@localhost>\n\
+         Maintainer: The ipvs authors <ipvs@localhost>\n\
          Section: net\n\
          Priority: optional\n\
          Depends: libc6 (>= {glibc}), libgcc-s1, sysvinit-utils (>= 3.05-3) | lsb-base\n\
@@ -173,7 +173,7 @@ fn copyright() -> Result<String> {
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
          \n\
          Files: *\n\
-         Copyright: the IPVS crates' developers\n\
+         Copyright: 2026 The ipvs authors\n\
          License: Expat or Apache-2.0\n\
          \n\
          License: Expat\n\

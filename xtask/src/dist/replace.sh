@@ -4,12 +4,12 @@
 ours=$1
 shift
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
-# Containers forbid packages to start services.
-rm -f /usr/sbin/policy-rc.d
-# Packages start services on a machine that has booted. (What stood there may be a link.)
-rm -f /sbin/runlevel
+# Packages start services on a machine that has booted, and where nothing forbids it, as containers
+# do. (What stands there may be a link.)
+rm -f /usr/sbin/policy-rc.d /sbin/runlevel
+printf '#!/bin/sh\nexit 0\n' > /usr/sbin/policy-rc.d
 printf '#!/bin/sh\necho N 2\n' > /sbin/runlevel
-chmod 755 /sbin/runlevel
+chmod 755 /usr/sbin/policy-rc.d /sbin/runlevel
 # Nothing here asks; a question would be answered by an end of file, which dpkg takes for a failure.
 exec < /dev/null
 
@@ -26,10 +26,10 @@ is_theirs() {
 	[ "$(dpkg-query -W -f '${db:Status-Status}' ipvsadm 2> /dev/null)" = installed ] &&
 		! ipvsadm -h 2>&1 | grep -q Rust
 }
-# The rules as the other program than the one at work would see them: the kernel's own words.
+# How many virtual services the kernel itself says there are.
 services() { grep -c '^TCP' /proc/net/ip_vs || true; }
 
-# The service, with whichever package is installed: $1 says which that is.
+# Every action of the service, with whichever package is installed: $1 says which that is.
 use_service() {
 	ipvsadm -C
 	ipvsadm -A -t 192.0.2.1:80 -s rr

@@ -285,13 +285,18 @@ fn word(word: &str) -> String {
     if option.starts_with('-') && option.len() > 1 {
         word.replacen(option, &format!("\\fB{}\\fR", literal(option)), 1)
     } else {
-        word.replace('\\', "\\e")
+        exact(word)
     }
 }
 
 /// What is to be typed as it stands here: with dashes that aren't hyphens.
 fn literal(text: &str) -> String {
-    text.replace('\\', "\\e").replace('-', "\\-").replace('^', "\\(ha").replace('~', "\\(ti")
+    exact(text).replace('-', "\\-")
+}
+
+/// With characters of ASCII that groff would show as others.
+fn exact(text: &str) -> String {
+    text.replace('\\', "\\e").replace('^', "\\(ha").replace('~', "\\(ti")
 }
 
 /// Keeps a line from being taken for a request.
@@ -351,6 +356,7 @@ mod tests {
         assert_eq!(prose("'tis"), "\\&'tis");
         assert_eq!(prose("a\\b one-way (--list), -"), "a\\eb one-way (\\fB\\-\\-list\\fR), -");
         assert_eq!(prose("see `-b ,` there"), "see \\fB\\-b ,\\fR there");
+        assert_eq!(prose("modulo 2^32"), "modulo 2\\(ha32");
         assert_eq!(literal("a-b\\^"), "a\\-b\\e\\(ha");
     }
 }
