@@ -5,7 +5,7 @@
 
 mod reader;
 
-pub use reader::Reader;
+pub use reader::{Reader, c_ipvsadm};
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -69,7 +69,11 @@ fn squeeze(line: &str) -> String {
 }
 
 /// The `ipvsadm` on `PATH` that isn't ours, which `IPVSADM` names.
-fn c_ipvsadm() -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// If there is none.
+pub fn c_ipvsadm() -> Result<PathBuf> {
     let ours = env::var_os("IPVSADM").and_then(|path| fs::canonicalize(path).ok());
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -282,10 +282,10 @@ fn without_privileges(context: &mut Context) -> Result<()> {
 }
 
 /// Where the kernel looks for the program that loads modules.
-const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+pub(crate) const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 /// Unloads IPVS with all that hangs on it.
-fn unload() -> Result<()> {
+pub(crate) fn unload() -> Result<()> {
     // The namespaces of tests that have ended are taken down in the background.
     eventually(Duration::from_secs(20), || {
         let holders = Path::new("/sys/module/ip_vs/holders");

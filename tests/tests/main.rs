@@ -4,10 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+mod cli;
 mod direct_routing;
 mod errors;
 mod facts;
 mod operations;
+mod restore;
 
 use std::process::ExitCode;
 
@@ -16,10 +18,12 @@ use ipvs_testkit::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::default();
     suite.prepare(ipvs_tests::load_modules);
+    cli::add_to(&mut suite);
     direct_routing::add_to(&mut suite);
     errors::add_to(&mut suite);
     facts::add_to(&mut suite);
     operations::add_to(&mut suite);
+    restore::add_to(&mut suite);
     suite.run()
 }
 
