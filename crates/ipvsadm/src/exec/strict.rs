@@ -60,36 +60,17 @@ impl Tool<'_> {
         Ok(None)
     }
 
-    /// Goes on after what the kernel refuses. But if it doesn't answer, what comes after may mean
-    /// something else than it was meant to, and isn't tried.
     fn carry_out_plan(
         &mut self,
         plan: &Plan,
-        mut carry_out: impl FnMut(&Change) -> Result<(), ipvs::Error>,
+        carry_out: impl FnMut(&Change) -> Result<(), ipvs::Error>,
     ) -> io::Result<u8> {
-        let (mut done, mut refused) = (0, 0);
-        for (number, change) in plan {
-            let Err(error) = carry_out(change) else {
-                done += 1;
-                continue;
-            };
-            self.complain_of(*number, format!("{error:#}").as_bytes())?;
-            if let ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io = error.kind() {
-                let left = plan.len() - done - refused - 1;
-                self.complain(&format!(
-                    "{done} of {} lines were carried out, {refused} were refused, {left} were not \
-                     tried; whether line {number} was carried out is unknown",
-                    plan.len()
-                ))?;
-                return Ok(exit::REFUSED);
-            }
-            refused += 1;
-        }
-        if refused == 0 {
-            return Ok(exit::SUCCESS);
-        }
-        let total = plan.len();
-        self.complain(&format!("{done} of {total} lines were carried out, {refused} were not"))?;
+        let mut tally = Tally { total: plan.len(), ..Tally::default() };
+        tally.carry_out(plan, carry_out, |number, error| {
+            self.complain_of(number, format!("{error:#}").as_bytes())
+        })?;
+        let Some(shortfall) = tally.shortfall() else { return Ok(exit::SUCCESS) };
+        self.complain(&shortfall)?;
         Ok(exit::REFUSED)
     }
 
@@ -104,5 +85,109 @@ impl Tool<'_> {
         let program = self.program.as_encoded_bytes();
         let message = [program, b": ", message.as_bytes(), b"\n"].concat();
         self.out.complain(&message)
+    }
+}
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+struct Tally {
+    total: usize,
+    done: usize,
+    refused: usize,
+    /// The line that the kernel didn't answer to, if there was one.
+    unanswered: Option<u64>,
+}
+
+impl Tally {
+    /// Goes on after what the kernel refuses. But if it doesn't answer, what comes after may mean
+    /// something else than it was meant to, and isn't tried.
+    fn carry_out(
+        &mut self,
+        plan: &Plan,
+        mut carry_out: impl FnMut(&Change) -> Result<(), ipvs::Error>,
+        mut report: impl FnMut(u64, &ipvs::Error) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for (number, change) in plan {
+            let Err(error) = carry_out(change) else {
+                self.done += 1;
+                continue;
+            };
+            report(*number, &error)?;
+            if let ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io = error.kind() {
+                self.unanswered = Some(*number);
+                break;
+            }
+            self.refused += 1;
+        }
+        Ok(())
+    }
+
+    /// How many lines were carried out and how many weren't; `None` if all were.
+    fn shortfall(&self) -> Option<String> {
+        let Self { total, done, refused, .. } = self;
+        match self.unanswered {
+            Some(line) => {
+                let left = total - done - refused - 1;
+                Some(format!(
+                    "{done} of {total} lines were carried out, {refused} were refused, {left} were \
+                     not tried; whether line {line} was carried out is unknown"
+                ))
+            }
+            None if *refused > 0 => {
+                Some(format!("{done} of {total} lines were carried out, {refused} were not"))
+            }
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ipvs::{Client, Transport};
+
+    use super::*;
+
+    /// A kernel that never answers.
+    #[derive(Debug)]
+    struct Silence;
+
+    impl Transport for Silence {
+        fn send(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn receive(&mut self, _: &mut Vec<u8>, _: Instant) -> io::Result<bool> {
+            Ok(false)
+        }
+
+        fn reset(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_tried_after_a_missing_answer() {
+        let plan: Plan = [3, 4, 7, 9].map(|number| (number, Change::Flush)).into();
+        let mut tally = Tally { total: plan.len(), ..Tally::default() };
+        let (mut tried, mut reported) = (0, Vec::new());
+        let carry_out = |_: &Change| {
+            tried += 1;
+            if tried == 1 { Ok(()) } else { Client::with_transport(Silence).map(|_| ()) }
+        };
+        let report = |number, error: &ipvs::Error| {
+            reported.push((number, error.kind()));
+            Ok(())
+        };
+        tally.carry_out(&plan, carry_out, report).unwrap();
+        assert_eq!((tried, reported), (2, vec![(4, ErrorKind::OutcomeUnknown)]));
+        assert_eq!(
+            tally.shortfall().as_deref(),
+            Some(
+                "1 of 4 lines were carried out, 0 were refused, 2 were not tried; whether line 4 \
+                 was carried out is unknown"
+            )
+        );
     }
 }
