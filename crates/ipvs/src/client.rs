@@ -231,7 +231,8 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationExists`];
     /// [`ErrorKind::OutOfRange`] for a weight above 2,147,483,647 or a lower threshold above the
     /// upper one; [`ErrorKind::InvalidArgument`] for an address that isn't unicast, a GUE port 0,
-    /// an upper threshold above 2,147,483,647, or another address family without a tunnel.
+    /// another address family without a tunnel, or, since Linux 7.2, an upper threshold above
+    /// 2,147,483,647, which earlier kernels store.
     pub fn add_destination(
         &mut self,
         service: &ServiceKey,

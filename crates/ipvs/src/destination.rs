@@ -27,7 +27,8 @@ pub struct Destination {
     pub forward: Forward,
     /// Its share of new connections, 0 to 2,147,483,647; 0 gets none but keeps those it has.
     pub weight: u32,
-    /// It gets no new connections from this many on, 0 to 2,147,483,647; 0 is no limit.
+    /// It gets no new connections from this many on, 0 to 2,147,483,647; 0 is no limit. Kernels
+    /// before Linux 7.2 store more without an error.
     pub upper_threshold: u32,
     /// Once overloaded, it gets new connections again below this many; at most
     /// `upper_threshold`. 0 stands for three quarters of `upper_threshold`.
