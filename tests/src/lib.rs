@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod parity;
 mod reader;
 
 pub use reader::{Reader, c_ipvsadm};

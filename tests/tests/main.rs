@@ -9,6 +9,7 @@ mod direct_routing;
 mod errors;
 mod facts;
 mod operations;
+mod parity;
 mod restore;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     errors::add_to(&mut suite);
     facts::add_to(&mut suite);
     operations::add_to(&mut suite);
+    parity::add_to(&mut suite);
     restore::add_to(&mut suite);
     suite.run()
 }

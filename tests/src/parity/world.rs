@@ -1,0 +1,214 @@
+//! Where a program is tried: a network namespace with one device, and an `/etc` of the tests' own,
+//! so that names mean the same on every machine.
+
+use std::fs::{self, File};
+use std::io::{Seek as _, Write as _};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use ipvs_testkit::{Finished, finish, output};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
+
+use crate::reader::c_ipvsadm;
+
+/// How long a command may take; the C program waits for ever if an answer is lost.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The folder that stands in for `/etc`.
+const ETC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/world");
+
+/// Where the program of a world is: everybody may start it there, and `ipvsadm-save` and
+/// `-restore`, which set a `PATH` of their own, find it.
+const FOLDER: &str = "/usr/local/sbin";
+
+/// Where those two look before. If another `ipvsadm` is installed, it is hidden.
+const INSTALLED: [&str; 2] = ["/sbin/ipvsadm", "/usr/sbin/ipvsadm"];
+
+/// User and group `nobody` on most systems; any that isn't root does.
+const NOBODY: u32 = 65534;
+
+/// The two programs.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The C ipvsadm.
+    pub theirs: PathBuf,
+    /// The one of this workspace.
+    pub ours: PathBuf,
+}
+
+impl Tools {
+    /// The C program on `PATH`, and ours, which the variable `IPVSADM` names.
+    ///
+    /// # Errors
+    ///
+    /// If either is missing.
+    pub fn find() -> Result<Self> {
+        let ours = std::env::var_os("IPVSADM").context("IPVSADM doesn't name our program")?;
+        Ok(Self { theirs: c_ipvsadm()?, ours: fs::canonicalize(ours)? })
+    }
+}
+
+/// How a program is run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Start {
+    pub(crate) program: PathBuf,
+    /// What it is told its name is.
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) input: Option<Vec<u8>>,
+    pub(crate) as_nobody: bool,
+    pub(crate) to_full: bool,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A world: a thread that is in namespaces of its own, which end with it.
+#[derive(Debug)]
+pub(crate) struct World {
+    /// Its program.
+    pub(crate) program: PathBuf,
+    jobs: Option<Sender<Job>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl World {
+    /// Makes one for a program.
+    pub(crate) fn create(program: &Path) -> Result<Self> {
+        let name = program.file_name().context("a program without a name")?;
+        let inside = Path::new(FOLDER).join(name);
+        let program = program.to_owned();
+        let (jobs, inbox) = channel::<Job>();
+        let (ready, outcome) = channel();
+        let thread = thread::spawn(move || {
+            // Nobody listens if whoever made this is gone.
+            let _ = ready.send(enter(&program));
+            inbox.into_iter().for_each(|job| job());
+        });
+        let world = Self { program: inside, jobs: Some(jobs), thread: Some(thread) };
+        outcome.recv().context("the world's thread has ended")??;
+        Ok(world)
+    }
+
+    /// Does something inside.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (done, outcome) = channel();
+        let job: Job = Box::new(move || {
+            let _ = done.send(work());
+        });
+        let sent = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        sent.and_then(Result::ok).context("the world's thread has ended")?;
+        outcome.recv().map_err(|_| anyhow!("the world's thread has panicked"))?
+    }
+
+    /// Runs a program to its end.
+    pub(crate) fn start(&self, start: Start) -> Result<Finished> {
+        self.run(move || {
+            let mut command = Command::new(&start.program);
+            command.arg0(&start.name).args(&start.arguments).env_clear();
+            command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
+            command.stdin(match start.input {
+                Some(text) => Stdio::from(memory_file(&text)?),
+                None => Stdio::null(),
+            });
+            if start.as_nobody {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            if start.to_full {
+                // `finish` sets where output goes, so that this has to be somebody else's doing.
+                let mut shell = Command::new("/bin/sh");
+                let script = "exec >/dev/full; exec \"$0\" \"$@\"";
+                shell.args(["-c", script]).arg(&start.program).args(&start.arguments);
+                command = shell;
+            }
+            finish(&mut command, LIMIT)
+        })
+    }
+
+    /// Carries out a set-up of a case file.
+    pub(crate) fn set_up(&self, words: &[String]) -> Result<()> {
+        let words = words.to_vec();
+        self.run(move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            match words[..] {
+                ["ip", ..] => ip(&words[1..].join(" ")),
+                ["udp", addr, port, count, size] => {
+                    let data = vec![b'x'; size.parse()?];
+                    (0..count.parse::<u32>()?).try_for_each(|_| send(addr, port, &data))
+                }
+                ["sip", addr, port, call] => {
+                    let text = format!(
+                        "INVITE sip:a@{addr} SIP/2.0\r\nVia: SIP/2.0/UDP x:5070\r\n\
+                         Call-ID: {call}\r\nContent-Length: 0\r\n\r\n"
+                    );
+                    send(addr, port, text.as_bytes())
+                }
+                ["wait", milliseconds] => {
+                    thread::sleep(Duration::from_millis(milliseconds.parse()?));
+                    Ok(())
+                }
+                _ => bail!("no such set-up: {}", words.join(" ")),
+            }
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has been reported by whoever waited for the job.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Puts the calling thread into namespaces of its own.
+fn enter(program: &Path) -> Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+        .context("cannot make namespaces: that takes root")?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .context("cannot keep mounts to this namespace")?;
+    mount_bind(ETC, "/etc").context("cannot put the tests' files in place of /etc")?;
+    for path in INSTALLED.into_iter().filter(|path| Path::new(path).exists()) {
+        mount_bind(program, path).with_context(|| format!("cannot hide {path}"))?;
+    }
+    let folder = program.parent().context("a program without a folder")?;
+    mount_bind(folder, FOLDER).with_context(|| format!("cannot put a program in {FOLDER}"))?;
+    ip("link set lo up\n\
+        link add eth0 address 02:00:00:00:00:01 type dummy\n\
+        addr add 192.0.2.1/24 dev eth0\n\
+        addr add 2001:db8:ffff::1/64 dev eth0 nodad\n\
+        link set eth0 up")
+}
+
+/// Gives ip(8) commands.
+fn ip(commands: &str) -> Result<()> {
+    let mut ip = Command::new("ip");
+    output(ip.args(["-batch", "-"]).stdin(memory_file(commands.as_bytes())?))?;
+    Ok(())
+}
+
+fn send(addr: &str, port: &str, data: &[u8]) -> Result<()> {
+    let to = SocketAddr::new(addr.parse::<IpAddr>()?, port.parse()?);
+    let from = if to.is_ipv6() { "[::]:5070" } else { "0.0.0.0:5070" };
+    UdpSocket::bind(from)?.send_to(data, to).with_context(|| format!("cannot send to {to}"))?;
+    Ok(())
+}
+
+fn memory_file(text: &[u8]) -> Result<File> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(text)?;
+    file.rewind()?;
+    Ok(file)
+}

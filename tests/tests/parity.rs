@@ -1,0 +1,36 @@
+//! The corpus of commands, which the C program and ours have to answer alike.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ipvs_testkit::{Context, Suite};
+use ipvs_tests::parity::{Tools, topics};
+
+use crate::test;
+
+/// How long a topic may take: the longest has some 800 commands.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A test a topic.
+macro_rules! topics {
+    ($($topic:ident),* $(,)?) => {
+        pub(crate) fn add_to(suite: &mut Suite) {
+            $(suite.add(test!($topic).limit(LIMIT));)*
+        }
+
+        $(
+            fn $topic(_: &mut Context) -> Result<()> {
+                same(stringify!($topic))
+            }
+        )*
+    };
+}
+
+topics![
+    addresses, daemons, errors, lists, matrix, quirks, restore, save, services, syntax, wrappers,
+];
+
+fn same(topic: &str) -> Result<()> {
+    topics::run(&Tools::find()?, &topics::topic(topic)?)?;
+    Ok(())
+}
