@@ -4,6 +4,16 @@ use std::fmt;
 use std::time::Duration;
 
 /// How long idle connections are kept, of all services of the network namespace.
+///
+/// The default is the kernel's.
+///
+/// ```
+/// use std::time::Duration;
+/// use ipvs::Timeouts;
+///
+/// let timeouts = Timeouts::default().udp(Duration::from_secs(60));
+/// assert_eq!(timeouts.tcp, Duration::from_secs(900));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Timeouts {
@@ -13,6 +23,39 @@ pub struct Timeouts {
     pub tcp_fin: Duration,
     /// UDP "connections" (kernel default: 300 s).
     pub udp: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            tcp: Duration::from_secs(900),
+            tcp_fin: Duration::from_secs(120),
+            udp: Duration::from_secs(300),
+        }
+    }
+}
+
+impl Timeouts {
+    /// Sets how long idle TCP connections are kept.
+    #[must_use]
+    pub fn tcp(mut self, tcp: Duration) -> Self {
+        self.tcp = tcp;
+        self
+    }
+
+    /// Sets how long TCP connections are kept after a FIN.
+    #[must_use]
+    pub fn tcp_fin(mut self, tcp_fin: Duration) -> Self {
+        self.tcp_fin = tcp_fin;
+        self
+    }
+
+    /// Sets how long idle UDP "connections" are kept.
+    #[must_use]
+    pub fn udp(mut self, udp: Duration) -> Self {
+        self.udp = udp;
+        self
+    }
 }
 
 /// A change of [`Timeouts`]: those that are `None` stay as they are.
@@ -52,6 +95,13 @@ pub struct Info {
     /// Buckets of the connection table: fixed when the module was loaded up to Linux 7.0; its
     /// present size, 0 before first use, since 7.1.
     pub connection_table_size: u32,
+}
+
+impl Info {
+    /// What a kernel of that version, with a connection table of that many buckets, says.
+    pub fn new(version: Version, connection_table_size: u32) -> Self {
+        Self { version, connection_table_size }
+    }
 }
 
 /// A version of IPVS.

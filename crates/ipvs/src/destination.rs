@@ -80,6 +80,15 @@ impl Destination {
 }
 
 /// A real server, as the kernel reports it.
+///
+/// ```
+/// use ipvs::{Destination, DestinationEntry};
+///
+/// let server = Destination::new("10.10.10.102:80".parse::<std::net::SocketAddr>()?);
+/// let entry = DestinationEntry::new(server).active_connections(3);
+/// assert_eq!(entry.inactive_connections, 0);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct DestinationEntry {
@@ -93,4 +102,45 @@ pub struct DestinationEntry {
     pub persistent_connections: u32,
     /// What it has carried.
     pub stats: Stats,
+}
+
+impl DestinationEntry {
+    /// A real server of that configuration without connections, that has carried nothing yet.
+    pub fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Sets the number of connections in a state that counts as active.
+    #[must_use]
+    pub fn active_connections(mut self, active_connections: u32) -> Self {
+        self.active_connections = active_connections;
+        self
+    }
+
+    /// Sets the number of all other connections.
+    #[must_use]
+    pub fn inactive_connections(mut self, inactive_connections: u32) -> Self {
+        self.inactive_connections = inactive_connections;
+        self
+    }
+
+    /// Sets the number of persistence templates.
+    #[must_use]
+    pub fn persistent_connections(mut self, persistent_connections: u32) -> Self {
+        self.persistent_connections = persistent_connections;
+        self
+    }
+
+    /// Sets what it has carried.
+    #[must_use]
+    pub fn stats(mut self, stats: Stats) -> Self {
+        self.stats = stats;
+        self
+    }
 }

@@ -210,6 +210,15 @@ impl PersistenceMask {
 }
 
 /// A virtual service, as the kernel reports it.
+///
+/// ```
+/// use ipvs::{Service, ServiceEntry, ServiceKey, Stats};
+///
+/// let service = Service::new(ServiceKey::tcp("10.10.10.53:80".parse()?));
+/// let entry = ServiceEntry::new(service).stats(Stats::default().connections(7));
+/// assert_eq!(entry.stats.connections, 7);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ServiceEntry {
@@ -217,4 +226,18 @@ pub struct ServiceEntry {
     pub service: Service,
     /// What it has carried.
     pub stats: Stats,
+}
+
+impl ServiceEntry {
+    /// A service of that configuration that has carried nothing yet.
+    pub fn new(service: Service) -> Self {
+        Self { service, stats: Stats::default() }
+    }
+
+    /// Sets what it has carried.
+    #[must_use]
+    pub fn stats(mut self, stats: Stats) -> Self {
+        self.stats = stats;
+        self
+    }
 }

@@ -1,0 +1,48 @@
+//! What is set for all services of the network namespace, and what IPVS says of itself.
+
+use ipvs_sys::Command;
+
+use super::Client;
+use super::exchange::invalid;
+use crate::error::{Error, Operation};
+use crate::proto::{Request, Shape};
+use crate::transport::Transport;
+use crate::{Info, Timeouts, TimeoutsChange, wire};
+
+impl<T: Transport> Client<T> {
+    /// The version of IPVS and the size of its connection table (`IPVS_CMD_GET_INFO`).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    pub fn info(&mut self) -> Result<Info, Error> {
+        let operation = Operation::Info;
+        let request = Request::new(Command::GetInfo, Shape::Get);
+        self.get(operation, None, &request, |message| wire::info_from_wire(&message.info))
+    }
+
+    /// How long idle connections are kept (`IPVS_CMD_GET_CONFIG`).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
+        let operation = Operation::Timeouts;
+        let request = Request::new(Command::GetConfig, Shape::Get);
+        self.get(operation, None, &request, |message| wire::timeouts_from_wire(&message.timeouts))
+    }
+
+    /// Sets how long idle connections are kept (`IPVS_CMD_SET_CONFIG`); takes a
+    /// [`TimeoutsChange`], or [`Timeouts`] for all of them. What is `None` stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] for 0 and for fractions of a second,
+    /// [`ErrorKind::InvalidArgument`] for more than the kernel can count.
+    pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> Result<(), Error> {
+        let operation = Operation::SetTimeouts;
+        let timeouts = wire::timeouts_to_wire(&change.into()).map_err(invalid(operation, None))?;
+        let request = Request::new(Command::SetConfig, Shape::Change).timeouts(&timeouts);
+        self.change(operation, None, &request)
+    }
+}

@@ -1,0 +1,95 @@
+//! Real servers.
+
+use ipvs_sys::Command;
+
+use super::Client;
+use crate::error::{Error, Object, Operation};
+use crate::proto::{Request, Shape};
+use crate::transport::Transport;
+use crate::wire::{self, Implausible};
+use crate::{Destination, DestinationEntry, DestinationKey, ServiceKey};
+
+impl<T: Transport> Client<T> {
+    /// The real servers of a virtual service, in the kernel's order (`IPVS_CMD_GET_DEST`, as a
+    /// dump). A service without any gives an empty list.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`]: the kernel itself answers with an empty list there, so an
+    /// empty one is checked.
+    pub fn destinations(&mut self, service: &ServiceKey) -> Result<Vec<DestinationEntry>, Error> {
+        let operation = Operation::Destinations;
+        let object = Some(Object::Service(*service));
+        let wire = wire::key_to_wire(service);
+        let family = service.family();
+        let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
+        let entries = self.list(operation, object, &request, |message| {
+            let dest = message.dest.as_ref().ok_or(Implausible::Missing("destination"))?;
+            wire::destination_from_wire(dest, family)
+        })?;
+        if entries.is_empty() {
+            self.existing_service(operation, service)?;
+        }
+        Ok(entries)
+    }
+
+    /// Adds a real server to a virtual service (`IPVS_CMD_NEW_DEST`).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationExists`];
+    /// [`ErrorKind::OutOfRange`] for a weight above 2,147,483,647 or a lower threshold above the
+    /// upper one; [`ErrorKind::InvalidArgument`] for an address that isn't unicast, a GUE port 0,
+    /// another address family without a tunnel, or, since Linux 7.2, an upper threshold above
+    /// 2,147,483,647, which earlier kernels store.
+    pub fn add_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &Destination,
+    ) -> Result<(), Error> {
+        self.write_destination(Operation::AddDestination, Command::NewDest, service, destination)
+    }
+
+    /// Replaces the configuration of a real server as a whole, and leaves its connections and
+    /// counters alone (`IPVS_CMD_SET_DEST`).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DestinationNotFound`]; else as [`add_destination`](Self::add_destination).
+    pub fn set_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &Destination,
+    ) -> Result<(), Error> {
+        self.write_destination(Operation::SetDestination, Command::SetDest, service, destination)
+    }
+
+    fn write_destination(
+        &mut self,
+        operation: Operation,
+        command: Command,
+        service: &ServiceKey,
+        destination: &Destination,
+    ) -> Result<(), Error> {
+        let (key, wire) = (wire::key_to_wire(service), wire::destination_to_wire(destination));
+        let request = Request::new(command, Shape::Change).service(&key).dest(&wire);
+        self.change(operation, Some(Object::Destination(*service, destination.key())), &request)
+    }
+
+    /// Takes a real server out of a virtual service (`IPVS_CMD_DEL_DEST`). Its connections end
+    /// as their packets come, unless it is added again soon.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationNotFound`].
+    pub fn delete_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+    ) -> Result<(), Error> {
+        let (key, wire) = (wire::key_to_wire(service), wire::destination_key_to_wire(destination));
+        let request = Request::new(Command::DelDest, Shape::Change).service(&key).dest(&wire);
+        let object = Object::Destination(*service, *destination);
+        self.change(Operation::DeleteDestination, Some(object), &request)
+    }
+}

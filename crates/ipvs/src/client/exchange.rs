@@ -1,0 +1,213 @@
+//! How requests get to the kernel and answers back: what every call of the client goes through.
+
+use std::io;
+use std::time::Instant;
+
+use ipvs_sys as sys;
+use rustix::io::Errno;
+
+use super::Client;
+use crate::InvalidInput;
+use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::proto::{Event, Failure, PushError, Request, RequestId};
+use crate::transport::Transport;
+use crate::wire::Implausible;
+
+impl<T: Transport> Client<T> {
+    pub(super) fn change(
+        &mut self,
+        operation: Operation,
+        object: Option<Object>,
+        request: &Request<'_>,
+    ) -> Result<(), Error> {
+        self.request(&[*request], |_| Ok(()))
+            .map_err(|trouble| trouble.into_error(operation, object))
+    }
+
+    pub(super) fn get<R>(
+        &mut self,
+        operation: Operation,
+        object: Option<Object>,
+        request: &Request<'_>,
+        decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
+    ) -> Result<R, Error> {
+        let mut entries = self.list(operation, object, request, decode)?;
+        entries.pop().ok_or_else(|| {
+            Trouble::Implausible(Implausible::Missing("message")).into_error(operation, object)
+        })
+    }
+
+    pub(super) fn list<R>(
+        &mut self,
+        operation: Operation,
+        object: Option<Object>,
+        request: &Request<'_>,
+        decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
+    ) -> Result<Vec<R>, Error> {
+        let mut entries = Vec::new();
+        self.request(&[*request], |payload| {
+            entries.push(decode(&sys::Message::decode(payload)?)?);
+            Ok(())
+        })
+        .map_err(|trouble| trouble.into_error(operation, object))?;
+        Ok(entries)
+    }
+
+    /// Sends requests in one window, and returns how the first of them ended.
+    ///
+    /// ENOENT may mean that the family's id is no longer IPVS', because the module was loaded
+    /// anew: then the id is resolved again, and the requests sent once more.
+    pub(super) fn request(
+        &mut self,
+        requests: &[Request<'_>],
+        mut on_reply: impl FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let outcome = self.request_once(requests, &mut on_reply);
+        match outcome {
+            Err(Trouble::Failure(Failure::Kernel { errno, .. }))
+                if errno == Errno::NOENT.raw_os_error() =>
+            {
+                let before = self.family;
+                self.resolve_family()?;
+                if self.family == before {
+                    return outcome;
+                }
+                self.request_once(requests, &mut on_reply)
+            }
+            other => other,
+        }
+    }
+
+    fn request_once(
+        &mut self,
+        requests: &[Request<'_>],
+        on_reply: &mut impl FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut first = None;
+        for request in requests {
+            let id = self.engine.push(request)?;
+            first.get_or_insert(id);
+        }
+        self.finish(first, on_reply)
+    }
+
+    pub(super) fn resolve_family(&mut self) -> Result<(), Trouble> {
+        let mut found = None;
+        let id = self.engine.push_get_family()?;
+        let outcome = self.finish(Some(id), &mut |payload: &[u8]| {
+            found = Some(sys::Family::decode(payload)?.id);
+            Ok(())
+        });
+        match outcome {
+            Err(Trouble::Failure(Failure::Kernel { errno, .. }))
+                if errno == Errno::NOENT.raw_os_error() =>
+            {
+                return Err(Trouble::NoFamily);
+            }
+            other => other?,
+        }
+        self.family = found.ok_or(Trouble::Implausible(Implausible::Missing("family id")))?;
+        self.engine.set_family(self.family);
+        Ok(())
+    }
+
+    /// Sends what was pushed, and receives until all of it has ended. Returns how `first` ended,
+    /// or else what went wrong with its replies or below the protocol.
+    fn finish(
+        &mut self,
+        first: Option<RequestId>,
+        on_reply: &mut impl FnMut(&[u8]) -> Result<(), Trouble>,
+    ) -> Result<(), Trouble> {
+        let mut outcome = Ok(());
+        let mut bad_reply = None;
+        let mut on_event = |event: Event<'_>| match event {
+            Event::Reply { id, payload } if Some(id) == first && bad_reply.is_none() => {
+                bad_reply = on_reply(payload).err();
+            }
+            Event::Settled { id, outcome: settled } if Some(id) == first => outcome = settled,
+            _ => {}
+        };
+        while !self.engine.is_idle() {
+            if let Err(trouble) = self.step(&mut on_event) {
+                self.engine.abandon(&mut on_event);
+                // If it fails, so will the next call, and say why; here the first cause counts.
+                let _ = self.transport.reset();
+                return Err(trouble);
+            }
+        }
+        match bad_reply {
+            Some(trouble) => Err(trouble),
+            None => Ok(outcome?),
+        }
+    }
+
+    fn step(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
+        if let Some(datagram) = self.engine.poll_transmit(Instant::now()) {
+            self.transport.send(datagram)?;
+        }
+        let Some(deadline) = self.engine.deadline() else { return Ok(()) };
+        if !self.transport.receive(&mut self.buffer, deadline)? {
+            return Err(Trouble::Failure(Failure::Unknown));
+        }
+        Ok(self.engine.feed(Instant::now(), &self.buffer, on_event)?)
+    }
+}
+
+pub(super) fn invalid(
+    operation: Operation,
+    object: Option<Object>,
+) -> impl Fn(InvalidInput) -> Error {
+    move |input| Error::new(operation, object, ErrorKind::InvalidInput).with_source(input)
+}
+
+/// What can go wrong with a request, before it is known what it was about.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    Failure(Failure),
+    NoFamily,
+    Io(io::Error),
+    Decode(sys::DecodeError),
+    Implausible(Implausible),
+    /// The engine took less than a window; only a caller that pushes more than fits meets this.
+    Push(PushError),
+}
+
+impl Trouble {
+    pub(super) fn into_error(self, operation: Operation, object: Option<Object>) -> Error {
+        let error = |kind| Error::new(operation, object, kind);
+        match self {
+            Self::Failure(Failure::Kernel { errno, message }) => {
+                Error::from_kernel(operation, object, errno, message)
+            }
+            Self::Failure(Failure::Unacknowledged | Failure::Unknown) => {
+                error(ErrorKind::OutcomeUnknown)
+            }
+            Self::NoFamily => error(ErrorKind::NotAvailable),
+            Self::Io(cause) if Errno::from_io_error(&cause) == Some(Errno::NOBUFS) => {
+                error(ErrorKind::OutcomeUnknown).with_source(cause)
+            }
+            Self::Io(cause) => Error::from_io(operation, object, cause),
+            Self::Decode(cause) => error(ErrorKind::Protocol).with_source(cause),
+            Self::Implausible(cause) => error(ErrorKind::Protocol).with_source(cause),
+            Self::Push(cause) => error(ErrorKind::Other).with_source(cause),
+        }
+    }
+}
+
+macro_rules! trouble_from {
+    ($($variant:ident($type:ty)),*) => {
+        $(impl From<$type> for Trouble {
+            fn from(cause: $type) -> Self {
+                Self::$variant(cause)
+            }
+        })*
+    };
+}
+
+trouble_from!(
+    Failure(Failure),
+    Io(io::Error),
+    Decode(sys::DecodeError),
+    Implausible(Implausible),
+    Push(PushError)
+);

@@ -1,0 +1,93 @@
+//! The client: one call an operation.
+
+mod config;
+mod daemons;
+mod destinations;
+mod exchange;
+mod services;
+
+use std::time::Duration;
+
+use crate::connections::{self, Connections};
+use crate::error::{Error, Operation};
+use crate::proto::Engine;
+use crate::transport::{NetlinkSocket, Transport};
+
+/// How long a [`Client`] waits for an answer if not told otherwise. The kernel works before it
+/// answers, so an answer that is to come at all is there at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection to the IPVS of one network namespace.
+///
+/// Every call waits for the kernel and ends with its answer, with an error, or at a deadline
+/// ([`set_timeout`](Self::set_timeout)); none can hang. A client whose call failed can be used
+/// on. It never executes a program: the kernel itself loads the modules it needs.
+///
+/// Every operation needs CAP_NET_ADMIN in the initial user namespace, reads included.
+///
+/// ```no_run
+/// use ipvs::{Client, Destination, Scheduler, Service, ServiceKey};
+///
+/// let mut client = Client::connect()?;
+/// let vip = ServiceKey::tcp("10.10.10.53:80".parse()?);
+/// client.add_service(&Service::new(vip).scheduler(Scheduler::RR))?;
+/// for server in ["10.10.10.102:80", "10.10.10.103:80"] {
+///     let server: std::net::SocketAddr = server.parse()?;
+///     client.add_destination(&vip, &Destination::new(server))?;
+/// }
+/// assert_eq!(client.destinations(&vip)?.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Client<T = NetlinkSocket> {
+    transport: T,
+    engine: Engine,
+    family: u16,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Opens a client in the calling thread's network namespace; it stays there whatever becomes
+    /// of the thread. The kernel loads the module `ip_vs` if it has to and can.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotAvailable`] if the kernel has no IPVS, [`ErrorKind::Io`] if no socket can
+    /// be had.
+    pub fn connect() -> Result<Self, Error> {
+        let socket = NetlinkSocket::open()
+            .map_err(|cause| Error::from_io(Operation::Connect, None, cause))?;
+        Self::with_transport(socket)
+    }
+}
+
+impl<T: Transport> Client<T> {
+    /// Speaks to whatever is at the other end of `transport`.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Client::connect).
+    pub fn with_transport(transport: T) -> Result<Self, Error> {
+        let mut client =
+            Self { transport, engine: Engine::new(PATIENCE), family: 0, buffer: Vec::new() };
+        client.resolve_family().map_err(|trouble| trouble.into_error(Operation::Connect, None))?;
+        Ok(client)
+    }
+
+    /// Sets how long to wait for each answer: 10 seconds if never set. A list may take longer as
+    /// a whole, as long as it keeps coming.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.engine.set_patience(timeout);
+    }
+
+    /// The connections of the calling thread's network namespace, persistence templates
+    /// included, one after the other from `/proc/net/ip_vs_conn`. Memory doesn't grow with their
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the file can't be opened.
+    pub fn connections(&mut self) -> Result<Connections, Error> {
+        connections::open().map_err(|cause| Error::from_io(Operation::Connections, None, cause))
+    }
+}
