@@ -40,9 +40,13 @@ impl Capture {
 
 /// All captures, in the order of their names.
 pub(crate) fn captures() -> Vec<Capture> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    captures_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"))
+}
+
+/// All captures of a folder, in the order of their names.
+pub(crate) fn captures_in(folder: &Path) -> Vec<Capture> {
     let mut captures = Vec::new();
-    for series in fs::read_dir(&folder).unwrap() {
+    for series in fs::read_dir(folder).unwrap() {
         let series = series.unwrap();
         for file in fs::read_dir(series.path()).unwrap() {
             let path = file.unwrap().path();

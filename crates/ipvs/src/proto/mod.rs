@@ -3,9 +3,13 @@
 //! [`Engine`] takes [`Request`]s, says which datagram to send, is fed the datagrams that come
 //! back, and tells how each request ended. It never reads a clock and never touches a socket, so
 //! every order of events can be tried on it; [`Client`](crate::Client) adds both.
+//!
+//! [`Responder`] is the other end, for whatever takes the kernel's place.
 
 mod engine;
 mod request;
+mod responder;
 
 pub use engine::{Engine, Event, Failure, PushError, RequestId};
 pub use request::{Request, Shape};
+pub use responder::{Call, Refusal, Replies, Responder};

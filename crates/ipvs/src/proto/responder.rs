@@ -1,0 +1,320 @@
+//! The other end of the protocol: requests in, answers out, as the kernel gives them.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use ipvs_sys as sys;
+use ipvs_sys::{Command, nl};
+use rustix::io::Errno;
+
+/// Where a datagram of answers is full; the kernel's are at most that long too.
+const DATAGRAM_BYTES: usize = 32 * 1024;
+
+/// How the kernel explains an attribute whose value has the wrong size.
+const POLICY_MESSAGE: &str = "Attribute failed policy validation";
+
+/// A request to IPVS, taken apart.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// The command and what it is about.
+    pub message: &'a sys::Message,
+    /// Whether a list is asked for (`NLM_F_DUMP`).
+    pub dump: bool,
+}
+
+/// Why a request isn't carried out: what an error message of the kernel says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The error number, as errno(3). EINTR has no answer: the kernel sends none then.
+    pub errno: i32,
+    /// What there is to say in words (`NLMSGERR_ATTR_MSG`).
+    pub message: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    /// A refusal without words.
+    pub fn new(errno: i32) -> Self {
+        Self { errno, message: None }
+    }
+
+    /// Adds words.
+    #[must_use]
+    pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.message = Some(message.into());
+        self
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::new(errno.raw_os_error())
+    }
+}
+
+/// Takes the replies to one request.
+#[derive(Debug)]
+pub struct Replies<'a> {
+    answers: &'a mut VecDeque<Vec<u8>>,
+    header: sys::Header,
+}
+
+impl Replies<'_> {
+    /// Adds a reply: the only one, or an entry of a list.
+    pub fn push(&mut self, reply: &sys::Message) {
+        reply.encode(room(self.answers), &self.header);
+    }
+}
+
+/// Takes datagrams of requests apart, has each request carried out, and writes the answers: what
+/// generic netlink does between a socket and IPVS.
+///
+/// With it, anything that can carry out IPVS' commands can stand behind a
+/// [`Transport`](crate::Transport): another interface of the kernel, or a model of it in a test.
+/// It answers the question for the family's id by itself, acknowledges where that is asked for,
+/// ends lists, and refuses what generic netlink itself refuses. Like the kernel it carries out the
+/// requests of a datagram in order, whatever becomes of each.
+///
+/// ```
+/// use std::collections::VecDeque;
+/// use std::{io, time::Instant};
+/// use ipvs::proto::{Refusal, Responder};
+/// use ipvs::{Client, ErrorKind, ServiceKey, Transport};
+///
+/// /// An IPVS without any service.
+/// struct Empty(Responder);
+///
+/// impl Transport for Empty {
+///     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+///         self.0.respond(datagram, |call, _replies| match call.dump {
+///             true => Ok(()),
+///             false => Err(Refusal::new(3)), // ESRCH
+///         });
+///         Ok(())
+///     }
+///
+///     fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+///         Ok(self.0.receive(buffer))
+///     }
+///
+///     fn reset(&mut self) -> io::Result<()> {
+///         self.0.discard();
+///         Ok(())
+///     }
+/// }
+///
+/// let mut client = Client::with_transport(Empty(Responder::new(0x1c)))?;
+/// assert_eq!(client.services()?, []);
+/// let key: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
+/// assert_eq!(client.delete_service(&key).unwrap_err().kind(), ErrorKind::ServiceNotFound);
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Responder {
+    family: u16,
+    answers: VecDeque<Vec<u8>>,
+}
+
+impl Responder {
+    /// A responder for which the family of IPVS has this id; generic netlink's are 16 or more, and
+    /// 16 itself is the controller's.
+    pub fn new(family: u16) -> Self {
+        Self { family, answers: VecDeque::new() }
+    }
+
+    /// Gives the family another id, as loading the module anew does.
+    pub fn set_family(&mut self, id: u16) {
+        self.family = id;
+    }
+
+    /// Has the requests of a datagram carried out by `carry_out`, and keeps the answers until
+    /// they are [received](Self::receive).
+    ///
+    /// `carry_out` pushes replies and says how the request ended; replies of a request that it
+    /// then refuses are dropped. Like the kernel, this passes over the rest of a datagram that is
+    /// cut off.
+    pub fn respond(
+        &mut self,
+        datagram: &[u8],
+        mut carry_out: impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+    ) {
+        let mut rest = datagram;
+        for frame in sys::Messages::new(datagram) {
+            let Ok(frame) = frame else { break };
+            let length = length_of(rest);
+            rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
+            self.answer(&frame, length, &mut carry_out);
+        }
+    }
+
+    fn answer(
+        &mut self,
+        frame: &sys::Frame<'_>,
+        length: u32,
+        carry_out: &mut impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+    ) {
+        let request = frame.header;
+        let dump = request.flags & nl::NLM_F_DUMP == nl::NLM_F_DUMP;
+        let before = (self.answers.len(), self.answers.back().map_or(0, Vec::len));
+        let outcome = match frame.body {
+            sys::Body::Data(payload) if request.flags & nl::NLM_F_REQUEST != 0 => {
+                self.carry_out(request, payload, dump, carry_out)
+            }
+            // Not a request: nothing to do.
+            _ => Ok(Ended::Done),
+        };
+        let (seq, port_id) = (request.seq, request.port_id);
+        let echo = Some(sys::Echo { header: request, length, payload: &[] });
+        match outcome {
+            Ok(Ended::List) => {
+                let done = sys::ErrorMessage::default();
+                sys::Writer::done(room(&mut self.answers), seq, port_id, &done);
+            }
+            Ok(Ended::Done) if request.flags & nl::NLM_F_ACK == 0 => {}
+            Ok(Ended::Done) => {
+                let done = sys::ErrorMessage { request: echo, ..Default::default() };
+                sys::Writer::error(room(&mut self.answers), seq, port_id, &done);
+            }
+            Err(refusal) => {
+                self.answers.truncate(before.0);
+                if let Some(last) = self.answers.back_mut() {
+                    last.truncate(before.1);
+                }
+                if refusal.errno == Errno::INTR.raw_os_error() {
+                    return;
+                }
+                let message = refusal.message.as_ref().map(|message| message.as_bytes());
+                let error = sys::ErrorMessage {
+                    errno: refusal.errno,
+                    request: echo,
+                    ext_ack: sys::ExtAck { message, ..Default::default() },
+                };
+                sys::Writer::error(room(&mut self.answers), seq, port_id, &error);
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        request: sys::Header,
+        payload: &[u8],
+        dump: bool,
+        carry_out: &mut impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+    ) -> Result<Ended, Refusal> {
+        if request.message_type == nl::GENL_ID_CTRL {
+            return self.describe_family(request, payload).map(|()| Ended::Done);
+        }
+        if request.message_type != self.family {
+            return Err(Errno::NOENT.into());
+        }
+        let message = sys::Message::decode(payload).map_err(refusal_of)?;
+        if !is_operation(message.command, dump) {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let header = sys::Header {
+            message_type: self.family,
+            flags: if dump { nl::NLM_F_MULTI } else { 0 },
+            ..request
+        };
+        let mut replies = Replies { answers: &mut self.answers, header };
+        carry_out(&Call { message: &message, dump }, &mut replies)?;
+        Ok(if dump { Ended::List } else { Ended::Done })
+    }
+
+    /// The controller's part: the id of the family of a name.
+    fn describe_family(&mut self, request: sys::Header, payload: &[u8]) -> Result<(), Refusal> {
+        let genl = sys::Genl::new(payload).map_err(refusal_of)?;
+        if genl.command != nl::CTRL_CMD_GETFAMILY {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let mut asked = None;
+        for attr in genl.attrs {
+            let attr = attr.map_err(refusal_of)?;
+            if attr.kind == nl::CTRL_ATTR_FAMILY_NAME {
+                asked = Some(attr.name().map_err(refusal_of)?);
+            }
+        }
+        let name = asked.ok_or(Errno::INVAL)?;
+        if name.as_bytes() != sys::GENL_NAME.as_bytes() {
+            return Err(Errno::NOENT.into());
+        }
+        let family = sys::Family {
+            id: self.family,
+            name,
+            version: sys::GENL_VERSION.into(),
+            header_size: 0,
+            max_attr: sys::attr::cmd::TIMEOUT_UDP.into(),
+        };
+        family.encode(room(&mut self.answers), request.seq, request.port_id);
+        Ok(())
+    }
+
+    /// Puts the next datagram of answers into `buffer`, in place of what was there; false if there
+    /// is none.
+    pub fn receive(&mut self, buffer: &mut Vec<u8>) -> bool {
+        buffer.clear();
+        while let Some(answer) = self.answers.pop_front() {
+            if !answer.is_empty() {
+                *buffer = answer;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Drops all answers that weren't received.
+    pub fn discard(&mut self) {
+        self.answers.clear();
+    }
+}
+
+/// How a request that wasn't refused ends.
+enum Ended {
+    /// With an acknowledgement, if it asked for one.
+    Done,
+    /// With the end of a list.
+    List,
+}
+
+/// The length in the header at the start of `rest`.
+fn length_of(rest: &[u8]) -> u32 {
+    rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length))
+}
+
+/// The datagram that the next answer goes to.
+fn room(answers: &mut VecDeque<Vec<u8>>) -> &mut Vec<u8> {
+    // An entry is shorter than 1 KiB.
+    let full = |answer: &Vec<u8>| answer.len() > DATAGRAM_BYTES - 1024;
+    if answers.back().is_none_or(full) {
+        answers.push_back(Vec::new());
+    }
+    let last = answers.len() - 1;
+    &mut answers[last]
+}
+
+/// Whether IPVS has a command in that form, one by one or as a list.
+fn is_operation(command: Command, dump: bool) -> bool {
+    match command {
+        Command::GetService => true,
+        Command::GetDest | Command::GetDaemon => dump,
+        Command::SetInfo => false,
+        _ => !dump,
+    }
+}
+
+/// What the kernel says of a request that it can't read.
+fn refusal_of(error: sys::DecodeError) -> Refusal {
+    match error {
+        sys::DecodeError::Command(_) => Errno::OPNOTSUPP.into(),
+        // The first level is checked by generic netlink, the nests by IPVS: that of a daemon with
+        // an explanation, the others without.
+        sys::DecodeError::ValueLength { set: sys::AttrSet::Command, .. } => {
+            Refusal::from(Errno::RANGE).message(POLICY_MESSAGE)
+        }
+        sys::DecodeError::ValueLength { set: sys::AttrSet::Daemon, .. } => {
+            Refusal::from(Errno::INVAL).message(POLICY_MESSAGE)
+        }
+        _ => Errno::INVAL.into(),
+    }
+}
