@@ -126,6 +126,9 @@ pub enum ErrorKind {
     /// The kernel didn't answer in time, or its answer was lost. Whether a change was carried
     /// out is unknown: read back.
     OutcomeUnknown,
+    /// It was not sent, because an earlier change of the same [batch](crate::Batch) failed in a
+    /// way that later ones would too.
+    NotSent,
     /// The kernel answered what this version can't make sense of.
     Protocol,
     /// Reading or writing failed below IPVS.
@@ -294,6 +297,9 @@ impl Error {
                 "weights are at most 2147483647, and a lower threshold not above the upper one"
             }
             (ErrorKind::Unloading, _) => "try again once the module ip_vs is loaded again",
+            (ErrorKind::NotSent, _) => {
+                "see what became of the changes before it, and send it again"
+            }
             (ErrorKind::OutcomeUnknown, _) => "read back to see whether it was carried out",
             _ => return None,
         })
@@ -322,6 +328,7 @@ impl Error {
             ErrorKind::OutOfMemory => "the kernel is out of memory".into(),
             ErrorKind::InvalidInput => "invalid input".into(),
             ErrorKind::OutcomeUnknown => "the kernel's answer is missing".into(),
+            ErrorKind::NotSent => "it was not sent, because the kernel could not be reached".into(),
             ErrorKind::Protocol => "the kernel's answer makes no sense".into(),
             ErrorKind::Io => "input or output failed".into(),
             ErrorKind::Other => match self.0.errno {

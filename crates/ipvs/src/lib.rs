@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod batch;
+mod change;
 mod client;
 mod config;
 mod connections;
@@ -16,6 +18,7 @@ mod sync_daemon;
 mod transport;
 mod wire;
 
+pub use batch::Batch;
 pub use client::Client;
 pub use config::{Info, Timeouts, TimeoutsChange, Version};
 pub use connections::{Connection, Connections};

@@ -3,7 +3,9 @@
 use ipvs_sys::Command;
 
 use super::Client;
-use super::exchange::invalid;
+#[cfg(doc)]
+use crate::ErrorKind;
+use crate::change::Change;
 use crate::error::{Error, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
@@ -40,9 +42,6 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::InvalidInput`] for 0 and for fractions of a second,
     /// [`ErrorKind::InvalidArgument`] for more than the kernel can count.
     pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> Result<(), Error> {
-        let operation = Operation::SetTimeouts;
-        let timeouts = wire::timeouts_to_wire(&change.into()).map_err(invalid(operation, None))?;
-        let request = Request::new(Command::SetConfig, Shape::Change).timeouts(&timeouts);
-        self.change(operation, None, &request)
+        self.change(&Change::SetTimeouts(&change.into()))
     }
 }

@@ -1,12 +1,13 @@
 //! Sync daemons.
 
-use ipvs_sys as sys;
 use ipvs_sys::Command;
 
 use super::Client;
-use super::exchange::Trouble;
-use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::proto::{Failure, Request, Shape};
+#[cfg(doc)]
+use crate::ErrorKind;
+use crate::change::Change;
+use crate::error::{Error, Operation};
+use crate::proto::{Request, Shape};
 use crate::transport::Transport;
 use crate::wire::{self, Implausible};
 use crate::{SyncDaemon, SyncRole};
@@ -33,10 +34,7 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::InterfaceNotFound`]; [`ErrorKind::InvalidArgument`] for a group that isn't
     /// multicast, or while a service has real servers of the other address family.
     pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), Error> {
-        let wire = wire::daemon_to_wire(daemon);
-        let request = Request::new(Command::NewDaemon, Shape::Change).daemon(&wire);
-        let object = Object::SyncDaemon(daemon.role);
-        self.change(Operation::StartSyncDaemon, Some(object), &request)
+        self.change(&Change::StartSyncDaemon(daemon))
     }
 
     /// Stops the sync daemon of a role (`IPVS_CMD_DEL_DAEMON`).
@@ -45,23 +43,6 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::SyncDaemonNotRunning`].
     pub fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), Error> {
-        let operation = Operation::StopSyncDaemon;
-        let object = Some(Object::SyncDaemon(role));
-        let wire = sys::Daemon { state: Some(wire::role_to_wire(role)), ..sys::Daemon::default() };
-        // A daemon that is stopped before its thread first ran ends the command with EINTR, and
-        // then the kernel sends no acknowledgement at all. A question behind it in the same
-        // window gets an answer in any case, and so nobody has to wait for a deadline.
-        let stop = Request::new(Command::DelDaemon, Shape::AcknowledgedChange).daemon(&wire);
-        let barrier = Request::new(Command::GetConfig, Shape::Get);
-        match self.request(&[stop, barrier], |_| Ok(())) {
-            Err(Trouble::Failure(Failure::Unacknowledged)) => {
-                let still_runs = self.sync_daemons()?.iter().any(|daemon| daemon.role == role);
-                if still_runs {
-                    return Err(Error::new(operation, object, ErrorKind::OutcomeUnknown));
-                }
-                Ok(())
-            }
-            other => other.map_err(|trouble| trouble.into_error(operation, object)),
-        }
+        self.change(&Change::StopSyncDaemon(role))
     }
 }

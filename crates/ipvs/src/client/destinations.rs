@@ -3,6 +3,9 @@
 use ipvs_sys::Command;
 
 use super::Client;
+#[cfg(doc)]
+use crate::ErrorKind;
+use crate::change::Change;
 use crate::error::{Error, Object, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
@@ -47,7 +50,7 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> Result<(), Error> {
-        self.write_destination(Operation::AddDestination, Command::NewDest, service, destination)
+        self.change(&Change::AddDestination(service, destination))
     }
 
     /// Replaces the configuration of a real server as a whole, and leaves its connections and
@@ -61,19 +64,7 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> Result<(), Error> {
-        self.write_destination(Operation::SetDestination, Command::SetDest, service, destination)
-    }
-
-    fn write_destination(
-        &mut self,
-        operation: Operation,
-        command: Command,
-        service: &ServiceKey,
-        destination: &Destination,
-    ) -> Result<(), Error> {
-        let (key, wire) = (wire::key_to_wire(service), wire::destination_to_wire(destination));
-        let request = Request::new(command, Shape::Change).service(&key).dest(&wire);
-        self.change(operation, Some(Object::Destination(*service, destination.key())), &request)
+        self.change(&Change::SetDestination(service, destination))
     }
 
     /// Takes a real server out of a virtual service (`IPVS_CMD_DEL_DEST`). Its connections end
@@ -87,9 +78,6 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &DestinationKey,
     ) -> Result<(), Error> {
-        let (key, wire) = (wire::key_to_wire(service), wire::destination_key_to_wire(destination));
-        let request = Request::new(Command::DelDest, Shape::Change).service(&key).dest(&wire);
-        let object = Object::Destination(*service, *destination);
-        self.change(Operation::DeleteDestination, Some(object), &request)
+        self.change(&Change::DeleteDestination(service, destination))
     }
 }

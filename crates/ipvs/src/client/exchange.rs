@@ -7,23 +7,12 @@ use ipvs_sys as sys;
 use rustix::io::Errno;
 
 use super::Client;
-use crate::InvalidInput;
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::proto::{Event, Failure, PushError, Request, RequestId};
 use crate::transport::Transport;
 use crate::wire::Implausible;
 
 impl<T: Transport> Client<T> {
-    pub(super) fn change(
-        &mut self,
-        operation: Operation,
-        object: Option<Object>,
-        request: &Request<'_>,
-    ) -> Result<(), Error> {
-        self.request(&[*request], |_| Ok(()))
-            .map_err(|trouble| trouble.into_error(operation, object))
-    }
-
     pub(super) fn get<R>(
         &mut self,
         operation: Operation,
@@ -45,7 +34,7 @@ impl<T: Transport> Client<T> {
         decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
     ) -> Result<Vec<R>, Error> {
         let mut entries = Vec::new();
-        self.request(&[*request], |payload| {
+        self.request(request, |payload| {
             entries.push(decode(&sys::Message::decode(payload)?)?);
             Ok(())
         })
@@ -53,26 +42,23 @@ impl<T: Transport> Client<T> {
         Ok(entries)
     }
 
-    /// Sends requests in one window, and returns how the first of them ended.
+    /// Asks a question.
     ///
     /// ENOENT may mean that the family's id is no longer IPVS', because the module was loaded
-    /// anew: then the id is resolved again, and the requests sent once more.
-    pub(super) fn request(
+    /// anew: then the id is resolved again, and the question asked once more.
+    fn request(
         &mut self,
-        requests: &[Request<'_>],
+        request: &Request<'_>,
         mut on_reply: impl FnMut(&[u8]) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let outcome = self.request_once(requests, &mut on_reply);
+        let outcome = self.request_once(request, &mut on_reply);
         match outcome {
-            Err(Trouble::Failure(Failure::Kernel { errno, .. }))
-                if errno == Errno::NOENT.raw_os_error() =>
-            {
-                let before = self.family;
-                self.resolve_family()?;
-                if self.family == before {
-                    return outcome;
+            Err(Trouble::Failure(ref failure)) if failure.is_enoent() => {
+                if self.family_changed()? {
+                    self.request_once(request, &mut on_reply)
+                } else {
+                    outcome
                 }
-                self.request_once(requests, &mut on_reply)
             }
             other => other,
         }
@@ -80,28 +66,29 @@ impl<T: Transport> Client<T> {
 
     fn request_once(
         &mut self,
-        requests: &[Request<'_>],
+        request: &Request<'_>,
         on_reply: &mut impl FnMut(&[u8]) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
-        let mut first = None;
-        for request in requests {
-            let id = self.engine.push(request)?;
-            first.get_or_insert(id);
-        }
-        self.finish(first, on_reply)
+        let id = self.engine.push(request)?;
+        self.finish(id, on_reply)
+    }
+
+    /// Resolves the family's id again, and says whether it is another one than before.
+    pub(super) fn family_changed(&mut self) -> Result<bool, Trouble> {
+        let before = self.family;
+        self.resolve_family()?;
+        Ok(self.family != before)
     }
 
     pub(super) fn resolve_family(&mut self) -> Result<(), Trouble> {
         let mut found = None;
         let id = self.engine.push_get_family()?;
-        let outcome = self.finish(Some(id), &mut |payload: &[u8]| {
+        let outcome = self.finish(id, &mut |payload: &[u8]| {
             found = Some(sys::Family::decode(payload)?.id);
             Ok(())
         });
         match outcome {
-            Err(Trouble::Failure(Failure::Kernel { errno, .. }))
-                if errno == Errno::NOENT.raw_os_error() =>
-            {
+            Err(Trouble::Failure(failure)) if failure.is_enoent() => {
                 return Err(Trouble::NoFamily);
             }
             other => other?,
@@ -111,34 +98,39 @@ impl<T: Transport> Client<T> {
         Ok(())
     }
 
-    /// Sends what was pushed, and receives until all of it has ended. Returns how `first` ended,
-    /// or else what went wrong with its replies or below the protocol.
+    /// Sends what was pushed, and receives until it has ended.
     fn finish(
         &mut self,
-        first: Option<RequestId>,
+        question: RequestId,
         on_reply: &mut impl FnMut(&[u8]) -> Result<(), Trouble>,
     ) -> Result<(), Trouble> {
         let mut outcome = Ok(());
         let mut bad_reply = None;
-        let mut on_event = |event: Event<'_>| match event {
-            Event::Reply { id, payload } if Some(id) == first && bad_reply.is_none() => {
+        self.drive(&mut |event: Event<'_>| match event {
+            Event::Reply { id, payload } if id == question && bad_reply.is_none() => {
                 bad_reply = on_reply(payload).err();
             }
-            Event::Settled { id, outcome: settled } if Some(id) == first => outcome = settled,
+            Event::Settled { id, outcome: settled } if id == question => outcome = settled,
             _ => {}
-        };
+        })?;
+        match bad_reply {
+            Some(trouble) => Err(trouble),
+            None => Ok(outcome?),
+        }
+    }
+
+    /// Sends what was pushed, and receives until all of it has ended. If something goes wrong below
+    /// the protocol, what hasn't ended by then never will.
+    pub(super) fn drive(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
         while !self.engine.is_idle() {
-            if let Err(trouble) = self.step(&mut on_event) {
-                self.engine.abandon(&mut on_event);
+            if let Err(trouble) = self.step(on_event) {
+                self.engine.abandon(|_| {});
                 // If it fails, so will the next call, and say why; here the first cause counts.
                 let _ = self.transport.reset();
                 return Err(trouble);
             }
         }
-        match bad_reply {
-            Some(trouble) => Err(trouble),
-            None => Ok(outcome?),
-        }
+        Ok(())
     }
 
     fn step(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
@@ -151,13 +143,6 @@ impl<T: Transport> Client<T> {
         }
         Ok(self.engine.feed(Instant::now(), &self.buffer, on_event)?)
     }
-}
-
-pub(super) fn invalid(
-    operation: Operation,
-    object: Option<Object>,
-) -> impl Fn(InvalidInput) -> Error {
-    move |input| Error::new(operation, object, ErrorKind::InvalidInput).with_source(input)
 }
 
 /// What can go wrong with a request, before it is known what it was about.
@@ -173,6 +158,26 @@ pub(super) enum Trouble {
 }
 
 impl Trouble {
+    /// The same trouble once more, for another request that met it.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Failure(failure) => Self::Failure(failure.clone()),
+            Self::NoFamily => Self::NoFamily,
+            Self::Io(cause) => Self::Io(match cause.raw_os_error() {
+                Some(errno) => io::Error::from_raw_os_error(errno),
+                None => io::Error::new(cause.kind(), cause.to_string()),
+            }),
+            Self::Decode(cause) => Self::Decode(*cause),
+            Self::Implausible(cause) => Self::Implausible(cause.clone()),
+            Self::Push(cause) => Self::Push(*cause),
+        }
+    }
+
+    /// Whether the kernel had to drop answers, and can be asked on nevertheless.
+    pub(super) fn is_lost_answers(&self) -> bool {
+        matches!(self, Self::Io(cause) if Errno::from_io_error(cause) == Some(Errno::NOBUFS))
+    }
+
     pub(super) fn into_error(self, operation: Operation, object: Option<Object>) -> Error {
         let error = |kind| Error::new(operation, object, kind);
         match self {

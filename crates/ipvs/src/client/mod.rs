@@ -4,10 +4,14 @@ mod config;
 mod daemons;
 mod destinations;
 mod exchange;
+mod run;
 mod services;
 
 use std::time::Duration;
 
+use crate::Batch;
+#[cfg(doc)]
+use crate::ErrorKind;
 use crate::connections::{self, Connections};
 use crate::error::{Error, Operation};
 use crate::proto::Engine;
@@ -44,6 +48,8 @@ pub struct Client<T = NetlinkSocket> {
     engine: Engine,
     family: u16,
     buffer: Vec<u8>,
+    /// Holds the change of a single call, so that it needs no memory of its own.
+    single: Batch,
 }
 
 impl Client {
@@ -68,8 +74,13 @@ impl<T: Transport> Client<T> {
     ///
     /// As [`connect`](Client::connect).
     pub fn with_transport(transport: T) -> Result<Self, Error> {
-        let mut client =
-            Self { transport, engine: Engine::new(PATIENCE), family: 0, buffer: Vec::new() };
+        let mut client = Self {
+            transport,
+            engine: Engine::new(PATIENCE),
+            family: 0,
+            buffer: Vec::new(),
+            single: Batch::new(),
+        };
         client.resolve_family().map_err(|trouble| trouble.into_error(Operation::Connect, None))?;
         Ok(client)
     }

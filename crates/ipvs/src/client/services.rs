@@ -4,7 +4,7 @@ use ipvs_sys as sys;
 use ipvs_sys::Command;
 
 use super::Client;
-use super::exchange::invalid;
+use crate::change::Change;
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
@@ -56,7 +56,7 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::ServiceExists`]; [`ErrorKind::SchedulerOrEngineNotFound`];
     /// [`ErrorKind::InvalidInput`] for what the kernel has no place for.
     pub fn add_service(&mut self, service: &Service) -> Result<(), Error> {
-        self.write_service(Operation::AddService, Command::NewService, service)
+        self.change(&Change::AddService(service))
     }
 
     /// Replaces the configuration of a virtual service as a whole, and leaves its real servers
@@ -67,19 +67,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::ServiceNotFound`]; else as [`add_service`](Self::add_service).
     pub fn set_service(&mut self, service: &Service) -> Result<(), Error> {
-        self.write_service(Operation::SetService, Command::SetService, service)
-    }
-
-    fn write_service(
-        &mut self,
-        operation: Operation,
-        command: Command,
-        service: &Service,
-    ) -> Result<(), Error> {
-        let object = Some(Object::Service(service.key));
-        let wire = wire::service_to_wire(service).map_err(invalid(operation, object))?;
-        let request = Request::new(command, Shape::Change).service(&wire);
-        self.change(operation, object, &request)
+        self.change(&Change::SetService(service))
     }
 
     /// Deletes a virtual service and its real servers (`IPVS_CMD_DEL_SERVICE`).
@@ -88,9 +76,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::ServiceNotFound`].
     pub fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Error> {
-        let wire = wire::key_to_wire(key);
-        let request = Request::new(Command::DelService, Shape::Change).service(&wire);
-        self.change(Operation::DeleteService, Some(Object::Service(*key)), &request)
+        self.change(&Change::DeleteService(key))
     }
 
     /// Starts the counters of one virtual service and its real servers at 0 again, or those of
@@ -100,11 +86,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::ServiceNotFound`].
     pub fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Error> {
-        let wire = service.map(wire::key_to_wire);
-        let mut request = Request::new(Command::Zero, Shape::Change);
-        request.service = wire.as_ref();
-        let object = service.map_or(Object::AllServices, |key| Object::Service(*key));
-        self.change(Operation::Zero, Some(object), &request)
+        self.change(&Change::Zero(service))
     }
 
     /// Deletes all virtual services of the network namespace (`IPVS_CMD_FLUSH`).
@@ -113,7 +95,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.change(Operation::Flush, None, &Request::new(Command::Flush, Shape::Change))
+        self.change(&Change::Flush)
     }
 }
 

@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use ipvs_sys as sys;
 use ipvs_sys::nl;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::{Request, Shape};
 
 /// How many requests may be under way at once. If all of them fail, each answers, and more than
 /// 256 unread answers overflow a default receive buffer.
-const WINDOW_REQUESTS: usize = 128;
+pub(crate) const WINDOW_REQUESTS: usize = 128;
 
 /// How many bytes may be sent at once; a default send buffer takes about 208 KiB.
-const WINDOW_BYTES: usize = 64 * 1024;
+pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
 
 const FAMILY_NAME: sys::Name = sys::Name::from_static(sys::GENL_NAME);
 
@@ -50,6 +51,13 @@ pub enum Failure {
     /// No answer came until the deadline, or answers were lost: whether it was carried out is
     /// unknown.
     Unknown,
+}
+
+impl Failure {
+    /// Whether the kernel refused it with ENOENT: no such thing, or no such family (any more).
+    pub(crate) fn is_enoent(&self) -> bool {
+        matches!(self, Self::Kernel { errno, .. } if *errno == Errno::NOENT.raw_os_error())
+    }
 }
 
 /// What a datagram tells about a request.
@@ -172,21 +180,25 @@ impl Engine {
     pub fn push(&mut self, request: &Request<'_>) -> Result<RequestId, PushError> {
         let family = self.family;
         self.push_message(request.shape, |bytes, flags, seq| {
-            let header = sys::Header { message_type: family, flags, seq, port_id: 0 };
-            let mut message = sys::Writer::message(bytes, &header, request.command);
-            if let Some(service) = request.service {
-                message = message.service(service);
-            }
-            if let Some(dest) = request.dest {
-                message = message.dest(dest);
-            }
-            if let Some(daemon) = request.daemon {
-                message = message.daemon(daemon);
-            }
-            if let Some(timeouts) = request.timeouts {
-                message = message.timeouts(timeouts);
-            }
-            message.finish();
+            request.write(bytes, &sys::Header { message_type: family, flags, seq, port_id: 0 });
+        })
+    }
+
+    /// Takes a request to IPVS that was [written](Request::write) before; what its header says
+    /// but for the length doesn't matter.
+    pub(crate) fn push_written(
+        &mut self,
+        message: &[u8],
+        shape: Shape,
+    ) -> Result<RequestId, PushError> {
+        let family = self.family;
+        self.push_message(shape, |bytes, flags, seq| {
+            let (Some(length), Some(rest)) = (message.get(..4), message.get(12..)) else { return };
+            bytes.extend_from_slice(length);
+            bytes.extend_from_slice(&family.to_ne_bytes());
+            bytes.extend_from_slice(&flags.to_ne_bytes());
+            bytes.extend_from_slice(&seq.to_ne_bytes());
+            bytes.extend_from_slice(rest);
         })
     }
 

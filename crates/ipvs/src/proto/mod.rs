@@ -11,5 +11,6 @@ mod request;
 mod responder;
 
 pub use engine::{Engine, Event, Failure, PushError, RequestId};
+pub(crate) use engine::{WINDOW_BYTES, WINDOW_REQUESTS};
 pub use request::{Request, Shape};
 pub use responder::{Call, Refusal, Replies, Responder};

@@ -79,4 +79,22 @@ impl<'a> Request<'a> {
         self.timeouts = Some(timeouts);
         self
     }
+
+    /// Appends it as a message of the IPVS family.
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>, header: &sys::Header) {
+        let mut message = sys::Writer::message(bytes, header, self.command);
+        if let Some(service) = self.service {
+            message = message.service(service);
+        }
+        if let Some(dest) = self.dest {
+            message = message.dest(dest);
+        }
+        if let Some(daemon) = self.daemon {
+            message = message.daemon(daemon);
+        }
+        if let Some(timeouts) = self.timeouts {
+            message = message.timeouts(timeouts);
+        }
+        message.finish();
+    }
 }

@@ -1,0 +1,213 @@
+//! Many changes in few system calls.
+
+use ipvs_sys as sys;
+
+use crate::change::Change;
+use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::proto::{Shape, WINDOW_BYTES, WINDOW_REQUESTS};
+use crate::{
+    Destination, DestinationKey, InvalidInput, Service, ServiceKey, SyncDaemon, SyncRole,
+    TimeoutsChange,
+};
+
+/// Changes that go to the kernel together. It is **not atomic**: each is carried out or refused by
+/// itself, whatever becomes of the others, and other programs can see and change what is there in
+/// between.
+///
+/// The kernel carries them out in the order in which they were put in. Up to 128 of them, or 64 KiB,
+/// need one system call to send and one to learn how all of them ended, and each has a result of
+/// its own: see [`Client::run`](crate::Client::run). A value that the kernel has no place for makes
+/// that one change fail with [`ErrorKind::InvalidInput`], unsent.
+///
+/// ```no_run
+/// use ipvs::{Batch, Client, Destination, Service, ServiceKey};
+///
+/// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+/// let mut batch = Batch::new();
+/// batch.add_service(&Service::new(vip));
+/// for server in ["10.10.10.102:80", "10.10.10.103:80"] {
+///     batch.add_destination(&vip, &Destination::new(server.parse::<std::net::SocketAddr>()?));
+/// }
+/// for result in Client::connect()?.run(&batch) {
+///     result?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A batch takes about 300 bytes for each change, and keeps its memory when it is
+/// [cleared](Self::clear), so that putting in a change allocates nothing once it has been that long.
+/// Work of any length needs no more memory than one that is run and cleared whenever it
+/// [is full](Self::is_full):
+///
+/// ```no_run
+/// # use ipvs::{Batch, Client, Destination, DestinationKey, ServiceKey};
+/// # fn servers() -> impl Iterator<Item = DestinationKey> { std::iter::empty() }
+/// # let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+/// let mut client = Client::connect()?;
+/// let mut batch = Batch::new();
+/// let mut failed = 0;
+/// for server in servers() {
+///     batch.add_destination(&vip, &Destination::new(server));
+///     if batch.is_full() {
+///         client.run_each(&batch, |_, result| failed += usize::from(result.is_err()));
+///         batch.clear();
+///     }
+/// }
+/// client.run_each(&batch, |_, result| failed += usize::from(result.is_err()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// All requests, one after the other, as they are sent but for type, flags and sequence number.
+    messages: Vec<u8>,
+    items: Vec<Item>,
+}
+
+/// What is known of a change but for its request.
+#[derive(Clone, Debug)]
+struct Item {
+    operation: Operation,
+    object: Option<Object>,
+    shape: Shape,
+    /// Where its request ends, and that of the next starts.
+    end: usize,
+    invalid: Option<InvalidInput>,
+}
+
+impl Batch {
+    /// A batch of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many changes are in it.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether it holds as much as goes to the kernel at once: 128 changes, or 64 KiB. More may be
+    /// put in; it only takes more memory.
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= WINDOW_REQUESTS || self.messages.len() >= WINDOW_BYTES
+    }
+
+    /// Takes everything out, and keeps the memory for what is put in next.
+    pub fn clear(&mut self) {
+        self.messages.clear();
+        self.items.clear();
+    }
+
+    /// Puts in [`Client::add_service`](crate::Client::add_service).
+    pub fn add_service(&mut self, service: &Service) -> &mut Self {
+        self.push(&Change::AddService(service))
+    }
+
+    /// Puts in [`Client::set_service`](crate::Client::set_service).
+    pub fn set_service(&mut self, service: &Service) -> &mut Self {
+        self.push(&Change::SetService(service))
+    }
+
+    /// Puts in [`Client::delete_service`](crate::Client::delete_service).
+    pub fn delete_service(&mut self, key: &ServiceKey) -> &mut Self {
+        self.push(&Change::DeleteService(key))
+    }
+
+    /// Puts in [`Client::add_destination`](crate::Client::add_destination).
+    pub fn add_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &Destination,
+    ) -> &mut Self {
+        self.push(&Change::AddDestination(service, destination))
+    }
+
+    /// Puts in [`Client::set_destination`](crate::Client::set_destination).
+    pub fn set_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &Destination,
+    ) -> &mut Self {
+        self.push(&Change::SetDestination(service, destination))
+    }
+
+    /// Puts in [`Client::delete_destination`](crate::Client::delete_destination).
+    pub fn delete_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+    ) -> &mut Self {
+        self.push(&Change::DeleteDestination(service, destination))
+    }
+
+    /// Puts in [`Client::zero`](crate::Client::zero).
+    pub fn zero(&mut self, service: Option<&ServiceKey>) -> &mut Self {
+        self.push(&Change::Zero(service))
+    }
+
+    /// Puts in [`Client::flush`](crate::Client::flush): deletes all virtual services when its turn
+    /// comes. It has nothing to do with sending the batch.
+    pub fn flush(&mut self) -> &mut Self {
+        self.push(&Change::Flush)
+    }
+
+    /// Puts in [`Client::set_timeouts`](crate::Client::set_timeouts).
+    pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> &mut Self {
+        self.push(&Change::SetTimeouts(&change.into()))
+    }
+
+    /// Puts in [`Client::start_sync_daemon`](crate::Client::start_sync_daemon).
+    pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> &mut Self {
+        self.push(&Change::StartSyncDaemon(daemon))
+    }
+
+    /// Puts in [`Client::stop_sync_daemon`](crate::Client::stop_sync_daemon).
+    pub fn stop_sync_daemon(&mut self, role: SyncRole) -> &mut Self {
+        self.push(&Change::StopSyncDaemon(role))
+    }
+
+    pub(crate) fn push(&mut self, change: &Change<'_>) -> &mut Self {
+        let messages = &mut self.messages;
+        let header = sys::Header { message_type: 0, flags: 0, seq: 0, port_id: 0 };
+        let written = change.with_request(|request| {
+            request.write(messages, &header);
+            request.shape
+        });
+        let (shape, invalid) = match written {
+            Ok(shape) => (shape, None),
+            Err(input) => (Shape::Change, Some(input)),
+        };
+        self.items.push(Item {
+            operation: change.operation(),
+            object: change.object(),
+            shape,
+            end: self.messages.len(),
+            invalid,
+        });
+        self
+    }
+
+    /// The request of a change and its shape, or why there is none.
+    pub(crate) fn request(&self, index: usize) -> Result<(&[u8], Shape), Error> {
+        let item = &self.items[index];
+        if let Some(input) = &item.invalid {
+            return Err(self.error(index, ErrorKind::InvalidInput).with_source(input.clone()));
+        }
+        let start = index.checked_sub(1).map_or(0, |before| self.items[before].end);
+        Ok((&self.messages[start..item.end], item.shape))
+    }
+
+    /// What a change is and what it is about.
+    pub(crate) fn subject(&self, index: usize) -> (Operation, Option<Object>) {
+        (self.items[index].operation, self.items[index].object)
+    }
+
+    pub(crate) fn error(&self, index: usize, kind: ErrorKind) -> Error {
+        let (operation, object) = self.subject(index);
+        Error::new(operation, object, kind)
+    }
+}
