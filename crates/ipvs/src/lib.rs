@@ -15,6 +15,7 @@ pub mod proto;
 mod service;
 mod stats;
 mod sync_daemon;
+mod table;
 mod transport;
 mod wire;
 
@@ -32,4 +33,5 @@ pub use service::{
 };
 pub use stats::{Rates, Stats, StatsWidth};
 pub use sync_daemon::{SyncDaemon, SyncRole};
+pub use table::{Table, TableService};
 pub use transport::{NetlinkSocket, Transport};
