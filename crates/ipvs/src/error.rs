@@ -107,7 +107,8 @@ pub enum ErrorKind {
     SyncDaemonNotRunning,
     /// There is no such network interface.
     InterfaceNotFound,
-    /// The caller may not do that: IPVS wants CAP_NET_ADMIN, in the initial user namespace.
+    /// The caller may not do that: IPVS wants CAP_NET_ADMIN, in the initial user namespace or,
+    /// for what its socket options can do, in the one that owns the network namespace.
     PermissionDenied,
     /// This kernel has no IPVS, or couldn't load its module.
     NotAvailable,
@@ -117,6 +118,9 @@ pub enum ErrorKind {
     InvalidArgument,
     /// A weight or a threshold is out of range.
     OutOfRange,
+    /// The kernel's interface that is used can't say that: its socket options are
+    /// [limited](crate::SocketOptions).
+    NotSupported,
     /// The kernel can't do that with this address family.
     AddressFamilyNotSupported,
     /// The kernel is out of memory.
@@ -271,8 +275,13 @@ impl Error {
                 "the file is readable by root only"
             }
             (ErrorKind::PermissionDenied, _) => {
-                "run as root, or with CAP_NET_ADMIN in the initial user namespace (not in a \
-                 container's own)"
+                "run as root, or with CAP_NET_ADMIN in the initial user namespace; or, for IPv4, \
+                 in the user namespace that owns the network namespace, with the module ip_vs \
+                 loaded"
+            }
+            (ErrorKind::NotSupported, _) => {
+                "with CAP_NET_ADMIN in the initial user namespace, IPVS' generic-netlink \
+                 interface is used, which has more than its socket options"
             }
             (ErrorKind::NotAvailable, _) => {
                 "load the module with `modprobe ip_vs`, or use a kernel built with CONFIG_IP_VS"
@@ -322,6 +331,7 @@ impl Error {
             ErrorKind::Unloading => "IPVS is being unloaded".into(),
             ErrorKind::InvalidArgument => "the kernel refused the values".into(),
             ErrorKind::OutOfRange => "a value is out of range".into(),
+            ErrorKind::NotSupported => "not supported".into(),
             ErrorKind::AddressFamilyNotSupported => {
                 "the kernel doesn't support this address family there".into()
             }
@@ -369,6 +379,7 @@ fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
         (_, Errno::NOPROTOOPT) => ErrorKind::Unloading,
         (_, Errno::INVAL) => ErrorKind::InvalidArgument,
         (_, Errno::RANGE) => ErrorKind::OutOfRange,
+        (_, Errno::OPNOTSUPP) => ErrorKind::NotSupported,
         (_, Errno::AFNOSUPPORT) => ErrorKind::AddressFamilyNotSupported,
         (_, Errno::NOMEM) => ErrorKind::OutOfMemory,
         _ => ErrorKind::Other,
@@ -382,8 +393,11 @@ impl fmt::Display for Error {
             write!(f, " {object}")?;
         }
         write!(f, ": {}", self.reason())?;
-        if let Some(message) = &self.0.kernel_message {
-            write!(f, " (kernel: {message})")?;
+        match &self.0.kernel_message {
+            // Said for the kernel, which has no words of its own there.
+            Some(message) if self.0.kind == ErrorKind::NotSupported => write!(f, ": {message}")?,
+            Some(message) => write!(f, " (kernel: {message})")?,
+            None => {}
         }
         if let Some(errno) = self.0.errno {
             write!(f, " (os error {})", errno.raw_os_error())?;

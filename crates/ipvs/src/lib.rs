@@ -9,10 +9,12 @@ mod connections;
 mod destination;
 mod error;
 mod forward;
+mod kernel_socket;
 mod key;
 mod name;
 pub mod proto;
 mod service;
+mod sockopt;
 mod stats;
 mod sync_daemon;
 mod table;
@@ -26,11 +28,13 @@ pub use connections::{Connection, Connections};
 pub use destination::{Destination, DestinationEntry};
 pub use error::{Error, ErrorKind, InvalidInput, Object, Operation};
 pub use forward::{Forward, GueChecksum, Tunnel};
+pub use kernel_socket::{Interface, KernelSocket};
 pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
 };
+pub use sockopt::SocketOptions;
 pub use stats::{Rates, Stats, StatsWidth};
 pub use sync_daemon::{SyncDaemon, SyncRole};
 pub use table::{Table, TableService};

@@ -225,6 +225,10 @@ fn reason(error: &Error) -> String {
         // The kernel never answered, or made no sense: there is no number to have words for.
         return error.to_string();
     };
+    // In user namespaces, where the C tool doesn't get that far.
+    if let (ErrorKind::NotSupported, Some(message)) = (error.kind(), error.kernel_message()) {
+        return format!("Operation not supported: {message}");
+    }
     words_for(error.operation(), errno)
 }
 

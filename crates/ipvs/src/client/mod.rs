@@ -14,8 +14,9 @@ use crate::Batch;
 use crate::ErrorKind;
 use crate::connections::{self, Connections};
 use crate::error::{Error, Operation};
+use crate::kernel_socket::{Interface, KernelSocket};
 use crate::proto::Engine;
-use crate::transport::{NetlinkSocket, Transport};
+use crate::transport::Transport;
 
 /// How long a [`Client`] waits for an answer if not told otherwise. The kernel works before it
 /// answers, so an answer that is to come at all is there at once.
@@ -27,7 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// ([`set_timeout`](Self::set_timeout)); none can hang. A client whose call failed can be used
 /// on. It never executes a program: the kernel itself loads the modules it needs.
 ///
-/// Every operation needs CAP_NET_ADMIN in the initial user namespace, reads included.
+/// Every operation needs CAP_NET_ADMIN, reads included: in the initial user namespace; or in the
+/// one that owns the network namespace, and then it is limited to what IPVS'
+/// [socket options](crate::SocketOptions) have a place for ([`interface`](Client::interface)).
 ///
 /// ```no_run
 /// use ipvs::{Client, Destination, Scheduler, Service, ServiceKey};
@@ -43,7 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Client<T = NetlinkSocket> {
+pub struct Client<T = KernelSocket> {
     transport: T,
     engine: Engine,
     family: u16,
@@ -61,9 +64,15 @@ impl Client {
     /// [`ErrorKind::NotAvailable`] if the kernel has no IPVS, [`ErrorKind::Io`] if no socket can
     /// be had.
     pub fn connect() -> Result<Self, Error> {
-        let socket = NetlinkSocket::open()
+        let socket = KernelSocket::open()
             .map_err(|cause| Error::from_io(Operation::Connect, None, cause))?;
         Self::with_transport(socket)
+    }
+
+    /// Which of the kernel's interfaces to IPVS is used: generic netlink, or socket options where
+    /// only those accept the caller. `None` until one has accepted a request.
+    pub fn interface(&self) -> Option<Interface> {
+        self.transport.interface()
     }
 }
 

@@ -1,0 +1,144 @@
+//! Which of the kernel's two interfaces to IPVS to use.
+
+use std::fmt;
+use std::io;
+use std::time::Instant;
+
+use ipvs_sys::{Body, Messages, nl};
+use rustix::io::Errno;
+
+use crate::sockopt::SocketOptions;
+use crate::transport::{NetlinkSocket, Transport};
+
+/// An interface that the kernel's IPVS has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Interface {
+    /// Generic netlink, which has everything, and wants CAP_NET_ADMIN in the initial user
+    /// namespace.
+    Netlink,
+    /// Socket options, which are [limited](SocketOptions), and want CAP_NET_ADMIN in the user
+    /// namespace that owns the network namespace.
+    SocketOptions,
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Netlink => "generic netlink",
+            Self::SocketOptions => "socket options",
+        })
+    }
+}
+
+/// The transport that reaches the kernel's IPVS by generic netlink, or else by socket options.
+///
+/// Generic netlink is tried first. If it refuses the caller (EPERM) and the socket options don't,
+/// what was refused is carried out by them, and so is all that follows. Where generic netlink
+/// works that costs nothing but a second socket until the first answer is there.
+///
+/// Both belong to the network namespace of the thread that opened them, for good.
+#[derive(Debug)]
+pub struct KernelSocket {
+    netlink: NetlinkSocket,
+    /// `None` once generic netlink has worked, and where there is no IPv4.
+    options: Option<SocketOptions>,
+    chosen: Option<Interface>,
+    /// What was sent last, as long as nothing is chosen.
+    sent: Vec<u8>,
+}
+
+impl KernelSocket {
+    /// Opens the sockets in the calling thread's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// As socket(2) and connect(2).
+    pub fn open() -> io::Result<Self> {
+        let netlink = NetlinkSocket::open()?;
+        // Without it the first interface may still do, and its answer says what is wrong if not.
+        let options = SocketOptions::open().ok();
+        Ok(Self { netlink, options, chosen: None, sent: Vec::new() })
+    }
+
+    /// Which interface is used; `None` until one has accepted a request.
+    pub fn interface(&self) -> Option<Interface> {
+        self.chosen
+    }
+
+    /// The socket options, if it is them that are used.
+    fn chosen_options(&mut self) -> Option<&mut SocketOptions> {
+        self.options.as_mut().filter(|_| self.chosen == Some(Interface::SocketOptions))
+    }
+
+    /// Chooses by the first answer to a request. If that chooses the socket options, what was
+    /// refused is carried out by them, and their first answer takes the refusal's place.
+    fn choose(&mut self, answer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+        let Some(family) = family_of(&self.sent) else { return Ok(true) };
+        if !is_refused(answer) {
+            self.chosen = Some(Interface::Netlink);
+            self.options = None;
+            self.sent = Vec::new();
+            return Ok(true);
+        }
+        match &mut self.options {
+            Some(options) if options.is_usable() => {
+                // All requests of a window are refused alike: none has been carried out.
+                self.netlink.reset()?;
+                options.set_family(family);
+                self.chosen = Some(Interface::SocketOptions);
+                options.send(&self.sent)?;
+                self.sent = Vec::new();
+                options.receive(answer, deadline)
+            }
+            _ => Ok(true),
+        }
+    }
+}
+
+impl Transport for KernelSocket {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        if let Some(options) = self.chosen_options() {
+            return options.send(datagram);
+        }
+        if self.chosen.is_none() {
+            self.sent.clear();
+            self.sent.extend_from_slice(datagram);
+        }
+        self.netlink.send(datagram)
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+        if let Some(options) = self.chosen_options() {
+            return options.receive(buffer, deadline);
+        }
+        let received = self.netlink.receive(buffer, deadline)?;
+        if received && self.chosen.is_none() {
+            return self.choose(buffer, deadline);
+        }
+        Ok(received)
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        match self.chosen_options() {
+            Some(options) => options.reset(),
+            None => self.netlink.reset(),
+        }
+    }
+}
+
+/// The id of IPVS' family in a datagram of requests to it; `None` if it is for the controller,
+/// which answers everybody.
+fn family_of(datagram: &[u8]) -> Option<u16> {
+    let first = Messages::new(datagram).next()?.ok()?;
+    Some(first.header.message_type).filter(|&id| id != nl::GENL_ID_CTRL)
+}
+
+/// Whether the first of a datagram of answers says that the caller may not.
+fn is_refused(datagram: &[u8]) -> bool {
+    let first = Messages::new(datagram).next();
+    matches!(
+        first.and_then(Result::ok).map(|frame| frame.body),
+        Some(Body::Error(answer)) if answer.errno == Errno::PERM.raw_os_error()
+    )
+}
