@@ -1,0 +1,124 @@
+//! What can differ from one kernel to the next.
+
+use std::net::IpAddr;
+
+use ipvs::{InterfaceName, PersistenceEngine, Scheduler};
+
+use crate::Kernel;
+
+/// The first kernel that makes its connection table when the first service is there.
+const TABLE_WHEN_NEEDED: (u32, u32) = (7, 1);
+/// The first kernel that refuses an upper threshold above `INT_MAX`.
+const UPPER_THRESHOLD_LIMIT: (u32, u32) = (7, 2);
+
+/// The settings of a [`Kernel`] to be.
+///
+/// ```
+/// use ipvs::{Client, ErrorKind, Scheduler, Service};
+/// use ipvs_model::Kernel;
+///
+/// let kernel = Kernel::builder().schedulers([Scheduler::RR]).build();
+/// let mut client = Client::with_transport(kernel)?;
+/// let service = Service::new("tcp/10.10.10.53:80".parse().unwrap()).scheduler(Scheduler::MH);
+/// let error = client.add_service(&service).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::SchedulerOrEngineNotFound);
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    version: (u32, u32),
+    pub(crate) ticks: u32,
+    pub(crate) schedulers: Vec<Scheduler>,
+    pub(crate) engines: Vec<PersistenceEngine>,
+    pub(crate) interfaces: Vec<InterfaceName>,
+    pub(crate) local_addresses: Vec<IpAddr>,
+    pub(crate) connection_table_size: u32,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            version: (7, 2),
+            ticks: 250,
+            schedulers: Scheduler::KNOWN.to_vec(),
+            engines: PersistenceEngine::KNOWN.to_vec(),
+            interfaces: InterfaceName::new("eth0").into_iter().collect(),
+            local_addresses: Vec::new(),
+            connection_table_size: 4096,
+        }
+    }
+}
+
+impl Builder {
+    /// The Linux version whose ways the model has, 7.2 unless told otherwise. It knows the
+    /// differences between 6.1 and 7.2:
+    ///
+    /// - from 7.1 on the connection table has size 0 until there is a service or a backup daemon;
+    /// - from 7.2 on an upper threshold above 2,147,483,647 is refused.
+    #[must_use]
+    pub fn version(mut self, major: u32, minor: u32) -> Self {
+        self.version = (major, minor);
+        self
+    }
+
+    /// Ticks a second (`CONFIG_HZ`), 1 to 1,000 in Linux; 250 unless told otherwise. Timeouts are
+    /// kept in ticks: those of connections may have up to 2,147,483,647 of them, and that of
+    /// persistence starts again at 0 after 4,294,967,295. 0 is taken for 1.
+    #[must_use]
+    pub fn ticks_per_second(mut self, ticks: u32) -> Self {
+        self.ticks = ticks.max(1);
+        self
+    }
+
+    /// The schedulers that there are modules for; [`Scheduler::KNOWN`] unless told otherwise.
+    #[must_use]
+    pub fn schedulers(mut self, schedulers: impl IntoIterator<Item = Scheduler>) -> Self {
+        self.schedulers = schedulers.into_iter().collect();
+        self
+    }
+
+    /// The persistence engines that there are modules for; [`PersistenceEngine::KNOWN`] unless
+    /// told otherwise.
+    #[must_use]
+    pub fn engines(mut self, engines: impl IntoIterator<Item = PersistenceEngine>) -> Self {
+        self.engines = engines.into_iter().collect();
+        self
+    }
+
+    /// The network interfaces that sync daemons find, each with an MTU of 1,500 bytes; `eth0`
+    /// unless told otherwise.
+    #[must_use]
+    pub fn interfaces(mut self, interfaces: impl IntoIterator<Item = InterfaceName>) -> Self {
+        self.interfaces = interfaces.into_iter().collect();
+        self
+    }
+
+    /// The machine's own addresses; none unless told otherwise. They only matter where an IPv6
+    /// address isn't unicast or is link-local: a real server may have it exactly if it is here.
+    #[must_use]
+    pub fn local_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        self.local_addresses = addresses.into_iter().collect();
+        self
+    }
+
+    /// Buckets of the connection table, 4,096 unless told otherwise.
+    #[must_use]
+    pub fn connection_table_size(mut self, buckets: u32) -> Self {
+        self.connection_table_size = buckets;
+        self
+    }
+
+    /// Makes the kernel, without services.
+    #[must_use]
+    pub fn build(self) -> Kernel {
+        Kernel::with(self)
+    }
+
+    pub(crate) fn limits_upper_threshold(&self) -> bool {
+        self.version >= UPPER_THRESHOLD_LIMIT
+    }
+
+    pub(crate) fn makes_table_when_needed(&self) -> bool {
+        self.version >= TABLE_WHEN_NEEDED
+    }
+}

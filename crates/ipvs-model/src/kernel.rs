@@ -1,0 +1,286 @@
+//! The kernel as a transport, and what tests can do to it.
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use ipvs::proto::{Call, Refusal, Replies, Responder};
+use ipvs::{DestinationKey, ServiceKey, Stats, Transport};
+use ipvs_sys as sys;
+use thiserror::Error;
+
+use crate::Builder;
+use crate::counters::Counters;
+use crate::request::{DestId, ServiceId};
+use crate::table::{Destination, Table};
+
+/// Any id does that generic netlink could give; this one is usual.
+const FAMILY: u16 = 0x1c;
+
+type Hook = Box<dyn FnMut(&sys::Message) -> Result<(), Refusal> + Send>;
+
+/// A model of the kernel's IPVS in one network namespace: the [`Transport`] of a
+/// [`Client`](ipvs::Client) in tests.
+///
+/// A clone is another socket to the same IPVS, so several clients can share one, and a test can
+/// keep one to look at or to change what its program sees.
+///
+/// ```
+/// use ipvs::{Client, Service};
+/// use ipvs_model::Kernel;
+///
+/// let kernel = Kernel::new();
+/// let mut controller = Client::with_transport(kernel.clone())?;
+/// let mut operator = Client::with_transport(kernel.clone())?;
+/// operator.add_service(&Service::new("tcp/10.10.10.53:80".parse().unwrap()))?;
+/// assert_eq!(controller.services()?.len(), 1);
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+pub struct Kernel {
+    shared: Arc<Shared>,
+    responder: Responder,
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    faults: Mutex<Faults>,
+    /// A lock of its own, not held while the hook runs: the hook may use the kernel.
+    hook: Mutex<Option<Hook>>,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    /// How many more requests to refuse, and how.
+    refuse: Option<(usize, Refusal)>,
+    /// How many more datagrams to lose the answers to.
+    lose: usize,
+}
+
+/// The kernel has no such virtual service, or no such real server in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the kernel has no real server {destination} of a virtual service {service}")]
+pub struct NotFound {
+    /// The virtual service.
+    pub service: ServiceKey,
+    /// The real server.
+    pub destination: DestinationKey,
+}
+
+impl Kernel {
+    /// A kernel without services, as new as this crate knows them: Linux 7.2.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// A kernel with other settings.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) fn with(settings: Builder) -> Self {
+        let shared = Shared {
+            table: Mutex::new(Table::new(settings)),
+            faults: Mutex::default(),
+            hook: Mutex::new(None),
+        };
+        Self { shared: Arc::new(shared), responder: Responder::new(FAMILY) }
+    }
+
+    /// Counts traffic of a real server, and so of its virtual service. Rates, if `stats` has any,
+    /// replace the real server's; its width counts for nothing.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such real server.
+    pub fn count(
+        &self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+        stats: &Stats,
+    ) -> Result<(), NotFound> {
+        self.change(service, destination, |server, whole| {
+            server.counters.add(stats);
+            whole.add(&stats.rates(None));
+        })
+    }
+
+    /// Sets how many connections a real server has: active ones, inactive ones, and persistence
+    /// templates.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such real server.
+    pub fn set_connections(
+        &self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+        [active, inactive, persistent]: [u32; 3],
+    ) -> Result<(), NotFound> {
+        self.change(service, destination, |server, _| {
+            (server.active, server.inactive, server.persistent) = (active, inactive, persistent);
+        })
+    }
+
+    fn change(
+        &self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+        change: impl FnOnce(&mut Destination, &mut Counters),
+    ) -> Result<(), NotFound> {
+        let mut table = lock(&self.shared.table);
+        let found =
+            table.destination_mut(&ServiceId::of_key(service), &DestId::of_key(destination));
+        let (server, whole) =
+            found.ok_or(NotFound { service: *service, destination: *destination })?;
+        change(server, whole);
+        Ok(())
+    }
+
+    /// Forgets the real servers that were deleted: one that is added again starts with fresh
+    /// counters and no connections. Linux does that about two to three minutes after the last
+    /// connection to a deleted real server has ended, the model only here.
+    pub fn empty_trash(&self) {
+        lock(&self.shared.table).empty_trash();
+    }
+
+    /// Refuses the next `count` requests of whichever client, reads included, without carrying
+    /// them out; in place of what an earlier call left. EINTR is how a kernel stays silent.
+    ///
+    /// ```
+    /// use ipvs::{Client, ErrorKind, proto::Refusal};
+    /// use ipvs_model::Kernel;
+    ///
+    /// let kernel = Kernel::new();
+    /// let mut client = Client::with_transport(kernel.clone())?;
+    /// const ENOMEM: i32 = 12;
+    /// kernel.refuse_next(1, Refusal::new(ENOMEM));
+    /// assert_eq!(client.services().unwrap_err().kind(), ErrorKind::OutOfMemory);
+    /// assert_eq!(client.services()?, []);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn refuse_next(&self, count: usize, refusal: impl Into<Refusal>) {
+        lock(&self.shared.faults).refuse = Some((count, refusal.into()));
+    }
+
+    /// Loses the answers to the next `count` datagrams of whichever client, after their requests
+    /// were carried out; in place of what an earlier call left. The client is told at once that
+    /// its deadline has passed.
+    ///
+    /// ```
+    /// use ipvs::{Client, ErrorKind, Service};
+    /// use ipvs_model::Kernel;
+    ///
+    /// let kernel = Kernel::new();
+    /// let mut client = Client::with_transport(kernel.clone())?;
+    /// kernel.lose_answers(1);
+    /// let service = Service::new("tcp/10.10.10.53:80".parse().unwrap());
+    /// let error = client.add_service(&service).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    /// assert_eq!(client.services()?[0].service, service);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn lose_answers(&self, count: usize) {
+        lock(&self.shared.faults).lose = count;
+    }
+
+    /// Has `hook` called before each request to IPVS, in place of an earlier hook. It may refuse
+    /// the request, or use the kernel through a clone, as a writer who came first would; requests
+    /// from within a hook are carried out without it.
+    ///
+    /// ```
+    /// use ipvs::{Client, ErrorKind, Service};
+    /// use ipvs_model::Kernel;
+    /// use ipvs_sys::Command;
+    ///
+    /// let kernel = Kernel::new();
+    /// let service = Service::new("tcp/10.10.10.53:80".parse().unwrap());
+    /// let (mut rival, theirs) = (Client::with_transport(kernel.clone())?, service.clone());
+    /// kernel.before_each(move |request| {
+    ///     if request.command == Command::NewService {
+    ///         let _ = rival.add_service(&theirs);
+    ///     }
+    ///     Ok(())
+    /// });
+    ///
+    /// let mut client = Client::with_transport(kernel)?;
+    /// let error = client.add_service(&service).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::ServiceExists);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn before_each(
+        &self,
+        hook: impl FnMut(&sys::Message) -> Result<(), Refusal> + Send + 'static,
+    ) {
+        *lock(&self.shared.hook) = Some(Box::new(hook));
+    }
+}
+
+impl Shared {
+    fn carry_out(&self, call: &Call<'_>, replies: &mut Replies<'_>) -> Result<(), Refusal> {
+        self.run_hook(call.message)?;
+        if let Some((left @ 1.., refusal)) = &mut lock(&self.faults).refuse {
+            *left -= 1;
+            return Err(refusal.clone());
+        }
+        Ok(lock(&self.table).carry_out(call, |message| replies.push(message))?)
+    }
+
+    fn run_hook(&self, request: &sys::Message) -> Result<(), Refusal> {
+        // Taken out, so that it isn't called for requests of its own.
+        let Some(mut hook) = lock(&self.hook).take() else { return Ok(()) };
+        let outcome = hook(request);
+        // Unless it has put another one in its place.
+        lock(&self.hook).get_or_insert(hook);
+        outcome
+    }
+}
+
+/// What a thread that panicked has left is still a table: each change is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Transport for Kernel {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        let shared = &self.shared;
+        self.responder.respond(datagram, |call, replies| shared.carry_out(call, replies));
+        let lose = &mut lock(&shared.faults).lose;
+        if *lose > 0 {
+            *lose -= 1;
+            self.responder.discard();
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+        // The requests were carried out in `send`, so what isn't there won't come.
+        Ok(self.responder.receive(buffer))
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.responder.discard();
+        Ok(())
+    }
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clone for Kernel {
+    /// Another socket to the same IPVS.
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), responder: Responder::new(FAMILY) }
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("table", &self.shared.table).finish_non_exhaustive()
+    }
+}

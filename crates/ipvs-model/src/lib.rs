@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod builder;
+mod counters;
+mod daemons;
+mod kernel;
+mod request;
+mod table;
+
+pub use builder::Builder;
+pub use kernel::{Kernel, NotFound};
