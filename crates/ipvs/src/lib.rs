@@ -39,3 +39,8 @@ pub use stats::{Rates, Stats, StatsWidth};
 pub use sync_daemon::{SyncDaemon, SyncRole};
 pub use table::{Table, TableService};
 pub use transport::{NetlinkSocket, Transport};
+
+/// The guide for those who come from another library: text only, so it isn't there to be used.
+#[cfg(doc)]
+#[doc = include_str!("../MIGRATING.md")]
+pub mod migrating {}
