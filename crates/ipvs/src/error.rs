@@ -25,6 +25,7 @@ pub enum Operation {
     SetService,
     DeleteService,
     Destinations,
+    Destination,
     AddDestination,
     SetDestination,
     DeleteDestination,
@@ -33,6 +34,7 @@ pub enum Operation {
     StopSyncDaemon,
     Zero,
     Flush,
+    Snapshot,
     Connections,
 }
 
@@ -44,7 +46,7 @@ impl fmt::Display for Operation {
             Self::Timeouts => "read the connection timeouts",
             Self::SetTimeouts => "set the connection timeouts",
             Self::Services => "list virtual services",
-            Self::Service => "read",
+            Self::Service | Self::Destination => "read",
             Self::AddService | Self::AddDestination => "add",
             Self::SetService | Self::SetDestination => "set",
             Self::DeleteService | Self::DeleteDestination => "delete",
@@ -54,6 +56,7 @@ impl fmt::Display for Operation {
             Self::StopSyncDaemon => "stop",
             Self::Zero => "zero the counters of",
             Self::Flush => "delete all virtual services",
+            Self::Snapshot => "read the whole table",
             Self::Connections => "read the connections",
         })
     }
@@ -133,6 +136,8 @@ pub enum ErrorKind {
     /// It was not sent, because an earlier change of the same [batch](crate::Batch) failed in a
     /// way that later ones would too.
     NotSent,
+    /// The table changed all the time while it was read, so that no two passes agreed.
+    Inconsistent,
     /// The kernel answered what this version can't make sense of.
     Protocol,
     /// Reading or writing failed below IPVS.
@@ -167,6 +172,9 @@ pub enum InvalidInput {
     /// A persistence mask made for the other address family.
     #[error("the persistence mask was made for the other address family")]
     MaskFamily,
+    /// An edit that changes what identifies the object: that would be another object.
+    #[error("the edit changed what identifies the object")]
+    KeyChanged,
     /// Bits in [`SchedulerFlags`](crate::SchedulerFlags) that belong to other fields of a service.
     #[error("scheduler flags {0:#x} include bits that other fields of a service stand for")]
     ReservedFlags(u32),
@@ -309,6 +317,9 @@ impl Error {
             (ErrorKind::NotSent, _) => {
                 "see what became of the changes before it, and send it again"
             }
+            (ErrorKind::Inconsistent, _) => {
+                "try again when fewer changes are made, or allow more passes"
+            }
             (ErrorKind::OutcomeUnknown, _) => "read back to see whether it was carried out",
             _ => return None,
         })
@@ -339,6 +350,7 @@ impl Error {
             ErrorKind::InvalidInput => "invalid input".into(),
             ErrorKind::OutcomeUnknown => "the kernel's answer is missing".into(),
             ErrorKind::NotSent => "it was not sent, because the kernel could not be reached".into(),
+            ErrorKind::Inconsistent => "others change it all the time".into(),
             ErrorKind::Protocol => "the kernel's answer makes no sense".into(),
             ErrorKind::Io => "input or output failed".into(),
             ErrorKind::Other => match self.0.errno {
@@ -363,6 +375,7 @@ fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
             | Op::DeleteService
             | Op::Zero
             | Op::Destinations
+            | Op::Destination
             | Op::AddDestination
             | Op::SetDestination
             | Op::DeleteDestination,

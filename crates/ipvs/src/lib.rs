@@ -14,6 +14,7 @@ mod key;
 mod name;
 pub mod proto;
 mod service;
+mod snapshot;
 mod sockopt;
 mod stats;
 mod sync_daemon;
@@ -22,7 +23,7 @@ mod transport;
 mod wire;
 
 pub use batch::Batch;
-pub use client::Client;
+pub use client::{Client, Ensured};
 pub use config::{Info, Timeouts, TimeoutsChange, Version};
 pub use connections::{Connection, Connections};
 pub use destination::{Destination, DestinationEntry};
@@ -34,6 +35,7 @@ pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
 };
+pub use snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
 pub use sockopt::SocketOptions;
 pub use stats::{Rates, Stats, StatsWidth};
 pub use sync_daemon::{SyncDaemon, SyncRole};

@@ -22,18 +22,28 @@ impl<T: Transport> Client<T> {
     /// empty one is checked.
     pub fn destinations(&mut self, service: &ServiceKey) -> Result<Vec<DestinationEntry>, Error> {
         let operation = Operation::Destinations;
-        let object = Some(Object::Service(*service));
-        let wire = wire::key_to_wire(service);
-        let family = service.family();
-        let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
-        let entries = self.list(operation, object, &request, |message| {
-            let dest = message.dest.as_ref().ok_or(Implausible::Missing("destination"))?;
-            wire::destination_from_wire(dest, family)
-        })?;
+        let entries =
+            self.list_destinations(operation, Some(Object::Service(*service)), service)?;
         if entries.is_empty() {
             self.existing_service(operation, service)?;
         }
         Ok(entries)
+    }
+
+    /// The kernel's own list: empty, too, if there's no such service.
+    pub(super) fn list_destinations(
+        &mut self,
+        operation: Operation,
+        object: Option<Object>,
+        service: &ServiceKey,
+    ) -> Result<Vec<DestinationEntry>, Error> {
+        let wire = wire::key_to_wire(service);
+        let family = service.family();
+        let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
+        self.list(operation, object, &request, |message| {
+            let dest = message.dest.as_ref().ok_or(Implausible::Missing("destination"))?;
+            wire::destination_from_wire(dest, family)
+        })
     }
 
     /// Adds a real server to a virtual service (`IPVS_CMD_NEW_DEST`).

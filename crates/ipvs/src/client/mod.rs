@@ -3,9 +3,13 @@
 mod config;
 mod daemons;
 mod destinations;
+mod edit;
 mod exchange;
 mod run;
 mod services;
+mod snapshot;
+
+pub use edit::Ensured;
 
 use std::time::Duration;
 

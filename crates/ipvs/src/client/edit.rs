@@ -1,0 +1,284 @@
+//! Reading, comparing, and writing only what differs.
+
+use super::Client;
+use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::transport::Transport;
+use crate::{Destination, DestinationEntry, DestinationKey, InvalidInput, Service, ServiceKey};
+
+/// How often to start again if somebody else adds or deletes the object between the client's
+/// reading and its writing. Each try loses only to a change made in that very moment.
+const TRIES: usize = 8;
+
+/// What had to be done for an object to be as wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ensured {
+    /// Nothing: it was so already, and nothing was written.
+    Unchanged,
+    /// It was missing, and was added.
+    Added,
+    /// It was configured in another way, and was set.
+    Changed,
+}
+
+impl<T: Transport> Client<T> {
+    /// Reads a virtual service, lets `edit` change it, and sets it if it is another one then.
+    /// Returns whether it is. Nothing is written if nothing changed: a set alone costs the kernel
+    /// milliseconds if it names a scheduler anew.
+    ///
+    /// `edit` is called again if the service was deleted and added meanwhile. What somebody else
+    /// sets between the reading and the writing is overwritten: the kernel can't tell.
+    ///
+    /// ```no_run
+    /// use ipvs::{Client, Scheduler, ServiceKey};
+    ///
+    /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+    /// let changed =
+    ///     Client::connect()?.edit_service(&vip, |service| service.scheduler = Some(Scheduler::MH))?;
+    /// println!("{}", if changed { "was another" } else { "was mh already" });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::InvalidInput`] if `edit` changes the key; else
+    /// as [`set_service`](Self::set_service).
+    pub fn edit_service(
+        &mut self,
+        key: &ServiceKey,
+        mut edit: impl FnMut(&mut Service),
+    ) -> Result<bool, Error> {
+        let mut tries = TRIES;
+        loop {
+            let old = self.existing_service(Operation::SetService, key)?.service;
+            let mut new = old.clone();
+            edit(&mut new);
+            if new == old {
+                return Ok(false);
+            }
+            if new.key != *key {
+                return Err(key_changed(Operation::SetService, Object::Service(*key)));
+            }
+            tries -= 1;
+            match self.set_service(&new) {
+                Err(error) if error.kind() == ErrorKind::ServiceNotFound && tries > 0 => {}
+                other => return other.map(|()| true),
+            }
+        }
+    }
+
+    /// Reads a real server, lets `edit` change it, and sets it if it is another one then. Returns
+    /// whether it is. Nothing is written if nothing changed: `sh`, `dh` and `mh` would rebuild
+    /// their tables.
+    ///
+    /// `edit` is called again if the real server was deleted and added meanwhile. What somebody
+    /// else sets between the reading and the writing is overwritten: the kernel can't tell.
+    ///
+    /// ```no_run
+    /// use ipvs::{Client, ServiceKey};
+    ///
+    /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+    /// let server = "10.10.10.102:80".parse::<std::net::SocketAddr>()?.into();
+    /// // Let it finish what it has, and give it nothing new.
+    /// Client::connect()?.edit_destination(&vip, &server, |server| server.weight = 0)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationNotFound`];
+    /// [`ErrorKind::InvalidInput`] if `edit` changes address or port; else as
+    /// [`set_destination`](Self::set_destination).
+    pub fn edit_destination(
+        &mut self,
+        service: &ServiceKey,
+        key: &DestinationKey,
+        mut edit: impl FnMut(&mut Destination),
+    ) -> Result<bool, Error> {
+        let operation = Operation::SetDestination;
+        let object = Object::Destination(*service, *key);
+        let mut tries = TRIES;
+        loop {
+            let Some(DestinationEntry { destination: old, .. }) = self.destination(service, key)?
+            else {
+                return Err(Error::new(operation, Some(object), ErrorKind::DestinationNotFound));
+            };
+            let mut new = old.clone();
+            edit(&mut new);
+            if new == old {
+                return Ok(false);
+            }
+            if new.key() != *key {
+                return Err(key_changed(operation, object));
+            }
+            tries -= 1;
+            match self.set_destination(service, &new) {
+                Err(error) if error.kind() == ErrorKind::DestinationNotFound && tries > 0 => {}
+                other => return other.map(|()| true),
+            }
+        }
+    }
+
+    /// Makes a virtual service be there as wanted: adds it, sets it, or leaves it alone, and tells
+    /// which. Its real servers and counters stay.
+    ///
+    /// ```no_run
+    /// use ipvs::{Client, Ensured, Service, ServiceKey};
+    ///
+    /// let mut client = Client::connect()?;
+    /// let service = Service::new("tcp/10.10.10.53:80".parse::<ServiceKey>()?);
+    /// client.ensure_service(&service)?;
+    /// assert_eq!(client.ensure_service(&service)?, Ensured::Unchanged);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`add_service`](Self::add_service) and [`set_service`](Self::set_service). Their
+    /// [`ErrorKind::ServiceExists`] or [`ErrorKind::ServiceNotFound`] comes out only if somebody
+    /// else deletes and adds the service all the time.
+    pub fn ensure_service(&mut self, service: &Service) -> Result<Ensured, Error> {
+        let mut tries = TRIES;
+        loop {
+            let (done, outcome, race) = match self.service(&service.key)? {
+                Some(entry) if entry.service == *service => return Ok(Ensured::Unchanged),
+                Some(_) => {
+                    (Ensured::Changed, self.set_service(service), ErrorKind::ServiceNotFound)
+                }
+                None => (Ensured::Added, self.add_service(service), ErrorKind::ServiceExists),
+            };
+            tries -= 1;
+            match outcome {
+                Err(error) if error.kind() == race && tries > 0 => {}
+                other => return other.map(|()| done),
+            }
+        }
+    }
+
+    /// Makes a real server be there as wanted: adds it to its virtual service, sets it, or leaves
+    /// it alone, and tells which. Its connections and counters stay.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`]; else as [`add_destination`](Self::add_destination) and
+    /// [`set_destination`](Self::set_destination). Their [`ErrorKind::DestinationExists`] or
+    /// [`ErrorKind::DestinationNotFound`] comes out only if somebody else deletes and adds real
+    /// servers all the time.
+    pub fn ensure_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &Destination,
+    ) -> Result<Ensured, Error> {
+        let mut tries = TRIES;
+        loop {
+            // A list that lacks it by mistake does no harm here: it can't be added twice.
+            let (done, outcome, race) = match self.find_destination(service, &destination.key())? {
+                Found::Entry(entry) if entry.destination == *destination => {
+                    return Ok(Ensured::Unchanged);
+                }
+                Found::Entry(_) => (
+                    Ensured::Changed,
+                    self.set_destination(service, destination),
+                    ErrorKind::DestinationNotFound,
+                ),
+                Found::Others | Found::Nothing => (
+                    Ensured::Added,
+                    self.add_destination(service, destination),
+                    ErrorKind::DestinationExists,
+                ),
+            };
+            tries -= 1;
+            match outcome {
+                Err(error) if error.kind() == race && tries > 0 => {}
+                other => return other.map(|()| done),
+            }
+        }
+    }
+
+    /// Deletes a virtual service and its real servers if it is there. Returns whether it was.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete_service`](Self::delete_service), but for [`ErrorKind::ServiceNotFound`].
+    pub fn remove_service(&mut self, key: &ServiceKey) -> Result<bool, Error> {
+        match self.delete_service(key) {
+            Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Takes a real server out of a virtual service if both are there. Returns whether they were.
+    ///
+    /// # Errors
+    ///
+    /// As [`delete_destination`](Self::delete_destination), but for
+    /// [`ErrorKind::ServiceNotFound`] and [`ErrorKind::DestinationNotFound`].
+    pub fn remove_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+    ) -> Result<bool, Error> {
+        match self.delete_destination(service, destination) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ServiceNotFound | ErrorKind::DestinationNotFound
+                ) =>
+            {
+                Ok(false)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    /// The real server of that address and port, if the virtual service has it. The kernel can
+    /// only list all of them: whoever wants many reads [`destinations`](Self::destinations) once.
+    ///
+    /// A list may lack entries if somebody deletes others at the same time, so one that lacks this
+    /// real server is read a second time before it is believed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::ServiceNotFound`].
+    pub fn destination(
+        &mut self,
+        service: &ServiceKey,
+        key: &DestinationKey,
+    ) -> Result<Option<DestinationEntry>, Error> {
+        if let Found::Entry(entry) = self.find_destination(service, key)? {
+            return Ok(Some(*entry));
+        }
+        match self.find_destination(service, key)? {
+            Found::Entry(entry) => Ok(Some(*entry)),
+            Found::Others => Ok(None),
+            // The list of a service that isn't there is empty, too.
+            Found::Nothing => self.existing_service(Operation::Destination, service).map(|_| None),
+        }
+    }
+
+    fn find_destination(
+        &mut self,
+        service: &ServiceKey,
+        key: &DestinationKey,
+    ) -> Result<Found, Error> {
+        let object = Some(Object::Destination(*service, *key));
+        let entries = self.list_destinations(Operation::Destination, object, service)?;
+        if entries.is_empty() {
+            return Ok(Found::Nothing);
+        }
+        let found = entries.into_iter().find(|entry| entry.destination.key() == *key);
+        Ok(found.map_or(Found::Others, |entry| Found::Entry(Box::new(entry))))
+    }
+}
+
+/// What a list of real servers says of one of them.
+enum Found {
+    Entry(Box<DestinationEntry>),
+    Others,
+    /// An empty list: perhaps there's no such service.
+    Nothing,
+}
+
+fn key_changed(operation: Operation, object: Object) -> Error {
+    Error::new(operation, Some(object), ErrorKind::InvalidInput)
+        .with_source(InvalidInput::KeyChanged)
+}

@@ -1,0 +1,147 @@
+//! A table of services behind a transport, and somebody else who changes it between the requests.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Instant;
+
+use ipvs::proto::{Call, Refusal, Replies, Responder};
+use ipvs::{Client, Destination, DestinationKey, Service, ServiceKey, Transport};
+use ipvs_sys as sys;
+use ipvs_sys::Command;
+
+const ENOENT: i32 = 2;
+const ESRCH: i32 = 3;
+const EEXIST: i32 = 17;
+
+pub(crate) type Services = Vec<(sys::Service, Vec<sys::Dest>)>;
+type Other<'a> = Box<dyn FnMut(Command, &mut Services) + 'a>;
+
+pub(crate) struct Shelf<'a> {
+    responder: Responder,
+    services: Rc<RefCell<Services>>,
+    /// All that was asked for.
+    pub(crate) commands: Rc<RefCell<Vec<Command>>>,
+    other: Option<Other<'a>>,
+}
+
+impl Default for Shelf<'_> {
+    fn default() -> Self {
+        Self {
+            responder: Responder::new(0x1c),
+            services: Rc::default(),
+            commands: Rc::default(),
+            other: None,
+        }
+    }
+}
+
+impl<'a> Shelf<'a> {
+    /// Adds a service as [`Service::new`] has it, with real servers.
+    pub(crate) fn add(&mut self, key: ServiceKey, servers: impl IntoIterator<Item = Destination>) {
+        // The client itself does it, on a shelf of its own, and so knows the bytes.
+        let shelf = Shelf::default();
+        let services = Rc::clone(&shelf.services);
+        let mut client = Client::with_transport(shelf).unwrap();
+        client.add_service(&Service::new(key)).unwrap();
+        for server in servers {
+            client.add_destination(&key, &server).unwrap();
+        }
+        self.services.borrow_mut().append(&mut services.borrow_mut());
+    }
+
+    /// What is in it.
+    pub(crate) fn services(&self) -> Services {
+        self.services.borrow().clone()
+    }
+
+    /// Has somebody else act before each command.
+    pub(crate) fn before(self, other: impl FnMut(Command, &mut Services) + 'a) -> Self {
+        Self { other: Some(Box::new(other)), ..self }
+    }
+}
+
+/// Whether a command changes nothing.
+pub(crate) fn reads(command: Command) -> bool {
+    matches!(command, Command::GetService | Command::GetDest)
+}
+
+pub(crate) fn key(mark: u32) -> ServiceKey {
+    ServiceKey::fwmark(ipvs::Family::V4, mark.try_into().unwrap())
+}
+
+pub(crate) fn server(last: u8) -> Destination {
+    Destination::new(DestinationKey::new([192, 0, 2, last].into(), 80))
+}
+
+impl Transport for Shelf<'_> {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        let Self { responder, services, commands, other } = self;
+        responder.respond(datagram, |call, replies| {
+            let command = call.message.command;
+            commands.borrow_mut().push(command);
+            if let Some(other) = other {
+                other(command, &mut services.borrow_mut());
+            }
+            carry_out(&mut services.borrow_mut(), command, call, replies)
+        });
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+        Ok(self.responder.receive(buffer))
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.responder.discard();
+        Ok(())
+    }
+}
+
+/// What `ip_vs_ctl.c` makes of a command, as far as these tests go: services by mark, real servers
+/// by address.
+fn carry_out(
+    services: &mut Services,
+    command: Command,
+    call: &Call<'_>,
+    replies: &mut Replies<'_>,
+) -> Result<(), Refusal> {
+    let wanted = call.message.service;
+    let place = wanted
+        .as_ref()
+        .and_then(|wanted| services.iter().position(|(it, _)| it.fwmark == wanted.fwmark));
+    let reply = |service: Option<&sys::Service>, dest: Option<&sys::Dest>| sys::Message {
+        service: service.copied(),
+        dest: dest.copied(),
+        ..sys::Message::new(command)
+    };
+    match (command, place) {
+        (Command::GetService, _) if call.dump => {
+            services.iter().for_each(|(it, _)| replies.push(&reply(Some(it), None)));
+        }
+        (Command::GetDest, place) => {
+            let all = place.map_or(&[][..], |place| &services[place].1);
+            all.iter().for_each(|it| replies.push(&reply(None, Some(it))));
+        }
+        (Command::NewService, Some(_)) => return Err(Refusal::new(EEXIST)),
+        (Command::NewService, None) => services.push((wanted.unwrap(), Vec::new())),
+        (_, None) => return Err(Refusal::new(ESRCH)),
+        (Command::GetService, Some(place)) => replies.push(&reply(Some(&services[place].0), None)),
+        (Command::SetService, Some(place)) => services[place].0 = wanted.unwrap(),
+        (Command::DelService, Some(place)) => drop(services.remove(place)),
+        (_, Some(place)) => {
+            let servers = &mut services[place].1;
+            let wanted = call.message.dest.unwrap();
+            let found = servers.iter().position(|it| it.addr == wanted.addr);
+            match (command, found) {
+                (Command::NewDest, Some(_)) => return Err(Refusal::new(EEXIST)),
+                (Command::NewDest, None) => servers.push(wanted),
+                (_, None) => return Err(Refusal::new(ENOENT)),
+                (Command::SetDest, Some(at)) => servers[at] = wanted,
+                (Command::DelDest, Some(at)) => drop(servers.remove(at)),
+                (other, _) => panic!("{other:?}"),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Snapshots of a table that others change, over a model of it.
+#![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
+
+#[allow(dead_code, reason = "each test binary needs a part of it")]
+mod shelf;
+
+use ipvs::{Client, Error, ErrorKind, Operation, Service, SnapshotOptions, Table, TableService};
+use ipvs_sys::Command;
+use shelf::{Shelf, key, server};
+
+/// Two services, with two real servers and with one.
+fn two() -> Shelf<'static> {
+    let mut shelf = Shelf::default();
+    shelf.add(key(1), [server(1), server(2)]);
+    shelf.add(key(2), [server(3)]);
+    shelf
+}
+
+fn snapshot(shelf: Shelf<'_>) -> Result<ipvs::Snapshot, Error> {
+    Client::with_transport(shelf)?.snapshot()
+}
+
+fn untouched() -> Table {
+    Table::new()
+        .with(TableService::new(Service::new(key(1))).destination(server(1)).destination(server(2)))
+        .with(TableService::new(Service::new(key(2))).destination(server(3)))
+}
+
+#[test]
+fn a_table_that_nobody_changes_is_read_twice() {
+    let snapshot = snapshot(two()).unwrap();
+    assert_eq!(snapshot.passes, 2);
+    assert_eq!(snapshot.table(), untouched());
+    assert_eq!(snapshot.service(&key(2)).unwrap().destinations.len(), 1);
+    assert_eq!(snapshot.service(&key(3)), None);
+}
+
+#[test]
+fn an_empty_table_is_an_empty_snapshot() {
+    assert_eq!(snapshot(Shelf::default()).unwrap().into_table(), Table::new());
+}
+
+#[test]
+fn what_one_pass_lacks_is_read_again() {
+    // The list of services lacks one that nobody touched, in the first pass only.
+    let mut lists = 0;
+    let shelf = two().before(|command, services| {
+        if command == Command::GetService {
+            lists += 1;
+            match lists {
+                1 => services.truncate(1),
+                2 => *services = two().services(),
+                _ => {}
+            }
+        }
+    });
+    let snapshot = snapshot(shelf).unwrap();
+    assert_eq!((snapshot.table(), snapshot.passes), (untouched(), 3));
+}
+
+#[test]
+fn a_service_deleted_before_its_real_servers_are_read_is_no_service_without_any() {
+    let mut done = false;
+    let shelf = two().before(|command, services| {
+        if command == Command::GetDest && !done {
+            done = true;
+            services.remove(0);
+        }
+    });
+    let snapshot = snapshot(shelf).unwrap();
+    assert_eq!(snapshot.services.len(), 1);
+    assert_eq!((snapshot.services[0].entry.service.key, snapshot.passes), (key(2), 3));
+}
+
+#[test]
+fn counters_may_change_all_the_time() {
+    let shelf = two().before(|_, services| {
+        for (_, destinations) in services {
+            for destination in destinations {
+                *destination.active_conns.get_or_insert(0) += 1;
+            }
+        }
+    });
+    assert_eq!(snapshot(shelf).unwrap().passes, 2);
+}
+
+#[test]
+fn what_was_deleted_and_added_again_is_seen_by_its_place() {
+    let mut lists = 0;
+    let shelf = two().before(|command, services| {
+        if command == Command::GetService {
+            lists += 1;
+            if lists == 2 {
+                services.swap(0, 1);
+            }
+        }
+    });
+    assert_eq!(snapshot(shelf).unwrap().passes, 3);
+}
+
+#[test]
+fn a_table_that_never_stays_is_an_error_of_its_own_after_so_many_passes() {
+    for (options, passes) in [
+        (SnapshotOptions::default(), 10),
+        (SnapshotOptions::default().max_passes(3), 3),
+        (SnapshotOptions::default().max_passes(0).agreeing(4), 4),
+    ] {
+        let mut lists = 0;
+        let shelf = two().before(|command, services| {
+            if command == Command::GetService {
+                lists += 1;
+                services[0].1[0].weight = Some(lists);
+            }
+        });
+        let error = Client::with_transport(shelf).unwrap().snapshot_with(&options).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.operation()),
+            (ErrorKind::Inconsistent, Operation::Snapshot)
+        );
+        assert_eq!(lists, passes, "{options:?}");
+    }
+}
+
+#[test]
+fn as_many_passes_agree_as_are_asked_for() {
+    for (agreeing, passes) in [(0, 1), (1, 1), (2, 2), (5, 5)] {
+        let options = SnapshotOptions::default().agreeing(agreeing);
+        let snapshot = Client::with_transport(two()).unwrap().snapshot_with(&options).unwrap();
+        assert_eq!(snapshot.passes, passes);
+    }
+}
