@@ -6,23 +6,11 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use ipvs::{Client, DestinationEntry, ErrorKind, ServiceEntry, Stats};
-
-/// A virtual service and its real servers.
-pub(crate) type Row = (ServiceEntry, Vec<DestinationEntry>);
+use ipvs::{Client, DestinationEntry, ServiceEntry, Snapshot, Stats};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut client = Client::connect()?;
-    let mut rows = Vec::new();
-    for service in client.services()? {
-        match client.destinations(&service.service.key) {
-            Ok(servers) => rows.push((service, servers)),
-            // It was deleted after the services were listed.
-            Err(error) if error.kind() == ErrorKind::ServiceNotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    io::stdout().write_all(render(&rows).as_bytes())?;
+    let snapshot = Client::connect()?.snapshot()?;
+    io::stdout().write_all(render(&snapshot).as_bytes())?;
     Ok(())
 }
 
@@ -51,10 +39,12 @@ const GAUGES: [Metric<DestinationEntry>; 6] = [
 ];
 
 /// The whole table in Prometheus' text format, version 0.0.4: all samples of a metric together.
-pub(crate) fn render(rows: &[Row]) -> String {
+pub(crate) fn render(snapshot: &Snapshot) -> String {
     let mut out = String::new();
-    let services = || rows.iter().map(|(service, _)| service);
-    let servers = || rows.iter().flat_map(|(service, all)| all.iter().map(move |d| (service, d)));
+    let all = &snapshot.services;
+    let services = || all.iter().map(|service| &service.entry);
+    let servers =
+        || all.iter().flat_map(|service| service.destinations.iter().map(|d| (&service.entry, d)));
 
     head(&mut out, "ipvs_service_info", "gauge", "How a virtual service is configured");
     for service in services() {

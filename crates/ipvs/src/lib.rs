@@ -42,7 +42,10 @@ pub use sync_daemon::{SyncDaemon, SyncRole};
 pub use table::{Table, TableService};
 pub use transport::{NetlinkSocket, Transport};
 
-/// The guide for those who come from another library: text only, so it isn't there to be used.
+#[cfg(doc)]
+#[doc = include_str!("guide.md")]
+pub mod guide {}
+
 #[cfg(doc)]
 #[doc = include_str!("../MIGRATING.md")]
 pub mod migrating {}

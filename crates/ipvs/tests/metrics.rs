@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipvs::{
-    Destination, DestinationEntry, Family, Scheduler, Service, ServiceEntry, ServiceKey, Stats,
+    Destination, DestinationEntry, Family, Scheduler, Service, ServiceEntry, ServiceKey,
+    ServiceSnapshot, Snapshot, Stats,
 };
 
 #[allow(dead_code, reason = "its main needs a kernel")]
@@ -148,26 +149,25 @@ fn every_service_and_server_is_there_with_its_values() {
     let mark = ServiceKey::fwmark(Family::V6, 7.try_into().unwrap());
     let server = |text: &str| Destination::new(text.parse::<std::net::SocketAddr>().unwrap());
     let odd = Scheduler::new("a\\n\"\nz").unwrap();
-    let rows = [
-        (
-            ServiceEntry::new(Service::new(vip))
-                .stats(Stats::default().connections(5_000_000_000).incoming_bytes(1 << 53)),
-            vec![
-                DestinationEntry::new(server("[2001:db8::102]:80").weight(3).thresholds(100, 20))
-                    .active_connections(4)
-                    .inactive_connections(5)
-                    .persistent_connections(6)
-                    .stats(Stats::default().outgoing_packets(9).outgoing_bytes(900)),
-                DestinationEntry::new(server("10.0.0.103:80").weight(0)),
-            ],
-        ),
-        (ServiceEntry::new(Service::new(mark).scheduler(odd)), vec![]),
-        (
-            ServiceEntry::new(Service::new("udp/10.0.0.1:53".parse().unwrap()).scheduler(None)),
-            vec![],
-        ),
-    ];
-    let text = metrics::render(&rows);
+    let with_servers = ServiceSnapshot::new(
+        ServiceEntry::new(Service::new(vip))
+            .stats(Stats::default().connections(5_000_000_000).incoming_bytes(1 << 53)),
+    )
+    .destinations([
+        DestinationEntry::new(server("[2001:db8::102]:80").weight(3).thresholds(100, 20))
+            .active_connections(4)
+            .inactive_connections(5)
+            .persistent_connections(6)
+            .stats(Stats::default().outgoing_packets(9).outgoing_bytes(900)),
+        DestinationEntry::new(server("10.0.0.103:80").weight(0)),
+    ]);
+    let without = [
+        Service::new(mark).scheduler(odd),
+        Service::new("udp/10.0.0.1:53".parse().unwrap()).scheduler(None),
+    ]
+    .map(|service| ServiceSnapshot::new(ServiceEntry::new(service)));
+    let snapshot = Snapshot::new([with_servers].into_iter().chain(without));
+    let text = metrics::render(&snapshot);
     let parsed = parse(&text).unwrap();
 
     let (vip, first) =
@@ -206,14 +206,14 @@ fn every_service_and_server_is_there_with_its_values() {
     // Not by way of a floating-point number, which has no more than 53 bits.
     let most = ServiceEntry::new(Service::new("tcp/10.0.0.1:1".parse().unwrap()))
         .stats(Stats::default().outgoing_bytes(u64::MAX));
-    assert!(metrics::render(&[(most, vec![])]).contains(
+    assert!(metrics::render(&Snapshot::new([ServiceSnapshot::new(most)])).contains(
         "ipvs_service_outgoing_bytes_total{service=\"tcp/10.0.0.1:1\"} 18446744073709551615\n"
     ));
 }
 
 #[test]
 fn an_empty_table_is_in_the_format_too() {
-    assert_eq!(parse(&metrics::render(&[])).unwrap().series, BTreeMap::new());
+    assert_eq!(parse(&metrics::render(&Snapshot::default())).unwrap().series, BTreeMap::new());
 }
 
 /// Samples of the specification, and what isn't in the format.
