@@ -3,12 +3,10 @@
 //! Run as root, best in a network namespace of its own:
 //! `cargo build --example direct_routing && sudo unshare -n target/debug/examples/direct_routing`
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use ipvs::{
-    Client, Destination, DestinationKey, ErrorKind, Forward, Persistence, Scheduler, Service,
-    ServiceKey,
+    Client, Destination, DestinationKey, Forward, Persistence, Scheduler, Service, ServiceKey,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,25 +15,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = Service::new(vip)
         .scheduler(Scheduler::WLC)
         .persistent(Persistence::new(Duration::from_secs(100)));
-    match client.add_service(&service) {
-        Err(error) if error.kind() == ErrorKind::ServiceExists => client.set_service(&service)?,
-        other => other?,
-    }
+    // Added, or made so if there is one: the program may run twice.
+    client.ensure_service(&service)?;
 
-    let servers: [SocketAddr; 2] = ["10.10.10.102:80".parse()?, "10.10.10.103:80".parse()?];
+    let servers: [DestinationKey; 2] = ["10.10.10.102:80".parse()?, "10.10.10.103:80".parse()?];
     for server in servers {
         let destination = Destination::new(server).forward(Forward::DirectRoute).weight(10);
-        client.add_destination(&vip, &destination)?;
+        client.ensure_destination(&vip, &destination)?;
     }
 
     // Drain the first one: no new connections, those it has go on.
-    let quiet = Destination::new(servers[0]).forward(Forward::DirectRoute).weight(0);
-    client.set_destination(&vip, &quiet)?;
+    client.edit_destination(&vip, &servers[0], |server| server.weight = 0)?;
     for entry in client.destinations(&vip)? {
         println!("{} weight {}", entry.destination.key(), entry.destination.weight);
     }
 
-    client.delete_destination(&vip, &DestinationKey::from(servers[0]))?;
+    client.delete_destination(&vip, &servers[0])?;
     client.delete_service(&vip)?;
     Ok(())
 }

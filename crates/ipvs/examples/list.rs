@@ -8,11 +8,12 @@ fn main() -> Result<(), ipvs::Error> {
     let mut client = Client::connect()?;
     let info = client.info()?;
     println!("IPVS {}, {} buckets for connections", info.version, info.connection_table_size);
-    for entry in client.services()? {
-        let service = &entry.service;
+    for service in client.snapshot()?.services {
+        let (entry, servers) = (service.entry, service.destinations);
+        let service = entry.service;
         let scheduler = service.scheduler.map_or("none".to_owned(), |s| s.to_string());
         println!("{} {scheduler}: {} connections", service.key, entry.stats.connections);
-        for server in client.destinations(&service.key)? {
+        for server in servers {
             println!(
                 "  -> {} {} weight {}: {} active, {} packets in",
                 server.destination.key(),
