@@ -12,7 +12,10 @@ mod forward;
 mod kernel_socket;
 mod key;
 mod name;
+pub mod plan;
 pub mod proto;
+#[cfg(feature = "serde")]
+mod serde;
 mod service;
 mod snapshot;
 mod sockopt;
@@ -32,6 +35,7 @@ pub use forward::{Forward, GueChecksum, Tunnel};
 pub use kernel_socket::{Interface, KernelSocket};
 pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
+pub use plan::Plan;
 pub use service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
 };

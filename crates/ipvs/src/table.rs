@@ -104,6 +104,7 @@ impl Extend<Destination> for TableService {
 /// assert_eq!(table.get(&key).and_then(|web| web.get(&server.key())), Some(&server));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
+#[cfg_attr(feature = "serde", doc = "", doc = include_str!("serde.md"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
     services: BTreeMap<ServiceKey, TableService>,

@@ -52,11 +52,27 @@ enum Kind {
     Tests,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", arguments: &["fmt", "--all", "--check"], kind: Kind::Check },
     Step {
         name: "lints",
         arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        kind: Kind::Check,
+    },
+    Step {
+        name: "lints with every feature",
+        arguments: &[
+            "clippy",
+            "-p",
+            "ipvs-sys",
+            "-p",
+            "ipvs",
+            "--all-targets",
+            "--all-features",
+            "--",
+            "-D",
+            "warnings",
+        ],
         kind: Kind::Check,
     },
     Step {
@@ -67,7 +83,7 @@ const STEPS: [Step; 7] = [
     },
     Step {
         name: "documentation",
-        arguments: &["doc", "--workspace", "--no-deps"],
+        arguments: &["doc", "--workspace", "--no-deps", "--all-features"],
         kind: Kind::Check,
     },
     Step {
@@ -92,6 +108,11 @@ const STEPS: [Step; 7] = [
     Step {
         name: "unit and doc tests",
         arguments: &["test", "--workspace", "--exclude", INTEGRATION, "--no-fail-fast"],
+        kind: Kind::Tests,
+    },
+    Step {
+        name: "unit and doc tests with every feature",
+        arguments: &["test", "-p", "ipvs-sys", "-p", "ipvs", "--all-features", "--no-fail-fast"],
         kind: Kind::Tests,
     },
     Step {
