@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use ipvs_testkit::{Context, Namespace, Suite};
+use anyhow::{Context as _, Result, bail, ensure};
+use ipvs_testkit::{Context, Namespace, Suite, eventually};
 use ipvs_tests::{Reader, c_ipvsadm};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -23,12 +23,42 @@ const MANY: usize = 100_000;
 const MILLION: usize = 1_000_000;
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(no_line_waits_for_the_next));
     suite.add(test!(many_lines).limit(Duration::from_secs(3 * 60)));
     // A guest of User-Mode Linux took three minutes for it, so it's for who asks for it by name:
     // `cargo xtask test a_million_lines`.
     if env::args().skip(1).any(|word| word.contains("a_million_lines")) {
         suite.add(test!(a_million_lines).limit(Duration::from_secs(15 * 60)));
     }
+}
+
+/// Lines go to the kernel together, but not if that means to wait for one that is still to come.
+fn no_line_waits_for_the_next(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut command = Command::new(ipvsadm()?);
+    command.arg("-R").stdin(Stdio::piped());
+    let mut child = netns.run(|| command.spawn())?.context("cannot start ipvsadm")?;
+    let mut stdin = child.stdin.take().context("its input is a pipe")?;
+    let reader = Reader::new(&netns)?;
+    let mut expected = Vec::new();
+    for port in 1..=3 {
+        // Two lines and the beginning of the next.
+        write!(stdin, "-A -f {port} -s rr\n-A -f {} -s rr\n -A", port + 10)?;
+        expected.extend([format!("-A -f {port} -s rr"), format!("-A -f {} -s rr", port + 10)]);
+        expected.sort();
+        eventually(Duration::from_secs(10), || {
+            let mut saved = reader.saved()?;
+            saved.sort();
+            ensure!(saved == expected, "{saved:?}");
+            Ok(())
+        })?;
+        writeln!(stdin, " -f {} -s rr", port + 20)?;
+        expected.push(format!("-A -f {} -s rr", port + 20));
+    }
+    drop(stdin);
+    ensure!(child.wait()?.success(), "all lines are right");
+    assert_eq!(reader.saved()?.len(), 9);
+    Ok(())
 }
 
 fn many_lines(context: &mut Context) -> Result<()> {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod cargo;
 mod cross;
 mod demo;
@@ -50,6 +51,10 @@ enum Task {
     Test(test::Test),
     /// Show direct routing on a real kernel: a director, two web servers, a client, step by step
     Demo(show::Demo),
+    /// Measure the C ipvsadm, ours and the bare kernel in one boot
+    ///
+    /// Prints a table of times, ratios and memory, and says which bars are met.
+    Bench(bench::Bench),
     /// Record what the C ipvsadm and the kernel say to each other, for the tests of ipvs-sys
     ///
     /// Overwrites the files below crates/ipvs-sys/tests/golden for each kernel.
@@ -131,6 +136,7 @@ fn run(task: Task) -> Result<u8> {
     match task {
         Task::Test(test) => test.run(),
         Task::Demo(demo) => demo.run(),
+        Task::Bench(bench) => bench.run(),
         Task::Golden(golden) => golden.run(),
         Task::Kernel(task) => task.run(),
         Task::Cross(cross) => cross.run(),

@@ -51,6 +51,16 @@ pub(crate) fn check(transcript: &str) -> Result<()> {
     Ok(())
 }
 
+/// Puts a text between the comments `<!-- NAME -->` and `<!-- end of NAME -->` of README.md.
+pub(crate) fn put(name: &str, text: &str) -> Result<()> {
+    let path = places::root().join("README.md");
+    let readme = fs::read_to_string(&path).context("can't read README.md")?;
+    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
+    let (before, rest) = readme.split_once(&start).with_context(|| format!("no {start:?}"))?;
+    let (_, behind) = rest.split_once(&end).with_context(|| format!("no {end:?}"))?;
+    fs::write(&path, [before, &start, text, &end, behind].concat()).context("can't write README.md")
+}
+
 fn split(readme: &str) -> Result<(&str, &str, &str)> {
     let start = readme.find(START).context("README.md has no transcript")? + START.len();
     let length = readme[start..].find(END).context("the transcript in README.md has no end")?;

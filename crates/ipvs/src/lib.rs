@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "tokio")]
+mod aio;
 mod batch;
 mod change;
 mod client;
@@ -25,6 +27,8 @@ mod table;
 mod transport;
 mod wire;
 
+#[cfg(feature = "tokio")]
+pub use aio::AsyncClient;
 pub use batch::Batch;
 pub use client::{Client, Ensured};
 pub use config::{Info, Timeouts, TimeoutsChange, Version};

@@ -3,7 +3,8 @@
 mod strict;
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
+use std::mem;
 
 use ipvs::{DestinationEntry, ErrorKind, Info, ServiceEntry, SyncDaemon, SyncRole, Timeouts};
 
@@ -17,7 +18,7 @@ use crate::list::{self, Counts, Table};
 use crate::messages::{self, UsageError};
 use crate::names::{EndpointText, Resolver};
 use crate::output::Output;
-use crate::restore::Lines;
+use crate::restore::{Input, Lines};
 use crate::save::Rules;
 use crate::sort;
 
@@ -63,7 +64,7 @@ impl Tool<'_> {
     /// # Errors
     ///
     /// If standard output can't be written or `stdin` can't be read.
-    pub(crate) fn run(&mut self, words: &[OsString], stdin: impl BufRead) -> anyhow::Result<u8> {
+    pub(crate) fn run(&mut self, words: &[OsString], stdin: impl Input) -> anyhow::Result<u8> {
         let task = self.interpret(words);
         if let Ok(Task::Print(text)) = &task {
             self.out.write_all(text.as_bytes())?;
@@ -103,23 +104,53 @@ impl Tool<'_> {
         })
     }
 
-    /// Runs each line of `input` as a command line.
-    fn restore(&mut self, kernel: &mut Kernel, input: impl BufRead) -> anyhow::Result<u8> {
+    /// Runs each line of `input` as a command line. Changes go to the kernel together, but for
+    /// what anybody can see it is as if each went by itself: nothing else is done before them, and
+    /// none of them waits for a line that is still to come.
+    fn restore(&mut self, kernel: &mut Kernel, input: impl Input) -> anyhow::Result<u8> {
         let mut lines = Lines::new(input);
         let mut code = exit::SUCCESS;
-        while let Some(words) = lines.next_line()? {
+        loop {
+            if kernel.has_put_off_enough() || !lines.has_next_line() {
+                self.catch_up(kernel, &mut code)?;
+            }
+            let words = match lines.next_line() {
+                Ok(Some(words)) => words,
+                end => {
+                    self.catch_up(kernel, &mut code)?;
+                    end?;
+                    return Ok(code);
+                }
+            };
             if words.is_empty() {
                 continue;
             }
-            let task = self.interpret(&words);
-            let outcome = self.carry_out(kernel, task)?;
-            // That of the last line is what counts.
-            code = outcome.code;
-            if outcome.ends_restore {
-                break;
+            match self.interpret(&words) {
+                Ok(Task::Command(Command::Change(change))) => kernel.put_off(&change),
+                task => {
+                    self.catch_up(kernel, &mut code)?;
+                    let outcome = self.carry_out(kernel, task)?;
+                    code = outcome.code;
+                    if outcome.ends_restore {
+                        return Ok(code);
+                    }
+                }
             }
         }
-        Ok(code)
+    }
+
+    /// Carries out the changes that wait. The exit code is that of the last of them.
+    fn catch_up(&mut self, kernel: &mut Kernel, code: &mut u8) -> io::Result<()> {
+        let mut written = Ok(());
+        kernel.catch_up(|result| {
+            *code = exit::SUCCESS;
+            if let Err(error) = result {
+                *code = exit::REFUSED;
+                let complaint = self.out.complain(messages::kernel_error(&error).as_bytes());
+                written = mem::replace(&mut written, Ok(())).and(complaint);
+            }
+        });
+        written
     }
 
     fn carry_out(

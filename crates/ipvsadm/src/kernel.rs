@@ -2,7 +2,7 @@
 
 use std::process::Command as Process;
 
-use ipvs::{Client, Error, ErrorKind, Info};
+use ipvs::{Batch, Client, Error, ErrorKind, Info};
 use rustix::net::{AddressFamily, SocketType, ipproto};
 
 use crate::flags::high::Change;
@@ -12,6 +12,8 @@ use crate::flags::high::Change;
 pub(crate) struct Kernel {
     pub(crate) client: Client,
     pub(crate) info: Info,
+    /// Changes of a restore that go to the kernel together.
+    waiting: Batch,
 }
 
 impl Kernel {
@@ -29,24 +31,43 @@ impl Kernel {
     fn try_connect() -> Result<Self, Error> {
         let mut client = Client::connect()?;
         let info = client.info()?;
-        Ok(Self { client, info })
+        Ok(Self { client, info, waiting: Batch::new() })
     }
 
     pub(crate) fn change(&mut self, change: &Change) -> Result<(), Error> {
-        let client = &mut self.client;
+        let mut outcome = Ok(());
+        self.put_off(change);
+        self.catch_up(|result| outcome = result);
+        outcome
+    }
+
+    /// Puts a change behind those that wait.
+    pub(crate) fn put_off(&mut self, change: &Change) {
+        let batch = &mut self.waiting;
         match change {
-            Change::AddService(service) => client.add_service(service),
-            Change::EditService(service) => client.set_service(service),
-            Change::DeleteService(key) => client.delete_service(key),
-            Change::Flush => client.flush(),
-            Change::AddServer(key, server) => client.add_destination(key, server),
-            Change::EditServer(key, server) => client.set_destination(key, server),
-            Change::DeleteServer(key, server) => client.delete_destination(key, server),
-            Change::Zero(key) => client.zero(key.as_ref()),
-            Change::SetTimeouts(change) => client.set_timeouts(*change),
-            Change::StartDaemon(daemon) => client.start_sync_daemon(daemon),
-            Change::StopDaemon(role) => client.stop_sync_daemon(*role),
-        }
+            Change::AddService(service) => batch.add_service(service),
+            Change::EditService(service) => batch.set_service(service),
+            Change::DeleteService(key) => batch.delete_service(key),
+            Change::Flush => batch.flush(),
+            Change::AddServer(key, server) => batch.add_destination(key, server),
+            Change::EditServer(key, server) => batch.set_destination(key, server),
+            Change::DeleteServer(key, server) => batch.delete_destination(key, server),
+            Change::Zero(key) => batch.zero(key.as_ref()),
+            Change::SetTimeouts(change) => batch.set_timeouts(*change),
+            Change::StartDaemon(daemon) => batch.start_sync_daemon(daemon),
+            Change::StopDaemon(role) => batch.stop_sync_daemon(*role),
+        };
+    }
+
+    /// Whether as many changes wait as go to the kernel at once.
+    pub(crate) fn has_put_off_enough(&self) -> bool {
+        self.waiting.is_full()
+    }
+
+    /// Carries out the changes that wait, and tells of each how it ended.
+    pub(crate) fn catch_up(&mut self, mut on_result: impl FnMut(Result<(), Error>)) {
+        self.client.run_each(&self.waiting, |_, result| on_result(result));
+        self.waiting.clear();
     }
 }
 

@@ -1,13 +1,31 @@
 //! The lines that `-R` reads.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 /// The longest word; a longer one becomes several, as with the C tool.
 const WORD_MAX: usize = 4096;
 /// The most bytes that the words of a line may have, so that memory stays bounded.
 const LINE_MAX: usize = 1 << 20;
+
+/// What a restore reads.
+pub(crate) trait Input: BufRead {
+    /// Whether a whole line can be read without waiting for anything.
+    fn has_line(&self) -> bool;
+}
+
+impl<R: Read> Input for BufReader<R> {
+    fn has_line(&self) -> bool {
+        self.buffer().contains(&b'\n')
+    }
+}
+
+impl Input for &[u8] {
+    fn has_line(&self) -> bool {
+        true
+    }
+}
 
 /// Splits input into lines, and lines into words: at blanks, tabs and carriage returns, without
 /// quotes, escapes or comments.
@@ -16,6 +34,13 @@ pub(crate) struct Lines<R> {
     strict: bool,
     /// How many were read.
     number: u64,
+}
+
+impl<R: Input> Lines<R> {
+    /// Whether the next line can be read without waiting.
+    pub(crate) fn has_next_line(&self) -> bool {
+        self.input.has_line()
+    }
 }
 
 impl<R: BufRead> Lines<R> {
@@ -123,8 +148,6 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
-    use std::io::BufReader;
-
     use super::*;
 
     fn lines(text: impl AsRef<[u8]>) -> Vec<Vec<String>> {
@@ -221,7 +244,7 @@ mod tests {
         let mut lines = Lines::new(BufReader::new(io::repeat(b'x')));
         assert_eq!(lines.next_line().unwrap_err().kind(), io::ErrorKind::InvalidData);
         // Blanks take no memory, so there can be any number of them.
-        let blanks = io::Read::chain(&[b' '; 2 << 20][..], &b"-C\n"[..]);
+        let blanks = Read::chain(&[b' '; 2 << 20][..], &b"-C\n"[..]);
         assert_eq!(Lines::new(blanks).next_line().unwrap(), Some(vec!["-C".into()]));
     }
 }

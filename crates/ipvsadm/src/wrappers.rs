@@ -22,7 +22,7 @@ pub(crate) fn save(name: &OsStr, words: &[OsString], mut tool: Tool<'_>) -> anyh
             return Ok(1);
         }
     }
-    tool.run(&command, io::empty())
+    tool.run(&command, &[][..])
 }
 
 /// `ipvsadm-restore` clears the table, even if the input turns out to be empty or wrong, and runs
@@ -30,7 +30,7 @@ pub(crate) fn save(name: &OsStr, words: &[OsString], mut tool: Tool<'_>) -> anyh
 pub(crate) fn restore(stdin: impl BufRead, mut tool: Tool<'_>) -> anyhow::Result<u8> {
     // All of it before the table is cleared: it may come from an `ipvsadm-save` of that table.
     let rules = read_rules(stdin).context("cannot read the rules from standard input")?;
-    tool.run(&[OsString::from("-C")], io::empty())?;
+    tool.run(&[OsString::from("-C")], &[][..])?;
     tool.run(&[OsString::from("-R")], rules.as_slice())
 }
 
