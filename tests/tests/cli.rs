@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use serde_json::Value;
 
 use crate::errors::{MODPROBE, unload};
 use crate::test;
+use crate::user_namespace::NOBODY;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(no_argument_lists_the_table));
@@ -251,19 +252,23 @@ fn no_scheduler_flags_are_none(context: &mut Context) -> Result<()> {
 }
 
 /// A copy of the tool that everybody may run, wherever it was built.
-struct Public(PathBuf);
+pub(crate) struct Public(PathBuf);
 
 impl Public {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let path = env::temp_dir().join(format!("ipvsadm-{}", std::process::id()));
         fs::copy(ipvsadm()?, &path).with_context(|| format!("cannot make {path:?}"))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         Ok(Self(path))
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Runs it as the user `nobody`.
     fn run_as_nobody(&self, netns: &Namespace, argument: &str) -> Result<Finished> {
-        const NOBODY: u32 = 65534;
         run(netns, &self.0, |command| {
             command.args(argument.split(' ')).uid(NOBODY).gid(NOBODY).current_dir("/");
         })

@@ -11,6 +11,7 @@ mod facts;
 mod operations;
 mod parity;
 mod restore;
+mod user_namespace;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     operations::add_to(&mut suite);
     parity::add_to(&mut suite);
     restore::add_to(&mut suite);
+    user_namespace::add_to(&mut suite);
     suite.run()
 }
 

@@ -50,10 +50,14 @@ impl Key {
         })
     }
 
-    /// A command about this service that says no more about it.
-    pub(super) fn user(self) -> ServiceUser {
+    /// A change of this service that says no more about it. The kernel lists services of any
+    /// protocol, but changes only those of three (EFAULT).
+    pub(super) fn user(self) -> Result<ServiceUser, Refusal> {
         let Self { protocol, addr, port, fwmark } = self;
-        ServiceUser { protocol, addr, port, fwmark, ..ServiceUser::default() }
+        if ![sys::IPPROTO_TCP, sys::IPPROTO_UDP, sys::IPPROTO_SCTP].contains(&protocol) {
+            return Err(unsupported("protocols but TCP, UDP and SCTP"));
+        }
+        Ok(ServiceUser { protocol, addr, port, fwmark, ..ServiceUser::default() })
     }
 }
 
@@ -81,7 +85,7 @@ pub(super) fn service_user(
         flags: kept | flags.bits() & mask,
         timeout: service.timeout.ok_or(Errno::INVAL)?,
         netmask: service.netmask.ok_or(Errno::INVAL)?,
-        ..key.user()
+        ..key.user()?
     })
 }
 
@@ -347,6 +351,7 @@ mod tests {
         };
         for ((errno, message), what) in [
             (service(|it| it.family = Some(sys::AF_INET6)), "IPv6 services"),
+            (service(|it| it.protocol = Some(1)), "protocols but"),
             (service(|it| it.pe_name = Some(sys::Name::from_static("sip"))), "engines"),
             (dest(|it| it.addr_family = Some(sys::AF_INET6)), "IPv6 servers"),
             (dest(|it| it.tun_type = Some(sys::TunnelType::GUE)), "tunnels but ipip"),

@@ -62,7 +62,7 @@ const UNFILLED: u8 = 0xff;
 /// Where generic netlink demands CAP_NET_ADMIN in the initial user namespace, they demand it in
 /// the user namespace that owns the network namespace. So they also work in a container without
 /// privileges of its own outside, or under `unshare --user --net --map-root-user`. In exchange
-/// they are limited: to IPv4, to ipip among the tunnels, to 32-bit statistics, to services without
+/// they are limited: to IPv4, to services of TCP, UDP, SCTP and marks, to ipip among the tunnels, to 32-bit statistics, to services without
 /// a persistence engine and to sync daemons with the default group, port, TTL and length. Requests
 /// for more are refused with [`ErrorKind::NotSupported`](crate::ErrorKind). What somebody else
 /// configured beyond that, by generic netlink, isn't seen: IPv6 services and servers are
@@ -153,12 +153,12 @@ impl Options<'_> {
                 let flags = |key| Ok(self.service(key)?.flags);
                 self.set(option::SET_EDIT, &convert::service_user(service, flags)?)
             }
-            Command::DelService => self.set(option::SET_DEL, &Key::of(service)?.user()),
+            Command::DelService => self.set(option::SET_DEL, &Key::of(service)?.user()?),
             Command::GetDest => self.dests(service, replies),
             Command::NewDest => self.set_dest(option::SET_ADDDEST, service, dest),
             Command::SetDest => self.set_dest(option::SET_EDITDEST, service, dest),
             Command::DelDest => {
-                let service = Key::of(service)?.user();
+                let service = Key::of(service)?.user()?;
                 let dest = convert::dest_key(dest)?;
                 self.set(option::SET_DELDEST, &ServiceAndDestUser { service, dest })
             }
@@ -198,7 +198,7 @@ impl Options<'_> {
         service: Option<&sys::Service>,
         dest: Option<&sys::Dest>,
     ) -> Result<(), Refusal> {
-        let service = Key::of(service)?.user();
+        let service = Key::of(service)?.user()?;
         let dest: DestUser = convert::dest_user(dest)?;
         self.set(option, &ServiceAndDestUser { service, dest })
     }
@@ -207,7 +207,7 @@ impl Options<'_> {
         let Some(service) = service else {
             return self.set(option::SET_ZERO, &ServiceUser::default());
         };
-        let user = Key::of(Some(service))?.user();
+        let user = Key::of(Some(service))?.user()?;
         if (user.addr, user.port, user.fwmark) == (0, 0, 0) {
             // The kernel would take it for all services.
             let text = "over IPVS' socket options the counters of 0.0.0.0:0 can't be told from all";
