@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod model;
 pub mod parity;
 mod reader;
 

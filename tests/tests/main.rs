@@ -8,6 +8,7 @@ mod cli;
 mod direct_routing;
 mod errors;
 mod facts;
+mod model;
 mod operations;
 mod parity;
 mod restore;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     direct_routing::add_to(&mut suite);
     errors::add_to(&mut suite);
     facts::add_to(&mut suite);
+    model::add_to(&mut suite);
     operations::add_to(&mut suite);
     parity::add_to(&mut suite);
     restore::add_to(&mut suite);

@@ -425,7 +425,7 @@ fn is(known: &impl PartialEq<str>, name: &sys::Name) -> bool {
 fn can_be_a_server(id: &DestId, local: &[IpAddr]) -> bool {
     match sys::ip_addr(id.family, &id.addr) {
         Some(IpAddr::V4(addr)) => {
-            !addr.is_multicast() && !addr.is_broadcast() && addr.octets()[0] != 0
+            !addr.is_multicast() && !addr.is_broadcast() && !addr.is_unspecified()
         }
         Some(IpAddr::V6(addr)) => {
             let unicast = !addr.is_multicast()

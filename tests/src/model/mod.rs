@@ -1,0 +1,9 @@
+//! Random requests to IPVS, to send the same ones to a real kernel and to the model of it.
+
+mod generate;
+mod peer;
+mod random;
+
+pub use generate::{Flaw, Generator, Operation};
+pub use peer::{Answer, Peer};
+pub use random::Random;

@@ -1,0 +1,102 @@
+//! One end of the protocol: asks any request, right or wrong, and gives the whole answer.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs::Transport;
+use ipvs::proto::{Engine, Event, Failure, Request, RequestId, Shape};
+use ipvs_sys as sys;
+use ipvs_sys::Command;
+
+use super::Operation;
+
+/// Nothing answers this late.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The replies, or the entries of a list.
+    pub replies: Vec<sys::Message>,
+    /// The error number and what the kernel said to it.
+    pub outcome: Result<(), (i32, Option<String>)>,
+}
+
+/// Asks a kernel or the model.
+#[derive(Debug)]
+pub struct Peer<T> {
+    transport: T,
+    engine: Engine,
+    family: u16,
+}
+
+impl<T: Transport> Peer<T> {
+    /// Looks up the family of IPVS.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn new(transport: T) -> Result<Self> {
+        let mut peer = Self { transport, engine: Engine::new(PATIENCE), family: 0 };
+        let id = peer.engine.push_get_family()?;
+        let (replies, _) = peer.exchange(id)?;
+        let reply = replies.first().context("no family of that name")?;
+        peer.family = sys::Family::decode(reply)?.id;
+        Ok(peer)
+    }
+
+    /// Asks, and waits for the whole answer.
+    ///
+    /// # Errors
+    ///
+    /// If the answer doesn't come, or isn't one.
+    pub fn ask(&mut self, operation: &Operation) -> Result<Answer> {
+        let message = &operation.message;
+        let shape = match message.command {
+            _ if operation.dump => Shape::Dump,
+            Command::GetService | Command::GetConfig | Command::GetInfo => Shape::Get,
+            Command::DelDaemon => Shape::AcknowledgedChange,
+            _ => Shape::Change,
+        };
+        let mut request = Request::new(message.command, shape).timeouts(&message.timeouts);
+        request.service = message.service.as_ref();
+        request.dest = message.dest.as_ref();
+        request.daemon = message.daemon.as_ref();
+        // Ids are given upwards from 17 on; nobody has as many families.
+        self.engine.set_family(if operation.stale { 0xfff0 } else { self.family });
+        let id = self.engine.push(&request)?;
+        if message.command == Command::DelDaemon {
+            // What comes after it shows that it's done even where it isn't acknowledged.
+            self.engine.push(&Request::new(Command::GetConfig, Shape::Get))?;
+        }
+        let (replies, outcome) = self.exchange(id)?;
+        let replies = replies.iter().map(|reply| sys::Message::decode(reply));
+        Ok(Answer { replies: replies.collect::<Result<_, _>>()?, outcome })
+    }
+
+    #[expect(clippy::type_complexity, reason = "an answer before it is decoded")]
+    fn exchange(
+        &mut self,
+        asked: RequestId,
+    ) -> Result<(Vec<Vec<u8>>, Result<(), (i32, Option<String>)>)> {
+        let datagram = self.engine.poll_transmit(Instant::now()).context("nothing to send")?;
+        self.transport.send(datagram)?;
+        let (mut replies, mut outcome, mut buffer) = (Vec::new(), Ok(()), Vec::new());
+        let mut lost = false;
+        while let Some(deadline) = self.engine.deadline() {
+            ensure!(self.transport.receive(&mut buffer, deadline)?, "no answer in {PATIENCE:?}");
+            self.engine.feed(Instant::now(), &buffer, |event| match event {
+                Event::Reply { id, payload } if id == asked => replies.push(payload.to_vec()),
+                Event::Settled { id, outcome: settled } if id == asked => match settled {
+                    // Interrupted, and done: see `Failure::Unacknowledged`.
+                    Ok(()) | Err(Failure::Unacknowledged) => {}
+                    Err(Failure::Kernel { errno, message }) => outcome = Err((errno, message)),
+                    Err(_) => lost = true,
+                },
+                _ => {}
+            })?;
+        }
+        ensure!(!lost, "an answer was lost");
+        Ok((replies, outcome))
+    }
+}
