@@ -19,18 +19,20 @@ use crate::{
 /// its own: see [`Client::run`](crate::Client::run). A value that the kernel has no place for makes
 /// that one change fail with [`ErrorKind::InvalidInput`], unsent.
 ///
-/// ```no_run
-/// use ipvs::{Batch, Client, Destination, Service, ServiceKey};
+/// ```
+/// use ipvs::{Batch, Destination, Service, ServiceKey};
 ///
+/// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
 /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
 /// let mut batch = Batch::new();
 /// batch.add_service(&Service::new(vip));
 /// for server in ["10.10.10.102:80", "10.10.10.103:80"] {
 ///     batch.add_destination(&vip, &Destination::new(server.parse::<std::net::SocketAddr>()?));
 /// }
-/// for result in Client::connect()?.run(&batch) {
+/// for result in client.run(&batch) {
 ///     result?;
 /// }
+/// # assert_eq!(client.destinations(&vip)?.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -39,11 +41,15 @@ use crate::{
 /// Work of any length needs no more memory than one that is run and cleared whenever it
 /// [is full](Self::is_full):
 ///
-/// ```no_run
-/// # use ipvs::{Batch, Client, Destination, DestinationKey, ServiceKey};
-/// # fn servers() -> impl Iterator<Item = DestinationKey> { std::iter::empty() }
+/// ```
+/// # use std::net::{Ipv4Addr, SocketAddr};
+/// # use ipvs::{Batch, Destination, DestinationKey, Service, ServiceKey};
+/// # fn servers() -> impl Iterator<Item = DestinationKey> {
+/// #     (1..=3000).map(|port| SocketAddr::from((Ipv4Addr::new(10, 10, 10, 102), port)).into())
+/// # }
 /// # let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
-/// let mut client = Client::connect()?;
+/// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+/// # client.add_service(&Service::new(vip))?;
 /// let mut batch = Batch::new();
 /// let mut failed = 0;
 /// for server in servers() {
@@ -54,6 +60,7 @@ use crate::{
 ///     }
 /// }
 /// client.run_each(&batch, |_, result| failed += usize::from(result.is_err()));
+/// # assert_eq!((failed, client.destinations(&vip)?.len()), (0, 3000));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]

@@ -184,10 +184,10 @@ pub enum InvalidInput {
 ///
 /// Its text says all of this; with `{:#}` it ends with [what to do about it](Error::hint).
 ///
-/// ```no_run
-/// use ipvs::{Client, ErrorKind, Service, ServiceKey};
+/// ```
+/// use ipvs::{ErrorKind, Service, ServiceKey};
 ///
-/// let mut client = Client::connect()?;
+/// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
 /// let service = Service::new(ServiceKey::tcp("10.10.10.53:80".parse().unwrap()));
 /// match client.add_service(&service) {
 ///     Err(error) if error.kind() == ErrorKind::ServiceExists => client.set_service(&service)?,

@@ -28,12 +28,15 @@ impl<T: Transport> Client<T> {
     /// `edit` is called again if the service was deleted and added meanwhile. What somebody else
     /// sets between the reading and the writing is overwritten: the kernel can't tell.
     ///
-    /// ```no_run
-    /// use ipvs::{Client, Scheduler, ServiceKey};
+    /// ```
+    /// use ipvs::{Scheduler, ServiceKey};
     ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+    /// # client.add_service(&ipvs::Service::new(vip))?;
     /// let changed =
-    ///     Client::connect()?.edit_service(&vip, |service| service.scheduler = Some(Scheduler::MH))?;
+    ///     client.edit_service(&vip, |service| service.scheduler = Some(Scheduler::MH))?;
+    /// # assert!(changed);
     /// println!("{}", if changed { "was another" } else { "was mh already" });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -73,13 +76,17 @@ impl<T: Transport> Client<T> {
     /// `edit` is called again if the real server was deleted and added meanwhile. What somebody
     /// else sets between the reading and the writing is overwritten: the kernel can't tell.
     ///
-    /// ```no_run
-    /// use ipvs::{Client, ServiceKey};
+    /// ```
+    /// use ipvs::ServiceKey;
     ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
     /// let server = "10.10.10.102:80".parse::<std::net::SocketAddr>()?.into();
+    /// # client.add_service(&ipvs::Service::new(vip))?;
+    /// # client.add_destination(&vip, &ipvs::Destination::new(server))?;
     /// // Let it finish what it has, and give it nothing new.
-    /// Client::connect()?.edit_destination(&vip, &server, |server| server.weight = 0)?;
+    /// client.edit_destination(&vip, &server, |server| server.weight = 0)?;
+    /// # assert_eq!(client.destinations(&vip)?[0].destination.weight, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
@@ -121,10 +128,10 @@ impl<T: Transport> Client<T> {
     /// Makes a virtual service be there as wanted: adds it, sets it, or leaves it alone, and tells
     /// which. Its real servers and counters stay.
     ///
-    /// ```no_run
-    /// use ipvs::{Client, Ensured, Service, ServiceKey};
+    /// ```
+    /// use ipvs::{Ensured, Service, ServiceKey};
     ///
-    /// let mut client = Client::connect()?;
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let service = Service::new("tcp/10.10.10.53:80".parse::<ServiceKey>()?);
     /// client.ensure_service(&service)?;
     /// assert_eq!(client.ensure_service(&service)?, Ensured::Unchanged);

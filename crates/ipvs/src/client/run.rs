@@ -36,15 +36,16 @@ impl<T: Transport> Client<T> {
     /// error of the socket, a module that was unloaded), the changes that weren't sent are [`ErrorKind::NotSent`]: no call
     /// waits for more than one deadline.
     ///
-    /// ```no_run
-    /// use ipvs::{Batch, Client, ErrorKind, ServiceKey};
+    /// ```
+    /// use ipvs::{Batch, ErrorKind, ServiceKey};
     ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let old: Vec<ServiceKey> = vec!["tcp/10.10.10.53:80".parse()?, "fwmark/7".parse()?];
     /// let mut batch = Batch::new();
     /// for key in &old {
     ///     batch.delete_service(key);
     /// }
-    /// for (key, result) in old.iter().zip(Client::connect()?.run(&batch)) {
+    /// for (key, result) in old.iter().zip(client.run(&batch)) {
     ///     match result {
     ///         Err(error) if error.kind() == ErrorKind::ServiceNotFound => println!("{key}: gone"),
     ///         other => other?,

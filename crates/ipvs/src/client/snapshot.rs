@@ -22,8 +22,9 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::Inconsistent`] if the table changed so fast that no two passes agreed;
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     ///
-    /// ```no_run
-    /// let snapshot = ipvs::Client::connect()?.snapshot()?;
+    /// ```
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+    /// let snapshot = client.snapshot()?;
     /// for service in &snapshot.services {
     ///     println!("{}: {} real servers", service.entry.service.key, service.destinations.len());
     /// }
