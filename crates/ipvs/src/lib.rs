@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod connections;
 mod destination;
+mod drain;
 mod error;
 mod forward;
 mod kernel_socket;
@@ -25,6 +26,7 @@ mod stats;
 mod sync_daemon;
 mod table;
 mod transport;
+mod watch;
 mod wire;
 
 #[cfg(feature = "tokio")]
@@ -34,6 +36,7 @@ pub use client::{Client, Ensured};
 pub use config::{Info, Timeouts, TimeoutsChange, Version};
 pub use connections::{Connection, Connections};
 pub use destination::{Destination, DestinationEntry};
+pub use drain::{DrainOptions, Drained};
 pub use error::{Error, ErrorKind, InvalidInput, Object, Operation};
 pub use forward::{Forward, GueChecksum, Tunnel};
 pub use kernel_socket::{Interface, KernelSocket};
@@ -57,3 +60,4 @@ pub mod guide {}
 #[cfg(doc)]
 #[doc = include_str!("../MIGRATING.md")]
 pub mod migrating {}
+pub use watch::{TableChange, Watch};

@@ -1,6 +1,7 @@
 //! Generated tables: few keys, so that two tables have some in common.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -72,15 +73,26 @@ fn destination(number: u8) -> impl Strategy<Value = Destination> {
     })
 }
 
+/// The real server in the family of its service, which only tunnels can do without.
+fn of_family(server: &Destination, family: Family) -> Destination {
+    let mut server = server.clone();
+    if let (Family::V6, IpAddr::V4(addr)) = (family, server.addr) {
+        let [.., number] = addr.octets();
+        server.addr = [0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()].into();
+    }
+    server
+}
+
 /// A table of up to 5 virtual services with up to 4 real servers each.
 pub(crate) fn table() -> impl Strategy<Value = Table> {
     let servers = btree_map(1..6_u8, Just(()), 0..5)
         .prop_flat_map(|numbers| numbers.into_keys().map(destination).collect::<Vec<_>>());
     btree_map(0..7_u32, servers, 0..6).prop_flat_map(|services: BTreeMap<u32, Vec<Destination>>| {
         let entries = services.into_iter().map(|(number, servers)| {
+            let family = key(number).family();
             service(key(number)).prop_map(move |service| {
                 let mut entry = TableService::new(service);
-                entry.extend(servers.clone());
+                entry.extend(servers.iter().map(|server| of_family(server, family)));
                 entry
             })
         });

@@ -1,0 +1,257 @@
+//! What changes in the table of a kernel.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::thread;
+use std::time::Duration;
+
+use crate::{
+    Client, Destination, DestinationEntry, DestinationKey, Error, Service, ServiceKey,
+    ServiceSnapshot, Snapshot, Stats, Transport,
+};
+
+/// A change in the table of a kernel, as [`Watch`] sees it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TableChange {
+    /// A virtual service is there now. Its real servers follow.
+    ServiceAdded(Service),
+    /// A virtual service is configured otherwise.
+    ServiceChanged {
+        /// As it was.
+        from: Service,
+        /// As it is.
+        to: Service,
+    },
+    /// A virtual service is gone, after its real servers.
+    ServiceRemoved(Service),
+    /// A real server is there now.
+    DestinationAdded {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The real server.
+        destination: Destination,
+    },
+    /// A real server is configured otherwise.
+    DestinationChanged {
+        /// The virtual service.
+        service: ServiceKey,
+        /// As it was.
+        from: Destination,
+        /// As it is.
+        to: Destination,
+    },
+    /// A real server is gone.
+    DestinationRemoved {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The real server.
+        destination: Destination,
+    },
+    /// Something was carried since the last look: see [`Watch::counters`].
+    Carried {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The real server, or `None` for all that the service carried.
+        destination: Option<DestinationKey>,
+        /// What was carried meanwhile; the rates are those of now. Counters that were zeroed
+        /// meanwhile, or that are 32 bits wide and overflowed, count from 0.
+        carried: Stats,
+    },
+}
+
+/// Watches the table of a kernel by looking at it again and again, because IPVS tells nobody of
+/// changes. What comes and goes between two looks isn't seen.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use ipvs::{Client, TableChange, Watch};
+///
+/// let mut client = Client::connect()?;
+/// for change in Watch::new().changes(&mut client, Duration::from_secs(1)) {
+///     if let TableChange::DestinationRemoved { service, destination } = change? {
+///         println!("{service} lost {}", destination.key());
+///     }
+/// }
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    counters: bool,
+    last: Snapshot,
+}
+
+impl Watch {
+    /// A watch that knows of nothing yet: the first look reports all that is there as added.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A watch that reports what has changed since `snapshot`.
+    pub fn since(snapshot: Snapshot) -> Self {
+        Self { counters: false, last: snapshot }
+    }
+
+    /// Sets whether what was carried is reported too. Off by default.
+    #[must_use]
+    pub fn counters(mut self, on: bool) -> Self {
+        self.counters = on;
+        self
+    }
+
+    /// Looks at the table, and returns what has changed since the last look, in the order of keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::snapshot`]. The next look then reports what has changed since the last one
+    /// that succeeded.
+    pub fn poll<T: Transport>(
+        &mut self,
+        client: &mut Client<T>,
+    ) -> Result<Vec<TableChange>, Error> {
+        Ok(self.update(client.snapshot()?))
+    }
+
+    /// Takes a snapshot that is there already for a look, and returns what has changed.
+    pub fn update(&mut self, snapshot: Snapshot) -> Vec<TableChange> {
+        let mut comparison = Comparison { counters: self.counters, changes: Vec::new() };
+        comparison.snapshots(&self.last, &snapshot);
+        self.last = snapshot;
+        comparison.changes
+    }
+
+    /// The changes one after the other, for ever: looks at the table at once, and again `interval`
+    /// after all that was found is taken. An error is an item, too, after which it goes on.
+    pub fn changes<T: Transport>(
+        self,
+        client: &mut Client<T>,
+        interval: Duration,
+    ) -> impl Iterator<Item = Result<TableChange, Error>> {
+        Changes { watch: self, client, interval, found: VecDeque::new(), looked: false }
+    }
+}
+
+struct Changes<'a, T: Transport> {
+    watch: Watch,
+    client: &'a mut Client<T>,
+    interval: Duration,
+    found: VecDeque<TableChange>,
+    looked: bool,
+}
+
+impl<T: Transport> Iterator for Changes<'_, T> {
+    type Item = Result<TableChange, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(change) = self.found.pop_front() {
+                return Some(Ok(change));
+            }
+            if self.looked {
+                thread::sleep(self.interval);
+            }
+            self.looked = true;
+            match self.watch.poll(self.client) {
+                Ok(changes) => self.found = changes.into(),
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+}
+
+struct Comparison {
+    counters: bool,
+    changes: Vec<TableChange>,
+}
+
+impl Comparison {
+    fn snapshots(&mut self, old: &Snapshot, new: &Snapshot) {
+        let (old, new) = (by_key(old), by_key(new));
+        for (key, old) in &old {
+            if !new.contains_key(key) {
+                self.destinations(*key, &old.destinations, &[]);
+                self.changes.push(TableChange::ServiceRemoved(old.entry.service.clone()));
+            }
+        }
+        for (key, new) in new {
+            let to = &new.entry.service;
+            let old = old.get(&key);
+            match old.map(|old| &old.entry.service) {
+                None => self.changes.push(TableChange::ServiceAdded(to.clone())),
+                Some(from) if from != to => {
+                    let (from, to) = (from.clone(), to.clone());
+                    self.changes.push(TableChange::ServiceChanged { from, to });
+                }
+                Some(_) => {}
+            }
+            let before = old.map_or_else(Stats::default, |old| old.entry.stats);
+            self.carried(key, None, &before, &new.entry.stats);
+            let before = old.map_or(&[][..], |old| &old.destinations);
+            self.destinations(key, before, &new.destinations);
+        }
+    }
+
+    fn destinations(
+        &mut self,
+        service: ServiceKey,
+        old: &[DestinationEntry],
+        new: &[DestinationEntry],
+    ) {
+        let (old, new) = (destinations_by_key(old), destinations_by_key(new));
+        for (key, old) in &old {
+            if !new.contains_key(key) {
+                let destination = old.destination.clone();
+                self.changes.push(TableChange::DestinationRemoved { service, destination });
+            }
+        }
+        for (key, new) in new {
+            let destination = new.destination.clone();
+            let old = old.get(&key);
+            match old.map(|old| &old.destination) {
+                None => {
+                    self.changes.push(TableChange::DestinationAdded { service, destination });
+                }
+                Some(from) if *from != destination => {
+                    let (from, to) = (from.clone(), destination);
+                    self.changes.push(TableChange::DestinationChanged { service, from, to });
+                }
+                Some(_) => {}
+            }
+            let before = old.map_or_else(Stats::default, |old| old.stats);
+            self.carried(service, Some(key), &before, &new.stats);
+        }
+    }
+
+    fn carried(
+        &mut self,
+        service: ServiceKey,
+        destination: Option<DestinationKey>,
+        old: &Stats,
+        new: &Stats,
+    ) {
+        // A counter that has gone back was zeroed.
+        let since = |old: u64, new: u64| new.checked_sub(old).unwrap_or(new);
+        let carried = Stats {
+            connections: since(old.connections, new.connections),
+            incoming_packets: since(old.incoming_packets, new.incoming_packets),
+            outgoing_packets: since(old.outgoing_packets, new.outgoing_packets),
+            incoming_bytes: since(old.incoming_bytes, new.incoming_bytes),
+            outgoing_bytes: since(old.outgoing_bytes, new.outgoing_bytes),
+            rates: new.rates,
+            width: new.width,
+        };
+        let nothing = Stats { rates: new.rates, width: new.width, ..Stats::default() };
+        if self.counters && carried != nothing {
+            self.changes.push(TableChange::Carried { service, destination, carried });
+        }
+    }
+}
+
+fn by_key(snapshot: &Snapshot) -> BTreeMap<ServiceKey, &ServiceSnapshot> {
+    snapshot.services.iter().map(|service| (service.entry.service.key, service)).collect()
+}
+
+fn destinations_by_key(
+    entries: &[DestinationEntry],
+) -> BTreeMap<DestinationKey, &DestinationEntry> {
+    entries.iter().map(|entry| (entry.destination.key(), entry)).collect()
+}

@@ -1,0 +1,286 @@
+//! Plans, drains and watches on a model of the kernel, through the real client.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod generate;
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use generate::{key, pair_of_tables, server};
+use ipvs::plan::{Options, Outcome, Plan, Prune};
+use ipvs::proto::Refusal;
+use ipvs::{
+    Client, DestinationEntry, DrainOptions, Drained, ErrorKind, Scheduler, Service, ServiceEntry,
+    ServiceSnapshot, Snapshot, Stats, Table, TableChange, TableService, Transport, Watch,
+};
+use ipvs_model::Kernel;
+use proptest::prelude::*;
+
+/// errno(3): any command can end with it.
+const ENOMEM: i32 = 12;
+
+const EVERYTHING: Prune = Prune::Everything;
+
+fn reconcile<T: Transport>(client: &mut Client<T>, desired: &Table) {
+    let current = client.snapshot().unwrap().into_table();
+    let plan = Plan::diff(&current, desired, &Options::new().prune(EVERYTHING));
+    client.apply(&plan).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_kernel_gets_what_is_desired((first, second) in pair_of_tables()) {
+        let mut client = Client::with_transport(Kernel::new()).unwrap();
+        for desired in [first, second] {
+            reconcile(&mut client, &desired);
+            prop_assert_eq!(client.snapshot().unwrap().into_table(), desired);
+        }
+    }
+
+    /// Whatever the kernel refuses and wherever answers get lost: what the error says was done is
+    /// there, what it says wasn't is not, and the next plan leads to what is desired.
+    #[test]
+    fn errors_are_told_exactly_and_the_next_plan_goes_on(
+        (first, second) in pair_of_tables(),
+        refused in 0_usize..6,
+        lost in any::<bool>(),
+    ) {
+        let kernel = Kernel::new();
+        let mut client = Client::with_transport(kernel.clone()).unwrap();
+        reconcile(&mut client, &first);
+        let plan = Plan::diff(&first, &second, &Options::new().prune(EVERYTHING));
+        if lost {
+            kernel.lose_answers(1);
+        } else {
+            kernel.refuse_next(refused, Refusal::new(ENOMEM));
+        }
+        let result = client.apply(&plan);
+        kernel.refuse_next(0, Refusal::new(ENOMEM));
+        kernel.lose_answers(0);
+        if let Err(error) = result {
+            prop_assert_eq!(error.steps().len(), plan.steps().len());
+            let count = |is: fn(&Outcome) -> bool| error.steps().iter().filter(|it| is(&it.1)).count();
+            let unknown = count(|it| matches!(it, Outcome::Unknown(_)));
+            let failed = count(|it| matches!(it, Outcome::Failed(_)));
+            prop_assert!(failed + unknown > 0 && (lost || unknown == 0));
+            let rest = Plan::diff(
+                &client.snapshot().unwrap().into_table(),
+                &second,
+                &Options::new().prune(EVERYTHING),
+            );
+            for (step, outcome) in error.steps() {
+                match outcome {
+                    Outcome::Done => prop_assert!(!rest.steps().contains(step), "{}", step),
+                    Outcome::Failed(_) | Outcome::NotTried => {
+                        prop_assert!(rest.steps().contains(step), "{}", step);
+                    }
+                    _ => {}
+                }
+            }
+        } else {
+            prop_assert!(plan.is_empty() || (!lost && refused == 0));
+        }
+        reconcile(&mut client, &second);
+        prop_assert_eq!(client.snapshot().unwrap().into_table(), second);
+    }
+}
+
+fn web(servers: impl IntoIterator<Item = u8>) -> Table {
+    let mut service = TableService::new(Service::new(key(0)).scheduler(Scheduler::RR));
+    service.extend(servers.into_iter().map(server));
+    Table::new().with(service)
+}
+
+/// What can't be replaced isn't taken out, and other services go on.
+#[test]
+fn a_refused_step_stops_its_service_only() {
+    let mut client = Client::with_transport(Kernel::new()).unwrap();
+    let other = TableService::new(Service::new(key(1))).destination(server(1));
+    reconcile(&mut client, &web([1]).with(other));
+
+    let mut desired = web([2]);
+    // The kernel refuses multicast addresses.
+    let invalid = ipvs::Destination::new("224.0.0.1:80".parse::<ipvs::DestinationKey>().unwrap());
+    *desired.get_mut(&key(0)).unwrap() =
+        TableService::new(Service::new(key(0)).scheduler(Scheduler::RR)).destination(invalid);
+    let current = client.snapshot().unwrap().into_table();
+    let plan = Plan::diff(&current, &desired, &Options::new().prune(EVERYTHING));
+    let error = client.apply(&plan).unwrap_err();
+
+    let outcomes: Vec<String> = error
+        .steps()
+        .iter()
+        .map(|(step, outcome)| {
+            let word = match outcome {
+                Outcome::Done => "done",
+                Outcome::Failed(error) if error.kind() == ErrorKind::InvalidArgument => "invalid",
+                Outcome::NotTried => "not tried",
+                _ => "?",
+            };
+            format!("{word}: {step}")
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            "invalid: + server 224.0.0.1:80 of tcp/192.0.2.53:80, direct route, weight 1",
+            "not tried: - server 10.0.0.1:80 of tcp/192.0.2.53:80",
+            "done: - service fwmark/1",
+        ]
+    );
+    assert_eq!(error.to_string(), "of 3 steps 1 were done, 1 failed, 1 were not tried");
+    assert_eq!(client.snapshot().unwrap().into_table(), web([1]));
+}
+
+/// Drains server 1, which starts with 3 connections; `each` happens at each sleep.
+fn drain(options: &DrainOptions, each: impl Fn(&Kernel, u32)) -> (Drained, Vec<u8>) {
+    let kernel = Kernel::new();
+    let mut client = Client::with_transport(kernel.clone()).unwrap();
+    reconcile(&mut client, &web([1, 2]));
+    kernel.set_connections(&key(0), &server(1).key(), [1, 2, 0]).unwrap();
+    let (start, passed, sleeps) = (Instant::now(), Cell::new(Duration::ZERO), Cell::new(0));
+    let now = || start + passed.get();
+    let sleep = |_: &mut _, time| {
+        passed.set(passed.get() + time);
+        sleeps.set(sleeps.get() + 1);
+        each(&kernel, sleeps.get());
+    };
+    let end = client.drain_by(&key(0), &server(1).key(), options, now, sleep).unwrap();
+    let left = client.destinations(&key(0)).unwrap();
+    let left = left.iter().map(|entry| match entry.destination.addr {
+        std::net::IpAddr::V4(addr) => addr.octets()[3],
+        std::net::IpAddr::V6(_) => 0,
+    });
+    let mut left: Vec<u8> = left.collect();
+    left.sort_unstable();
+    (end, left)
+}
+
+#[test]
+fn a_server_is_drained() {
+    let options = DrainOptions::new(Duration::from_secs(10));
+    let connections = |kernel: &Kernel, sleeps: u32| {
+        let left = [[1, 2, 0], [0, 1, 0], [0, 0, 5]][sleeps as usize - 1];
+        kernel.set_connections(&key(0), &server(1).key(), left).unwrap();
+    };
+    let after = Duration::from_secs(3);
+    assert_eq!(drain(&options, connections), (Drained::Empty { after }, vec![2]));
+}
+
+#[test]
+fn a_drain_ends_with_the_timeout() {
+    let options = DrainOptions::new(Duration::from_secs(10)).interval(Duration::from_secs(4));
+    let left = |deleted| Drained::TimedOut { active: 1, inactive: 2, deleted };
+    assert_eq!(drain(&options, |_, _| {}), (left(true), vec![2]));
+    assert_eq!(drain(&options.keep_if_busy(true), |_, _| {}), (left(false), vec![1, 2]));
+}
+
+#[test]
+fn a_drain_leaves_what_others_did() {
+    let options = DrainOptions::new(Duration::from_secs(10));
+    let other = |kernel: &Kernel| Client::with_transport(kernel.clone()).unwrap();
+    let deleted = |kernel: &Kernel, _: u32| {
+        other(kernel).delete_destination(&key(0), &server(1).key()).unwrap();
+    };
+    assert_eq!(drain(&options, deleted), (Drained::Gone, vec![2]));
+    let taken_back = |kernel: &Kernel, _: u32| {
+        other(kernel).set_destination(&key(0), &server(1).weight(7)).unwrap();
+    };
+    assert_eq!(drain(&options, taken_back), (Drained::TakenBack { weight: 7 }, vec![1, 2]));
+}
+
+#[test]
+fn what_is_not_there_is_not_drained() {
+    let mut client = Client::with_transport(Kernel::new()).unwrap();
+    let options = DrainOptions::new(Duration::ZERO);
+    let error = client.drain(&key(0), &server(1).key(), &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ServiceNotFound);
+    reconcile(&mut client, &web([2]));
+    let error = client.drain(&key(0), &server(1).key(), &options).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::DestinationNotFound);
+}
+
+#[test]
+fn a_watch_sees_each_kind_of_change() {
+    let mut client = Client::with_transport(Kernel::new()).unwrap();
+    let mut watch = Watch::new();
+    let service = key(0);
+    reconcile(&mut client, &web([1, 2]));
+    assert_eq!(
+        watch.poll(&mut client).unwrap(),
+        [
+            TableChange::ServiceAdded(Service::new(service).scheduler(Scheduler::RR)),
+            TableChange::DestinationAdded { service, destination: server(1) },
+            TableChange::DestinationAdded { service, destination: server(2) },
+        ]
+    );
+    assert_eq!(watch.poll(&mut client).unwrap(), []);
+
+    client.set_service(&Service::new(service)).unwrap();
+    client.set_destination(&service, &server(1).weight(9)).unwrap();
+    client.delete_destination(&service, &server(2).key()).unwrap();
+    assert_eq!(
+        watch.poll(&mut client).unwrap(),
+        [
+            TableChange::ServiceChanged {
+                from: Service::new(service).scheduler(Scheduler::RR),
+                to: Service::new(service),
+            },
+            TableChange::DestinationRemoved { service, destination: server(2) },
+            TableChange::DestinationChanged { service, from: server(1), to: server(1).weight(9) },
+        ]
+    );
+    client.flush().unwrap();
+    assert_eq!(
+        watch.poll(&mut client).unwrap(),
+        [
+            TableChange::DestinationRemoved { service, destination: server(1).weight(9) },
+            TableChange::ServiceRemoved(Service::new(service)),
+        ]
+    );
+}
+
+#[test]
+fn a_watch_tells_what_was_carried() {
+    let snapshot = |all: u64, first: u64| {
+        let stats = Stats::default().connections(first).incoming_bytes(10 * first);
+        let service =
+            ServiceEntry::new(Service::new(key(0))).stats(Stats::default().connections(all));
+        Snapshot::new([ServiceSnapshot::new(service)
+            .destinations([DestinationEntry::new(server(1)).stats(stats)])])
+    };
+    let carried =
+        |destination, carried| TableChange::Carried { service: key(0), destination, carried };
+    let mut watch = Watch::since(snapshot(7, 5)).counters(true);
+    assert_eq!(watch.update(snapshot(7, 5)), []);
+    let first = Some(server(1).key());
+    assert_eq!(
+        watch.update(snapshot(9, 6)),
+        [
+            carried(None, Stats::default().connections(2)),
+            carried(first, Stats::default().connections(1).incoming_bytes(10)),
+        ]
+    );
+    // Zeroed, and 4 since.
+    assert_eq!(
+        watch.update(snapshot(9, 4)),
+        [carried(first, Stats::default().connections(4).incoming_bytes(40))]
+    );
+    assert_eq!(watch.clone().counters(false).update(snapshot(20, 20)), []);
+}
+
+#[test]
+fn changes_go_on_after_an_error() {
+    let kernel = Kernel::new();
+    let mut client = Client::with_transport(kernel.clone()).unwrap();
+    reconcile(&mut client, &web([1]));
+    kernel.refuse_next(1, Refusal::new(1));
+    let mut changes = Watch::new().changes(&mut client, Duration::ZERO);
+    let error = changes.next().unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
+    assert!(matches!(changes.next(), Some(Ok(TableChange::ServiceAdded(_)))));
+    assert!(matches!(changes.next(), Some(Ok(TableChange::DestinationAdded { .. }))));
+}
