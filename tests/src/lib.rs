@@ -42,14 +42,13 @@ pub fn connect(netns: &Namespace) -> Result<Client> {
     netns.run(Client::connect)?.context("cannot connect")
 }
 
-/// The connections in `netns`, as the library lists them.
+/// The connections of the client's network namespace.
 ///
 /// # Errors
 ///
 /// If the list can't be read.
-pub fn connections(client: &mut Client, netns: &Namespace) -> Result<Vec<Connection>> {
-    let list = netns.run(|| client.connections()?.collect::<Result<Vec<_>, _>>())?;
-    list.context("cannot list the connections")
+pub fn connections(client: &mut Client) -> Result<Vec<Connection>> {
+    Ok(client.connections()?.collect::<Result<_, _>>()?)
 }
 
 /// Gives a namespace a device `eth0` with the addresses `192.0.2.1/24` and `2001:db8::1/64`; packets

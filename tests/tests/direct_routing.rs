@@ -152,10 +152,10 @@ fn connections_are_listed(context: &mut Context) -> Result<()> {
     let director = &site.cluster.director.netns;
     let mut client = connect(director)?;
     balance(&mut client, &site.cluster)?;
-    ensure!(connections(&mut client, director)?.is_empty(), "nobody has connected yet");
+    ensure!(connections(&mut client)?.is_empty(), "nobody has connected yet");
     site.requests(4)?;
 
-    let listed = connections(&mut client, director)?;
+    let listed = connections(&mut client)?;
     assert_eq!(listed.len(), 4);
     for connection in &listed {
         assert_eq!(connection.protocol, Protocol::Tcp);
@@ -240,7 +240,7 @@ fn a_persistent_client_stays(context: &mut Context) -> Result<()> {
     let answers = site.requests(6)?;
     ensure!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
 
-    let listed = connections(&mut client, director)?;
+    let listed = connections(&mut client)?;
     let template = listed.iter().find(|c| c.client.port() == 0).context("no template")?;
     assert_eq!(template.client.ip(), site.cluster.client.addr);
     ensure!(template.expires <= timeout, "{template:?}");

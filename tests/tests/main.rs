@@ -9,9 +9,11 @@ mod direct_routing;
 mod errors;
 mod facts;
 mod model;
+mod namespaces;
 mod operations;
 mod parity;
 mod restore;
+mod sysctls;
 mod user_namespace;
 
 use std::process::ExitCode;
@@ -26,9 +28,11 @@ fn main() -> ExitCode {
     errors::add_to(&mut suite);
     facts::add_to(&mut suite);
     model::add_to(&mut suite);
+    namespaces::add_to(&mut suite);
     operations::add_to(&mut suite);
     parity::add_to(&mut suite);
     restore::add_to(&mut suite);
+    sysctls::add_to(&mut suite);
     user_namespace::add_to(&mut suite);
     suite.run()
 }

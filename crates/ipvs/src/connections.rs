@@ -1,14 +1,18 @@
 //! Connections, as `/proc/net/ip_vs_conn` lists them.
 
-use std::fs::File;
+use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crate::{Error, ErrorKind, Operation, PersistenceEngine, Protocol};
+use crate::{Error, ErrorKind, Family, Operation, PersistenceEngine, Protocol, ServiceKey};
 
-/// The calling thread's own namespace: `/proc/net` would be that of the process' first thread.
-const PATH: &str = "/proc/thread-self/net/ip_vs_conn";
+/// Under `/proc`. `net` alone would be that of the process' first thread.
+pub(crate) const PATH: &str = "thread-self/net/ip_vs_conn";
+
+/// How much is read at once: the kernel itself gives no more than a page or two.
+const BUFFER: usize = 64 * 1024;
 
 /// Longer than any line of a kernel: the longest part, a persistence engine's data, has at most
 /// 255 bytes (`IP_VS_PEDATA_MAXLEN`).
@@ -23,7 +27,7 @@ pub struct Connection {
     /// Where it comes from. Port 0 is a template's: the client's address, masked.
     pub client: SocketAddr,
     /// What it was sent to: the virtual service's address, or for a template of a firewall mark
-    /// the mark in place of an address.
+    /// the mark in place of an address (see [`mark`](Self::mark)).
     pub virtual_addr: SocketAddr,
     /// The real server that it goes to; of the other address family if through a tunnel.
     pub destination: SocketAddr,
@@ -38,7 +42,65 @@ pub struct Connection {
     pub engine_data: Option<Box<[u8]>>,
 }
 
-/// The connections of a network namespace, one after the other.
+impl Connection {
+    /// Whether it's a persistence template: no connection, but the memory of which real server a
+    /// client's connections go to.
+    ///
+    /// Templates have no port of the client's, nor has an FTP data connection that is still to
+    /// come; the latter has a state of TCP's.
+    pub fn is_template(&self) -> bool {
+        self.client.port() == 0 && matches!(&*self.state, "NONE" | "ASSURED")
+    }
+
+    /// The firewall mark of the virtual service, if this is a template of one. Nothing tells for
+    /// its connections: they have the address that the client used.
+    pub fn mark(&self) -> Option<NonZeroU32> {
+        if self.protocol.number() != 0 {
+            return None;
+        }
+        match self.virtual_addr.ip() {
+            IpAddr::V4(mark) => NonZeroU32::new(mark.to_bits()),
+            // The mark is where an IPv4 address would be, in the first 32 bits.
+            IpAddr::V6(mark) => {
+                let (mark, rest) = ((mark.to_bits() >> 96) as u32, mark.to_bits() << 32);
+                NonZeroU32::new(mark).filter(|_| rest == 0)
+            }
+        }
+    }
+
+    /// Whether it belongs to the virtual service, as far as the list tells.
+    ///
+    /// A service for all ports (port 0) has all connections to its address, although those to a
+    /// port with a service of its own are that one's. Of a firewall mark's service only the
+    /// [templates](Self::mark) are known.
+    ///
+    /// ```no_run
+    /// let mut client = ipvs::Client::connect()?;
+    /// let web = "tcp/10.10.10.53:80".parse().unwrap();
+    /// let mut established = 0;
+    /// for connection in client.connections()? {
+    ///     let connection = connection?;
+    ///     established +=
+    ///         u32::from(connection.belongs_to(&web) && &*connection.state == "ESTABLISHED");
+    /// }
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn belongs_to(&self, service: &ServiceKey) -> bool {
+        match *service {
+            ServiceKey::Addr { protocol, addr, port } => {
+                self.protocol == protocol
+                    && self.virtual_addr.ip() == addr
+                    && (port == 0 || self.virtual_addr.port() == port)
+            }
+            ServiceKey::Fwmark { family, mark } => {
+                self.mark() == Some(mark) && Family::of(self.virtual_addr.ip()) == family
+            }
+        }
+    }
+}
+
+/// The connections of a network namespace, one after the other: memory doesn't grow with their
+/// number.
 ///
 /// The file isn't read at one instant, and the kernel goes by its hash table: connections that
 /// come or go meanwhile may be missed, none is made up. Up to Linux 6.13 reading takes time in
@@ -52,16 +114,17 @@ pub struct Connection {
 /// }
 /// # Ok::<(), ipvs::Error>(())
 /// ```
-#[derive(Debug)]
-pub struct Connections<R = BufReader<File>> {
+pub struct Connections<R = BufReader<Box<dyn Read + Send>>> {
     lines: R,
     line: Vec<u8>,
     number: u64,
     ended: bool,
 }
 
-pub(crate) fn open() -> io::Result<Connections> {
-    Ok(Connections::new(BufReader::with_capacity(64 * 1024, File::open(PATH)?)))
+impl Connections {
+    pub(crate) fn of_file(file: Box<dyn Read + Send>) -> Self {
+        Self::new(BufReader::with_capacity(BUFFER, file))
+    }
 }
 
 impl<R: BufRead> Connections<R> {
@@ -99,6 +162,12 @@ impl<R: BufRead> Connections<R> {
             return Ok(None);
         }
         parse(&self.line).map(Some).ok_or_else(|| self.malformed())
+    }
+}
+
+impl<R> fmt::Debug for Connections<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("line", &self.number).finish_non_exhaustive()
     }
 }
 
@@ -283,5 +352,77 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
         let mut connections = Connections::new(endless);
         assert!(connections.next().unwrap().is_err());
         assert!(connections.line.capacity() < 3 * MAX_LINE as usize);
+    }
+
+    #[test]
+    fn templates_and_marks_are_told_apart_from_connections() {
+        let all = read(REAL).unwrap();
+        let templates: Vec<_> = all.iter().map(Connection::is_template).collect();
+        assert_eq!(templates, [false, false, true, true, true, false]);
+        let marks: Vec<_> = all.iter().map(Connection::mark).collect();
+        assert_eq!(marks, [None, None, None, None, NonZeroU32::new(7), None]);
+        // The form that the integration tests meet.
+        let v6 = "title\nIP  2001:0db8:0000:0000:0000:0000:0000:0001 0000 \
+                  0000:0007:0000:0000:0000:0000:0000:0000 0000 \
+                  2001:0db8:0000:0000:0000:0000:0000:0010 0000 ASSURED 49\n";
+        let v6 = &read(v6).unwrap()[0];
+        assert_eq!((v6.mark(), v6.is_template()), (NonZeroU32::new(7), true));
+        // An FTP data connection before its first packet.
+        let listening = "title\nTCP C0000201 0000 C0000201 0014 C000020A 0014 LISTEN 49\n";
+        assert!(!read(listening).unwrap()[0].is_template());
+    }
+
+    #[test]
+    fn connections_belong_to_services() {
+        let all = read(REAL).unwrap();
+        let which = |service: &str| -> Vec<usize> {
+            let key = service.parse().unwrap();
+            (0..all.len()).filter(|i| all[*i].belongs_to(&key)).collect()
+        };
+        assert_eq!(which("tcp/192.0.2.1:80"), [1, 3]);
+        assert_eq!(which("tcp/192.0.2.1:0"), [1, 3]);
+        assert_eq!(which("udp/192.0.2.1:80"), []);
+        assert_eq!(which("udp/192.0.2.1:99"), [0]);
+        assert_eq!(which("tcp/[2001:db8:ffff::1]:80"), [5]);
+        assert_eq!(which("fwmark/7"), [4]);
+        assert_eq!(which("fwmark6/7"), []);
+        assert_eq!(which("fwmark/8"), []);
+    }
+
+    #[test]
+    fn fields_and_states_that_are_not_known_do_not_end_the_list() {
+        let text = "title\n\
+                    TCP C0000201 B666 C0000201 0050 C000020A 0050 BRAND_NEW 59 - - more of it\n\
+                    TCP C0000201 B667 C0000201 0050 C000020A 0050 SYN_RECV 59\n";
+        let all = read(text).unwrap();
+        assert_eq!((all.len(), &*all[0].state), (2, "BRAND_NEW"));
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_their_number() {
+        const COUNT: usize = 1_000_000;
+        let line = b"TCP C0000201 B666 C0000201 0050 C000020A 0050 SYN_RECV         59\n";
+        let lines = BufReader::new(Cycle { line, at: 0, left: line.len() * (COUNT + 1) });
+        let mut connections = Connections::new(lines);
+        assert_eq!(connections.by_ref().map(Result::unwrap).count(), COUNT);
+        assert!(connections.line.capacity() <= MAX_LINE as usize);
+    }
+
+    /// One line again and again.
+    struct Cycle<'a> {
+        line: &'a [u8],
+        at: usize,
+        left: usize,
+    }
+
+    impl Read for Cycle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let rest = &self.line[self.at..];
+            let count = rest.len().min(buffer.len()).min(self.left);
+            buffer[..count].copy_from_slice(&rest[..count]);
+            self.at = (self.at + count) % self.line.len();
+            self.left -= count;
+            Ok(count)
+        }
     }
 }

@@ -36,6 +36,12 @@ pub enum Operation {
     Flush,
     Snapshot,
     Connections,
+    Sysctl,
+    SetSysctl,
+    /// Opening a [`Namespace`](crate::Namespace).
+    OpenNamespace,
+    /// Entering one, to open something in it.
+    EnterNamespace,
 }
 
 impl fmt::Display for Operation {
@@ -58,6 +64,10 @@ impl fmt::Display for Operation {
             Self::Flush => "delete all virtual services",
             Self::Snapshot => "read the whole table",
             Self::Connections => "read the connections",
+            Self::Sysctl => "read",
+            Self::SetSysctl => "set",
+            Self::OpenNamespace => "open",
+            Self::EnterNamespace => "enter",
         })
     }
 }
@@ -74,6 +84,8 @@ pub enum Object {
     SyncDaemon(SyncRole),
     /// Every virtual service of the network namespace.
     AllServices,
+    /// The setting of that name under `net.ipv4.vs`.
+    Sysctl(&'static str),
 }
 
 impl fmt::Display for Object {
@@ -85,6 +97,7 @@ impl fmt::Display for Object {
             }
             Self::SyncDaemon(role) => write!(f, "the {role} sync daemon"),
             Self::AllServices => f.write_str("all virtual services"),
+            Self::Sysctl(name) => write!(f, "net.ipv4.vs.{name}"),
         }
     }
 }
@@ -110,6 +123,12 @@ pub enum ErrorKind {
     SyncDaemonNotRunning,
     /// There is no such network interface.
     InterfaceNotFound,
+    /// There is no such network namespace, or no such process to have one.
+    NamespaceNotFound,
+    /// It isn't a network namespace, but another file.
+    NotANamespace,
+    /// This kernel, or this network namespace, has no such setting.
+    SysctlNotFound,
     /// The caller may not do that: IPVS wants CAP_NET_ADMIN, in the initial user namespace or,
     /// for what its socket options can do, in the one that owns the network namespace.
     PermissionDenied,
@@ -178,6 +197,9 @@ pub enum InvalidInput {
     /// Bits in [`SchedulerFlags`](crate::SchedulerFlags) that belong to other fields of a service.
     #[error("scheduler flags {0:#x} include bits that other fields of a service stand for")]
     ReservedFlags(u32),
+    /// What can't be the name of a network namespace.
+    #[error("the name of a network namespace can't be empty, `.`, `..` or have a slash")]
+    NamespaceName,
 }
 
 /// A failed operation: what was attempted, on which object, what the kernel said.
@@ -201,6 +223,8 @@ pub struct Error(Box<Inner>);
 struct Inner {
     operation: Operation,
     object: Option<Object>,
+    /// In words what no [`Object`] stands for, because it isn't `Copy`.
+    subject: Option<String>,
     kind: ErrorKind,
     errno: Option<Errno>,
     kernel_message: Option<String>,
@@ -212,6 +236,7 @@ impl Error {
         Self(Box::new(Inner {
             operation,
             object,
+            subject: None,
             kind,
             errno: None,
             kernel_message: None,
@@ -241,6 +266,26 @@ impl Error {
         let mut error = Self::new(operation, object, kind);
         error.0.errno = Errno::from_io_error(&cause);
         error.with_source(cause)
+    }
+
+    /// What the kernel said to a system call, where its numbers mean what they mean in an answer.
+    pub(crate) fn from_os(operation: Operation, cause: io::Error) -> Self {
+        match Errno::from_io_error(&cause) {
+            Some(errno) => {
+                Self::from_kernel(operation, None, errno.raw_os_error(), None).with_source(cause)
+            }
+            None => Self::from_io(operation, None, cause),
+        }
+    }
+
+    pub(crate) fn with_object(mut self, object: Object) -> Self {
+        self.0.object = Some(object);
+        self
+    }
+
+    pub(crate) fn with_subject(mut self, subject: String) -> Self {
+        self.0.subject = Some(subject);
+        self
     }
 
     pub(crate) fn with_source(
@@ -279,8 +324,20 @@ impl Error {
     /// What to do about it, where there's more to say than the error itself says.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match (self.0.kind, self.0.operation) {
-            (ErrorKind::PermissionDenied, Operation::Connections) => {
-                "the file is readable by root only"
+            (
+                ErrorKind::PermissionDenied,
+                Operation::Connections | Operation::Sysctl | Operation::EnterNamespace,
+            ) => {
+                "entering another network namespace needs CAP_SYS_ADMIN, in the caller's user \
+                 namespace and in the one that owns the network namespace"
+            }
+            (ErrorKind::PermissionDenied, Operation::OpenNamespace) => {
+                "the network namespace of somebody else's process is only for root, or with \
+                 CAP_SYS_PTRACE"
+            }
+            (ErrorKind::PermissionDenied, Operation::SetSysctl) => {
+                "run as root, where /proc/sys isn't mounted read-only; a few settings are \
+                 read-only in a network namespace that isn't owned by the initial user namespace"
             }
             (ErrorKind::PermissionDenied, _) => {
                 "run as root, or with CAP_NET_ADMIN in the initial user namespace; or, for IPv4, \
@@ -310,6 +367,11 @@ impl Error {
             (ErrorKind::InvalidArgument, Operation::SetTimeouts) => {
                 "a timeout is at most 2147483647 kernel ticks long"
             }
+            (ErrorKind::SysctlNotFound, _) => {
+                "this kernel may be too old or built without it, or its module not loaded; on \
+                 older kernels a network namespace that isn't owned by the initial user namespace \
+                 has no settings at all"
+            }
             (ErrorKind::OutOfRange, _) => {
                 "weights are at most 2147483647, and a lower threshold not above the upper one"
             }
@@ -337,6 +399,9 @@ impl Error {
             ErrorKind::SyncDaemonRunning => "it runs already".into(),
             ErrorKind::SyncDaemonNotRunning => "it isn't running".into(),
             ErrorKind::InterfaceNotFound => "no such network interface".into(),
+            ErrorKind::NamespaceNotFound => "no such network namespace".into(),
+            ErrorKind::NotANamespace => "it isn't a network namespace".into(),
+            ErrorKind::SysctlNotFound => "there is no such setting here".into(),
             ErrorKind::PermissionDenied => "permission denied".into(),
             ErrorKind::NotAvailable => "this kernel has no IPVS".into(),
             ErrorKind::Unloading => "IPVS is being unloaded".into(),
@@ -388,6 +453,14 @@ fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
         (Op::StartSyncDaemon, Errno::EXIST) => ErrorKind::SyncDaemonRunning,
         (Op::StartSyncDaemon, Errno::NODEV) => ErrorKind::InterfaceNotFound,
         (Op::StopSyncDaemon, Errno::SRCH) => ErrorKind::SyncDaemonNotRunning,
+        (Op::OpenNamespace, Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {
+            ErrorKind::NamespaceNotFound
+        }
+        (Op::EnterNamespace, Errno::INVAL) => ErrorKind::NotANamespace,
+        (Op::Sysctl | Op::SetSysctl, Errno::NOENT) => ErrorKind::SysctlNotFound,
+        (Op::SetSysctl, Errno::ROFS) => ErrorKind::PermissionDenied,
+        // A processor that there isn't.
+        (Op::SetSysctl, Errno::RANGE) => ErrorKind::InvalidArgument,
         (_, Errno::PERM | Errno::ACCESS) => ErrorKind::PermissionDenied,
         (_, Errno::NOPROTOOPT) => ErrorKind::Unloading,
         (_, Errno::INVAL) => ErrorKind::InvalidArgument,
@@ -404,6 +477,9 @@ impl fmt::Display for Error {
         write!(f, "cannot {}", self.0.operation)?;
         if let Some(object) = &self.0.object {
             write!(f, " {object}")?;
+        }
+        if let Some(subject) = &self.0.subject {
+            write!(f, " {subject}")?;
         }
         write!(f, ": {}", self.reason())?;
         match &self.0.kernel_message {

@@ -1,12 +1,14 @@
 //! Which of the kernel's two interfaces to IPVS to use.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::time::Instant;
 
 use ipvs_sys::{Body, Messages, nl};
 use rustix::io::Errno;
 
+use crate::error::Error;
+use crate::netns::Namespace;
 use crate::sockopt::SocketOptions;
 use crate::transport::{NetlinkSocket, Transport};
 
@@ -58,6 +60,17 @@ impl KernelSocket {
         let netlink = NetlinkSocket::open()?;
         // Without it the first interface may still do, and its answer says what is wrong if not.
         let options = SocketOptions::open().ok();
+        Ok(Self { netlink, options, chosen: None, sent: Vec::new() })
+    }
+
+    /// Opens the sockets in `namespace`. The calling thread stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`NetlinkSocket::open_in`].
+    pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
+        let netlink = NetlinkSocket::open_in(namespace)?;
+        let options = namespace.run(SocketOptions::open)?.ok();
         Ok(Self { netlink, options, chosen: None, sent: Vec::new() })
     }
 
@@ -124,6 +137,18 @@ impl Transport for KernelSocket {
             Some(options) => options.reset(),
             None => self.netlink.reset(),
         }
+    }
+
+    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+        self.netlink.open_file(path)
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+        self.netlink.write_file(path, text)
+    }
+
+    fn estimates_rates(&mut self) -> bool {
+        self.netlink.estimates_rates()
     }
 }
 

@@ -15,6 +15,7 @@ mod forward;
 mod kernel_socket;
 mod key;
 mod name;
+mod netns;
 pub mod plan;
 pub mod proto;
 #[cfg(feature = "serde")]
@@ -24,6 +25,7 @@ mod snapshot;
 mod sockopt;
 mod stats;
 mod sync_daemon;
+pub mod sysctl;
 mod table;
 mod transport;
 mod watch;
@@ -42,6 +44,7 @@ pub use forward::{Forward, GueChecksum, Tunnel};
 pub use kernel_socket::{Interface, KernelSocket};
 pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
+pub use netns::Namespace;
 pub use plan::Plan;
 pub use service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,

@@ -24,7 +24,9 @@ pub struct Stats {
     pub incoming_bytes: u64,
     /// Bytes to clients.
     pub outgoing_bytes: u64,
-    /// What the kernel's estimator makes of them; `None` if it reports no rates.
+    /// What the kernel's estimator makes of them; `None` if it reports no rates, or if it
+    /// doesn't run ([`sysctl::RUN_ESTIMATION`](crate::sysctl::RUN_ESTIMATION),
+    /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), when they would mean nothing.
     pub rates: Option<Rates>,
     /// How wide the kernel reported the counters.
     pub width: StatsWidth,
@@ -82,7 +84,7 @@ impl Stats {
 }
 
 /// How much a virtual service or a real server carries now: a moving average that the kernel
-/// brings up to date every 2 seconds. All 0 where `net.ipv4.vs.run_estimation` is 0.
+/// brings up to date every 2 seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rates {

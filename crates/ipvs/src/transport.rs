@@ -1,6 +1,6 @@
 //! What carries datagrams to the kernel and back.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::time::Instant;
 
@@ -10,6 +10,11 @@ use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
+
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Operation};
+use crate::netns::{Namespace, NamespaceFiles};
 
 /// What carries datagrams to the kernel and back: the seam at which [`Client`](crate::Client)
 /// can be tested without a kernel.
@@ -35,6 +40,35 @@ pub trait Transport {
     ///
     /// As recv(2).
     fn reset(&mut self) -> io::Result<()>;
+
+    /// Opens a file under `/proc` for reading, as a thread in the network namespace at the other
+    /// end sees it: `thread-self/net/ip_vs_conn` for the connections,
+    /// `sys/net/ipv4/vs/NAME` for a [setting](crate::sysctl).
+    ///
+    /// # Errors
+    ///
+    /// As open(2); `ENOENT` says that there is no such file. A transport that doesn't implement
+    /// this has no files at all, which is [`io::ErrorKind::Unsupported`].
+    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Writes `text` to such a file, in one write.
+    ///
+    /// # Errors
+    ///
+    /// As open(2) and write(2); see [`open_file`](Self::open_file).
+    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+        let _ = (path, text);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Whether rates are estimated at the other end. If not, what it reports as rates means
+    /// nothing, and isn't passed on.
+    fn estimates_rates(&mut self) -> bool {
+        true
+    }
 }
 
 /// The kernel sizes the datagrams of a list by the largest buffer it has seen, up to 32 KiB, and
@@ -49,6 +83,7 @@ pub struct NetlinkSocket {
     // Private, because netlink-sys' Socket has traps (its Clone closes the descriptor twice) that
     // users of this type are to be spared.
     socket: Socket,
+    files: NamespaceFiles,
 }
 
 impl NetlinkSocket {
@@ -58,16 +93,34 @@ impl NetlinkSocket {
     ///
     /// As socket(2) and connect(2).
     pub fn open() -> io::Result<Self> {
-        let mut socket = Socket::new(NETLINK_GENERIC)?;
-        socket.bind_auto()?;
-        // Connected to the kernel, it takes messages from nobody else.
-        socket.connect(&SocketAddr::new(0, 0))?;
-        // Both are refinements that kernels before 4.12 don't have: their errors come without
-        // words, and with a copy of the request.
-        let _ = socket.set_ext_ack(true);
-        let _ = socket.set_cap_ack(true);
-        Ok(Self { socket })
+        Ok(Self { socket: socket()?, files: NamespaceFiles::of_current() })
     }
+
+    /// Opens a socket in `namespace`. The calling thread stays where it is.
+    ///
+    /// # Errors
+    ///
+    /// If the namespace can't be entered: [`ErrorKind::PermissionDenied`] for who lacks
+    /// `CAP_SYS_ADMIN`, [`ErrorKind::NotANamespace`]. [`ErrorKind::Io`] as socket(2) and
+    /// connect(2).
+    pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
+        let socket = namespace
+            .run(socket)?
+            .map_err(|cause| Error::from_io(Operation::Connect, None, cause))?;
+        Ok(Self { socket, files: NamespaceFiles::of(namespace) })
+    }
+}
+
+fn socket() -> io::Result<Socket> {
+    let mut socket = Socket::new(NETLINK_GENERIC)?;
+    socket.bind_auto()?;
+    // Connected to the kernel, it takes messages from nobody else.
+    socket.connect(&SocketAddr::new(0, 0))?;
+    // Both are refinements that kernels before 4.12 don't have: their errors come without
+    // words, and with a copy of the request.
+    let _ = socket.set_ext_ack(true);
+    let _ = socket.set_cap_ack(true);
+    Ok(socket)
 }
 
 impl Transport for NetlinkSocket {
@@ -110,6 +163,18 @@ impl Transport for NetlinkSocket {
                 Err(errno) => return Err(errno.into()),
             }
         }
+    }
+
+    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.files.open(path)?))
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+        self.files.write(path, text.as_bytes())
+    }
+
+    fn estimates_rates(&mut self) -> bool {
+        self.files.estimates_rates()
     }
 }
 

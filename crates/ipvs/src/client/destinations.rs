@@ -40,10 +40,12 @@ impl<T: Transport> Client<T> {
         let wire = wire::key_to_wire(service);
         let family = service.family();
         let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
-        self.list(operation, object, &request, |message| {
+        let mut entries = self.list(operation, object, &request, |message| {
             let dest = message.dest.as_ref().ok_or(Implausible::Missing("destination"))?;
             wire::destination_from_wire(dest, family)
-        })
+        })?;
+        self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
+        Ok(entries)
     }
 
     /// Adds a real server to a virtual service (`IPVS_CMD_NEW_DEST`).

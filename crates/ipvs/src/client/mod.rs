@@ -5,6 +5,7 @@ mod daemons;
 mod destinations;
 mod edit;
 mod exchange;
+mod files;
 mod run;
 mod services;
 mod snapshot;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use crate::Batch;
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::connections::{self, Connections};
+use crate::Namespace;
 use crate::error::{Error, Operation};
 use crate::kernel_socket::{Interface, KernelSocket};
 use crate::proto::Engine;
@@ -73,6 +74,17 @@ impl Client {
         Self::with_transport(socket)
     }
 
+    /// Opens a client in a network namespace. The calling thread stays where it is, and may use
+    /// the client from wherever it goes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PermissionDenied`] if the namespace can't be entered, else as
+    /// [`connect`](Self::connect).
+    pub fn connect_in(namespace: &Namespace) -> Result<Self, Error> {
+        Self::with_transport(KernelSocket::open_in(namespace)?)
+    }
+
     /// Which of the kernel's interfaces to IPVS is used: generic netlink, or socket options where
     /// only those accept the caller. `None` until one has accepted a request.
     pub fn interface(&self) -> Option<Interface> {
@@ -102,16 +114,5 @@ impl<T: Transport> Client<T> {
     /// a whole, as long as it keeps coming.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.engine.set_patience(timeout);
-    }
-
-    /// The connections of the calling thread's network namespace, persistence templates
-    /// included, one after the other from `/proc/net/ip_vs_conn`. Memory doesn't grow with their
-    /// number.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Io`] if the file can't be opened.
-    pub fn connections(&mut self) -> Result<Connections, Error> {
-        connections::open().map_err(|cause| Error::from_io(Operation::Connections, None, cause))
     }
 }

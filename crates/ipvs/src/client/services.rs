@@ -23,7 +23,9 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
         let request = Request::new(Command::GetService, Shape::Dump);
-        self.list(Operation::Services, None, &request, decode_service)
+        let mut entries = self.list(Operation::Services, None, &request, decode_service)?;
+        self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
+        Ok(entries)
     }
 
     /// The virtual service of that key, if there is one (`IPVS_CMD_GET_SERVICE`).
@@ -33,7 +35,10 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn service(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, Error> {
         match self.existing_service(Operation::Service, key) {
-            Ok(entry) => Ok(Some(entry)),
+            Ok(mut entry) => {
+                self.drop_unestimated_rates([&mut entry.stats]);
+                Ok(Some(entry))
+            }
             Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(None),
             Err(error) => Err(error),
         }

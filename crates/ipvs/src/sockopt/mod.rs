@@ -3,7 +3,7 @@
 mod convert;
 mod layout;
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ use self::layout::{
     Bytes, DaemonUser, Daemons, DestEntry, DestUser, GetDests, GetInfo, GetServices,
     ServiceAndDestUser, ServiceEntry, ServiceUser, TimeoutUser, bytes_of,
 };
+use crate::netns::NamespaceFiles;
 use crate::proto::{Call, Refusal, Replies, Responder};
 use crate::transport::Transport;
 
@@ -85,6 +86,7 @@ const UNFILLED: u8 = 0xff;
 pub struct SocketOptions {
     socket: OwnedFd,
     responder: Responder,
+    files: NamespaceFiles,
 }
 
 impl SocketOptions {
@@ -98,7 +100,8 @@ impl SocketOptions {
         // IPVS takes its options from any IPv4 socket, and this kind needs no right of its own.
         let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-        Ok(Self { socket, responder: Responder::new(FAMILY) })
+        let files = NamespaceFiles::of_current();
+        Ok(Self { socket, responder: Responder::new(FAMILY), files })
     }
 
     /// Gives the family the id that requests have.
@@ -127,6 +130,18 @@ impl Transport for SocketOptions {
     fn reset(&mut self) -> io::Result<()> {
         self.responder.discard();
         Ok(())
+    }
+
+    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.files.open(path)?))
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+        self.files.write(path, text.as_bytes())
+    }
+
+    fn estimates_rates(&mut self) -> bool {
+        self.files.estimates_rates()
     }
 }
 

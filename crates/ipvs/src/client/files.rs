@@ -1,0 +1,82 @@
+//! What the kernel tells in files under `/proc`, rather than over netlink.
+
+use std::io::{self, Read as _};
+
+use super::Client;
+use crate::connections::{self, Connections};
+use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::sysctl::{self, Sysctl, Value};
+use crate::transport::Transport;
+use crate::{InvalidInput, Stats};
+
+impl<T: Transport> Client<T> {
+    /// The connections of the client's network namespace, persistence templates included, one
+    /// after the other from `/proc/net/ip_vs_conn`. Memory doesn't grow with their number.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`] if the file can't be opened; [`ErrorKind::PermissionDenied`] if the
+    /// calling thread has left the namespace and may not enter it.
+    pub fn connections(&mut self) -> Result<Connections, Error> {
+        let file = self.transport.open_file(connections::PATH);
+        file.map(Connections::of_file)
+            .map_err(|cause| Error::from_io(Operation::Connections, None, cause))
+    }
+
+    /// Reads a [setting](sysctl) of the client's network namespace; `None` if this kernel, or
+    /// this namespace, doesn't have it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Protocol`] for a value that isn't of the setting's type;
+    /// [`ErrorKind::PermissionDenied`] if the calling thread has left the namespace and may not
+    /// enter it.
+    pub fn sysctl<V: Value>(&mut self, setting: Sysctl<V>) -> Result<Option<V>, Error> {
+        let (operation, object) = (Operation::Sysctl, Object::Sysctl(setting.name()));
+        let failed = |cause| Error::from_os(operation, cause).with_object(object);
+        let file = match self.transport.open_file(&sysctl::path(setting.name())) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(failed)?,
+        };
+        let mut text = String::new();
+        file.take(sysctl::MAX_TEXT).read_to_string(&mut text).map_err(failed)?;
+        match V::parse(text.trim_ascii()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Error::new(operation, Some(object), ErrorKind::Protocol)
+                .with_source(format!("its value is `{}`", text.trim_ascii()))),
+        }
+    }
+
+    /// Changes a [setting](sysctl) of the client's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::SysctlNotFound`] if this kernel, or this namespace, doesn't have it;
+    /// [`ErrorKind::InvalidArgument`] for a value that the kernel refuses;
+    /// [`ErrorKind::InvalidInput`] for one that it has no text for;
+    /// [`ErrorKind::PermissionDenied`].
+    #[allow(clippy::needless_pass_by_value, reason = "values are small, and few are kept")]
+    pub fn set_sysctl<V: Value>(&mut self, setting: Sysctl<V>, value: V) -> Result<(), Error> {
+        let (operation, object) = (Operation::SetSysctl, Object::Sysctl(setting.name()));
+        let invalid = |input: InvalidInput| {
+            Error::new(operation, Some(object), ErrorKind::InvalidInput).with_source(input)
+        };
+        // Of nothing at all the kernel takes no notice: an empty list of processors is a line.
+        let text = value.to_text().map_err(invalid)? + "\n";
+        self.transport
+            .write_file(&sysctl::path(setting.name()), &text)
+            .map_err(|cause| Error::from_os(operation, cause).with_object(object))
+    }
+
+    /// Takes rates out that the kernel reports although it doesn't estimate them: 0, or on Linux
+    /// 6.1 those of the moment when it last did.
+    pub(super) fn drop_unestimated_rates<'a>(
+        &mut self,
+        all: impl IntoIterator<Item = &'a mut Stats>,
+    ) {
+        let mut all = all.into_iter().peekable();
+        if all.peek().is_some() && !self.transport.estimates_rates() {
+            all.for_each(|stats| stats.rates = None);
+        }
+    }
+}

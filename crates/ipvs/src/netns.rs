@@ -1,0 +1,375 @@
+//! Network namespaces: which one a client acts in, and the files of `/proc` that belong to it.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::error::{Error, ErrorKind, InvalidInput, Operation};
+
+/// Where iproute2 keeps namespaces that have a name (ip-netns(8)).
+const NAMED: &str = "/run/netns";
+
+/// The calling thread's own; `/proc/self` would be the process' first thread.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// A network namespace: each has an IPVS table, connections and settings of its own.
+///
+/// It is a handle, not a name: it stays what it was when the name goes to another namespace, and
+/// keeps the namespace alive.
+///
+/// Nothing in this crate ever moves the calling thread. What has to be opened in a namespace is
+/// opened by a thread made for it, which enters the namespace and ends; a socket or file stays in
+/// the namespace it was opened in. None of this waits for anything but the kernel's own work, so
+/// there is no deadline to set.
+///
+/// ```no_run
+/// use ipvs::{Client, Namespace};
+///
+/// let mut client = Client::connect_in(&Namespace::named("director")?)?;
+/// println!("{} virtual services", client.services()?.len());
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Namespace {
+    file: Arc<File>,
+    which: Arc<str>,
+}
+
+impl Namespace {
+    /// The calling thread's namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NamespaceNotFound`] if `/proc` isn't mounted.
+    pub fn current() -> Result<Self, Error> {
+        Self::open(Path::new(OWN), "the caller's network namespace".into())
+    }
+
+    /// The namespace that iproute2 keeps under a name, in `/run/netns` (`ip netns add NAME`).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NamespaceNotFound`]; [`ErrorKind::InvalidInput`] for what can't be a name,
+    /// because it is empty or leads out of that directory.
+    pub fn named(name: &str) -> Result<Self, Error> {
+        let which = format!("network namespace {name}");
+        if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
+            return Err(Error::new(Operation::OpenNamespace, None, ErrorKind::InvalidInput)
+                .with_subject(which)
+                .with_source(InvalidInput::NamespaceName));
+        }
+        Self::open(&Path::new(NAMED).join(name), which)
+    }
+
+    /// The namespace at a path: a link under `/proc/PID/ns`, or what it was mounted on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NamespaceNotFound`]; [`ErrorKind::NotANamespace`];
+    /// [`ErrorKind::PermissionDenied`].
+    pub fn at(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        Self::open(path, format!("network namespace {}", path.display()))
+    }
+
+    /// The namespace of a process, or with the id of a thread that of the thread.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NamespaceNotFound`] if there is no such process;
+    /// [`ErrorKind::PermissionDenied`] if it belongs to somebody else, and the caller lacks
+    /// `CAP_SYS_PTRACE`.
+    pub fn of_process(pid: u32) -> Result<Self, Error> {
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        Self::open(&path, format!("the network namespace of process {pid}"))
+    }
+
+    /// The namespace of an open descriptor.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotANamespace`].
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Error> {
+        let (file, which) = (File::from(fd), "the network namespace of a descriptor".to_owned());
+        let metadata = file.metadata().map_err(|cause| opening(&which, cause))?;
+        Self::check(&metadata, &which)?;
+        Ok(Self { file: file.into(), which: which.into() })
+    }
+
+    fn open(path: &Path, which: String) -> Result<Self, Error> {
+        // Looked at before it is opened, because opening a pipe, for one, could wait for ever.
+        let metadata = fs::metadata(path).map_err(|cause| opening(&which, cause))?;
+        Self::check(&metadata, &which)?;
+        let file = File::open(path).map_err(|cause| opening(&which, cause))?;
+        Ok(Self { file: file.into(), which: which.into() })
+    }
+
+    /// All namespaces are files of one file system, and nothing else is. (Which kind of namespace
+    /// it is, the kernel checks when it is entered.)
+    fn check(metadata: &fs::Metadata, which: &str) -> Result<(), Error> {
+        let own = fs::metadata(OWN).map_err(|cause| opening(which, cause))?;
+        if metadata.dev() == own.dev() {
+            return Ok(());
+        }
+        Err(Error::new(Operation::OpenNamespace, None, ErrorKind::NotANamespace)
+            .with_subject(which.to_owned()))
+    }
+
+    /// Does `work` inside and returns what it returns: on the calling thread if that is inside
+    /// already, and otherwise on a thread that is gone when this returns.
+    ///
+    /// Entering concerns that one thread only, so neither an error nor a panic can leave another
+    /// thread somewhere else.
+    pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Error> {
+        // Besides the time it saves, this needs no rights.
+        if self.is_here() {
+            return Ok(work());
+        }
+        let enter = || {
+            move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+                .map(|()| work())
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name("ipvs-netns".to_owned());
+            let thread = thread.spawn_scoped(scope, enter).map_err(|cause| self.entering(cause))?;
+            match thread.join() {
+                Ok(done) => done.map_err(|errno| self.entering(errno.into())),
+                Err(_) => Err(Error::new(Operation::EnterNamespace, None, ErrorKind::Other)
+                    .with_subject(self.which.to_string())
+                    .with_source("the thread made for it panicked")),
+            }
+        })
+    }
+
+    /// Whether the calling thread is in this namespace.
+    fn is_here(&self) -> bool {
+        let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+        match (self.file.metadata(), fs::metadata(OWN)) {
+            (Ok(this), Ok(own)) => identity(this) == identity(own),
+            _ => false,
+        }
+    }
+
+    fn entering(&self, cause: io::Error) -> Error {
+        Error::from_os(Operation::EnterNamespace, cause).with_subject(self.which.to_string())
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace").field(&self.which).finish()
+    }
+}
+
+/// Which it is, in words: `network namespace director`.
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.which)
+    }
+}
+
+fn opening(which: &str, cause: io::Error) -> Error {
+    Error::from_os(Operation::OpenNamespace, cause).with_subject(which.to_owned())
+}
+
+/// The files under `/proc` of a network namespace, whatever thread asks for them.
+#[derive(Debug)]
+pub(crate) struct NamespaceFiles {
+    /// Without `/proc` there is none, which matters only to who asks for a file.
+    namespace: Result<Namespace, Errno>,
+    estimation: [Switch; 2],
+}
+
+impl NamespaceFiles {
+    /// Those of the calling thread's namespace.
+    pub(crate) fn of_current() -> Self {
+        Self::new(
+            Namespace::current().map_err(|error| {
+                error.raw_os_error().map_or(Errno::NOENT, Errno::from_raw_os_error)
+            }),
+        )
+    }
+
+    /// Those of `namespace`.
+    pub(crate) fn of(namespace: &Namespace) -> Self {
+        Self::new(Ok(namespace.clone()))
+    }
+
+    fn new(namespace: Result<Namespace, Errno>) -> Self {
+        let estimation = [
+            // Since Linux 5.16.
+            Switch::new("sys/net/ipv4/vs/run_estimation", |value| value != b"0"),
+            // Since Linux 6.2: without processors there is nobody to estimate.
+            Switch::new("sys/net/ipv4/vs/est_cpulist", |value| !value.is_empty()),
+        ];
+        Self { namespace, estimation }
+    }
+
+    /// Opens `/proc/PATH` for reading.
+    pub(crate) fn open(&self, path: &str) -> io::Result<File> {
+        open_in(&self.namespace, path)
+    }
+
+    /// Writes `text` to `/proc/PATH`, which must be there.
+    pub(crate) fn write(&self, path: &str, text: &[u8]) -> io::Result<()> {
+        let path = Path::new("/proc").join(path);
+        run_in(&self.namespace, || {
+            let mut file = OpenOptions::new().write(true).open(&path)?;
+            // The kernel takes each write for a whole value.
+            if file.write(text)? < text.len() {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether the kernel estimates rates here.
+    pub(crate) fn estimates_rates(&mut self) -> bool {
+        let open = |path: &str| open_in(&self.namespace, path);
+        self.estimation.iter_mut().all(|switch| switch.is_on(open))
+    }
+}
+
+fn open_in(namespace: &Result<Namespace, Errno>, path: &str) -> io::Result<File> {
+    let path = Path::new("/proc").join(path);
+    run_in(namespace, || File::open(&path))
+}
+
+fn run_in<R: Send>(
+    namespace: &Result<Namespace, Errno>,
+    work: impl FnOnce() -> io::Result<R> + Send,
+) -> io::Result<R> {
+    match namespace {
+        Ok(namespace) => namespace.run(work).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => io::Error::new(io::ErrorKind::PermissionDenied, error),
+            _ => io::Error::other(error),
+        })?,
+        Err(errno) => Err(io::Error::other(format!("{OWN} can't be opened: {errno}"))),
+    }
+}
+
+/// A setting that is asked for with every list: its file stays open, so that this costs one system
+/// call.
+#[derive(Debug)]
+struct Switch {
+    path: &'static str,
+    means_on: fn(&[u8]) -> bool,
+    file: Option<File>,
+    /// Whether this kernel or namespace has no such setting.
+    absent: bool,
+}
+
+impl Switch {
+    fn new(path: &'static str, means_on: fn(&[u8]) -> bool) -> Self {
+        Self { path, means_on, file: None, absent: false }
+    }
+
+    /// It's on if nothing says otherwise.
+    fn is_on(&mut self, open: impl Fn(&str) -> io::Result<File>) -> bool {
+        // A file that was kept is dead once the module has been loaded anew.
+        let value = self.read().or_else(|| {
+            if !self.absent {
+                self.file = open(self.path).ok();
+                self.absent = self.file.is_none();
+            }
+            self.read()
+        });
+        value.is_none_or(|value| (self.means_on)(value.trim_ascii()))
+    }
+
+    /// The value's beginning, which tells.
+    fn read(&self) -> Option<Vec<u8>> {
+        let mut value = vec![0; 16];
+        let length = self.file.as_ref()?.read_at(&mut value, 0).ok()?;
+        value.truncate(length);
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_do_not_lead_elsewhere() {
+        for name in ["", ".", "..", "../../proc/1/ns/net", "a/b", "a\0b"] {
+            assert_eq!(Namespace::named(name).unwrap_err().kind(), ErrorKind::InvalidInput);
+        }
+    }
+
+    #[test]
+    fn errors_say_which_namespace_there_is_not() {
+        let error = Namespace::named("no-such-namespace").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NamespaceNotFound);
+        assert_eq!(
+            error.to_string(),
+            "cannot open network namespace no-such-namespace: no such network namespace \
+             (os error 2)"
+        );
+        // Linux has no process of this number: they end at 2^22.
+        let error = Namespace::of_process(u32::MAX).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NamespaceNotFound);
+        let error = error.to_string();
+        assert!(error.starts_with("cannot open the network namespace of process 4294967295"));
+    }
+
+    #[test]
+    fn other_files_are_no_namespaces() {
+        let error = Namespace::at("/dev/null").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotANamespace);
+        assert_eq!(
+            error.to_string(),
+            "cannot open network namespace /dev/null: it isn't a network namespace"
+        );
+        let file = File::open("/dev/null").unwrap();
+        let error = Namespace::from_fd(file.into()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotANamespace);
+    }
+
+    #[test]
+    fn namespaces_of_another_kind_are_not_entered() {
+        let mounts = Namespace::at("/proc/thread-self/ns/mnt").unwrap();
+        let error = mounts.run(|| ()).unwrap_err();
+        // Who may enter none isn't told more.
+        assert!(
+            matches!(error.kind(), ErrorKind::NotANamespace | ErrorKind::PermissionDenied),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_own_namespace_needs_neither_rights_nor_a_thread() {
+        let own = std::process::id();
+        for namespace in [Namespace::current(), Namespace::of_process(own), Namespace::at(OWN)] {
+            let here = namespace.unwrap().run(|| thread::current().id()).unwrap();
+            assert_eq!(here, thread::current().id());
+        }
+    }
+
+    #[test]
+    fn a_switch_is_read_anew_each_time() {
+        let path = std::env::temp_dir().join(format!("ipvs-switch-{}", std::process::id()));
+        let mut switch = Switch::new("a setting", |value| value != b"0");
+        let open = |_: &str| File::open(&path);
+        for (value, on) in [("1\n", true), ("0\n", false), ("-1\n", true)] {
+            fs::write(&path, value).unwrap();
+            assert_eq!(switch.is_on(open), on, "{value}");
+        }
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_switch_that_there_is_not_is_on_and_not_looked_for_again() {
+        let mut switch = Switch::new("a setting", |_| false);
+        assert!(switch.is_on(|_| Err(io::ErrorKind::NotFound.into())));
+        assert!(switch.is_on(|_| unreachable!("it was looked for")));
+    }
+}
