@@ -16,8 +16,26 @@ use anyhow::{Context as _, Result};
 use ipvs::{Client, Connection, Destination, Scheduler, Service, ServiceKey};
 use ipvs_testkit::{Cluster, Namespace, output};
 
+/// The kernel's schedulers and its persistence engine.
+const MODULES: [&str; 14] = [
+    "ip_vs_dh",
+    "ip_vs_fo",
+    "ip_vs_lblc",
+    "ip_vs_lblcr",
+    "ip_vs_lc",
+    "ip_vs_mh",
+    "ip_vs_nq",
+    "ip_vs_ovf",
+    "ip_vs_pe_sip",
+    "ip_vs_rr",
+    "ip_vs_sed",
+    "ip_vs_sh",
+    "ip_vs_wlc",
+    "ip_vs_wrr",
+];
+
 /// Loads what the kernel is better not left to load by itself: IPVS, so that it is there for who
-/// reads `/proc` first, and the schedulers that keep state for each network namespace.
+/// reads `/proc` first, and the schedulers, some of which keep state for each network namespace.
 ///
 /// If the kernel loads the latter because a service names them, it holds IPVS' lock and waits for a
 /// module that waits for the lock of namespaces, which may be held by the end of another namespace,
@@ -28,8 +46,7 @@ use ipvs_testkit::{Cluster, Namespace, output};
 ///
 /// If the kernel lacks a module.
 pub fn load_modules() -> Result<()> {
-    let modules = ["ip_vs", "ip_vs_lblc", "ip_vs_lblcr"];
-    output(Command::new("modprobe").arg("--all").args(modules))?;
+    output(Command::new("modprobe").args(["--all", "ip_vs"]).args(MODULES))?;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ mod cli;
 mod direct_routing;
 mod errors;
 mod facts;
+mod generated;
 mod model;
 mod namespaces;
 mod operations;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     direct_routing::add_to(&mut suite);
     errors::add_to(&mut suite);
     facts::add_to(&mut suite);
+    generated::add_to(&mut suite);
     model::add_to(&mut suite);
     namespaces::add_to(&mut suite);
     operations::add_to(&mut suite);

@@ -11,6 +11,7 @@ mod dist;
 mod failure;
 mod guest;
 mod kernel;
+mod parity;
 mod places;
 mod programs;
 mod progress;
@@ -59,6 +60,13 @@ enum Task {
     ///
     /// Overwrites the files below crates/ipvs-sys/tests/golden for each kernel.
     Golden(show::Golden),
+    /// Compare ipvsadm with the C program: the corpus, and commands at random
+    ///
+    /// Both programs run the same commands on the same kernel; status, output, messages and what
+    /// is in the kernel afterwards have to be equal. From 10,000 random sequences on it also fails
+    /// if an option was in none that worked, a message was never seen, or too few commands reached
+    /// the kernel.
+    Parity(parity::Parity),
     /// Fetch kernels, list them, and run something in one
     #[command(subcommand)]
     Kernel(run::KernelTask),
@@ -87,6 +95,9 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Internal: a comparison in one kernel.
+    #[command(hide = true)]
+    ParityPart(parity::Part),
     /// Internal: keeps a guest from outliving xtask.
     #[command(hide = true)]
     GuestKeeper { folders: Vec<PathBuf> },
@@ -138,6 +149,8 @@ fn run(task: Task) -> Result<u8> {
         Task::Demo(demo) => demo.run(),
         Task::Bench(bench) => bench.run(),
         Task::Golden(golden) => golden.run(),
+        Task::Parity(parity) => parity.run(),
+        Task::ParityPart(part) => part.run(),
         Task::Kernel(task) => task.run(),
         Task::Cross(cross) => cross.run(),
         Task::Dist(dist) => dist.run(),

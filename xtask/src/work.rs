@@ -47,7 +47,7 @@ pub(crate) struct Size {
     /// The memory of a kernel that was fetched, in MiB; it takes from this machine only what it
     /// uses
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = memory())]
-    memory: u64,
+    pub(crate) memory: u64,
 }
 
 /// A kernel with less doesn't boot.

@@ -41,6 +41,31 @@ pub fn completions() -> [(&'static str, String); 3] {
     flags::complete::files()
 }
 
+/// What an option or command is called.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct FlagNames {
+    /// The letters after one dash.
+    pub shorts: &'static [char],
+    /// The name after two dashes.
+    pub long: &'static str,
+    /// Whether a value follows, or may follow.
+    pub takes_value: bool,
+    /// Whether the C program doesn't have it.
+    pub is_addition: bool,
+}
+
+/// The names of every option and command, for tests that are to miss none.
+#[doc(hidden)]
+pub fn flag_names() -> impl Iterator<Item = FlagNames> {
+    flags::table::FLAGS.iter().map(|flag| FlagNames {
+        shorts: flag.shorts,
+        long: flag.long,
+        takes_value: flag.takes != flags::table::Takes::Nothing,
+        is_addition: flag.section == flags::table::Section::Additions,
+    })
+}
+
 /// The whole program: its exit code. Called as `ipvsadm-save` or `ipvsadm-restore` it does what
 /// those scripts do.
 #[doc(hidden)]

@@ -1,0 +1,102 @@
+//! Runs generated sequences, and tells what differed in the form of a case file.
+
+use anyhow::{Context as _, Result};
+
+use super::Tools;
+use super::case::{Sequence, Step};
+use super::compare::{Pair, Report};
+use super::generate;
+use super::shrink::shrink;
+use super::tally::Tally;
+
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Which of all sequences.
+    pub seed: u64,
+    /// The number of the first.
+    pub first: u64,
+    /// How many.
+    pub sequences: u64,
+    /// Every sequence whose number this divides runs in fresh namespaces too. All others use the
+    /// same two again and again, emptied in between.
+    pub fresh_every: u64,
+}
+
+/// How many differences are looked into; then it is over.
+const FINDS: usize = 12;
+
+/// How long new namespaces take to have a usable IPv6 address on their device, which sync daemons
+/// send from.
+const SETTLE: &str = "2000";
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// What was reached.
+    pub tally: Tally,
+    /// Sequences that show a difference, as small as could be, each with what differs.
+    pub differences: Vec<String>,
+}
+
+/// Runs generated sequences; `progress` is told of the tally after each.
+///
+/// # Errors
+///
+/// If namespaces can't be made, or a program doesn't end.
+pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Result<Findings> {
+    let mut findings = Findings::default();
+    let mut pair = settled(tools)?;
+    for number in plan.first..plan.first + plan.sequences {
+        let sequence = generate::sequence(plan.seed, number);
+        let report = pair.run(&sequence).with_context(|| format!("cannot run\n{sequence}"))?;
+        findings.tally.add(&report);
+        if !report.differences.is_empty() {
+            findings.differences.push(found(tools, &sequence, &report)?);
+            // Nobody knows what is left there.
+            pair = settled(tools)?;
+            if findings.differences.len() == FINDS {
+                break;
+            }
+        } else if number % plan.fresh_every == 0 {
+            let fresh = settled(tools)?.run(&sequence)?;
+            if said(&fresh) == said(&report) && fresh.differences.is_empty() {
+                findings.tally.again += 1;
+            } else {
+                let text = format!("{sequence}another outcome in fresh namespaces:\n");
+                findings.differences.push(text + &fresh.differences.join("\n"));
+            }
+        }
+        progress(&findings.tally);
+    }
+    Ok(findings)
+}
+
+/// New namespaces, ready for everything.
+fn settled(tools: &Tools) -> Result<Pair> {
+    let pair = Pair::create(tools)?;
+    let wait = Step::Setup(["wait", SETTLE].map(str::to_owned).to_vec());
+    pair.run(&Sequence { name: "settle".into(), steps: vec![wait] })?;
+    Ok(pair)
+}
+
+/// All that the C program said.
+fn said(report: &Report) -> Vec<&super::compare::Outcome> {
+    report.commands.iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// The smallest sequence that still differs, and how.
+fn found(tools: &Tools, sequence: &Sequence, report: &Report) -> Result<String> {
+    let mut pair = settled(tools)?;
+    let mut last = report.differences.join("\n");
+    let smallest = shrink(sequence.clone(), &mut |candidate| {
+        let report = pair.run(candidate)?;
+        let differs = !report.differences.is_empty();
+        if differs {
+            last = report.differences.join("\n");
+            pair = Pair::create(tools)?;
+        }
+        Ok(differs)
+    })?;
+    Ok(format!("{smallest}\n{last}\n"))
+}

@@ -1,0 +1,197 @@
+//! `cargo xtask parity`: our ipvsadm and the C program, given the same commands.
+
+mod report;
+mod results;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+
+use crate::kernel::Choice;
+use crate::work::{Everywhere, Place, Where, Work};
+use crate::{cargo, places, progress};
+use results::{Corpus, Generated};
+
+/// Seconds that a sequence may take, several times what it takes on a machine that has other work.
+const SECONDS_A_SEQUENCE: u64 = 10;
+
+/// How long the corpus may take.
+const CORPUS: Duration = Duration::from_secs(40 * 60);
+
+/// What the programs need besides themselves.
+const TOOLS: &[&str] = &["ip", "modprobe", "ipvsadm"];
+
+/// Where the README's table is filled in.
+const README_KERNELS: [Choice; 2] = [Choice::V6_1, Choice::V7_2];
+
+#[derive(Debug, Args)]
+pub(crate) struct Parity {
+    #[command(flatten)]
+    place: Everywhere,
+    /// How many sequences of random commands
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    sequences: u64,
+    /// Which random sequences: the same seed makes the same ones
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    seed: u64,
+    /// How many kernels share the random sequences at a time [default: one for each processor]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=64))]
+    guests: Option<u64>,
+    /// Put the figures into README.md, from kernels 6.1 and 7.2
+    #[arg(long, conflicts_with = "kernels")]
+    into_readme: bool,
+}
+
+/// A comparison in one kernel.
+#[derive(Debug, Args)]
+pub(crate) struct Part {
+    #[command(flatten)]
+    place: Where,
+    #[arg(long)]
+    program: PathBuf,
+    #[arg(long)]
+    ipvsadm: PathBuf,
+    #[arg(long)]
+    seconds: u64,
+    /// The file for the results, and what to compare.
+    #[arg(last = true)]
+    arguments: Vec<OsString>,
+}
+
+impl Part {
+    pub(crate) fn run(self) -> Result<u8> {
+        let file = self.arguments.first().map(Path::new).context("no file for the results")?;
+        let folder = file.parent().context("a file without a folder")?.to_owned();
+        let command = [vec![self.program.into_os_string()], self.arguments].concat();
+        let work = Work {
+            command,
+            environment: vec![("IPVSADM", self.ipvsadm.into())],
+            programs: Vec::new(),
+            tools: TOOLS,
+            writable: vec![folder],
+            terminal: false,
+            timeout: Some(Duration::from_secs(self.seconds)),
+            size: self.place.size,
+        };
+        work.run(&Place::prepare(self.place.choice())?)
+    }
+}
+
+/// The programs, built.
+struct Programs {
+    parity: PathBuf,
+    ipvsadm: PathBuf,
+}
+
+impl Parity {
+    pub(crate) fn run(self) -> Result<u8> {
+        progress::now("building the programs");
+        let programs = Programs {
+            parity: cargo::build(&["build", "-p", "ipvs-tests", "--bin", "parity"], "parity")?,
+            ipvsadm: cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?,
+        };
+        let choices = if self.into_readme { README_KERNELS.to_vec() } else { self.place.choices() };
+        let mut runs = Vec::new();
+        let mut problems = Vec::new();
+        for choice in choices {
+            let release = Place::prepare(choice)?.release();
+            let corpus = self.corpus(choice, &programs)?;
+            let generated = self.generated(choice, &programs)?;
+            progress::done();
+            print!("{}", report::summary(&release, &corpus, &generated));
+            problems.extend(results::problems(&release, &corpus, &generated));
+            runs.push(report::Run { release, corpus, generated });
+        }
+        for problem in &problems {
+            println!("{problem}");
+        }
+        if problems.is_empty() && self.into_readme {
+            report::write_readme(&runs)?;
+        }
+        Ok(u8::from(!problems.is_empty()))
+    }
+
+    fn corpus(&self, choice: Choice, programs: &Programs) -> Result<Corpus> {
+        let file = folder(choice)?.join("corpus.json");
+        let arguments = [file.clone().into(), "corpus".into()];
+        let part = self.part(choice, programs, CORPUS, &arguments);
+        run_all(vec![part])?;
+        results::read(&file)
+    }
+
+    fn generated(&self, choice: Choice, programs: &Programs) -> Result<Generated> {
+        let folder = folder(choice)?;
+        let guests = match self.guests {
+            // This machine's own kernel is but one.
+            _ if choice == Choice::Host => 1,
+            Some(guests) => guests,
+            None => thread::available_parallelism().map_or(1, |count| count.get() as u64),
+        };
+        let share = self.sequences.div_ceil(guests);
+        let mut parts = Vec::new();
+        let mut files = Vec::new();
+        for first in (0..guests).map(|guest| guest * share).filter(|at| *at < self.sequences) {
+            let count = share.min(self.sequences - first);
+            let file = folder.join(format!("generated-{first}.json"));
+            let arguments: [OsString; 5] = [
+                file.clone().into(),
+                "generated".into(),
+                self.seed.to_string().into(),
+                first.to_string().into(),
+                count.to_string().into(),
+            ];
+            let limit = Duration::from_secs(600 + count * SECONDS_A_SEQUENCE);
+            parts.push(self.part(choice, programs, limit, &arguments));
+            files.push(file);
+        }
+        run_all(parts)?;
+        let mut all = Generated::default();
+        for file in files {
+            all.add(results::read(&file)?);
+        }
+        Ok(all)
+    }
+
+    fn part(
+        &self,
+        choice: Choice,
+        programs: &Programs,
+        limit: Duration,
+        arguments: &[OsString],
+    ) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["parity-part", "--kernel", choice.name()]);
+        command.arg("--memory").arg(self.place.size.memory.to_string());
+        command.arg("--program").arg(&programs.parity).arg("--ipvsadm").arg(&programs.ipvsadm);
+        command.arg("--seconds").arg(limit.as_secs().to_string());
+        command.arg("--").args(arguments);
+        command
+    }
+}
+
+/// Runs processes side by side; fails if one does. Each has a deadline of its own.
+fn run_all(commands: Vec<Command>) -> Result<()> {
+    let mut children = Vec::new();
+    for mut command in commands {
+        children.push(command.spawn().context("can't start a part of the comparison")?);
+    }
+    // All are waited for before anything is said of one.
+    let mut ends = Vec::new();
+    for child in &mut children {
+        ends.push(child.wait().context("can't wait for a part of the comparison")?);
+    }
+    ensure!(ends.iter().all(std::process::ExitStatus::success), "the comparison wasn't completed");
+    Ok(())
+}
+
+/// Where the results of a kernel go, without those of another time.
+fn folder(choice: Choice) -> Result<PathBuf> {
+    let folder = places::root().join("target/reports").join(choice.name()).join("parity");
+    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    Ok(folder)
+}

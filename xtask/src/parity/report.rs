@@ -1,0 +1,136 @@
+//! Figures of the comparison, on the terminal and in README.md.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::results::{Corpus, Generated};
+use crate::places;
+
+/// What stands before and behind the table.
+const START: &str = "<!-- parity:begin (cargo xtask parity --into-readme) -->\n";
+const END: &str = "<!-- parity:end -->\n";
+
+/// A comparison on one kernel.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) release: String,
+    pub(crate) corpus: Corpus,
+    pub(crate) generated: Generated,
+}
+
+/// The figures of a kernel.
+pub(crate) fn summary(release: &str, corpus: &Corpus, generated: &Generated) -> String {
+    let sum =
+        |count: fn(&super::results::Topic) -> u64| corpus.topics.iter().map(count).sum::<u64>();
+    let tally = &generated.tally;
+    let hit = |counts: &std::collections::BTreeMap<String, u64>| {
+        (counts.values().filter(|count| **count > 0).count(), counts.len())
+    };
+    let (options, messages) = (hit(&tally.options), hit(&tally.messages));
+    let mut text = format!(
+        "\nLinux {release}\n  corpus: {} sequences, {} commands, {} wanted differences, {} topics with \
+         others\n  generated: {} sequences, {} commands, {:.1} % reached the kernel, {:.1} % \
+         succeeded, {} wanted differences, {} sequences with others\n  {} sequences had the same \
+         outcome in fresh namespaces\n  {} of {} spellings of options, {} of {} messages\n",
+        sum(|topic| topic.sequences),
+        sum(|topic| topic.commands),
+        sum(|topic| topic.wanted),
+        corpus.differences.len(),
+        tally.sequences,
+        tally.commands,
+        tally.percent_reached(),
+        tally.percent_succeeded(),
+        tally.wanted,
+        generated.differences.len(),
+        tally.again,
+        options.0,
+        options.1,
+        messages.0,
+        messages.1,
+    );
+    for (message, reason) in &tally.out_of_reach {
+        let _ = writeln!(text, "  out of reach: {message} ({reason})");
+    }
+    text
+}
+
+/// Puts the tables in place of those in README.md. There are no differences but wanted ones.
+pub(crate) fn write_readme(runs: &[Run]) -> Result<()> {
+    let path = places::root().join("README.md");
+    let readme = fs::read_to_string(&path).context("can't read README.md")?;
+    let (before, _, behind) = split(&readme)?;
+    let text = [before, &tables(runs), behind].concat();
+    fs::write(&path, text).context("can't write README.md")
+}
+
+fn split(readme: &str) -> Result<(&str, &str, &str)> {
+    let start = readme.find(START).context("README.md has no table of parity")? + START.len();
+    let length = readme[start..].find(END).context("README.md's table of parity has no end")?;
+    let (before, rest) = readme.split_at(start);
+    let (table, behind) = rest.split_at(length);
+    Ok((before, table, behind))
+}
+
+fn tables(runs: &[Run]) -> String {
+    let mut text = String::from("| Commands that are compared | Sequences | Commands |");
+    runs.iter().for_each(|run| text.push_str(&format!(" Linux {} |", run.release)));
+    text.push_str("\n| --- | ---: | ---: |");
+    runs.iter().for_each(|_| text.push_str(" --- |"));
+    text.push('\n');
+    for (at, topic) in runs.first().map(|run| &run.corpus.topics).into_iter().flatten().enumerate()
+    {
+        text.push_str(&row(&topic.title, topic.sequences, topic.commands));
+        for run in runs {
+            text.push_str(match run.corpus.topics[at].wanted {
+                0 => " equal |",
+                _ => " equal but for what is wanted |",
+            });
+        }
+        text.push('\n');
+    }
+    text.push_str(
+        "\n| Commands at random | Sequences | Commands | Reached the kernel | Succeeded | Differences \
+         |\n| --- | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for Run { release, generated, .. } in runs {
+        let tally = &generated.tally;
+        let _ = writeln!(
+            text,
+            "{} {:.1} % | {:.1} % | {} |",
+            row(&format!("Linux {release}"), tally.sequences, tally.commands),
+            tally.percent_reached(),
+            tally.percent_succeeded(),
+            generated.differences.len()
+        );
+    }
+    text
+}
+
+fn row(title: &str, sequences: u64, commands: u64) -> String {
+    format!("| {} | {sequences} | {commands} |", title.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The README counts what is in the corpus: its sequences and the commands in them.
+    #[test]
+    fn the_readme_is_up_to_date_with_the_corpus() {
+        let readme = fs::read_to_string(places::root().join("README.md")).unwrap();
+        let (_, tables, _) = split(&readme).unwrap();
+        let mut files = 0;
+        for entry in fs::read_dir(places::root().join("tests/cases")).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            let title = text.lines().next().unwrap().trim_start_matches("# ");
+            let begins = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
+            let row = row(title, begins("[") as u64, begins("ipvsadm") as u64);
+            assert!(tables.contains(&row), "`cargo xtask parity --into-readme` is due: {row}");
+            files += 1;
+        }
+        let rows = tables.split("\n\n").next().unwrap().lines().count();
+        assert_eq!(rows, files + 2, "the README has topics that the corpus doesn't");
+    }
+}
