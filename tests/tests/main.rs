@@ -4,8 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod cli;
 mod direct_routing;
+mod ensure;
 mod errors;
 mod facts;
 mod generated;
@@ -14,6 +16,7 @@ mod namespaces;
 mod operations;
 mod parity;
 mod restore;
+mod snapshot;
 mod sysctls;
 mod user_namespace;
 
@@ -24,8 +27,10 @@ use ipvs_testkit::Suite;
 fn main() -> ExitCode {
     let mut suite = Suite::default();
     suite.prepare(ipvs_tests::load_modules);
+    batch::add_to(&mut suite);
     cli::add_to(&mut suite);
     direct_routing::add_to(&mut suite);
+    ensure::add_to(&mut suite);
     errors::add_to(&mut suite);
     facts::add_to(&mut suite);
     generated::add_to(&mut suite);
@@ -36,6 +41,7 @@ fn main() -> ExitCode {
     restore::add_to(&mut suite);
     sysctls::add_to(&mut suite);
     user_namespace::add_to(&mut suite);
+    snapshot::add_to(&mut suite);
     suite.run()
 }
 
