@@ -3,10 +3,12 @@
 
 #![forbid(unsafe_code)]
 
+mod altered;
 pub mod model;
 pub mod parity;
 mod reader;
 
+pub use altered::Altered;
 pub use reader::{Reader, c_ipvsadm};
 
 use std::net::SocketAddr;

@@ -1,25 +1,39 @@
 //! What the kernel refuses comes out as the right error: (command, errno) → meaning.
 //!
 //! The expectations are those of `ip_vs_genl_set_cmd` and what it calls in the kernel's
-//! `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`. Rows that no caller can bring about are
-//! missing: attributes that the library always sends, memory that runs out.
+//! `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`. Three files bring each about:
+//!
+//! - this one: ESRCH, ENOENT, EEXIST, EINVAL, ERANGE, ENODEV, EPERM by the library's own requests;
+//! - `errors_raw.rs`: EAFNOSUPPORT, EINTR, and EINVAL for what the library refuses to ask for;
+//! - `errors_modules.rs`: ENOPROTOOPT, and modules that are missing.
+//!
+//! Two can't be had here, and only what the library makes of them is tested, with the library:
+//!
+//! - ENOMEM, from an allocation of a few hundred bytes that fails. The kernel rather kills
+//!   processes than let one of that size fail, and none of the kernels that the tests boot has
+//!   fault injection (`CONFIG_FAILSLAB`; there is no `should_fail_ex` in `/proc/kallsyms`).
+//! - EMSGSIZE, from a reply that doesn't fit the kernel's own buffer. It's a page long
+//!   (`NLMSG_DEFAULT_SIZE`) and the longest reply, that of `GET_SERVICE`, a few hundred bytes.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{
-    Client, Destination, Error, ErrorKind, Forward, GueChecksum, InterfaceName, Object,
-    Persistence, PersistenceEngine, Scheduler, Service, ServiceKey, SyncDaemon, SyncRole,
+    Client, Destination, Error, ErrorKind, Forward, GueChecksum, InterfaceName, NetlinkSocket,
+    Object, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey, SyncDaemon, SyncRole,
     TimeoutsChange, Tunnel,
 };
 use ipvs_testkit::{Context, KernelVersion, Requires, Suite, eventually, output};
 use ipvs_tests::{add_dummy_device, connect, load_modules};
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use rustix::process::Uid;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread_res_uid};
 
 use crate::test;
 
@@ -35,11 +49,13 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(of_mixed_families_and_sync_daemons));
     suite.add(test!(of_timeouts));
     suite.add(test!(without_privileges));
+    suite.add(test!(as_another_user));
+    suite.add(test!(in_a_user_namespace));
     suite.add(test!(a_client_outlives_the_module).kernel_wide());
 }
 
 /// Checks that something fails with that meaning and that error number.
-fn fails<T: std::fmt::Debug>(
+pub(crate) fn fails<T: std::fmt::Debug>(
     result: Result<T, Error>,
     kind: ErrorKind,
     errno: Errno,
@@ -281,20 +297,89 @@ fn without_privileges(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// A user who isn't root has no capabilities.
+fn as_another_user(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let nobody = Uid::from_raw(65534);
+    // As above, only this thread becomes somebody else.
+    netns.run(|| -> Result<()> {
+        set_thread_res_uid(nobody, nobody, nobody)?;
+        denied_by_the_kernel()
+    })?
+}
+
+/// Root of a user namespace of one's own has capabilities, but none that counts for generic netlink:
+/// neither in a network namespace of others, nor in its own.
+fn in_a_user_namespace(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    for options in ["-Ur", "-Urn"] {
+        // Only a process with a single thread may change its user namespace.
+        let mut command = netns.command("unshare");
+        command.arg(options).arg(env::current_exe()?).env(CHILD, "");
+        let said = output(&mut command).context(options)?;
+        ensure!(said.trim_end() == AS_EXPECTED, "{options}: {said}");
+    }
+    Ok(())
+}
+
+/// Set where this program is started by one of its own tests.
+const CHILD: &str = "IPVS_TESTS_CHILD";
+
+/// What it says then if all went well.
+const AS_EXPECTED: &str = "denied as expected";
+
+/// What this program does instead of running tests if one of them started it.
+pub(crate) fn as_child() -> Option<ExitCode> {
+    env::var_os(CHILD)?;
+    Some(match denied_by_the_kernel() {
+        Ok(()) => {
+            println!("{AS_EXPECTED}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:?}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Checks that the caller may neither read nor write through generic netlink, and is told why.
+fn denied_by_the_kernel() -> Result<()> {
+    let mut client = Client::with_transport(NetlinkSocket::open()?)?;
+    let denied = ErrorKind::PermissionDenied;
+    fails(client.services(), denied, Errno::PERM)?;
+    let added = client.add_service(&Service::new(http()?));
+    let text = added.as_ref().map_err(|error| format!("{error:#}")).err().unwrap_or_default();
+    ensure!(text.contains("CAP_NET_ADMIN in the initial user namespace"), "{text}");
+    fails(added, denied, Errno::PERM)
+}
+
 /// Where the kernel looks for the program that loads modules.
 pub(crate) const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
 /// Unloads IPVS with all that hangs on it.
 pub(crate) fn unload() -> Result<()> {
+    unload_with(&["ip_vs"])
+}
+
+/// Unloads all that hangs on IPVS, and leaves nothing but `ip_vs` itself.
+pub(crate) fn unload_holders() -> Result<()> {
+    unload_with(&[])
+}
+
+fn unload_with(more: &[&str]) -> Result<()> {
     // The namespaces of tests that have ended are taken down in the background.
     eventually(Duration::from_secs(20), || {
         let holders = Path::new("/sys/module/ip_vs/holders");
-        let mut modules = Vec::new();
+        let mut modules: Vec<_> = more.iter().map(OsString::from).collect();
         for entry in fs::read_dir(holders).with_context(|| format!("cannot list {holders:?}"))? {
-            modules.push(entry?.file_name());
+            modules.insert(0, entry?.file_name());
         }
-        output(Command::new("modprobe").arg("-r").args(modules).arg("ip_vs"))?;
-        ensure!(!holders.exists(), "ip_vs is still loaded");
+        if modules.is_empty() {
+            return Ok(());
+        }
+        output(Command::new("modprobe").arg("-r").args(&modules))?;
+        ensure!(more.is_empty() || !holders.exists(), "ip_vs is still loaded");
         Ok(())
     })
 }

@@ -9,6 +9,8 @@ mod cli;
 mod direct_routing;
 mod ensure;
 mod errors;
+mod errors_modules;
+mod errors_raw;
 mod facts;
 mod generated;
 mod model;
@@ -25,6 +27,9 @@ use std::process::ExitCode;
 use ipvs_testkit::Suite;
 
 fn main() -> ExitCode {
+    if let Some(code) = errors::as_child() {
+        return code;
+    }
     let mut suite = Suite::default();
     suite.prepare(ipvs_tests::load_modules);
     batch::add_to(&mut suite);
@@ -32,6 +37,8 @@ fn main() -> ExitCode {
     direct_routing::add_to(&mut suite);
     ensure::add_to(&mut suite);
     errors::add_to(&mut suite);
+    errors_modules::add_to(&mut suite);
+    errors_raw::add_to(&mut suite);
     facts::add_to(&mut suite);
     generated::add_to(&mut suite);
     model::add_to(&mut suite);

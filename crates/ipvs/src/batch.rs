@@ -1,13 +1,14 @@
 //! Many changes in few system calls.
 
 use ipvs_sys as sys;
+use ipvs_sys::nl;
 
 use crate::change::Change;
-use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::error::{Error, ErrorKind, Names, Object, Operation};
 use crate::proto::{Shape, WINDOW_BYTES, WINDOW_REQUESTS};
 use crate::{
     Destination, DestinationKey, InvalidInput, Service, ServiceKey, SyncDaemon, SyncRole,
-    TimeoutsChange,
+    TimeoutsChange, wire,
 };
 
 /// Changes that go to the kernel together. It is **not atomic**: each is carried out or refused by
@@ -216,5 +217,15 @@ impl Batch {
     pub(crate) fn error(&self, index: usize, kind: ErrorKind) -> Error {
         let (operation, object) = self.subject(index);
         Error::new(operation, object, kind)
+    }
+
+    /// The scheduler and the engine that a change names.
+    pub(crate) fn names(&self, index: usize) -> Names {
+        let payload =
+            self.request(index).ok().and_then(|(message, _)| message.get(nl::NLMSG_HDRLEN..));
+        let service = payload
+            .and_then(|payload| sys::Message::decode(payload).ok())
+            .and_then(|message| message.service);
+        service.map(|service| wire::names_from_wire(&service)).unwrap_or_default()
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error as ThisError;
 
-use crate::{DestinationKey, ServiceKey, SyncRole};
+use crate::{DestinationKey, PersistenceEngine, Scheduler, ServiceKey, SyncRole};
 
 /// What was attempted when an [`Error`] came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -228,7 +228,15 @@ struct Inner {
     kind: ErrorKind,
     errno: Option<Errno>,
     kernel_message: Option<String>,
+    names: Names,
     source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What a request names that is a module of its own, which the kernel may lack.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) scheduler: Option<Scheduler>,
+    pub(crate) engine: Option<PersistenceEngine>,
 }
 
 impl Error {
@@ -240,6 +248,7 @@ impl Error {
             kind,
             errno: None,
             kernel_message: None,
+            names: Names::default(),
             source: None,
         }))
     }
@@ -293,6 +302,11 @@ impl Error {
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
         self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_names(mut self, names: Names) -> Self {
+        self.0.names = names;
         self
     }
 
@@ -393,9 +407,7 @@ impl Error {
             ErrorKind::ServiceExists => "the virtual service exists already".into(),
             ErrorKind::DestinationNotFound => "no such real server".into(),
             ErrorKind::DestinationExists => "the real server exists already".into(),
-            ErrorKind::SchedulerOrEngineNotFound => {
-                "the kernel has no such scheduler or persistence engine".into()
-            }
+            ErrorKind::SchedulerOrEngineNotFound => self.0.names.missing(),
             ErrorKind::SyncDaemonRunning => "it runs already".into(),
             ErrorKind::SyncDaemonNotRunning => "it isn't running".into(),
             ErrorKind::InterfaceNotFound => "no such network interface".into(),
@@ -422,6 +434,27 @@ impl Error {
                 Some(errno) => io::Error::from(errno).to_string().into(),
                 None => "unknown error".into(),
             },
+        }
+    }
+}
+
+impl Names {
+    /// The kernel has the same answer for both.
+    fn missing(self) -> Cow<'static, str> {
+        match (self.scheduler, self.engine) {
+            (None, None) => "the kernel has no such scheduler or persistence engine".into(),
+            (Some(scheduler), None) => {
+                format!("the kernel has no scheduler {scheduler} (module ip_vs_{scheduler})").into()
+            }
+            (None, Some(engine)) => {
+                format!("the kernel has no persistence engine {engine} (module ip_vs_pe_{engine})")
+                    .into()
+            }
+            (Some(scheduler), Some(engine)) => format!(
+                "the kernel has no scheduler {scheduler} (module ip_vs_{scheduler}) or no \
+                 persistence engine {engine} (module ip_vs_pe_{engine})"
+            )
+            .into(),
         }
     }
 }
@@ -534,20 +567,51 @@ mod tests {
              persistence engine (os error 2)"
         );
         assert!(format!("{error:#}").contains("check the spelling"));
+        let scheduler = Some(Scheduler::new("lbrc").unwrap());
+        let error = error.with_names(Names { scheduler, engine: None });
+        assert_eq!(
+            error.to_string(),
+            "cannot add virtual service tcp/10.10.10.53:80: the kernel has no scheduler lbrc \
+             (module ip_vs_lbrc) (os error 2)"
+        );
     }
 
+    /// Every pair of `ip_vs_ctl.c` and `ip_vs_sync.c`.
     #[test]
     fn the_same_number_means_different_things() {
-        for (operation, errno, kind) in [
-            (Operation::AddService, Errno::NOENT, ErrorKind::SchedulerOrEngineNotFound),
-            (Operation::DeleteDestination, Errno::NOENT, ErrorKind::DestinationNotFound),
-            (Operation::AddDestination, Errno::SRCH, ErrorKind::ServiceNotFound),
-            (Operation::StopSyncDaemon, Errno::SRCH, ErrorKind::SyncDaemonNotRunning),
-            (Operation::AddService, Errno::EXIST, ErrorKind::ServiceExists),
-            (Operation::AddDestination, Errno::EXIST, ErrorKind::DestinationExists),
-            (Operation::StartSyncDaemon, Errno::EXIST, ErrorKind::SyncDaemonRunning),
-            (Operation::Services, Errno::PERM, ErrorKind::PermissionDenied),
-        ] {
+        use ErrorKind as Kind;
+        use Operation as Op;
+        let services = [Op::AddService, Op::SetService];
+        let keys = [Op::SetService, Op::DeleteService, Op::Zero, Op::Service, Op::Destinations];
+        let destinations = [Op::AddDestination, Op::SetDestination, Op::DeleteDestination];
+        let all = |operations: &[Op], errno, kind| {
+            operations.iter().map(|op| (*op, errno, kind)).collect::<Vec<_>>()
+        };
+        let rows = [
+            all(&services, Errno::NOENT, Kind::SchedulerOrEngineNotFound),
+            all(&[Op::AddService], Errno::EXIST, Kind::ServiceExists),
+            all(&keys, Errno::SRCH, Kind::ServiceNotFound),
+            all(&destinations, Errno::SRCH, Kind::ServiceNotFound),
+            all(&destinations[1..], Errno::NOENT, Kind::DestinationNotFound),
+            all(&[Op::AddDestination], Errno::EXIST, Kind::DestinationExists),
+            all(&[Op::StopSyncDaemon], Errno::SRCH, Kind::SyncDaemonNotRunning),
+            all(&[Op::StartSyncDaemon], Errno::EXIST, Kind::SyncDaemonRunning),
+            all(&[Op::StartSyncDaemon], Errno::NODEV, Kind::InterfaceNotFound),
+            all(&[Op::Connect], Errno::NOENT, Kind::NotAvailable),
+            // Mean the same wherever they come from.
+            all(&[Op::Services, Op::AddService], Errno::PERM, Kind::PermissionDenied),
+            all(&[Op::AddService, Op::StartSyncDaemon], Errno::NOPROTOOPT, Kind::Unloading),
+            all(&services, Errno::INVAL, Kind::InvalidArgument),
+            all(&destinations, Errno::INVAL, Kind::InvalidArgument),
+            all(&[Op::StartSyncDaemon, Op::SetTimeouts], Errno::INVAL, Kind::InvalidArgument),
+            all(&destinations, Errno::RANGE, Kind::OutOfRange),
+            all(&services, Errno::AFNOSUPPORT, Kind::AddressFamilyNotSupported),
+            all(&destinations, Errno::AFNOSUPPORT, Kind::AddressFamilyNotSupported),
+            all(&services, Errno::NOMEM, Kind::OutOfMemory),
+            all(&[Op::AddDestination, Op::StartSyncDaemon], Errno::NOMEM, Kind::OutOfMemory),
+            all(&[Op::Service, Op::Info, Op::Timeouts], Errno::MSGSIZE, Kind::Other),
+        ];
+        for (operation, errno, kind) in rows.into_iter().flatten() {
             assert_eq!(kind_of(operation, errno), kind, "{operation:?} {errno}");
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipvs_sys as sys;
 use thiserror::Error;
 
+use crate::error::Names;
 use crate::{
     Destination, DestinationEntry, DestinationKey, Family, Forward, GueChecksum, Info,
     InterfaceName, InvalidInput, Persistence, PersistenceEngine, PersistenceMask, Protocol, Rates,
@@ -124,8 +125,17 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
     })
 }
 
+pub(crate) fn names_from_wire(wire: &sys::Service) -> Names {
+    let scheduler = wire.scheduler.filter(|name| name.as_bytes() != NO_SCHEDULER);
+    Names {
+        scheduler: scheduler.and_then(Scheduler::from_wire),
+        engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
+    }
+}
+
 pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Implausible> {
     let key = key_from_wire(wire)?;
+    let Names { scheduler, engine } = names_from_wire(wire);
     let flags = wire.flags.map_or(sys::ServiceFlags::empty(), |f| f.flags);
     let persistence = flags.contains(sys::ServiceFlags::PERSISTENT).then(|| Persistence {
         timeout: Duration::from_secs(wire.timeout.unwrap_or_default().into()),
@@ -138,14 +148,11 @@ pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Imp
     Ok(ServiceEntry {
         service: Service {
             key,
-            scheduler: wire
-                .scheduler
-                .filter(|name| name.as_bytes() != NO_SCHEDULER)
-                .and_then(Scheduler::from_wire),
+            scheduler,
             scheduler_flags: SchedulerFlags::from_bits_retain((flags - FIELD_FLAGS).bits()),
             one_packet: flags.contains(sys::ServiceFlags::ONE_PACKET),
             persistence,
-            engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
+            engine,
         },
         stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
     })

@@ -175,7 +175,9 @@ impl<T: Transport> Client<T> {
                 }
                 Ok(())
             }
-            (result, _) => result.map_err(|trouble| trouble.into_error(operation, object)),
+            (result, _) => result.map_err(|trouble| {
+                trouble.into_error(operation, object).with_names(batch.names(index))
+            }),
         }
     }
 

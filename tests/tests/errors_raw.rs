@@ -1,0 +1,206 @@
+//! What the kernel refuses, or doesn't answer, only where a request is none of the library's: each
+//! is altered on its way, so that the answer still comes to the library.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs::{Destination, ErrorKind, InterfaceName, Service, ServiceKey, SyncDaemon, SyncRole};
+use ipvs_sys as sys;
+use ipvs_sys::Command;
+use ipvs_testkit::{Context, Namespace, Suite, eventually};
+use ipvs_tests::{Altered, add_dummy_device, connect};
+use rustix::io::Errno;
+
+use crate::errors::fails;
+use crate::test;
+
+/// A family that is neither IPv4 nor IPv6: `AF_UNIX`.
+const STRANGE_FAMILY: u16 = 1;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(of_strange_families));
+    suite.add(test!(of_ipv6_prefixes));
+    suite.add(test!(of_missing_attributes));
+    suite.add(test!(of_incomplete_keys));
+    suite.add(test!(of_a_daemon_that_never_ran));
+}
+
+fn keys() -> Result<[ServiceKey; 2]> {
+    Ok(["tcp/192.0.2.53:80".parse()?, "tcp/[2001:db8::53]:80".parse()?])
+}
+
+fn server() -> Result<Destination> {
+    Ok(Destination::new("192.0.2.102:80".parse::<SocketAddr>()?))
+}
+
+type Alter = fn(&mut Vec<sys::Message>);
+
+/// EAFNOSUPPORT of `NEW_SERVICE`, `SET_SERVICE`, `DEL_SERVICE`, ZERO, `GET_SERVICE`, `NEW_DEST`,
+/// `SET_DEST` and `DEL_DEST`.
+fn of_strange_families(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let [key, _] = keys()?;
+    let (service, server) = (Service::new(key), server()?);
+    let mut sane = connect(&netns)?;
+    sane.add_service(&service)?;
+    sane.add_destination(&key, &server)?;
+    let (kind, errno) = (ErrorKind::AddressFamilyNotSupported, Errno::AFNOSUPPORT);
+
+    let mut wire = Altered::open(&netns, |messages| {
+        for service in messages.iter_mut().filter_map(|message| message.service.as_mut()) {
+            service.family = Some(STRANGE_FAMILY);
+        }
+    })?;
+    let mut client = wire.client()?;
+    fails(client.add_service(&service), kind, errno)?;
+    fails(client.set_service(&service), kind, errno)?;
+    fails(client.delete_service(&key), kind, errno)?;
+    fails(client.zero(Some(&key)), kind, errno)?;
+    fails(client.service(&key), kind, errno)?;
+    fails(client.add_destination(&key, &server), kind, errno)?;
+
+    let mut wire = Altered::open(&netns, |messages| {
+        for dest in messages.iter_mut().filter_map(|message| message.dest.as_mut()) {
+            dest.addr_family = Some(STRANGE_FAMILY);
+        }
+    })?;
+    let mut client = wire.client()?;
+    fails(client.add_destination(&key, &server), kind, errno)?;
+    fails(client.set_destination(&key, &server), kind, errno)?;
+    fails(client.delete_destination(&key, &server.key()), kind, errno)?;
+    assert_eq!(sane.destinations(&key)?.len(), 1);
+    Ok(())
+}
+
+/// EINVAL of `NEW_SERVICE` and `SET_SERVICE` for an IPv6 prefix that isn't in 1..=128.
+fn of_ipv6_prefixes(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let [_, v6] = keys()?;
+    let service = Service::new(v6);
+    let alterations: [Alter; 2] =
+        [|messages| set_netmask(messages, 0), |messages| set_netmask(messages, 129)];
+    for alter in alterations {
+        let mut wire = Altered::open(&netns, alter)?;
+        fails(wire.client()?.add_service(&service), ErrorKind::InvalidArgument, Errno::INVAL)?;
+    }
+    let mut sane = connect(&netns)?;
+    sane.add_service(&service)?;
+    for alter in alterations {
+        let mut wire = Altered::open(&netns, alter)?;
+        fails(wire.client()?.set_service(&service), ErrorKind::InvalidArgument, Errno::INVAL)?;
+    }
+    assert_eq!(sane.service(&v6)?.context("it was added")?.service, service);
+    Ok(())
+}
+
+fn set_netmask(messages: &mut [sys::Message], netmask: u32) {
+    for service in messages.iter_mut().filter_map(|message| message.service.as_mut()) {
+        service.netmask = Some(netmask);
+    }
+}
+
+/// EINVAL of `NEW_SERVICE` and `NEW_DEST` for each attribute that they can't do without.
+fn of_missing_attributes(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let [key, _] = keys()?;
+    let service = Service::new(key);
+    let without: [(&str, Alter); 4] = [
+        ("scheduler", |messages| each_service(messages, |service| service.scheduler = None)),
+        ("flags", |messages| each_service(messages, |service| service.flags = None)),
+        ("timeout", |messages| each_service(messages, |service| service.timeout = None)),
+        ("netmask", |messages| each_service(messages, |service| service.netmask = None)),
+    ];
+    for (attribute, alter) in without {
+        let mut wire = Altered::open(&netns, alter)?;
+        let result = wire.client()?.add_service(&service);
+        fails(result, ErrorKind::InvalidArgument, Errno::INVAL).context(attribute)?;
+    }
+    let mut sane = connect(&netns)?;
+    assert_eq!(sane.services()?, []);
+
+    sane.add_service(&service)?;
+    let without: [(&str, Alter); 6] = [
+        ("address", |messages| each_dest(messages, |dest| dest.addr = None)),
+        ("port", |messages| each_dest(messages, |dest| dest.port = None)),
+        ("method", |messages| each_dest(messages, |dest| dest.fwd_method = None)),
+        ("weight", |messages| each_dest(messages, |dest| dest.weight = None)),
+        ("upper threshold", |messages| each_dest(messages, |dest| dest.u_thresh = None)),
+        ("lower threshold", |messages| each_dest(messages, |dest| dest.l_thresh = None)),
+    ];
+    for (attribute, alter) in without {
+        let mut wire = Altered::open(&netns, alter)?;
+        let result = wire.client()?.add_destination(&key, &server()?);
+        fails(result, ErrorKind::InvalidArgument, Errno::INVAL).context(attribute)?;
+    }
+    assert_eq!(sane.destinations(&key)?, []);
+    Ok(())
+}
+
+fn each_service(messages: &mut [sys::Message], change: fn(&mut sys::Service)) {
+    messages.iter_mut().filter_map(|message| message.service.as_mut()).for_each(change);
+}
+
+fn each_dest(messages: &mut [sys::Message], change: fn(&mut sys::Dest)) {
+    messages.iter_mut().filter_map(|message| message.dest.as_mut()).for_each(change);
+}
+
+/// EINVAL of `DEL_SERVICE`, ZERO and `GET_SERVICE` for a key that is none.
+fn of_incomplete_keys(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let [key, _] = keys()?;
+    connect(&netns)?.add_service(&Service::new(key))?;
+    let without: [(&str, Alter); 4] = [
+        ("family", |messages| each_service(messages, |service| service.family = None)),
+        ("protocol", |messages| each_service(messages, |service| service.protocol = None)),
+        ("address", |messages| each_service(messages, |service| service.addr = None)),
+        ("port", |messages| each_service(messages, |service| service.port = None)),
+    ];
+    let (kind, errno) = (ErrorKind::InvalidArgument, Errno::INVAL);
+    for (attribute, alter) in without {
+        let mut wire = Altered::open(&netns, alter)?;
+        let mut client = wire.client()?;
+        fails(client.delete_service(&key), kind, errno).context(attribute)?;
+        fails(client.zero(Some(&key)), kind, errno).context(attribute)?;
+        fails(client.service(&key), kind, errno).context(attribute)?;
+    }
+    assert_eq!(connect(&netns)?.services()?.len(), 1);
+    Ok(())
+}
+
+/// EINTR of `DEL_DAEMON`, to which there's no answer: the daemon's thread is stopped before it
+/// first ran. Here it always is, because the daemon is started by the same datagram.
+fn of_a_daemon_that_never_ran(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    add_dummy_device(&netns)?;
+    let mut client = connect(&netns)?;
+    for role in [SyncRole::Master, SyncRole::Backup] {
+        // Something else may have made the kernel yield between the two after all.
+        eventually(Duration::from_secs(20), || stop_at_once(&netns, role))?;
+        assert_eq!(client.sync_daemons()?, [], "it's gone nevertheless");
+        let daemon = SyncDaemon::new(role, InterfaceName::new("eth0")?);
+        client.start_sync_daemon(&daemon)?;
+        client.stop_sync_daemon(role)?;
+    }
+    Ok(())
+}
+
+/// Starts and stops a daemon with one datagram. That the library finds it stopped is success.
+fn stop_at_once(netns: &Namespace, role: SyncRole) -> Result<()> {
+    let mut wire = Altered::open(netns, |messages| {
+        let Some(stop) = messages.first().filter(|first| first.command == Command::DelDaemon)
+        else {
+            return;
+        };
+        let Some(named) = stop.daemon else { return };
+        let interface = sys::Name::new("eth0").ok();
+        let daemon = sys::Daemon { mcast_ifn: interface, sync_id: Some(0), ..named };
+        let start = sys::Message { daemon: Some(daemon), ..sys::Message::new(Command::NewDaemon) };
+        messages.insert(0, start);
+    })?;
+    wire.client()?.stop_sync_daemon(role)?;
+    let answered = wire.answers(Command::DelDaemon);
+    ensure!(answered == [false], "{role}: the kernel acknowledged it: {answered:?}");
+    assert_eq!(wire.answers(Command::GetConfig), [true], "it answers what comes behind it");
+    Ok(())
+}
