@@ -17,6 +17,7 @@ mod model;
 mod namespaces;
 mod operations;
 mod parity;
+mod plan;
 mod restore;
 mod snapshot;
 mod sysctls;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     namespaces::add_to(&mut suite);
     operations::add_to(&mut suite);
     parity::add_to(&mut suite);
+    plan::add_to(&mut suite);
     restore::add_to(&mut suite);
     sysctls::add_to(&mut suite);
     user_namespace::add_to(&mut suite);
