@@ -6,6 +6,7 @@
 
 mod batch;
 mod cli;
+mod controller;
 mod direct_routing;
 mod ensure;
 mod errors;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
     suite.prepare(ipvs_tests::load_modules);
     batch::add_to(&mut suite);
     cli::add_to(&mut suite);
+    controller::add_to(&mut suite);
     direct_routing::add_to(&mut suite);
     ensure::add_to(&mut suite);
     errors::add_to(&mut suite);

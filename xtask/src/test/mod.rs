@@ -258,6 +258,8 @@ impl Step {
 struct Programs {
     tests: PathBuf,
     ipvsadm: PathBuf,
+    /// The example of the library that is tried under traffic.
+    controller: PathBuf,
 }
 
 impl Programs {
@@ -268,6 +270,10 @@ impl Programs {
                 "integration",
             )?,
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
+            controller: cargo::build(
+                &["build", "-p", "ipvs", "--features", "serde", "--example", "controller"],
+                "controller",
+            )?,
         })
     }
 
@@ -284,6 +290,7 @@ impl Programs {
             command,
             environment: vec![
                 ("IPVSADM", self.ipvsadm.clone().into()),
+                ("CONTROLLER", self.controller.clone().into()),
                 (KERNEL_VARIABLE, choice.name().into()),
                 ("IPVS_TEST_REPORT", report.join(REPORT).into()),
                 (
