@@ -8,6 +8,7 @@ mod batch;
 mod cli;
 mod controller;
 mod direct_routing;
+mod drain;
 mod ensure;
 mod errors;
 mod errors_modules;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     cli::add_to(&mut suite);
     controller::add_to(&mut suite);
     direct_routing::add_to(&mut suite);
+    drain::add_to(&mut suite);
     ensure::add_to(&mut suite);
     errors::add_to(&mut suite);
     errors_modules::add_to(&mut suite);
