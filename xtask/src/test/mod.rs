@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that proves the project, step by step.
 
 pub(crate) mod counts;
+mod packages;
 mod summary;
 
 use std::path::{Path, PathBuf};
@@ -224,6 +225,9 @@ struct Outcome {
 impl Step {
     /// Runs it. A check has no outcome but an error.
     fn run(&self, filter: Option<&str>, kernel: Option<Choice>) -> Result<Option<Outcome>> {
+        if self.arguments.first() == Some(&"package") {
+            packages::forget_unpacked()?;
+        }
         let mut command = cargo();
         command.args(self.arguments);
         if let Some(kernel) = kernel {

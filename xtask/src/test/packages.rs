@@ -1,0 +1,49 @@
+//! What Cargo remembers of packages that it verified before.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Deletes the sources of our own packages that `cargo package` unpacked the last time.
+///
+/// It verifies packages that need one another through a registry below the target folder, and
+/// unpacks what it takes from there into its home. There it finds it again the next time, and
+/// doesn't look whether that is still what is in the package: the version is the same.
+pub(super) fn forget_unpacked() -> Result<()> {
+    let home = cargo_home().context("neither CARGO_HOME nor HOME is set")?;
+    let version = concat!("-", env!("CARGO_PKG_VERSION"));
+    for registry in folders(&home.join("registry/src"))? {
+        // A registry in a folder has no host in its name, as crates.io has.
+        if !registry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"-")) {
+            continue;
+        }
+        for package in folders(&registry)? {
+            let name = package.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if name.strip_suffix(version).is_some_and(is_ours) {
+                fs::remove_dir_all(&package)
+                    .with_context(|| format!("can't delete {}", package.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_ours(package: &str) -> bool {
+    package == "ipvs" || package == "ipvsadm" || package.starts_with("ipvs-")
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
+}
+
+/// What is in a folder; nothing if it isn't there.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("can't read {}", folder.display()))?,
+    };
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
