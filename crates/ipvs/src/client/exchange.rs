@@ -134,8 +134,11 @@ impl<T: Transport> Client<T> {
     }
 
     fn step(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
-        if let Some(datagram) = self.engine.poll_transmit(Instant::now()) {
-            self.transport.send(datagram)?;
+        // Nothing is sent while something is under way, and asking for the time isn't free everywhere.
+        if self.engine.deadline().is_none() {
+            if let Some(datagram) = self.engine.poll_transmit(Instant::now()) {
+                self.transport.send(datagram)?;
+            }
         }
         let Some(deadline) = self.engine.deadline() else { return Ok(()) };
         if !self.transport.receive(&mut self.buffer, deadline)? {
