@@ -2,15 +2,15 @@
 
 use std::process::Command as Process;
 
-use ipvs::{Batch, Client, Error, ErrorKind, Info};
+use ipvs::{Batch, Client, Error, ErrorKind, Info, KernelSocket, Transport};
 use rustix::net::{AddressFamily, SocketType, ipproto};
 
 use crate::flags::high::Change;
 
 /// A connection to the kernel's IPVS.
 #[derive(Debug)]
-pub(crate) struct Kernel {
-    pub(crate) client: Client,
+pub(crate) struct Kernel<T = KernelSocket> {
+    pub(crate) client: Client<T>,
     pub(crate) info: Info,
     /// Changes of a restore that go to the kernel together.
     waiting: Batch,
@@ -29,7 +29,12 @@ impl Kernel {
     }
 
     fn try_connect() -> Result<Self, Error> {
-        let mut client = Client::connect()?;
+        Self::reached_by(Client::connect()?)
+    }
+}
+
+impl<T: Transport> Kernel<T> {
+    pub(crate) fn reached_by(mut client: Client<T>) -> Result<Self, Error> {
         let info = client.info()?;
         Ok(Self { client, info, waiting: Batch::new() })
     }

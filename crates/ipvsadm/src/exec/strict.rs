@@ -1,12 +1,14 @@
 //! `-R --strict`: all lines are read and checked first, and only if all are right carried out.
 
 use std::io::{self, BufRead};
+use std::mem;
 
 use anyhow::Context as _;
-use ipvs::ErrorKind;
+use ipvs::{ErrorKind, Transport};
 
 use super::{Task, Tool, exit};
 use crate::flags::high::{Change, Command};
+use crate::kernel::Kernel;
 use crate::messages::UsageError;
 use crate::restore::Lines;
 
@@ -18,7 +20,7 @@ impl Tool<'_> {
     pub(super) fn restore_strictly(&mut self, input: impl BufRead) -> anyhow::Result<u8> {
         let Some(plan) = self.read_plan(input)? else { return Ok(exit::WRONG) };
         let Some(mut kernel) = self.connect()? else { return Ok(exit::NO_IPVS) };
-        self.carry_out_plan(&plan, |change| kernel.change(change)).map_err(Into::into)
+        Ok(self.carry_out_plan(&mut kernel, &plan)?)
     }
 
     /// Complains of every line that is wrong; if one is, there is no plan.
@@ -60,13 +62,9 @@ impl Tool<'_> {
         Ok(None)
     }
 
-    fn carry_out_plan(
-        &mut self,
-        plan: &Plan,
-        carry_out: impl FnMut(&Change) -> Result<(), ipvs::Error>,
-    ) -> io::Result<u8> {
+    fn carry_out_plan(&mut self, kernel: &mut Kernel, plan: &Plan) -> io::Result<u8> {
         let mut tally = Tally { total: plan.len(), ..Tally::default() };
-        tally.carry_out(plan, carry_out, |number, error| {
+        tally.carry_out(plan, kernel, |number, error| {
             self.complain_of(number, format!("{error:#}").as_bytes())
         })?;
         let Some(shortfall) = tally.shortfall() else { return Ok(exit::SUCCESS) };
@@ -94,99 +92,215 @@ struct Tally {
     total: usize,
     done: usize,
     refused: usize,
-    /// The line that the kernel didn't answer to, if there was one.
-    unanswered: Option<u64>,
+    /// The lines of which nobody knows whether they were carried out.
+    unknown: Vec<u64>,
+    stopped: bool,
 }
 
 impl Tally {
-    /// Goes on after what the kernel refuses. But if it doesn't answer, what comes after may mean
-    /// something else than it was meant to, and isn't tried.
-    fn carry_out(
+    /// Goes on after what the kernel refuses. But where an answer is missing, what comes after may
+    /// mean something else than it was meant to: then nothing more is sent. What goes to the kernel
+    /// together is what the library sends at once, so that this is all that can be under way.
+    fn carry_out<T: Transport>(
         &mut self,
         plan: &Plan,
-        mut carry_out: impl FnMut(&Change) -> Result<(), ipvs::Error>,
+        kernel: &mut Kernel<T>,
         mut report: impl FnMut(u64, &ipvs::Error) -> io::Result<()>,
     ) -> io::Result<()> {
-        for (number, change) in plan {
-            let Err(error) = carry_out(change) else {
-                self.done += 1;
+        let mut sent = Vec::new();
+        for (at, (number, change)) in plan.iter().enumerate() {
+            kernel.put_off(change);
+            sent.push(*number);
+            let next = plan.get(at + 1).map(|(_, next)| next);
+            let together = next.is_some_and(|next| !goes_alone(change) && !goes_alone(next));
+            if together && !kernel.has_put_off_enough() {
                 continue;
-            };
-            report(*number, &error)?;
-            if let ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io = error.kind() {
-                self.unanswered = Some(*number);
+            }
+            let mut numbers = sent.drain(..);
+            let mut reported = Ok(());
+            kernel.catch_up(|result| {
+                let number = numbers.next().unwrap_or_default();
+                let outcome = self.add(number, result, &mut report);
+                reported = mem::replace(&mut reported, Ok(())).and(outcome);
+            });
+            reported?;
+            if self.stopped {
                 break;
             }
-            self.refused += 1;
         }
         Ok(())
     }
 
+    /// Counts a line, and reports it unless it was carried out. Of lines whose answers are missing
+    /// the first is reported: one cause has them all.
+    fn add(
+        &mut self,
+        number: u64,
+        result: Result<(), ipvs::Error>,
+        report: impl FnOnce(u64, &ipvs::Error) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let Err(error) = result else {
+            self.done += 1;
+            return Ok(());
+        };
+        match error.kind() {
+            ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io => {
+                self.stopped = true;
+                self.unknown.push(number);
+                if self.unknown.len() > 1 {
+                    return Ok(());
+                }
+            }
+            ErrorKind::NotSent => {
+                self.stopped = true;
+                return Ok(());
+            }
+            _ => self.refused += 1,
+        }
+        report(number, &error)
+    }
+
     /// How many lines were carried out and how many weren't; `None` if all were.
     fn shortfall(&self) -> Option<String> {
-        let Self { total, done, refused, .. } = self;
-        match self.unanswered {
-            Some(line) => {
-                let left = total - done - refused - 1;
-                Some(format!(
-                    "{done} of {total} lines were carried out, {refused} were refused, {left} were \
-                     not tried; whether line {line} was carried out is unknown"
-                ))
-            }
-            None if *refused > 0 => {
+        let Self { total, done, refused, ref unknown, .. } = *self;
+        let left = total - done - refused - unknown.len();
+        let tried = format!(
+            "{done} of {total} lines were carried out, {refused} were refused, {left} were not tried"
+        );
+        match (&unknown[..], refused) {
+            ([], 0) if left == 0 => None,
+            ([], _) if left == 0 => {
                 Some(format!("{done} of {total} lines were carried out, {refused} were not"))
             }
-            None => None,
+            ([], _) => Some(tried),
+            ([line], _) => Some(format!("{tried}; whether line {line} was carried out is unknown")),
+            ([first, .., last], _) => Some(format!(
+                "{tried}; whether {} lines, from line {first} to line {last}, were carried out is \
+                 unknown",
+                unknown.len()
+            )),
         }
     }
+}
+
+/// Whether the library sends it without others: the end of a daemon has to be looked for.
+fn goes_alone(change: &Change) -> bool {
+    matches!(change, Change::StopDaemon(_))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
 
-    use ipvs::{Client, Transport};
+    use ipvs::{Client, Service, ServiceKey, SyncRole};
+    use ipvs_model as model;
 
     use super::*;
 
-    /// A kernel that never answers.
-    #[derive(Debug)]
-    struct Silence;
+    fn adding(mark: u64) -> Change {
+        Change::AddService(Service::new(format!("fwmark/{mark}").parse().unwrap()))
+    }
 
-    impl Transport for Silence {
-        fn send(&mut self, _: &[u8]) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn receive(&mut self, _: &mut Vec<u8>, _: Instant) -> io::Result<bool> {
-            Ok(false)
-        }
-
-        fn reset(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    /// What became of a plan, which lines were reported, and the kernel's services.
+    fn carried_out<T: Transport>(
+        plan: &Plan,
+        transport: T,
+        model: &model::Kernel,
+    ) -> (Option<String>, Vec<(u64, ErrorKind)>, Vec<ServiceKey>) {
+        let mut kernel = Kernel::reached_by(Client::with_transport(transport).unwrap()).unwrap();
+        let mut tally = Tally { total: plan.len(), ..Tally::default() };
+        let mut reported = Vec::new();
+        tally
+            .carry_out(plan, &mut kernel, |number, error| {
+                reported.push((number, error.kind()));
+                Ok(())
+            })
+            .unwrap();
+        let services = Client::with_transport(model.clone()).unwrap().services().unwrap();
+        let keys = services.iter().map(|entry| entry.service.key).collect();
+        (tally.shortfall(), reported, keys)
     }
 
     #[test]
     fn nothing_is_tried_after_a_missing_answer() {
-        let plan: Plan = [3, 4, 7, 9].map(|number| (number, Change::Flush)).into();
-        let mut tally = Tally { total: plan.len(), ..Tally::default() };
-        let (mut tried, mut reported) = (0, Vec::new());
-        let carry_out = |_: &Change| {
-            tried += 1;
-            if tried == 1 { Ok(()) } else { Client::with_transport(Silence).map(|_| ()) }
-        };
-        let report = |number, error: &ipvs::Error| {
-            reported.push((number, error.kind()));
+        let plan: Plan = vec![
+            (3, adding(3)),
+            (4, Change::StopDaemon(SyncRole::Master)),
+            (7, adding(7)),
+            (9, Change::Flush),
+        ];
+        let model = model::Kernel::new();
+        let faulty = model.clone();
+        model.before_each(move |request| {
+            if request.command == ipvs_sys::Command::DelDaemon {
+                faulty.lose_answers(1);
+            }
             Ok(())
-        };
-        tally.carry_out(&plan, carry_out, report).unwrap();
-        assert_eq!((tried, reported), (2, vec![(4, ErrorKind::OutcomeUnknown)]));
+        });
+        let (shortfall, reported, services) = carried_out(&plan, model.clone(), &model);
+        assert_eq!(reported, [(4, ErrorKind::OutcomeUnknown)]);
+        assert_eq!(services, ["fwmark/3".parse().unwrap()]);
         assert_eq!(
-            tally.shortfall().as_deref(),
+            shortfall.as_deref(),
             Some(
                 "1 of 4 lines were carried out, 0 were refused, 2 were not tried; whether line 4 \
                  was carried out is unknown"
+            )
+        );
+    }
+
+    /// Passes the first answer to one window on, and loses the others.
+    #[derive(Debug)]
+    struct OneAnswer {
+        model: model::Kernel,
+        /// How many windows there are until then, that one included.
+        windows: usize,
+        /// Whether it was passed on.
+        passed: bool,
+    }
+
+    impl Transport for OneAnswer {
+        fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+            // Questions are shorter than two changes.
+            self.windows -= usize::from(datagram.len() > 100 && self.windows > 0);
+            self.model.send(datagram)
+        }
+
+        fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+            let answers = self.windows > 0 || !mem::replace(&mut self.passed, true);
+            if !self.model.receive(buffer, deadline)? || !answers {
+                return Ok(false);
+            }
+            if self.windows == 0 {
+                let length = u32::from_ne_bytes(buffer[..4].try_into().unwrap());
+                buffer.truncate(length as usize);
+            }
+            Ok(true)
+        }
+
+        fn reset(&mut self) -> io::Result<()> {
+            self.model.reset()
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_when_an_answer_is_lost_is_unknown_and_the_last() {
+        let mut plan: Plan = (1..=400).map(|number| (number, adding(number))).collect();
+        // Both are there already: one in the first window of 128, one in the second.
+        plan[99].1 = adding(7);
+        plan[149].1 = adding(8);
+        let model = model::Kernel::new();
+        let transport = OneAnswer { model: model.clone(), windows: 2, passed: false };
+        let (shortfall, reported, services) = carried_out(&plan, transport, &model);
+        let exists = ErrorKind::ServiceExists;
+        // The answer that line 150 was refused says that those before it were carried out.
+        assert_eq!(reported, [(100, exists), (150, exists), (151, ErrorKind::OutcomeUnknown)]);
+        assert_eq!(services.len(), 2 * 128 - 2, "what was under way, and nothing more");
+        assert_eq!(
+            shortfall.as_deref(),
+            Some(
+                "148 of 400 lines were carried out, 2 were refused, 144 were not tried; whether \
+                 106 lines, from line 151 to line 256, were carried out is unknown"
             )
         );
     }
