@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
-use ipvs::{InterfaceName, PersistenceEngine, Scheduler};
+use ipvs::sysctl::{Sysctl, Value};
+use ipvs::{InterfaceName, InvalidInput, PersistenceEngine, Scheduler};
 
 use crate::Kernel;
+use crate::files::Files;
 
 /// The first kernel that makes its connection table when the first service is there.
 const TABLE_WHEN_NEEDED: (u32, u32) = (7, 1);
@@ -33,6 +35,7 @@ pub struct Builder {
     pub(crate) interfaces: Vec<InterfaceName>,
     pub(crate) local_addresses: Vec<IpAddr>,
     pub(crate) connection_table_size: u32,
+    pub(crate) files: Files,
 }
 
 impl Default for Builder {
@@ -45,6 +48,7 @@ impl Default for Builder {
             interfaces: InterfaceName::new("eth0").into_iter().collect(),
             local_addresses: Vec::new(),
             connection_table_size: 4096,
+            files: Files::default(),
         }
     }
 }
@@ -105,6 +109,54 @@ impl Builder {
     #[must_use]
     pub fn connection_table_size(mut self, buckets: u32) -> Self {
         self.connection_table_size = buckets;
+        self
+    }
+
+    /// Adds a [setting](ipvs::sysctl): there are none but those that were added. They can be
+    /// changed, and take any value of their type; nothing depends on them but whether
+    /// [rates](ipvs::Stats::rates) are estimated.
+    ///
+    /// # Errors
+    ///
+    /// For a value that the kernel has no text for.
+    ///
+    /// ```
+    /// use ipvs::{Client, sysctl};
+    /// use ipvs_model::Kernel;
+    ///
+    /// let kernel = Kernel::builder().sysctl(sysctl::CONNTRACK, true)?.build();
+    /// let mut client = Client::with_transport(kernel)?;
+    /// assert_eq!(client.sysctl(sysctl::CONNTRACK)?, Some(true));
+    /// assert_eq!(client.sysctl(sysctl::BACKUP_ONLY)?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[allow(clippy::needless_pass_by_value, reason = "as Client::set_sysctl takes it")]
+    pub fn sysctl<V: Value>(mut self, setting: Sysctl<V>, value: V) -> Result<Self, InvalidInput> {
+        self.files.set(setting, &value)?;
+        Ok(self)
+    }
+
+    /// The list of connections as Linux has it in `/proc/net/ip_vs_conn`, its title line included;
+    /// empty unless told otherwise. Counters of real servers have nothing to do with it:
+    /// [`Kernel::set_connections`].
+    ///
+    /// ```
+    /// use ipvs::Client;
+    /// use ipvs_model::Kernel;
+    ///
+    /// let list = "\
+    /// Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData
+    /// TCP 0A0A0A01 C350 0A0A0A35 0050 0A0A0A66 0050 ESTABLISHED     899
+    /// ";
+    /// let kernel = Kernel::builder().connections(list).build();
+    /// let mut client = Client::with_transport(kernel)?;
+    /// let connection = client.connections()?.next().unwrap()?;
+    /// assert_eq!(connection.destination, "10.10.10.102:80".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn connections(mut self, list: impl Into<String>) -> Self {
+        self.files.set_connections(list.into());
         self
     }
 

@@ -1,7 +1,7 @@
 //! The kernel as a transport, and what tests can do to it.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::Builder;
 use crate::counters::Counters;
+use crate::files::Files;
 use crate::request::{DestId, ServiceId};
 use crate::table::{Destination, Table};
 
@@ -44,6 +45,7 @@ pub struct Kernel {
 
 struct Shared {
     table: Mutex<Table>,
+    files: Mutex<Files>,
     faults: Mutex<Faults>,
     /// A lock of its own, not held while the hook runs: the hook may use the kernel.
     hook: Mutex<Option<Hook>>,
@@ -80,8 +82,9 @@ impl Kernel {
         Builder::default()
     }
 
-    pub(crate) fn with(settings: Builder) -> Self {
+    pub(crate) fn with(mut settings: Builder) -> Self {
         let shared = Shared {
+            files: Mutex::new(std::mem::take(&mut settings.files)),
             table: Mutex::new(Table::new(settings)),
             faults: Mutex::default(),
             hook: Mutex::new(None),
@@ -263,6 +266,18 @@ impl Transport for Kernel {
     fn reset(&mut self) -> io::Result<()> {
         self.responder.discard();
         Ok(())
+    }
+
+    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(Cursor::new(lock(&self.shared.files).read(path)?)))
+    }
+
+    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+        lock(&self.shared.files).write(path, text)
+    }
+
+    fn estimates_rates(&mut self) -> bool {
+        lock(&self.shared.files).estimates_rates()
     }
 }
 

@@ -4,6 +4,7 @@
 mod builder;
 mod counters;
 mod daemons;
+mod files;
 mod kernel;
 mod request;
 mod table;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     Client, DestinationEntry, DestinationKey, Error, ErrorKind, Object, Operation, ServiceKey,
-    Transport,
+    Transport, trace,
 };
 
 /// How long to wait for the clients of a real server, and what to do then.
@@ -122,6 +122,20 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &DestinationKey,
         options: &DrainOptions,
+        now: impl FnMut() -> Instant,
+        sleep: impl FnMut(&mut Self, Duration),
+    ) -> Result<Drained, Error> {
+        let _span = trace::drain(service, destination);
+        let outcome = self.drain_within(service, destination, options, now, sleep);
+        trace::drained(&outcome);
+        outcome
+    }
+
+    fn drain_within(
+        &mut self,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+        options: &DrainOptions,
         mut now: impl FnMut() -> Instant,
         mut sleep: impl FnMut(&mut Self, Duration),
     ) -> Result<Drained, Error> {
@@ -151,6 +165,7 @@ impl<T: Transport> Client<T> {
             } else if after >= options.timeout {
                 Drained::TimedOut { active, inactive, deleted: !options.keep_if_busy }
             } else {
+                trace::draining(active, inactive);
                 sleep(self, options.interval.min(options.timeout - after));
                 continue;
             };

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::error::Error;
 use crate::netns::Namespace;
 use crate::sockopt::SocketOptions;
+use crate::trace;
 use crate::transport::{NetlinkSocket, Transport};
 
 /// An interface that the kernel's IPVS has.
@@ -90,6 +91,7 @@ impl KernelSocket {
         let Some(family) = family_of(&self.sent) else { return Ok(true) };
         if !is_refused(answer) {
             self.chosen = Some(Interface::Netlink);
+            trace::interface(Interface::Netlink);
             self.options = None;
             self.sent = Vec::new();
             return Ok(true);
@@ -100,6 +102,7 @@ impl KernelSocket {
                 self.netlink.reset()?;
                 options.set_family(family);
                 self.chosen = Some(Interface::SocketOptions);
+                trace::interface(Interface::SocketOptions);
                 options.send(&self.sent)?;
                 self.sent = Vec::new();
                 options.receive(answer, deadline)

@@ -27,6 +27,7 @@ mod stats;
 mod sync_daemon;
 pub mod sysctl;
 mod table;
+mod trace;
 mod transport;
 mod watch;
 mod wire;

@@ -26,7 +26,8 @@ pub struct Stats {
     pub outgoing_bytes: u64,
     /// What the kernel's estimator makes of them; `None` if it reports no rates, or if it
     /// doesn't run ([`sysctl::RUN_ESTIMATION`](crate::sysctl::RUN_ESTIMATION),
-    /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), when they would mean nothing.
+    /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), when they would mean nothing; see
+    /// [`Client::set_all_rates`](crate::Client::set_all_rates).
     pub rates: Option<Rates>,
     /// How wide the kernel reported the counters.
     pub width: StatsWidth,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     Client, Destination, DestinationEntry, DestinationKey, Error, Service, ServiceKey,
-    ServiceSnapshot, Snapshot, Stats, Transport,
+    ServiceSnapshot, Snapshot, Stats, Transport, trace,
 };
 
 /// A change in the table of a kernel, as [`Watch`] sees it.
@@ -115,6 +115,7 @@ impl Watch {
     pub fn update(&mut self, snapshot: Snapshot) -> Vec<TableChange> {
         let mut comparison = Comparison { counters: self.counters, changes: Vec::new() };
         comparison.snapshots(&self.last, &snapshot);
+        trace::looked(comparison.changes.len());
         self.last = snapshot;
         comparison.changes
     }

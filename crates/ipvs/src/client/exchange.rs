@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use super::Client;
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::proto::{Event, Failure, PushError, Request, RequestId};
+use crate::trace;
 use crate::transport::Transport;
 use crate::wire::Implausible;
 
@@ -38,7 +39,12 @@ impl<T: Transport> Client<T> {
             entries.push(decode(&sys::Message::decode(payload)?)?);
             Ok(())
         })
-        .map_err(|trouble| trouble.into_error(operation, object))?;
+        .map_err(|trouble| {
+            let error = trouble.into_error(operation, object);
+            trace::ended(operation, object.as_ref(), Err(&error));
+            error
+        })?;
+        trace::read(operation, object.as_ref(), entries.len());
         Ok(entries)
     }
 
@@ -55,6 +61,7 @@ impl<T: Transport> Client<T> {
         match outcome {
             Err(Trouble::Failure(ref failure)) if failure.is_enoent() => {
                 if self.family_changed()? {
+                    trace::repeats(0);
                     self.request_once(request, &mut on_reply)
                 } else {
                     outcome
@@ -93,7 +100,9 @@ impl<T: Transport> Client<T> {
             }
             other => other?,
         }
-        self.family = found.ok_or(Trouble::Implausible(Implausible::Missing("family id")))?;
+        let family = found.ok_or(Trouble::Implausible(Implausible::Missing("family id")))?;
+        trace::family(self.family, family);
+        self.family = family;
         self.engine.set_family(self.family);
         Ok(())
     }
@@ -124,6 +133,7 @@ impl<T: Transport> Client<T> {
     pub(super) fn drive(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
         while !self.engine.is_idle() {
             if let Err(trouble) = self.step(on_event) {
+                trace::abandons(&trouble);
                 self.engine.abandon(|_| {});
                 // If it fails, so will the next call, and say why; here the first cause counts.
                 let _ = self.transport.reset();
@@ -137,6 +147,7 @@ impl<T: Transport> Client<T> {
         // Nothing is sent while something is under way, and asking for the time isn't free everywhere.
         if self.engine.deadline().is_none() {
             if let Some(datagram) = self.engine.poll_transmit(Instant::now()) {
+                trace::sends(datagram.len());
                 self.transport.send(datagram)?;
             }
         }
@@ -144,6 +155,7 @@ impl<T: Transport> Client<T> {
         if !self.transport.receive(&mut self.buffer, deadline)? {
             return Err(Trouble::Failure(Failure::Unknown));
         }
+        trace::received(self.buffer.len());
         Ok(self.engine.feed(Instant::now(), &self.buffer, on_event)?)
     }
 }

@@ -6,6 +6,7 @@ use super::Client;
 use crate::connections::{self, Connections};
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::sysctl::{self, Sysctl, Value};
+use crate::trace;
 use crate::transport::Transport;
 use crate::{InvalidInput, Stats};
 
@@ -19,8 +20,11 @@ impl<T: Transport> Client<T> {
     /// calling thread has left the namespace and may not enter it.
     pub fn connections(&mut self) -> Result<Connections, Error> {
         let file = self.transport.open_file(connections::PATH);
-        file.map(Connections::of_file)
-            .map_err(|cause| Error::from_io(Operation::Connections, None, cause))
+        let opened = file
+            .map(Connections::of_file)
+            .map_err(|cause| Error::from_io(Operation::Connections, None, cause));
+        trace::ended(Operation::Connections, None, opened.as_ref().map(|_| ()));
+        opened
     }
 
     /// Reads a [setting](sysctl) of the client's network namespace; `None` if this kernel, or
@@ -33,6 +37,17 @@ impl<T: Transport> Client<T> {
     /// enter it.
     pub fn sysctl<V: Value>(&mut self, setting: Sysctl<V>) -> Result<Option<V>, Error> {
         let (operation, object) = (Operation::Sysctl, Object::Sysctl(setting.name()));
+        let value = self.read_sysctl(setting, operation, object);
+        trace::ended(operation, Some(&object), value.as_ref().map(|_| ()));
+        value
+    }
+
+    fn read_sysctl<V: Value>(
+        &mut self,
+        setting: Sysctl<V>,
+        operation: Operation,
+        object: Object,
+    ) -> Result<Option<V>, Error> {
         let failed = |cause| Error::from_os(operation, cause).with_object(object);
         let file = match self.transport.open_file(&sysctl::path(setting.name())) {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -61,21 +76,25 @@ impl<T: Transport> Client<T> {
         let invalid = |input: InvalidInput| {
             Error::new(operation, Some(object), ErrorKind::InvalidInput).with_source(input)
         };
-        // Of nothing at all the kernel takes no notice: an empty list of processors is a line.
-        let text = value.to_text().map_err(invalid)? + "\n";
-        self.transport
-            .write_file(&sysctl::path(setting.name()), &text)
-            .map_err(|cause| Error::from_os(operation, cause).with_object(object))
+        let outcome = value.to_text().map_err(invalid).and_then(|text| {
+            // Of nothing at all the kernel takes no notice: an empty list of processors is a line.
+            let text = text + "\n";
+            self.transport
+                .write_file(&sysctl::path(setting.name()), &text)
+                .map_err(|cause| Error::from_os(operation, cause).with_object(object))
+        });
+        trace::ended(operation, Some(&object), outcome.as_ref().copied());
+        outcome
     }
 
-    /// Takes rates out that the kernel reports although it doesn't estimate them: 0, or on Linux
-    /// 6.1 those of the moment when it last did.
+    /// Takes rates out that the kernel reports although it doesn't estimate them any more: those of
+    /// the moment when it last did.
     pub(super) fn drop_unestimated_rates<'a>(
         &mut self,
         all: impl IntoIterator<Item = &'a mut Stats>,
     ) {
         let mut all = all.into_iter().peekable();
-        if all.peek().is_some() && !self.transport.estimates_rates() {
+        if !self.all_rates && all.peek().is_some() && !self.transport.estimates_rates() {
             all.for_each(|stats| stats.rates = None);
         }
     }

@@ -15,13 +15,13 @@ pub use edit::Ensured;
 use std::time::Duration;
 
 use crate::Batch;
-#[cfg(doc)]
-use crate::ErrorKind;
 use crate::Namespace;
 use crate::error::{Error, Operation};
 use crate::kernel_socket::{Interface, KernelSocket};
 use crate::proto::Engine;
 use crate::transport::Transport;
+#[cfg(doc)]
+use crate::{ErrorKind, Stats};
 
 /// How long a [`Client`] waits for an answer if not told otherwise. The kernel works before it
 /// answers, so an answer that is to come at all is there at once.
@@ -56,6 +56,8 @@ pub struct Client<T = KernelSocket> {
     engine: Engine,
     family: u16,
     buffer: Vec<u8>,
+    /// Whether rates are passed on even where the kernel doesn't estimate them.
+    all_rates: bool,
     /// Holds the change of a single call, so that it needs no memory of its own.
     single: Batch,
 }
@@ -104,6 +106,7 @@ impl<T: Transport> Client<T> {
             engine: Engine::new(PATIENCE),
             family: 0,
             buffer: Vec::new(),
+            all_rates: false,
             single: Batch::new(),
         };
         client.resolve_family().map_err(|trouble| trouble.into_error(Operation::Connect, None))?;
@@ -114,5 +117,12 @@ impl<T: Transport> Client<T> {
     /// a whole, as long as it keeps coming.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.engine.set_patience(timeout);
+    }
+
+    /// Sets whether [`Stats::rates`] are passed on as the kernel reports them even where it doesn't
+    /// estimate any, as the C `ipvsadm` shows them: then they are those of the moment when it last
+    /// did, for ever. False if never set.
+    pub fn set_all_rates(&mut self, all: bool) {
+        self.all_rates = all;
     }
 }

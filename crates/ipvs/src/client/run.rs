@@ -9,6 +9,7 @@ use super::exchange::Trouble;
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Object};
 use crate::proto::{Event, Failure, Request, RequestId, Shape};
+use crate::trace;
 use crate::transport::Transport;
 use crate::{Batch, SyncRole};
 
@@ -62,11 +63,18 @@ impl<T: Transport> Client<T> {
     /// Carries out a batch like [`run`](Self::run), and tells `on_result` each change's place in the
     /// batch, from 0 on, and its result, in order and as they come.
     pub fn run_each(&mut self, batch: &Batch, mut on_result: impl FnMut(usize, Result<(), Error>)) {
+        let _span = trace::changes(batch.len());
+        let mut on_result = |index, result: Result<(), Error>| {
+            let (operation, object) = batch.subject(index);
+            trace::ended(operation, object.as_ref(), result.as_ref().copied());
+            on_result(index, result);
+        };
         let mut window = Vec::new();
         let mut next = 0;
         let mut repeated = None;
         while next < batch.len() {
             let mut end = self.fill(batch, next, &mut window);
+            trace::window(next, window.len());
             let trouble = self.exchange(&mut window).err();
             // A family id that is no longer IPVS' makes everything from some request on fail with
             // ENOENT, to the last of the window; none of that was carried out.
@@ -79,6 +87,7 @@ impl<T: Transport> Client<T> {
                     // Once for each request: a family that never stays is an answer, too.
                     Ok(true) if repeated == Some(start) => {}
                     Ok(true) => {
+                        trace::repeats(start);
                         window.truncate(kept);
                         (end, repeated) = (start, Some(start));
                     }

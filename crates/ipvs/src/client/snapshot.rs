@@ -2,6 +2,7 @@
 
 use super::Client;
 use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::trace;
 use crate::transport::Transport;
 use crate::{ServiceSnapshot, Snapshot, SnapshotOptions};
 
@@ -41,16 +42,21 @@ impl<T: Transport> Client<T> {
     ///
     /// As [`snapshot`](Self::snapshot).
     pub fn snapshot_with(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
+        let _span = trace::snapshot();
         let mut latest = self.pass()?;
         let (mut passes, mut agreeing) = (1, 1);
+        trace::pass(passes, latest.services.len(), agreeing);
         while agreeing < options.agreeing {
             if passes >= options.max_passes.max(options.agreeing) {
-                return Err(Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent));
+                let error = Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent);
+                trace::ended(Operation::Snapshot, None, Err(&error));
+                return Err(error);
             }
             let pass = self.pass()?;
             agreeing = if pass.agrees_with(&latest) { agreeing + 1 } else { 1 };
             latest = pass;
             passes += 1;
+            trace::pass(passes, latest.services.len(), agreeing);
         }
         Ok(Snapshot { passes, ..latest })
     }

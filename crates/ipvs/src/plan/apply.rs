@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::{Plan, Step};
+use crate::trace;
 use crate::{Batch, Client, Error, ErrorKind, ServiceKey, Transport};
 
 impl<T: Transport> Client<T> {
@@ -37,12 +38,14 @@ impl<T: Transport> Client<T> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn apply(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        let _span = trace::apply(plan.steps().len());
         let mut outcomes = Vec::with_capacity(plan.steps().len());
         let mut left: BTreeSet<ServiceKey> = BTreeSet::new();
         let mut stopped = false;
         for phase in plan.steps().chunk_by(|a, b| a.phase() == b.phase()) {
             let is_sent = |step: &Step| !stopped && !left.contains(step.service());
             let (sent, batch) = batch(phase, is_sent);
+            trace::phase(batch.len(), phase.len() - batch.len());
             let mut results = self.run(&batch).into_iter();
             for (step, is_sent) in phase.iter().zip(sent) {
                 let result = if is_sent { results.next() } else { None };

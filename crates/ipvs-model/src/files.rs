@@ -1,0 +1,109 @@
+//! What a client reads from files under `/proc`.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use ipvs::InvalidInput;
+use ipvs::sysctl::{EST_CPULIST, RUN_ESTIMATION, Sysctl, Value};
+use rustix::io::Errno;
+
+/// The list of connections, relative to `/proc`, as all that follows.
+const CONNECTIONS: &str = "thread-self/net/ip_vs_conn";
+/// The folder of the settings.
+const SETTINGS: &str = "sys/net/ipv4/vs/";
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Files {
+    connections: String,
+    settings: BTreeMap<String, String>,
+}
+
+impl Files {
+    pub(crate) fn set_connections(&mut self, list: String) {
+        self.connections = list;
+    }
+
+    pub(crate) fn set<V: Value>(
+        &mut self,
+        setting: Sysctl<V>,
+        value: &V,
+    ) -> Result<(), InvalidInput> {
+        self.settings.insert(setting.name().to_owned(), value.to_text()? + "\n");
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, path: &str) -> io::Result<String> {
+        let text = match path.strip_prefix(SETTINGS) {
+            Some(name) => self.settings.get(name),
+            None => Some(&self.connections).filter(|_| path == CONNECTIONS),
+        };
+        Ok(text.ok_or(Errno::NOENT)?.clone())
+    }
+
+    pub(crate) fn write(&mut self, path: &str, text: &str) -> io::Result<()> {
+        if path == CONNECTIONS {
+            return Err(Errno::ACCESS.into());
+        }
+        let setting = path.strip_prefix(SETTINGS).and_then(|name| self.settings.get_mut(name));
+        text.clone_into(setting.ok_or(Errno::NOENT)?);
+        Ok(())
+    }
+
+    pub(crate) fn estimates_rates(&self) -> bool {
+        let is = |name: &str, off: &str| {
+            self.settings.get(name).is_some_and(|value| value.trim_ascii() == off)
+        };
+        !is(RUN_ESTIMATION.name(), "0") && !is(EST_CPULIST.name(), "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ipvs::sysctl::{self, CpuList};
+    use ipvs::{Client, Destination, ErrorKind, Rates, Service, ServiceKey, Stats};
+
+    use crate::Kernel;
+
+    #[test]
+    fn settings_that_there_are_can_be_changed_and_others_not() {
+        let kernel = Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap().build();
+        let mut client = Client::with_transport(kernel.clone()).unwrap();
+        client.set_sysctl(sysctl::CONNTRACK, true).unwrap();
+        let mut other = Client::with_transport(kernel).unwrap();
+        assert_eq!(other.sysctl(sysctl::CONNTRACK).unwrap(), Some(true));
+        assert_eq!(other.sysctl(sysctl::CONN_MAX).unwrap(), None);
+        let error = other.set_sysctl(sysctl::CONN_MAX, 5).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::SysctlNotFound);
+        let half = Duration::from_millis(500);
+        assert!(Kernel::builder().sysctl(sysctl::SYNC_REFRESH_PERIOD, half).is_err());
+    }
+
+    #[test]
+    fn without_estimation_there_are_no_rates_unless_all_are_asked_for() {
+        let key: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
+        let server = Destination::new("10.10.10.102:80".parse::<std::net::SocketAddr>().unwrap());
+        let kernel = Kernel::builder()
+            .sysctl(sysctl::RUN_ESTIMATION, true)
+            .and_then(|builder| builder.sysctl(sysctl::EST_CPULIST, CpuList::from_iter([0])))
+            .unwrap()
+            .build();
+        let mut client = Client::with_transport(kernel.clone()).unwrap();
+        client.add_service(&Service::new(key)).unwrap();
+        client.add_destination(&key, &server).unwrap();
+        let rates = Some(Rates::default().connections(3));
+        kernel.count(&key, &server.key(), &Stats::default().rates(rates)).unwrap();
+        let mut seen = |set: &dyn Fn(&mut Client<Kernel>)| {
+            set(&mut client);
+            client.destinations(&key).unwrap()[0].stats.rates
+        };
+        assert_eq!(seen(&|_| {}), rates);
+        assert_eq!(seen(&|it| it.set_sysctl(sysctl::RUN_ESTIMATION, false).unwrap()), None);
+        assert_eq!(seen(&|it| it.set_all_rates(true)), rates);
+        assert_eq!(seen(&|it| it.set_all_rates(false)), None);
+        assert_eq!(seen(&|it| it.set_sysctl(sysctl::RUN_ESTIMATION, true).unwrap()), rates);
+        let none = CpuList::default();
+        assert_eq!(seen(&|it| it.set_sysctl(sysctl::EST_CPULIST, none.clone()).unwrap()), None);
+    }
+}
