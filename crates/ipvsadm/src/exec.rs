@@ -203,6 +203,8 @@ impl Tool<'_> {
     }
 
     fn list(&mut self, kernel: &mut Kernel, list: &List) -> Result<(), ShowError> {
+        // The C tool shows rates as the kernel reports them, even if it estimates none any more.
+        kernel.client.set_all_rates(!list.json);
         if list.json {
             return self.list_json(kernel, list);
         }

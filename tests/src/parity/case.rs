@@ -27,7 +27,9 @@
 //! | `differs in stdout, stderr, status: REASON` | a wanted difference, which has to be there |
 //!
 //! `setup ip …` gives ip(8) a command in both namespaces; `setup udp ADDRESS PORT COUNT SIZE` and
-//! `setup sip ADDRESS PORT CALL-ID` send datagrams from port 5070; `setup wait MILLISECONDS` waits.
+//! `setup sip ADDRESS PORT CALL-ID` send datagrams from port 5070; `setup rates ADDRESS PORT COUNT
+//! SIZE` sends datagrams, and stops the kernel's estimation once it has seen all of them in all rates;
+//! `setup wait MILLISECONDS` waits.
 
 use std::fmt;
 

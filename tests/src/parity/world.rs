@@ -11,8 +11,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use ipvs_testkit::{Finished, finish, output};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use ipvs::{Client, sysctl};
+use ipvs_testkit::{Finished, eventually, finish, output};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
@@ -21,6 +22,10 @@ use crate::reader::c_ipvsadm;
 
 /// How long a command may take; the C program waits for ever if an answer is lost.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long the kernel may take until all rates are there; it looks every 2 seconds, but a thread
+/// that is to do that may be made first.
+const RATES: Duration = Duration::from_secs(20);
 
 /// The folder that stands in for `/etc`.
 const ETC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/world");
@@ -142,9 +147,9 @@ impl World {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             match words[..] {
                 ["ip", ..] => ip(&words[1..].join(" ")),
-                ["udp", addr, port, count, size] => {
-                    let data = vec![b'x'; size.parse()?];
-                    (0..count.parse::<u32>()?).try_for_each(|_| send(addr, port, &data))
+                ["udp", addr, port, count, size] => send_many(addr, port, count, size),
+                ["rates", addr, port, count, size] => {
+                    stop_at_rates(|| send_many(addr, port, count, size))
                 }
                 ["sip", addr, port, call] => {
                     let text = format!(
@@ -197,6 +202,46 @@ fn ip(commands: &str) -> Result<()> {
     let mut ip = Command::new("ip");
     output(ip.args(["-batch", "-"]).stdin(memory_file(commands.as_bytes())?))?;
     Ok(())
+}
+
+/// Leaves rates that are the same each time.
+///
+/// The kernel looks at its counters every 2 seconds, and may do so while something is sent. So what
+/// counts is sent right after a look, all of which the next one sees, and that is the last.
+fn stop_at_rates(send: impl Fn() -> Result<()>) -> Result<()> {
+    let mut client = Client::connect()?;
+    send()?;
+    let first = rates(&mut client, |rate| rate > 0)?;
+    // The look after that has seen everything, and there's a while until the next.
+    let mut first = first.iter().cycle();
+    rates(&mut client, |rate| first.next() != Some(&rate))?;
+    client.zero(None)?;
+    send()?;
+    rates(&mut client, |rate| rate > 0)?;
+    Ok(client.set_sysctl(sysctl::RUN_ESTIMATION, false)?)
+}
+
+/// Packets a second of all services and real servers, once each is as it should be.
+fn rates(client: &mut Client, mut is_right: impl FnMut(u64) -> bool) -> Result<Vec<u64>> {
+    eventually(RATES, || {
+        let services = client.snapshot()?.services;
+        let stats = services.iter().flat_map(|service| {
+            let servers = service.destinations.iter().map(|server| server.stats);
+            [service.entry.stats].into_iter().chain(servers)
+        });
+        let rates: Option<Vec<u64>> =
+            stats.map(|stats| stats.rates.map(|rates| rates.incoming_packets)).collect();
+        let rates = rates.context("the kernel estimates no rates")?;
+        // All are asked, so that each can be compared with what it was.
+        let right = rates.iter().filter(|rate| is_right(**rate)).count();
+        ensure!(right == rates.len(), "{right} of the rates {rates:?} are right");
+        Ok(rates)
+    })
+}
+
+fn send_many(addr: &str, port: &str, count: &str, size: &str) -> Result<()> {
+    let data = vec![b'x'; size.parse()?];
+    (0..count.parse::<u32>()?).try_for_each(|_| send(addr, port, &data))
 }
 
 fn send(addr: &str, port: &str, data: &[u8]) -> Result<()> {
