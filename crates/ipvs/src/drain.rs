@@ -4,8 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Client, DestinationEntry, DestinationKey, Error, ErrorKind, Object, Operation, ServiceKey,
-    Transport, trace,
+    Client, DestinationKey, Error, ErrorKind, Object, Operation, ServiceKey, Transport, trace,
 };
 
 /// How long to wait for the clients of a real server, and what to do then.
@@ -93,13 +92,20 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationNotFound`]. After any other error
     /// while it waits the real server may remain, with weight 0; draining it again goes on.
     ///
-    /// ```no_run
+    /// ```
     /// use std::time::Duration;
-    /// use ipvs::{Client, DrainOptions};
+    /// use ipvs::{DestinationKey, DrainOptions, Drained, ServiceKey};
     ///
-    /// let options = DrainOptions::new(Duration::from_secs(300));
-    /// let (vip, server) = ("tcp/10.10.10.53:80".parse()?, "10.10.10.102:80".parse()?);
-    /// println!("{:?}", Client::connect()?.drain(&vip, &server, &options)?);
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+    /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+    /// let server: DestinationKey = "10.10.10.102:80".parse()?;
+    /// # client.add_service(&ipvs::Service::new(vip))?;
+    /// # client.add_destination(&vip, &ipvs::Destination::new(server))?;
+    /// match client.drain(&vip, &server, &DrainOptions::new(Duration::from_secs(300)))? {
+    ///     Drained::Empty { after } => println!("empty after {after:?}"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # assert_eq!(client.destinations(&vip)?, []);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn drain(
@@ -140,7 +146,7 @@ impl<T: Transport> Client<T> {
         mut sleep: impl FnMut(&mut Self, Duration),
     ) -> Result<Drained, Error> {
         let start = now();
-        let entry = self.find(service, destination)?.ok_or_else(|| {
+        let entry = self.destination(service, destination)?.ok_or_else(|| {
             let object = Object::Destination(*service, *destination);
             Error::new(Operation::SetDestination, Some(object), ErrorKind::DestinationNotFound)
         })?;
@@ -148,7 +154,7 @@ impl<T: Transport> Client<T> {
             self.set_destination(service, &entry.destination.weight(0))?;
         }
         loop {
-            let entry = match self.find(service, destination) {
+            let entry = match self.destination(service, destination) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(Drained::Gone),
                 Err(error) if is_gone(&error) => return Ok(Drained::Gone),
@@ -178,15 +184,6 @@ impl<T: Transport> Client<T> {
                 Err(error) => Err(error),
             };
         }
-    }
-
-    fn find(
-        &mut self,
-        service: &ServiceKey,
-        destination: &DestinationKey,
-    ) -> Result<Option<DestinationEntry>, Error> {
-        let entries = self.destinations(service)?;
-        Ok(entries.into_iter().find(|entry| entry.destination.key() == *destination))
     }
 }
 

@@ -149,8 +149,8 @@ pub enum ErrorKind {
     OutOfMemory,
     /// The request was refused before anything was sent: see [`InvalidInput`].
     InvalidInput,
-    /// The kernel didn't answer in time, or its answer was lost. Whether a change was carried
-    /// out is unknown: read back.
+    /// The kernel didn't answer in time, or its answer was lost or, to a change, can't be made
+    /// sense of. Whether a change was carried out is unknown: read back.
     OutcomeUnknown,
     /// It was not sent, because an earlier change of the same [batch](crate::Batch) failed in a
     /// way that later ones would too.
@@ -159,7 +159,7 @@ pub enum ErrorKind {
     Inconsistent,
     /// The kernel answered what this version can't make sense of.
     Protocol,
-    /// Reading or writing failed below IPVS.
+    /// Reading or writing failed below IPVS; a change wasn't carried out.
     Io,
     /// Another error of the kernel: see [`Error::raw_os_error`].
     Other,
@@ -285,6 +285,11 @@ impl Error {
             }
             None => Self::from_io(operation, None, cause),
         }
+    }
+
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
+        self
     }
 
     pub(crate) fn with_object(mut self, object: Object) -> Self {

@@ -277,8 +277,12 @@ impl Switch {
         // A file that was kept is dead once the module has been loaded anew.
         let value = self.read().or_else(|| {
             if !self.absent {
-                self.file = open(self.path).ok();
-                self.absent = self.file.is_none();
+                // Only that there is no such file lasts: descriptors may run short for a while, and
+                // the calling thread may be where it may not enter the namespace from.
+                match open(self.path) {
+                    Ok(file) => self.file = Some(file),
+                    Err(error) => self.absent = error.kind() == io::ErrorKind::NotFound,
+                }
             }
             self.read()
         });
@@ -364,6 +368,13 @@ mod tests {
             assert_eq!(switch.is_on(open), on, "{value}");
         }
         fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_switch_that_could_not_be_opened_is_tried_again() {
+        let mut switch = Switch::new("a setting", |_| false);
+        assert!(switch.is_on(|_| Err(Errno::MFILE.into())));
+        assert!(!switch.is_on(|_| File::open("/dev/null")));
     }
 
     #[test]

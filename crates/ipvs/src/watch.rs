@@ -98,7 +98,8 @@ impl Watch {
         self
     }
 
-    /// Looks at the table, and returns what has changed since the last look, in the order of keys.
+    /// Looks at the table, and returns what has changed since the last look: first the virtual
+    /// services that are gone, then the others, both in the order of keys.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use ipvs::{
     Batch, Destination, DestinationKey, Error, ErrorKind, Operation, Persistence, Service,
     ServiceKey, SyncRole,
 };
-use script::{Act, EEXIST, ENOENT, client, script};
+use script::{Act, EEXIST, ENOBUFS, ENOENT, client, script};
 
 fn key(n: usize) -> ServiceKey {
     ServiceKey::fwmark(
@@ -95,6 +95,15 @@ fn after_silence_the_rest_is_not_sent() {
     assert_eq!(of_kind(&results, ErrorKind::OutcomeUnknown), (128..256).collect::<Vec<_>>());
     assert_eq!(of_kind(&results, ErrorKind::NotSent), (256..300).collect::<Vec<_>>());
     assert_eq!(results[300].as_ref().unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[test]
+fn what_could_not_be_sent_was_not_carried_out() {
+    let mut script = script([Act::Window(|_| 0), Act::SendError(ENOBUFS)]);
+    let results = client(&mut script).run(&services(300));
+    assert!(results[..128].iter().all(Result::is_ok));
+    assert_eq!(of_kind(&results, ErrorKind::Io), (128..256).collect::<Vec<_>>());
+    assert_eq!(of_kind(&results, ErrorKind::NotSent), (256..300).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The client over a scripted transport: what no healthy kernel does must not hang it, and must
 //! not be taken for success.
 
+use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use ipvs::{Client, ErrorKind, Operation, Service, ServiceKey, SyncRole};
@@ -8,7 +9,7 @@ use ipvs::{Client, ErrorKind, Operation, Service, ServiceKey, SyncRole};
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod script;
 
-use script::{Act, ENOBUFS, ENOENT, Scripted, client, script};
+use script::{Act, EIO, ENOBUFS, ENOENT, Scripted, client, script};
 
 fn service() -> Service {
     Service::new(ServiceKey::tcp("10.10.10.53:80".parse().expect("an address")))
@@ -38,15 +39,31 @@ fn lost_answers_are_an_unknown_outcome() {
 fn an_answer_that_is_cut_short_is_an_error_and_the_next_call_works() {
     let mut script = script([Act::Cut, Act::Answer(0)]);
     let mut client = client(&mut script);
-    assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::Protocol);
+    assert_eq!(client.info().unwrap_err().kind(), ErrorKind::Protocol);
     client.flush().unwrap();
+}
+
+/// It may have been carried out, whatever is wrong with the answer.
+#[test]
+fn a_change_whose_answer_cannot_be_had_has_an_unknown_outcome() {
+    let acts = || [Act::Cut, Act::ReceiveError(EIO), Act::ReceiveError(1)];
+    let mut script = script(acts().into_iter().chain(acts()));
+    let mut client = client(&mut script);
+    for _ in acts() {
+        let error = client.flush().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+        assert!(error.source().is_some(), "{error:?}");
+    }
+    for kind in [ErrorKind::Protocol, ErrorKind::Io, ErrorKind::PermissionDenied] {
+        assert_eq!(client.services().unwrap_err().kind(), kind);
+    }
 }
 
 #[test]
 fn a_send_that_fails_is_an_error_and_the_next_call_works() {
     let mut script = script([Act::SendError(ENOBUFS), Act::SendError(1), Act::Answer(0)]);
     let mut client = client(&mut script);
-    assert!(client.flush().is_err());
+    assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::Io, "it wasn't carried out");
     assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::PermissionDenied);
     client.flush().unwrap();
 }

@@ -116,6 +116,15 @@ fn silence_after_an_answer_is_silence() {
     }
 }
 
+/// A time that no clock can count to is cut.
+#[test]
+fn an_endless_timeout_is_a_long_one() {
+    let mut script = script([Act::Answer(0)]);
+    let mut client = Client::with_transport(Scripted(&mut script)).expect("the family is known");
+    client.set_timeout(Duration::MAX);
+    client.flush().expect("it was answered");
+}
+
 /// Nobody at the other end, and no time spent on waiting for them.
 #[derive(Debug, Default)]
 struct Nobody {

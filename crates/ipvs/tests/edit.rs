@@ -4,7 +4,9 @@
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod shelf;
 
-use ipvs::{Client, Ensured, ErrorKind, Operation, Scheduler, Service};
+use std::time::Duration;
+
+use ipvs::{Client, DrainOptions, Drained, Ensured, ErrorKind, Operation, Scheduler, Service};
 use ipvs_sys::Command;
 use shelf::{Shelf, key, server};
 
@@ -184,6 +186,26 @@ fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
     assert_eq!(found.unwrap().unwrap().destination, server(1));
     let ensured = client(two().before(lacking())).ensure_destination(&key(1), &server(1));
     assert_eq!(ensured.unwrap(), Ensured::Unchanged);
+}
+
+#[test]
+fn a_list_that_lacks_a_server_by_mistake_does_not_end_its_drain() {
+    let (mut lists, mut hidden) = (0, None);
+    // It is the second list that lacks it: the first after its weight was taken.
+    let shelf = two().before(|command, services| {
+        if let Some(server) = hidden.take() {
+            services[0].1.insert(0, server);
+        }
+        lists += usize::from(command == Command::GetDest);
+        if command == Command::GetDest && lists == 2 {
+            hidden = Some(services[0].1.remove(0));
+        }
+    });
+    let mut client = client(shelf);
+    let drained =
+        client.drain(&key(1), &server(1).key(), &DrainOptions::new(Duration::ZERO)).unwrap();
+    assert!(matches!(drained, Drained::Empty { .. }), "{drained:?}");
+    assert_eq!(client.destinations(&key(1)).unwrap().len(), 1);
 }
 
 #[test]

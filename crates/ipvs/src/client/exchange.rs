@@ -148,7 +148,7 @@ impl<T: Transport> Client<T> {
         if self.engine.deadline().is_none() {
             if let Some(datagram) = self.engine.poll_transmit(Instant::now()) {
                 trace::sends(datagram.len());
-                self.transport.send(datagram)?;
+                self.transport.send(datagram).map_err(Trouble::Unsent)?;
             }
         }
         let Some(deadline) = self.engine.deadline() else { return Ok(()) };
@@ -165,11 +165,16 @@ impl<T: Transport> Client<T> {
 pub(super) enum Trouble {
     Failure(Failure),
     NoFamily,
+    /// Sending failed, so that nothing has been carried out.
+    Unsent(io::Error),
+    /// Receiving failed.
     Io(io::Error),
     Decode(sys::DecodeError),
     Implausible(Implausible),
     /// The engine took less than a window; only a caller that pushes more than fits meets this.
     Push(PushError),
+    /// It was sent, and for this reason its answer isn't known.
+    Unanswered(Box<Self>),
 }
 
 impl Trouble {
@@ -178,13 +183,20 @@ impl Trouble {
         match self {
             Self::Failure(failure) => Self::Failure(failure.clone()),
             Self::NoFamily => Self::NoFamily,
-            Self::Io(cause) => Self::Io(match cause.raw_os_error() {
-                Some(errno) => io::Error::from_raw_os_error(errno),
-                None => io::Error::new(cause.kind(), cause.to_string()),
-            }),
+            Self::Unsent(cause) => Self::Unsent(again(cause)),
+            Self::Io(cause) => Self::Io(again(cause)),
             Self::Decode(cause) => Self::Decode(*cause),
             Self::Implausible(cause) => Self::Implausible(cause.clone()),
             Self::Push(cause) => Self::Push(*cause),
+            Self::Unanswered(cause) => Self::Unanswered(Box::new(cause.again())),
+        }
+    }
+
+    /// The same trouble for a change that was in the window and has no answer.
+    pub(super) fn unanswered(&self) -> Self {
+        match self {
+            Self::Unsent(_) => self.again(),
+            other => Self::Unanswered(Box::new(other.again())),
         }
     }
 
@@ -206,11 +218,21 @@ impl Trouble {
             Self::Io(cause) if Errno::from_io_error(&cause) == Some(Errno::NOBUFS) => {
                 error(ErrorKind::OutcomeUnknown).with_source(cause)
             }
-            Self::Io(cause) => Error::from_io(operation, object, cause),
+            Self::Io(cause) | Self::Unsent(cause) => Error::from_io(operation, object, cause),
             Self::Decode(cause) => error(ErrorKind::Protocol).with_source(cause),
             Self::Implausible(cause) => error(ErrorKind::Protocol).with_source(cause),
             Self::Push(cause) => error(ErrorKind::Other).with_source(cause),
+            Self::Unanswered(cause) => {
+                cause.into_error(operation, object).with_kind(ErrorKind::OutcomeUnknown)
+            }
         }
+    }
+}
+
+fn again(cause: &io::Error) -> io::Error {
+    match cause.raw_os_error() {
+        Some(errno) => io::Error::from_raw_os_error(errno),
+        None => io::Error::new(cause.kind(), cause.to_string()),
     }
 }
 

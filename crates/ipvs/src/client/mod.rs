@@ -114,7 +114,7 @@ impl<T: Transport> Client<T> {
     }
 
     /// Sets how long to wait for each answer: 10 seconds if never set. A list may take longer as
-    /// a whole, as long as it keeps coming.
+    /// a whole, as long as it keeps coming. More than a year counts as a year.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.engine.set_patience(timeout);
     }

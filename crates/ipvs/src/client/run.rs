@@ -31,11 +31,12 @@ impl Sent {
 impl<T: Transport> Client<T> {
     /// Carries out a batch, and returns a result for each change, in the order of the batch.
     ///
-    /// Each result is what the single call would have returned. A change whose answer is missing
-    /// is [`ErrorKind::OutcomeUnknown`], and only that: those before it that were answered keep
-    /// their results. If the kernel can't be reached any more (no answer until the deadline, an
-    /// error of the socket, a module that was unloaded), the changes that weren't sent are [`ErrorKind::NotSent`]: no call
-    /// waits for more than one deadline.
+    /// Each result is what the single call would have returned. A change that was sent and whose
+    /// answer is missing or can't be read is [`ErrorKind::OutcomeUnknown`], and only that: those
+    /// before it that were answered keep their results. If the kernel can't be reached any more
+    /// (no answer until the deadline, an error of the socket, a module that was unloaded), the
+    /// changes that weren't sent are [`ErrorKind::NotSent`]: no call waits for more than one
+    /// deadline.
     ///
     /// ```
     /// use ipvs::{Batch, ErrorKind, ServiceKey};
@@ -103,7 +104,7 @@ impl<T: Transport> Client<T> {
                 let result = match (&unfound, outcome, &trouble) {
                     (Some((start, cause)), ..) if index >= *start => Err(cause.again()),
                     (_, Some(outcome), _) => outcome.map_err(Into::into),
-                    (_, None, Some(trouble)) => Err(trouble.again()),
+                    (_, None, Some(trouble)) => Err(trouble.unanswered()),
                     (_, None, None) => Err(Failure::Unknown.into()),
                 };
                 on_result(index, self.settle(batch, index, result));
@@ -179,10 +180,12 @@ impl<T: Transport> Client<T> {
         let (operation, object) = batch.subject(index);
         match (result, object) {
             (Err(Trouble::Failure(Failure::Unacknowledged)), Some(Object::SyncDaemon(role))) => {
-                if self.sync_daemon_runs(role)? {
-                    return Err(batch.error(index, ErrorKind::OutcomeUnknown));
+                let unknown = || batch.error(index, ErrorKind::OutcomeUnknown);
+                match self.sync_daemon_runs(role) {
+                    Ok(false) => Ok(()),
+                    Ok(true) => Err(unknown()),
+                    Err(cause) => Err(unknown().with_source(cause)),
                 }
-                Ok(())
             }
             (result, _) => result.map_err(|trouble| {
                 trouble.into_error(operation, object).with_names(batch.names(index))

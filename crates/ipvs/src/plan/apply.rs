@@ -26,15 +26,17 @@ impl<T: Transport> Client<T> {
     ///
     /// If any step wasn't done: [`ApplyError`] says what became of each.
     ///
-    /// ```no_run
+    /// ```
     /// use ipvs::plan::{Options, Plan};
-    /// use ipvs::{Client, Service, ServiceKey, Table};
+    /// use ipvs::{Service, Table};
     ///
-    /// let mut client = Client::connect()?;
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let desired = Table::new().with(Service::new("tcp/10.10.10.53:80".parse()?));
-    /// let plan = Plan::diff(&Table::new(), &desired, &Options::new());
+    /// let current = client.snapshot()?.into_table();
+    /// let plan = Plan::diff(&current, &desired, &Options::new());
     /// print!("{plan}");
     /// client.apply(&plan)?;
+    /// # assert_eq!(client.snapshot()?.into_table(), desired);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn apply(&mut self, plan: &Plan) -> Result<(), ApplyError> {

@@ -31,14 +31,14 @@ impl Drainer {
     ///
     /// What `options` say about draining is replaced.
     ///
-    /// ```no_run
+    /// ```
     /// use std::thread::sleep;
     /// use std::time::{Duration, Instant};
     /// use ipvs::plan::{Drainer, Options, Prune};
-    /// use ipvs::{Client, Table};
+    /// use ipvs::Table;
     ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let desired = Table::new();
-    /// let mut client = Client::connect()?;
     /// let mut drainer = Drainer::new(Duration::from_secs(300));
     /// let options = Options::new().prune(Prune::Everything);
     /// loop {

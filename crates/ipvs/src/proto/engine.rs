@@ -19,6 +19,9 @@ pub(crate) const WINDOW_REQUESTS: usize = 128;
 /// How many bytes may be sent at once; a default send buffer takes about 208 KiB.
 pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
 
+/// The longest time to wait for an answer: as good as for ever, and no clock overflows.
+const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 const FAMILY_NAME: sys::Name = sys::Name::from_static(sys::GENL_NAME);
 
 /// Tells requests apart that were pushed into one [`Engine`]; later ones are greater.
@@ -147,7 +150,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that waits `patience` for each answer. The family of IPVS has to be set before
+    /// An engine that waits `patience`, at most a year, for each answer. The family of IPVS has to be set before
     /// IPVS requests are pushed.
     pub fn new(patience: Duration) -> Self {
         Self {
@@ -155,7 +158,7 @@ impl Engine {
             next_id: 0,
             // 0 stands for messages that the kernel sends unasked.
             next_seq: 1,
-            patience,
+            patience: patience.min(LONGEST_PATIENCE),
             filling: Window::default(),
             flying: Window::default(),
             deadline: None,
@@ -167,9 +170,10 @@ impl Engine {
         self.family = id;
     }
 
-    /// Sets how long to wait for each answer, from the next window on.
+    /// Sets how long to wait for each answer, from the next window on; more than a year counts as
+    /// a year.
     pub fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience;
+        self.patience = patience.min(LONGEST_PATIENCE);
     }
 
     /// Takes a request to IPVS.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ipvs::{Client, Transport};
 
 pub(crate) const ENOENT: i32 = 2;
+pub(crate) const EIO: i32 = 5;
 pub(crate) const EEXIST: i32 = 17;
 pub(crate) const ENOBUFS: i32 = 105;
 
