@@ -1,5 +1,8 @@
 //! The whole table, read so that concurrent changes don't tear it.
 
+use std::iter;
+use std::time::Duration;
+
 use crate::{DestinationEntry, ServiceEntry, ServiceKey, Table, TableService};
 
 /// All virtual services of a network namespace with their real servers, as they were together at
@@ -9,7 +12,8 @@ use crate::{DestinationEntry, ServiceEntry, ServiceKey, Table, TableService};
 pub struct Snapshot {
     /// The virtual services, in the kernel's order.
     pub services: Vec<ServiceSnapshot>,
-    /// How many times the table was read until it was the same often enough.
+    /// How many times the table was read until it was the same often enough; the last time perhaps
+    /// not as a whole.
     pub passes: u32,
 }
 
@@ -37,19 +41,6 @@ impl Snapshot {
             service
         });
         services.collect()
-    }
-
-    /// Whether both have the same configuration in the same order, whatever was counted. The kernel
-    /// puts what is added first, so an entry that was deleted and added again meanwhile often shows.
-    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
-        let same = |(a, b): (&ServiceSnapshot, &ServiceSnapshot)| {
-            a.entry.service == b.entry.service
-                && a.destinations.len() == b.destinations.len()
-                && (a.destinations.iter().zip(&b.destinations))
-                    .all(|(a, b)| a.destination == b.destination)
-        };
-        self.services.len() == other.services.len()
-            && self.services.iter().zip(&other.services).all(same)
     }
 }
 
@@ -86,8 +77,9 @@ impl ServiceSnapshot {
 /// use ipvs::SnapshotOptions;
 ///
 /// let thorough = SnapshotOptions::default().agreeing(3).max_passes(20);
+/// let impatient = SnapshotOptions::default().max_passes(4).pause(std::time::Duration::ZERO);
 /// assert_eq!(SnapshotOptions::default().agreeing, 2);
-/// # let _ = thorough;
+/// # let _ = (thorough, impatient);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -98,11 +90,15 @@ pub struct SnapshotOptions {
     /// How many times to read the table at most: 10 by default. Less than `agreeing` counts as
     /// `agreeing`.
     pub max_passes: u32,
+    /// How long to wait, in the calling thread, before the fourth pass if the third disagreed: 1 ms
+    /// by default, 0 for not at all. It doubles with each pass that disagrees, up to 16 times as
+    /// much: with the other defaults all pauses come to at most 63 ms.
+    pub pause: Duration,
 }
 
 impl Default for SnapshotOptions {
     fn default() -> Self {
-        Self { agreeing: 2, max_passes: 10 }
+        Self { agreeing: 2, max_passes: 10, pause: Duration::from_millis(1) }
     }
 }
 
@@ -119,5 +115,17 @@ impl SnapshotOptions {
     pub fn max_passes(mut self, passes: u32) -> Self {
         self.max_passes = passes;
         self
+    }
+
+    /// Sets how long the first pause between passes that disagree is.
+    #[must_use]
+    pub fn pause(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
+    pub(crate) fn pauses(&self) -> impl Iterator<Item = Duration> + use<> {
+        let longest = self.pause.saturating_mul(16);
+        iter::successors(Some(self.pause), move |last| Some(longest.min(last.saturating_mul(2))))
     }
 }

@@ -4,6 +4,8 @@
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod shelf;
 
+use std::time::{Duration, Instant};
+
 use ipvs::{Client, Error, ErrorKind, Operation, Service, SnapshotOptions, Table, TableService};
 use ipvs_sys::Command;
 use shelf::{Shelf, key, server};
@@ -96,6 +98,48 @@ fn what_was_deleted_and_added_again_is_seen_by_its_place() {
         }
     });
     assert_eq!(snapshot(shelf).unwrap().passes, 3);
+}
+
+#[test]
+fn after_a_change_each_list_is_confirmed_once_wherever_that_ends() {
+    // Questions 0, 3 and 6 are for the services, those after them for the real servers of each.
+    // Before which question something changes, in which list, and how many are asked for it.
+    for (change, list, questions) in
+        [(0, 2, 6_u32), (3, 0, 7), (4, 1, 8), (5, 2, 9), (3, 2, 9), (4, 0, 6), (5, 1, 6)]
+    {
+        let mut asked = 0;
+        let shelf = two().before(|_, services| {
+            if asked == change {
+                match list {
+                    0 => services.swap(0, 1),
+                    other => services[other - 1].1[0].weight = Some(7),
+                }
+            }
+            asked += 1;
+        });
+        let passes = snapshot(shelf).unwrap().passes;
+        assert_eq!(asked, questions, "list {list} changed before question {change}");
+        assert_eq!(passes, questions.div_ceil(3));
+    }
+}
+
+#[test]
+fn passes_that_keep_disagreeing_are_further_and_further_apart() {
+    let pause = Duration::from_millis(2);
+    for (max_passes, pauses) in [(3, 0), (4, 1), (10, 1 + 2 + 4 + 8 + 16 + 16 + 16)] {
+        let mut lists = 0;
+        let shelf = two().before(|command, services| {
+            if command == Command::GetService {
+                lists += 1;
+                services[0].1[0].weight = Some(lists);
+            }
+        });
+        let mut client = Client::with_transport(shelf).unwrap();
+        let options = SnapshotOptions::default().max_passes(max_passes);
+        let begin = Instant::now();
+        client.snapshot_with(&options.pause(pause)).unwrap_err();
+        assert!(begin.elapsed() >= pause * pauses, "{max_passes}: {:?}", begin.elapsed());
+    }
 }
 
 #[test]

@@ -22,15 +22,17 @@ impl<T: Transport> Client<T> {
     /// empty one is checked.
     pub fn destinations(&mut self, service: &ServiceKey) -> Result<Vec<DestinationEntry>, Error> {
         let operation = Operation::Destinations;
-        let entries =
+        let mut entries =
             self.list_destinations(operation, Some(Object::Service(*service)), service)?;
+        self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
         if entries.is_empty() {
             self.existing_service(operation, service)?;
         }
         Ok(entries)
     }
 
-    /// The kernel's own list: empty, too, if there's no such service.
+    /// The kernel's own list: empty, too, if there's no such service, and with rates even if they
+    /// aren't estimated.
     pub(super) fn list_destinations(
         &mut self,
         operation: Operation,
@@ -40,12 +42,10 @@ impl<T: Transport> Client<T> {
         let wire = wire::key_to_wire(service);
         let family = service.family();
         let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
-        let mut entries = self.list(operation, object, &request, |message| {
+        self.list(operation, object, &request, |message| {
             let dest = message.dest.as_ref().ok_or(Implausible::Missing("destination"))?;
             wire::destination_from_wire(dest, family)
-        })?;
-        self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
-        Ok(entries)
+        })
     }
 
     /// Adds a real server to a virtual service (`IPVS_CMD_NEW_DEST`).

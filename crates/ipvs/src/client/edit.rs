@@ -268,7 +268,8 @@ impl<T: Transport> Client<T> {
         key: &DestinationKey,
     ) -> Result<Found, Error> {
         let object = Some(Object::Destination(*service, *key));
-        let entries = self.list_destinations(Operation::Destination, object, service)?;
+        let mut entries = self.list_destinations(Operation::Destination, object, service)?;
+        self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
         if entries.is_empty() {
             return Ok(Found::Nothing);
         }

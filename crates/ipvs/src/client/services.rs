@@ -22,10 +22,15 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
-        let request = Request::new(Command::GetService, Shape::Dump);
-        let mut entries = self.list(Operation::Services, None, &request, decode_service)?;
+        let mut entries = self.list_services()?;
         self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
         Ok(entries)
+    }
+
+    /// The kernel's own list: with rates even if they aren't estimated.
+    pub(super) fn list_services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
+        let request = Request::new(Command::GetService, Shape::Dump);
+        self.list(Operation::Services, None, &request, decode_service)
     }
 
     /// The virtual service of that key, if there is one (`IPVS_CMD_GET_SERVICE`).

@@ -1,22 +1,28 @@
 //! Reading the whole table.
 
+use std::collections::BTreeMap;
+use std::{iter, mem, thread};
+
 use super::Client;
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::trace;
 use crate::transport::Transport;
-use crate::{ServiceSnapshot, Snapshot, SnapshotOptions};
+use crate::{DestinationEntry, ServiceEntry, ServiceSnapshot, Snapshot, SnapshotOptions};
 
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers, as they were together at one time.
     ///
     /// The kernel has no such question. It lists services, and the real servers of one service,
     /// and hands each list out in parts: if somebody deletes an entry between two parts, the list
-    /// lacks another that nobody touched, and the kernel doesn't say so. So the table is read
-    /// until two passes in a row agree in all but what they counted. That is strong evidence, not
-    /// proof: both may have met the same change in the same place.
+    /// lacks another that nobody touched, and the kernel doesn't say so. So all lists are read in
+    /// turn, pass after pass, until as many in a row as there are have been what they were in the
+    /// pass before, in all but what was counted: then there is a time that each was read before and
+    /// after, with the same outcome. Two agreeing passes are strong evidence, not proof: both may
+    /// have met the same change in the same place, or changes that were undone in between.
     /// [`snapshot_with`](Self::snapshot_with) reads on until more passes agree.
     ///
-    /// A pass takes a question for the services and one for each service's real servers.
+    /// A pass takes a question for the services and one for each service's real servers. While
+    /// passes keep disagreeing, there are [pauses](SnapshotOptions::pause) between them.
     ///
     /// # Errors
     ///
@@ -35,40 +41,145 @@ impl<T: Transport> Client<T> {
         self.snapshot_with(&SnapshotOptions::default())
     }
 
-    /// As [`snapshot`](Self::snapshot), with a say in how many passes have to agree, and how many
-    /// there may be.
+    /// As [`snapshot`](Self::snapshot), with a say in how many passes have to agree, how many there
+    /// may be, and how long the pauses between them are.
     ///
     /// # Errors
     ///
     /// As [`snapshot`](Self::snapshot).
     pub fn snapshot_with(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
         let _span = trace::snapshot();
-        let mut latest = self.pass()?;
-        let (mut passes, mut agreeing) = (1, 1);
-        trace::pass(passes, latest.services.len(), agreeing);
-        while agreeing < options.agreeing {
-            if passes >= options.max_passes.max(options.agreeing) {
-                let error = Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent);
-                trace::ended(Operation::Snapshot, None, Err(&error));
-                return Err(error);
+        let mut reading = Reading::new(options.agreeing);
+        let mut pauses = options.pauses();
+        for passes in 1..=options.max_passes.max(options.agreeing).max(1) {
+            // The first pass can't agree, and after the second's changes the third often does.
+            if passes > 3 && reading.disagreed {
+                thread::sleep(pauses.next().unwrap_or_default());
             }
-            let pass = self.pass()?;
-            agreeing = if pass.agrees_with(&latest) { agreeing + 1 } else { 1 };
-            latest = pass;
-            passes += 1;
-            trace::pass(passes, latest.services.len(), agreeing);
+            self.pass(&mut reading)?;
+            trace::pass(passes, reading.table.len(), reading.agreeing());
+            if reading.is_done() {
+                let services = self.without_unestimated_rates(reading);
+                return Ok(Snapshot { services, passes });
+            }
         }
-        Ok(Snapshot { passes, ..latest })
+        let error = Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent);
+        trace::ended(Operation::Snapshot, None, Err(&error));
+        Err(error)
     }
 
-    fn pass(&mut self) -> Result<Snapshot, Error> {
-        let mut services = Vec::new();
-        for entry in self.services()? {
-            let key = entry.service.key;
+    /// Reads each list once more, or fewer of them if that's enough.
+    fn pass(&mut self, reading: &mut Reading) -> Result<(), Error> {
+        reading.services(self.list_services()?);
+        for index in 0..reading.table.len() {
+            if reading.is_done() {
+                break;
+            }
+            let key = reading.table[index].entry.service.key;
             let object = Some(Object::Service(key));
-            let destinations = self.list_destinations(Operation::Destinations, object, &key)?;
-            services.push(ServiceSnapshot { entry, destinations });
+            let list = self.list_destinations(Operation::Destinations, object, &key)?;
+            reading.destinations(index, list);
         }
-        Ok(Snapshot { services, passes: 1 })
+        Ok(())
+    }
+
+    fn without_unestimated_rates(&mut self, reading: Reading) -> Vec<ServiceSnapshot> {
+        let mut services = reading.into_services();
+        self.drop_unestimated_rates(services.iter_mut().flat_map(|service| {
+            let servers = service.destinations.iter_mut().map(|entry| &mut entry.stats);
+            iter::once(&mut service.entry.stats).chain(servers)
+        }));
+        services
+    }
+}
+
+/// What each list was when it was read last, and how many agreed.
+struct Reading {
+    table: Vec<Read>,
+    /// How many services' real servers have not been read yet.
+    unread: usize,
+    is_first_pass: bool,
+    /// How often each list has to be what it was before.
+    confirmations: usize,
+    /// How many lists in a row, up to the one that was read last, were what they had been before.
+    same: usize,
+    /// Whether one was not, in this pass.
+    disagreed: bool,
+}
+
+struct Read {
+    entry: ServiceEntry,
+    /// `None` if the list hasn't been read since the service is there.
+    destinations: Option<Vec<DestinationEntry>>,
+}
+
+impl Reading {
+    fn new(agreeing: u32) -> Self {
+        let confirmations = usize::try_from(agreeing.saturating_sub(1)).unwrap_or(usize::MAX);
+        Self {
+            table: Vec::new(),
+            unread: 0,
+            is_first_pass: true,
+            confirmations,
+            same: 0,
+            disagreed: false,
+        }
+    }
+
+    /// Takes the list of services, with which a pass begins.
+    fn services(&mut self, list: Vec<ServiceEntry>) {
+        let before = self.table.iter().map(|read| &read.entry.service);
+        let is_same = !mem::take(&mut self.is_first_pass)
+            && before.eq(list.iter().map(|entry| &entry.service));
+        self.disagreed = false;
+        self.count(is_same);
+        // A list that is torn may have a service twice: the second has not been read then.
+        let known = mem::take(&mut self.table).into_iter();
+        let mut known: BTreeMap<_, _> =
+            known.map(|read| (read.entry.service.key, read.destinations)).collect();
+        let reads = list.into_iter().map(|entry| {
+            let destinations = known.remove(&entry.service.key).flatten();
+            Read { entry, destinations }
+        });
+        self.table = reads.collect();
+        self.unread = self.table.iter().filter(|read| read.destinations.is_none()).count();
+    }
+
+    /// Takes the list of real servers of the service at `index`.
+    fn destinations(&mut self, index: usize, list: Vec<DestinationEntry>) {
+        let before = self.table[index].destinations.replace(list);
+        self.unread -= usize::from(before.is_none());
+        let now = self.table[index].destinations.iter().flatten();
+        let is_same = before.is_some_and(|before| {
+            // In order, too: the kernel puts what is added first, so an entry that was deleted and
+            // added again meanwhile often shows.
+            before.iter().map(|entry| &entry.destination).eq(now.map(|entry| &entry.destination))
+        });
+        self.count(is_same);
+    }
+
+    fn count(&mut self, is_same: bool) {
+        self.same = if is_same { self.same + 1 } else { 0 };
+        self.disagreed |= !is_same;
+    }
+
+    /// Whether every list has been read, and as many of them confirmed as have to be.
+    fn is_done(&self) -> bool {
+        let lists = self.table.len() + 1;
+        self.unread == 0 && self.same >= self.confirmations.saturating_mul(lists)
+    }
+
+    /// How many passes agree, the first of them included.
+    fn agreeing(&self) -> u32 {
+        let confirmed = self.same / (self.table.len() + 1);
+        u32::try_from(confirmed).unwrap_or(u32::MAX).saturating_add(1)
+    }
+
+    fn into_services(self) -> Vec<ServiceSnapshot> {
+        let services = self.table.into_iter().map(|Read { entry, destinations }| ServiceSnapshot {
+            entry,
+            destinations: destinations.unwrap_or_default(),
+        });
+        services.collect()
     }
 }
