@@ -1,12 +1,15 @@
 //! Errors that say what was attempted, on which object, what the kernel said, and what to do.
 
+mod invalid_input;
+
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
 use rustix::io::Errno;
-use thiserror::Error as ThisError;
+
+pub use invalid_input::InvalidInput;
 
 use crate::{DestinationKey, PersistenceEngine, Scheduler, ServiceKey, SyncRole};
 
@@ -163,43 +166,6 @@ pub enum ErrorKind {
     Io,
     /// Another error of the kernel: see [`Error::raw_os_error`].
     Other,
-}
-
-/// A value that the library refuses, because the kernel has no place for it or would take it for
-/// something else.
-#[derive(Clone, Debug, PartialEq, Eq, ThisError)]
-#[non_exhaustive]
-pub enum InvalidInput {
-    /// A time that isn't whole seconds.
-    #[error("the {what} is not a whole number of seconds")]
-    FractionOfSecond {
-        /// Which time.
-        what: &'static str,
-    },
-    /// A time that the kernel has no place for.
-    #[error("the {what} is longer than 4294967295 seconds")]
-    TooLong {
-        /// Which time.
-        what: &'static str,
-    },
-    /// A timeout of 0, which the kernel takes for "keep".
-    #[error("the {what} is 0, which the kernel takes for \"keep as it is\"")]
-    ZeroTimeout {
-        /// Which time.
-        what: &'static str,
-    },
-    /// A persistence mask made for the other address family.
-    #[error("the persistence mask was made for the other address family")]
-    MaskFamily,
-    /// An edit that changes what identifies the object: that would be another object.
-    #[error("the edit changed what identifies the object")]
-    KeyChanged,
-    /// Bits in [`SchedulerFlags`](crate::SchedulerFlags) that belong to other fields of a service.
-    #[error("scheduler flags {0:#x} include bits that other fields of a service stand for")]
-    ReservedFlags(u32),
-    /// What can't be the name of a network namespace.
-    #[error("the name of a network namespace can't be empty, `.`, `..` or have a slash")]
-    NamespaceName,
 }
 
 /// A failed operation: what was attempted, on which object, what the kernel said.
