@@ -48,7 +48,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
                 option.value = Some(values::bad(option.name, is_v6, random));
             }
         }
-        5 => {
+        5 if !options.is_empty() => {
             options.remove(random.below(options.len()));
         }
         6..=8 => {
@@ -66,7 +66,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
             let at = 1 + random.below(options.len());
             options.insert(at.min(options.len()), Opt { name: flag.long, value });
         }
-        9 => {
+        9 if !options.is_empty() => {
             let again = random.pick(options).clone();
             options.push(again);
         }

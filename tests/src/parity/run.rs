@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 
 use super::Tools;
-use super::case::{Sequence, Step};
+use super::case::{Command, Sequence, Step};
 use super::compare::{Pair, Report};
 use super::generate;
 use super::shrink::shrink;
@@ -72,11 +72,14 @@ pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Resul
     Ok(findings)
 }
 
-/// New namespaces, ready for everything.
+/// New namespaces, ready for everything: with addresses, and with a connection table, which Linux
+/// 7.1 and later make when the first service comes.
 fn settled(tools: &Tools) -> Result<Pair> {
     let pair = Pair::create(tools)?;
     let wait = Step::Setup(["wait", SETTLE].map(str::to_owned).to_vec());
-    pair.run(&Sequence { name: "settle".into(), steps: vec![wait] })?;
+    let words = ["ipvsadm", "-A", "-f", "1"].map(str::to_owned).to_vec();
+    let first = Step::Run(Command { words, ..Command::default() });
+    pair.run(&Sequence { name: "settle".into(), steps: vec![wait, first] })?;
     Ok(pair)
 }
 
@@ -94,7 +97,7 @@ fn found(tools: &Tools, sequence: &Sequence, report: &Report) -> Result<String> 
         let differs = !report.differences.is_empty();
         if differs {
             last = report.differences.join("\n");
-            pair = Pair::create(tools)?;
+            pair = settled(tools)?;
         }
         Ok(differs)
     })?;
