@@ -7,6 +7,7 @@ mod altered;
 pub mod model;
 pub mod parity;
 mod reader;
+mod splitmix;
 
 pub use altered::Altered;
 pub use reader::{Reader, c_ipvsadm};

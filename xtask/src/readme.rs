@@ -1,6 +1,8 @@
-//! The demo's transcript in README.md, which has to be what the demo prints.
+//! The parts of README.md that come from runs, among them the demo's transcript, which has to be
+//! what the demo prints.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
@@ -8,9 +10,46 @@ use anyhow::{Context, Result, ensure};
 use crate::kernel::Choice;
 use crate::{cargo, places};
 
-/// What stands before and behind the transcript.
-const START: &str = "```text\n";
-const END: &str = "```\n";
+/// A part of README.md that is replaced by what a run printed.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// What it is, for errors.
+    pub(crate) name: &'static str,
+    /// What stands before it.
+    pub(crate) start: &'static str,
+    /// What stands behind it.
+    pub(crate) end: &'static str,
+}
+
+impl Part {
+    /// Puts a text in its place.
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        let readme = read()?;
+        let (before, _, behind) = self.split(&readme)?;
+        fs::write(path(), [before, text, behind].concat()).context("can't write README.md")
+    }
+
+    /// What is before it, itself, and what is behind it.
+    pub(crate) fn split<'a>(&self, readme: &'a str) -> Result<(&'a str, &'a str, &'a str)> {
+        let Self { name, start, end } = self;
+        let from = readme.find(start).with_context(|| format!("README.md has no {name}"))?;
+        let (before, rest) = readme.split_at(from + start.len());
+        let length = rest.find(end).with_context(|| format!("README.md's {name} has no end"))?;
+        let (part, behind) = rest.split_at(length);
+        Ok((before, part, behind))
+    }
+}
+
+fn path() -> PathBuf {
+    places::root().join("README.md")
+}
+
+pub(crate) fn read() -> Result<String> {
+    fs::read_to_string(path()).context("can't read README.md")
+}
+
+/// What the demo prints.
+pub(crate) const TRANSCRIPT: Part = Part { name: "transcript", start: "```text\n", end: "```\n" };
 
 /// The kernel on which the transcript is taken; others differ in more than numbers.
 pub(crate) const KERNEL: Choice = Choice::V6_1;
@@ -28,19 +67,10 @@ pub(crate) fn demo(kernel: Choice) -> Result<String> {
     Ok(transcript)
 }
 
-/// Puts a transcript in place of the one in README.md.
-pub(crate) fn write(transcript: &str) -> Result<()> {
-    let path = places::root().join("README.md");
-    let readme = fs::read_to_string(&path).context("can't read README.md")?;
-    let (before, _, behind) = split(&readme)?;
-    fs::write(&path, [before, transcript, behind].concat()).context("can't write README.md")
-}
-
 /// Fails unless README.md has this transcript, but for what differs from run to run.
 pub(crate) fn check(transcript: &str) -> Result<()> {
-    let readme =
-        fs::read_to_string(places::root().join("README.md")).context("can't read README.md")?;
-    let (_, recorded, _) = split(&readme)?;
+    let readme = read()?;
+    let (_, recorded, _) = TRANSCRIPT.split(&readme)?;
     let difference = first_difference(recorded, transcript);
     ensure!(
         difference.is_none(),
@@ -49,24 +79,6 @@ pub(crate) fn check(transcript: &str) -> Result<()> {
         difference.unwrap_or_default()
     );
     Ok(())
-}
-
-/// Puts a text between the comments `<!-- NAME -->` and `<!-- end of NAME -->` of README.md.
-pub(crate) fn put(name: &str, text: &str) -> Result<()> {
-    let path = places::root().join("README.md");
-    let readme = fs::read_to_string(&path).context("can't read README.md")?;
-    let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->\n"));
-    let (before, rest) = readme.split_once(&start).with_context(|| format!("no {start:?}"))?;
-    let (_, behind) = rest.split_once(&end).with_context(|| format!("no {end:?}"))?;
-    fs::write(&path, [before, &start, text, &end, behind].concat()).context("can't write README.md")
-}
-
-fn split(readme: &str) -> Result<(&str, &str, &str)> {
-    let start = readme.find(START).context("README.md has no transcript")? + START.len();
-    let length = readme[start..].find(END).context("the transcript in README.md has no end")?;
-    let (before, rest) = readme.split_at(start);
-    let (transcript, behind) = rest.split_at(length);
-    Ok((before, transcript, behind))
 }
 
 fn first_difference(recorded: &str, printed: &str) -> Option<String> {
@@ -117,9 +129,9 @@ mod tests {
     #[test]
     fn the_transcript_is_the_first_text_block() {
         let readme = "# a\n```\nx\n```\n```text\none\ntwo\n```\nmore\n";
-        let (before, transcript, behind) = split(readme).unwrap();
+        let (before, transcript, behind) = TRANSCRIPT.split(readme).unwrap();
         assert!(before.ends_with("```text\n"));
         assert_eq!((transcript, behind), ("one\ntwo\n", "```\nmore\n"));
-        assert!(split("no transcript").is_err());
+        assert!(TRANSCRIPT.split("no transcript").is_err());
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self) -> Result<u8> {
         if self.into_readme {
-            readme::write(&readme::demo(readme::KERNEL)?)?;
+            readme::TRANSCRIPT.write(&readme::demo(readme::KERNEL)?)?;
             return Ok(0);
         }
         let place = Place::prepare(self.place.choice())?;

@@ -56,6 +56,7 @@ fn main() -> Result<()> {
 }
 
 /// The programs, and where they are measured.
+#[derive(Clone)]
 struct Bench {
     theirs: PathBuf,
     ours: PathBuf,
@@ -154,7 +155,7 @@ impl Bench {
     fn one_service(&self, rows: &mut Vec<Row>) -> Result<()> {
         let clear = self.file("clear", floor::clear(self.family))?;
         let arguments = &["-A", "-t", "10.64.0.1:80", "-s", "wlc"];
-        let bench = Self { rounds: self.rounds * 10, ..self.clone_paths() };
+        let bench = Self { rounds: self.rounds * 10, ..self.clone() };
         bench.measure(
             rows,
             &Contest {
@@ -240,17 +241,6 @@ impl Bench {
         format!("{work} {on}").contains(&self.filter)
     }
 
-    fn clone_paths(&self) -> Self {
-        Self {
-            theirs: self.theirs.clone(),
-            ours: self.ours.clone(),
-            floor: self.floor.clone(),
-            filter: self.filter.clone(),
-            folder: self.folder.clone(),
-            ..*self
-        }
-    }
-
     fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.folder.join(name);
         fs::write(&path, contents)?;
@@ -261,8 +251,7 @@ impl Bench {
         Floor::open()?.play(&fs::read(script)?)
     }
 
-    /// The table, by the C ipvsadm if that doesn't take minutes: what was restored is read back by
-    /// a program that didn't write it.
+    /// The table, as the C ipvsadm saves it.
     fn saved(&self) -> Result<String> {
         let output = Command::new(&self.theirs).args(["-S", "-n"]).output()?;
         ensure!(output.status.success(), "the C ipvsadm can't save");

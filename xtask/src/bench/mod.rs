@@ -4,6 +4,7 @@ mod bars;
 mod table;
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -28,10 +29,7 @@ pub(crate) struct Bench {
     filter: Option<String>,
     /// Write what was measured as JSON
     #[arg(long, value_name = "FILE")]
-    json: Option<std::path::PathBuf>,
-    /// Put the table into README.md
-    #[arg(long, conflicts_with = "filter")]
-    into_readme: bool,
+    json: Option<PathBuf>,
 }
 
 impl Bench {
@@ -67,11 +65,7 @@ impl Bench {
         if let Some(file) = self.json {
             fs::write(&file, &text).with_context(|| format!("can't write {}", file.display()))?;
         }
-        let table = table::markdown(&report);
-        print!("{table}");
-        if self.into_readme {
-            crate::readme::put("bench", &table)?;
-        }
+        print!("{}", table::markdown(&report));
         Ok(0)
     }
 }

@@ -1,16 +1,17 @@
 //! Figures of the comparison, on the terminal and in README.md.
 
 use std::fmt::Write as _;
-use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::results::{Corpus, Generated};
-use crate::places;
+use crate::readme::Part;
 
-/// What stands before and behind the table.
-const START: &str = "<!-- parity:begin (cargo xtask parity --into-readme) -->\n";
-const END: &str = "<!-- parity:end -->\n";
+const TABLES: Part = Part {
+    name: "table of parity",
+    start: "<!-- parity:begin (cargo xtask parity --into-readme) -->\n",
+    end: "<!-- parity:end -->\n",
+};
 
 /// A comparison on one kernel.
 #[derive(Debug)]
@@ -58,19 +59,7 @@ pub(crate) fn summary(release: &str, corpus: &Corpus, generated: &Generated) -> 
 
 /// Puts the tables in place of those in README.md. There are no differences but wanted ones.
 pub(crate) fn write_readme(runs: &[Run]) -> Result<()> {
-    let path = places::root().join("README.md");
-    let readme = fs::read_to_string(&path).context("can't read README.md")?;
-    let (before, _, behind) = split(&readme)?;
-    let text = [before, &tables(runs), behind].concat();
-    fs::write(&path, text).context("can't write README.md")
-}
-
-fn split(readme: &str) -> Result<(&str, &str, &str)> {
-    let start = readme.find(START).context("README.md has no table of parity")? + START.len();
-    let length = readme[start..].find(END).context("README.md's table of parity has no end")?;
-    let (before, rest) = readme.split_at(start);
-    let (table, behind) = rest.split_at(length);
-    Ok((before, table, behind))
+    TABLES.write(&tables(runs))
 }
 
 fn tables(runs: &[Run]) -> String {
@@ -114,13 +103,16 @@ fn row(title: &str, sequences: u64, commands: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::{places, readme};
 
     /// The README counts what is in the corpus: its sequences and the commands in them.
     #[test]
     fn the_readme_is_up_to_date_with_the_corpus() {
-        let readme = fs::read_to_string(places::root().join("README.md")).unwrap();
-        let (_, tables, _) = split(&readme).unwrap();
+        let readme = readme::read().unwrap();
+        let (_, tables, _) = TABLES.split(&readme).unwrap();
         let mut files = 0;
         for entry in fs::read_dir(places::root().join("tests/cases")).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
