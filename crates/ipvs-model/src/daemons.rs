@@ -14,7 +14,7 @@ const MTU: u16 = 1500;
 const UDP_HEADER: u16 = 8;
 
 /// The daemons that run: at most one of each role.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Daemons {
     master: Option<sys::Daemon>,
     backup: Option<sys::Daemon>,

@@ -23,6 +23,12 @@ impl Files {
         self.connections = list;
     }
 
+    /// The list of connections has its title line only.
+    pub(crate) fn without_connections(&self) -> Self {
+        let title = self.connections.split_inclusive('\n').next().unwrap_or_default();
+        Self { connections: title.to_owned(), settings: self.settings.clone() }
+    }
+
     pub(crate) fn set<V: Value>(
         &mut self,
         setting: Sysctl<V>,

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ipvs::proto::{Call, Refusal, Replies, Responder};
 use ipvs::{DestinationKey, ServiceKey, Stats, Transport};
 use ipvs_sys as sys;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::Builder;
@@ -18,6 +20,8 @@ use crate::table::{Destination, Table};
 
 /// Any id does that generic netlink could give; this one is usual.
 const FAMILY: u16 = 0x1c;
+/// Families have ids from here on; those below are netlink's own.
+const FIRST_FAMILY: u16 = sys::nl::NLMSG_MIN_TYPE + 1;
 
 type Hook = Box<dyn FnMut(&sys::Message) -> Result<(), Refusal> + Send>;
 
@@ -44,6 +48,8 @@ pub struct Kernel {
 }
 
 struct Shared {
+    /// The id of IPVS' generic-netlink family.
+    family: AtomicU16,
     table: Mutex<Table>,
     files: Mutex<Files>,
     faults: Mutex<Faults>,
@@ -82,14 +88,70 @@ impl Kernel {
         Builder::default()
     }
 
-    pub(crate) fn with(mut settings: Builder) -> Self {
+    pub(crate) fn with(settings: Builder) -> Self {
+        Self::of(FAMILY, settings.files.clone(), Table::new(settings))
+    }
+
+    fn of(family: u16, files: Files, table: Table) -> Self {
         let shared = Shared {
-            files: Mutex::new(std::mem::take(&mut settings.files)),
-            table: Mutex::new(Table::new(settings)),
+            family: AtomicU16::new(family),
+            files: Mutex::new(files),
+            table: Mutex::new(table),
             faults: Mutex::default(),
             hook: Mutex::new(None),
         };
-        Self { shared: Arc::new(shared), responder: Responder::new(FAMILY) }
+        Self { shared: Arc::new(shared), responder: Responder::new(family) }
+    }
+
+    /// A kernel of its own that is as this one is now, and goes its own way from here. Faults and
+    /// the hook are not taken over.
+    ///
+    /// ```
+    /// use ipvs::Client;
+    /// use ipvs_model::Kernel;
+    ///
+    /// let kernel = Kernel::new();
+    /// let before = kernel.fork();
+    /// let service = ipvs::Service::new("tcp/10.10.10.53:80".parse().unwrap());
+    /// Client::with_transport(kernel)?.add_service(&service)?;
+    /// assert_eq!(Client::with_transport(before)?.services()?, []);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let shared = &self.shared;
+        let family = shared.family.load(Ordering::Relaxed);
+        let files = lock(&shared.files).clone();
+        Self::of(family, files, lock(&shared.table).clone())
+    }
+
+    /// Takes the module out of the kernel and loads it anew: services, sync daemons and connections
+    /// are gone, timeouts and [settings](ipvs::sysctl) what they were at first, and requests to the
+    /// family's old id are refused with ENOENT. Returns the new id; none is used twice, until there
+    /// are no others left.
+    ///
+    /// ```
+    /// use ipvs::{Client, Service};
+    /// use ipvs_model::Kernel;
+    ///
+    /// let kernel = Kernel::new();
+    /// let mut client = Client::with_transport(kernel.clone())?;
+    /// client.add_service(&Service::new("tcp/10.10.10.53:80".parse().unwrap()))?;
+    /// kernel.reload_module();
+    /// // The client finds the new id by itself.
+    /// assert_eq!(client.services()?, []);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn reload_module(&self) -> u16 {
+        let shared = &self.shared;
+        let mut table = lock(&shared.table);
+        let settings = table.settings().clone();
+        *lock(&shared.files) = settings.files.without_connections();
+        *table = Table::new(settings);
+        let family = shared.family.load(Ordering::Relaxed);
+        let family = family.checked_add(1).unwrap_or(FIRST_FAMILY);
+        shared.family.store(family, Ordering::Relaxed);
+        family
     }
 
     /// Counts traffic of a real server, and so of its virtual service. Rates, if `stats` has any,
@@ -222,8 +284,18 @@ impl Kernel {
 }
 
 impl Shared {
-    fn carry_out(&self, call: &Call<'_>, replies: &mut Replies<'_>) -> Result<(), Refusal> {
+    /// `family` is the id that the request was sent to.
+    fn carry_out(
+        &self,
+        family: u16,
+        call: &Call<'_>,
+        replies: &mut Replies<'_>,
+    ) -> Result<(), Refusal> {
         self.run_hook(call.message)?;
+        if family != self.family.load(Ordering::Relaxed) {
+            // Loaded anew since the datagram's first request, by the hook or another thread.
+            return Err(Errno::NOENT.into());
+        }
         if let Some((left @ 1.., refusal)) = &mut lock(&self.faults).refuse {
             *left -= 1;
             return Err(refusal.clone());
@@ -249,7 +321,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Transport for Kernel {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         let shared = &self.shared;
-        self.responder.respond(datagram, |call, replies| shared.carry_out(call, replies));
+        let family = shared.family.load(Ordering::Relaxed);
+        self.responder.set_family(family);
+        self.responder.respond(datagram, |call, replies| shared.carry_out(family, call, replies));
         let lose = &mut lock(&shared.faults).lose;
         if *lose > 0 {
             *lose -= 1;
@@ -290,12 +364,56 @@ impl Default for Kernel {
 impl Clone for Kernel {
     /// Another socket to the same IPVS.
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), responder: Responder::new(FAMILY) }
+        let family = self.shared.family.load(Ordering::Relaxed);
+        Self { shared: Arc::clone(&self.shared), responder: Responder::new(family) }
     }
 }
 
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernel").field("table", &self.shared.table).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::{Batch, Client, Service, sysctl};
+
+    use super::*;
+
+    #[test]
+    fn a_module_that_is_loaded_anew_between_two_requests_of_a_datagram_knows_neither() {
+        let kernel = Kernel::new();
+        let (module, mut requests) = (kernel.clone(), 0);
+        kernel.before_each(move |_| {
+            requests += 1;
+            if requests == 2 {
+                module.reload_module();
+            }
+            Ok(())
+        });
+        let mut batch = Batch::new();
+        let marks = ["fwmark/1", "fwmark/2", "fwmark/3"];
+        let keys = marks.map(|mark| mark.parse::<ServiceKey>().unwrap());
+        for key in keys {
+            batch.add_service(&Service::new(key));
+        }
+        let mut client = Client::with_transport(kernel).unwrap();
+        assert!(client.run(&batch).iter().all(Result::is_ok));
+        let left: Vec<_> =
+            client.services().unwrap().iter().map(|entry| entry.service.key).collect();
+        assert_eq!(left, keys[1..], "the first was there before, and went with the old module");
+    }
+
+    #[test]
+    fn a_module_that_is_loaded_anew_has_its_settings_of_before() {
+        let list = "title\nTCP 0A0A0A01 C350 0A0A0A35 0050 0A0A0A66 0050 ESTABLISHED     899\n";
+        let kernel =
+            Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap().connections(list).build();
+        let mut client = Client::with_transport(kernel.clone()).unwrap();
+        client.set_sysctl(sysctl::CONNTRACK, true).unwrap();
+        kernel.reload_module();
+        assert_eq!(client.sysctl(sysctl::CONNTRACK).unwrap(), Some(false));
+        assert_eq!(client.connections().unwrap().count(), 0);
     }
 }

@@ -20,7 +20,7 @@ const IPVS_VERSION: u32 = 0x01_02_01;
 const NO_SCHEDULER: &[u8] = b"none";
 
 /// All that IPVS keeps for a network namespace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Table {
     settings: Builder,
     /// By identity, which gives lists an order.
@@ -35,7 +35,7 @@ pub(crate) struct Table {
     was_used: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Service {
     generation: u64,
     config: ServiceConfig,
@@ -55,7 +55,7 @@ struct ServiceConfig {
 }
 
 /// A real server, in its service or in the trash.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Destination {
     id: DestId,
     config: DestConfig,
@@ -65,7 +65,7 @@ pub(crate) struct Destination {
     pub(crate) counters: Counters,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Trashed {
     service: ServiceId,
     generation: u64,
@@ -91,6 +91,11 @@ impl Table {
             timeouts: Timeouts { tcp: 15 * 60, tcp_fin: 2 * 60, udp: 5 * 60 },
             was_used: false,
         }
+    }
+
+    /// What it was made with.
+    pub(crate) fn settings(&self) -> &Builder {
+        &self.settings
     }
 
     /// Carries a request out, and hands each message of its answer to `reply`.

@@ -115,8 +115,8 @@ pub enum DecodeError {
     #[error("unexpected generic-netlink command {0}")]
     Command(u8),
 
-    /// An acknowledgement or end of dump carries a positive number; error codes on the wire are
-    /// negative.
+    /// An acknowledgement or end of dump carries a number that is no error code: those on the wire
+    /// are negative, down to -4095.
     #[error("error message carries the invalid code {0}")]
     ErrorCode(i32),
 }

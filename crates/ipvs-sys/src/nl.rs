@@ -62,6 +62,9 @@ consts! {
     /// Acknowledgement flag: extended acknowledgement attributes follow.
     NLM_F_ACK_TLVS: u16 = 0x200;
 
+    /// The greatest error number (`MAX_ERRNO` in the kernel's `linux/err.h`).
+    MAX_ERRNO: i32 = 4095;
+
     /// Extended acknowledgement: the kernel's explanation, a NUL-terminated string.
     NLMSGERR_ATTR_MSG: u16 = 1;
     /// Extended acknowledgement: offset of the offending attribute from the start of the request.

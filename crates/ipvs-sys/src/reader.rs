@@ -199,7 +199,8 @@ impl<'a> ErrorMessage<'a> {
 /// The errno of a code on the wire.
 fn errno(code: i32) -> Result<i32, DecodeError> {
     // i32::MIN has no positive counterpart, and is no more an error code than a positive number.
-    code.checked_neg().filter(|errno| *errno >= 0).ok_or(DecodeError::ErrorCode(code))
+    let errno = code.checked_neg().filter(|errno| (0..=nl::MAX_ERRNO).contains(errno));
+    errno.ok_or(DecodeError::ErrorCode(code))
 }
 
 /// A generic-netlink message: the payload of a [`Body::Data`].

@@ -68,7 +68,7 @@ proptest! {
 
     #[test]
     fn errors_and_ends_of_dumps(
-        errno in 0..=i32::MAX,
+        errno in 0..=nl::MAX_ERRNO,
         request in option::of((header(), vec(any::<u8>(), 0..100))),
         ext_ack in ext_ack(),
         seq: u32,
@@ -319,9 +319,10 @@ fn errors_say_which_attribute_and_where() {
 
 #[test]
 fn codes_that_are_no_error_numbers_are_refused() {
-    for (code, expected) in
-        [(0, Ok(0)), (-3, Ok(3)), (1, Err(1)), (i32::MIN, Err(i32::MIN)), (-i32::MAX, Ok(i32::MAX))]
-    {
+    // `IS_ERR_VALUE` in the kernel's `linux/err.h`: error codes go down to -4095.
+    let wrong = [1, -4096, -i32::MAX, i32::MIN].map(|code| (code, Err(code)));
+    let right = [(0, Ok(0)), (-3, Ok(3)), (-4095, Ok(4095))];
+    for (code, expected) in right.into_iter().chain(wrong) {
         let mut datagram = Vec::new();
         Writer::done(&mut datagram, 0, 0, &ErrorMessage::default());
         datagram[16..20].copy_from_slice(&i32::to_ne_bytes(code));

@@ -59,6 +59,17 @@ fn a_change_whose_answer_cannot_be_had_has_an_unknown_outcome() {
     }
 }
 
+/// The greatest error number is 4095 (`linux/err.h`).
+#[test]
+fn a_number_that_is_no_error_number_is_no_answer() {
+    let mut script = script([Act::Answer(4096), Act::Answer(i32::MAX), Act::Answer(4095)]);
+    let mut client = client(&mut script);
+    assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::OutcomeUnknown);
+    assert_eq!(client.services().unwrap_err().kind(), ErrorKind::Protocol);
+    let error = client.flush().unwrap_err();
+    assert_eq!((error.kind(), error.raw_os_error()), (ErrorKind::Other, Some(4095)));
+}
+
 #[test]
 fn a_send_that_fails_is_an_error_and_the_next_call_works() {
     let mut script = script([Act::SendError(ENOBUFS), Act::SendError(1), Act::Answer(0)]);

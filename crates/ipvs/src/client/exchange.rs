@@ -34,12 +34,7 @@ impl<T: Transport> Client<T> {
         request: &Request<'_>,
         decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
     ) -> Result<Vec<R>, Error> {
-        let mut entries = Vec::new();
-        self.request(request, |payload| {
-            entries.push(decode(&sys::Message::decode(payload)?)?);
-            Ok(())
-        })
-        .map_err(|trouble| {
+        let entries = self.request(request, &decode).map_err(|trouble| {
             let error = trouble.into_error(operation, object);
             trace::ended(operation, object.as_ref(), Err(&error));
             error
@@ -52,17 +47,17 @@ impl<T: Transport> Client<T> {
     ///
     /// ENOENT may mean that the family's id is no longer IPVS', because the module was loaded
     /// anew: then the id is resolved again, and the question asked once more.
-    fn request(
+    fn request<R>(
         &mut self,
         request: &Request<'_>,
-        mut on_reply: impl FnMut(&[u8]) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
-        let outcome = self.request_once(request, &mut on_reply);
+        decode: &impl Fn(&sys::Message) -> Result<R, Implausible>,
+    ) -> Result<Vec<R>, Trouble> {
+        let outcome = self.request_once(request, decode);
         match outcome {
             Err(Trouble::Failure(ref failure)) if failure.is_enoent() => {
                 if self.family_changed()? {
                     trace::repeats(0);
-                    self.request_once(request, &mut on_reply)
+                    self.request_once(request, decode)
                 } else {
                     outcome
                 }
@@ -71,13 +66,18 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    fn request_once(
+    fn request_once<R>(
         &mut self,
         request: &Request<'_>,
-        on_reply: &mut impl FnMut(&[u8]) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        decode: &impl Fn(&sys::Message) -> Result<R, Implausible>,
+    ) -> Result<Vec<R>, Trouble> {
+        let mut entries = Vec::new();
         let id = self.engine.push(request)?;
-        self.finish(id, on_reply)
+        self.finish(id, &mut |payload: &[u8]| {
+            entries.push(decode(&sys::Message::decode(payload)?)?);
+            Ok(())
+        })?;
+        Ok(entries)
     }
 
     /// Resolves the family's id again, and says whether it is another one than before.
@@ -197,6 +197,14 @@ impl Trouble {
         match self {
             Self::Unsent(_) => self.again(),
             other => Self::Unanswered(Box::new(other.again())),
+        }
+    }
+
+    /// The same trouble, met by a question that was asked about a change.
+    pub(super) fn for_change(&self) -> Self {
+        match self {
+            Self::Decode(_) | Self::Implausible(_) => self.unanswered(),
+            other => other.again(),
         }
     }
 

@@ -26,6 +26,19 @@ impl Sent {
     fn is_enoent(&self) -> bool {
         matches!(&self.outcome, Some(Err(failure)) if failure.is_enoent())
     }
+
+    fn is_unknown(&self) -> bool {
+        matches!(self.outcome, None | Some(Err(Failure::Unknown)))
+    }
+}
+
+/// Where answers are missing to the end of a window, ENOENT right before them may come of a family id
+/// that is no longer IPVS' as well as of IPVS: which, only the missing answers would tell.
+fn doubt_enoent(window: &mut [Sent]) {
+    let doubtful = |sent: &Sent| sent.is_enoent() || sent.is_unknown();
+    let start = window.iter().rposition(|sent| !doubtful(sent)).map_or(0, |i| i + 1);
+    let end = window.iter().rposition(Sent::is_unknown).unwrap_or(0).max(start);
+    window[start..end].iter_mut().for_each(|sent| sent.outcome = None);
 }
 
 impl<T: Transport> Client<T> {
@@ -79,12 +92,12 @@ impl<T: Transport> Client<T> {
             let trouble = self.exchange(&mut window).err();
             // A family id that is no longer IPVS' makes everything from some request on fail with
             // ENOENT, to the last of the window; none of that was carried out.
-            let mut unfound = None;
+            let (mut unfound, mut is_same) = (None, false);
             if trouble.is_none() && window.last().is_some_and(Sent::is_enoent) {
                 let kept = window.iter().rposition(|sent| !sent.is_enoent()).map_or(0, |i| i + 1);
                 let start = window[kept].index;
                 match self.family_changed() {
-                    Ok(false) => {}
+                    Ok(false) => is_same = true,
                     // Once for each request: a family that never stays is an answer, too.
                     Ok(true) if repeated == Some(start) => {}
                     Ok(true) => {
@@ -95,6 +108,9 @@ impl<T: Transport> Client<T> {
                     Err(cause) => unfound = Some((start, cause)),
                 }
             }
+            if !is_same {
+                doubt_enoent(&mut window);
+            }
             let mut sent = window.drain(..).peekable();
             for index in next..end {
                 let Some(Sent { outcome, .. }) = sent.next_if(|sent| sent.index == index) else {
@@ -102,7 +118,11 @@ impl<T: Transport> Client<T> {
                     continue;
                 };
                 let result = match (&unfound, outcome, &trouble) {
-                    (Some((start, cause)), ..) if index >= *start => Err(cause.again()),
+                    (Some((start, cause)), ..) if index >= *start => Err(cause.for_change()),
+                    // Looking whether the daemon is gone would wait for a second deadline.
+                    (_, Some(Err(Failure::Unacknowledged)), Some(trouble)) => {
+                        Err(trouble.unanswered())
+                    }
                     (_, Some(outcome), _) => outcome.map_err(Into::into),
                     (_, None, Some(trouble)) => Err(trouble.unanswered()),
                     (_, None, None) => Err(Failure::Unknown.into()),
