@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 pub mod floor;
+#[cfg(feature = "micro")]
+pub mod micro;
 pub mod report;
 pub mod run;
 pub mod table;
