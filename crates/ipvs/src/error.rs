@@ -349,6 +349,10 @@ impl Error {
                 "the group must be a multicast address, and no service may have real servers of \
                  the other address family"
             }
+            (ErrorKind::Other, Operation::StartSyncDaemon) => {
+                "the interface needs an address of the group's family that is in use already \
+                 (an IPv6 one is tentative at first), and a backup's port must be free"
+            }
             (ErrorKind::InvalidArgument, Operation::SetTimeouts) => {
                 "a timeout is at most 2147483647 kernel ticks long"
             }
@@ -492,7 +496,8 @@ impl fmt::Display for Error {
             Some(message) => write!(f, " (kernel: {message})")?,
             None => {}
         }
-        if let Some(errno) = self.0.errno {
+        // The reason of what has no kind of its own ends with the number already.
+        if let Some(errno) = self.0.errno.filter(|_| self.0.kind != ErrorKind::Other) {
             write!(f, " (os error {})", errno.raw_os_error())?;
         }
         if f.alternate() {
@@ -545,6 +550,18 @@ mod tests {
             "cannot add virtual service tcp/10.10.10.53:80: the kernel has no scheduler lbrc \
              (module ip_vs_lbrc) (os error 2)"
         );
+    }
+
+    #[test]
+    fn the_number_is_said_once() {
+        let role = Some(Object::SyncDaemon(SyncRole::Master));
+        let errno = Errno::ADDRNOTAVAIL.raw_os_error();
+        let error = Error::from_kernel(Operation::StartSyncDaemon, role, errno, None);
+        assert_eq!(
+            error.to_string(),
+            "cannot start the master sync daemon: Cannot assign requested address (os error 99)"
+        );
+        assert!(format!("{error:#}").contains("needs an address of the group's family"));
     }
 
     /// Every pair of `ip_vs_ctl.c` and `ip_vs_sync.c`.
