@@ -7,6 +7,7 @@ mod altered;
 pub mod model;
 pub mod parity;
 mod reader;
+pub mod schedulers;
 mod splitmix;
 
 pub use altered::Altered;

@@ -21,8 +21,11 @@ mod operations;
 mod parity;
 mod plan;
 mod restore;
+mod schedulers;
 mod snapshot;
+mod sync;
 mod sysctls;
+mod thresholds;
 mod user_namespace;
 
 use std::process::ExitCode;
@@ -52,7 +55,10 @@ fn main() -> ExitCode {
     parity::add_to(&mut suite);
     plan::add_to(&mut suite);
     restore::add_to(&mut suite);
+    schedulers::add_to(&mut suite);
+    sync::add_to(&mut suite);
     sysctls::add_to(&mut suite);
+    thresholds::add_to(&mut suite);
     user_namespace::add_to(&mut suite);
     snapshot::add_to(&mut suite);
     suite.run()

@@ -9,7 +9,11 @@
 
 mod capture;
 mod cluster;
+mod connections;
+mod directors;
+mod download;
 mod exec;
+mod farm;
 mod harness;
 mod kernel;
 mod namespace;
@@ -19,7 +23,11 @@ mod web;
 
 pub use capture::Capture;
 pub use cluster::{Cluster, Host, Layout, Step, addresses};
+pub use connections::{Held, NameServer};
+pub use directors::Directors;
+pub use download::{Download, DownloadServer};
 pub use exec::{Background, Finished, finish, output};
+pub use farm::Farm;
 pub use harness::{Context, Requires, Suite, Test};
 pub use kernel::KernelVersion;
 pub use namespace::Namespace;
