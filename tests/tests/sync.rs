@@ -6,7 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use ipvs::{Client, Destination, InterfaceName, Scheduler, Service, SyncDaemon, SyncRole, sysctl};
+use ipvs::sysctl::{self, SyncThreshold};
+use ipvs::{Client, Destination, InterfaceName, Scheduler, Service, SyncDaemon, SyncRole};
 use ipvs_testkit::{
     Capture, Context, Directors, Download, DownloadServer, Held, NameServer, Suite, addresses,
     eventually, output,
@@ -76,7 +77,8 @@ impl Site {
     fn wait_for(&mut self, held: &mut [Held]) -> Result<()> {
         let reader = Reader::new(&self.directors.both[1])?;
         eventually(PATIENCE, || {
-            // A connection is announced with its third packet, and every fiftieth from there on.
+            // A connection is announced with some of its packets: normally with the third, and every
+            // fiftieth from there on.
             held.iter_mut().try_for_each(Held::ask)?;
             let ours = connections(&mut self.clients[1])?;
             let row = |held: &Held| {
@@ -89,15 +91,15 @@ impl Site {
                     format!("TCP {} {} {} {}", c.state, c.client, c.virtual_addr, c.destination)
                 })
                 .collect();
+            expected.sort();
+            ours.sort();
+            ensure!(ours == expected, "{} of {} connections are known", ours.len(), held.len());
             let mut theirs = reader.lines(&["-L", "-n", "-c"])?.split_off(2);
             for line in &mut theirs {
                 let words: Vec<_> = line.split(' ').collect();
                 *line = [&words[..1], &words[2..]].concat().join(" ");
             }
-            expected.sort();
-            ours.sort();
             theirs.sort();
-            ensure!(ours == expected, "{} of {} connections are known", ours.len(), held.len());
             ensure!(theirs == expected, "{theirs:#?}");
             Ok(())
         })
@@ -204,6 +206,9 @@ fn a_backup_takes_its_own_clusters_connections(context: &mut Context) -> Result<
     let _servers = site.serve_names()?;
     site.start(&daemon(SyncRole::Master)?)?;
     site.start(&daemon(SyncRole::Backup)?.sync_id(8))?;
+    // Every second packet is enough to be announced again.
+    let often = SyncThreshold { packets: 1, period: 2 };
+    site.clients[0].set_sysctl(sysctl::SYNC_THRESHOLD, often)?;
     let mut messages = Capture::start(&site.directors.both[1], "eth0", "dst port 8848 and udp")?;
     let mut held = Vec::new();
     // The master waits for two seconds to fill a message: when the second has come, the backup has

@@ -49,18 +49,38 @@ impl Directors {
     /// If a command fails; the error shows what it said.
     pub fn build(context: &mut TestContext) -> Result<Self> {
         let switch = context.netns("switch")?;
-        switch.ip(&["link add lan type bridge mcast_snooping 0", "link set lan up"])?;
-        let mut host = |name: &str, addr| plugged_in(&switch, context.netns(name)?, name, addr);
+        let mut cables = vec!["link add lan type bridge mcast_snooping 0".to_owned()];
+        cables.push("link set lan up".to_owned());
+        let mut host = |name: &str, addr| -> Result<Namespace> {
+            let netns = context.netns(name)?;
+            // IPv6 addresses are usable at once: nobody else can have them.
+            for devices in ["all", "default"] {
+                netns.sysctl(&format!("net.ipv6.conf.{devices}.accept_dad"), "0")?;
+            }
+            let (mac, peer) = (mac_of(addr), netns.name());
+            cables.push(format!(
+                "link add {name} type veth peer name eth0 address {mac} netns {peer}"
+            ));
+            cables.push(format!("link set {name} master lan up"));
+            Ok(netns)
+        };
         let client = host("client", CLIENT)?;
         let both = [host("director1", DIRECTORS[0])?, host("director2", DIRECTORS[1])?];
         let servers = [host("web1", NEAR_SERVERS[0])?, host("web2", NEAR_SERVERS[1])?];
-        both[0].ip(&[format!("addr add {VIP}/32 dev eth0")])?;
-        for server in &servers {
+        switch.ip(&cables)?;
+        let set_up = |netns: &Namespace, addr: Ipv4Addr, more: &[String]| {
+            let plugged = ["link set eth0 up".to_owned(), format!("addr add {addr}/24 dev eth0")];
+            netns.ip(&[&plugged, more].concat())
+        };
+        set_up(&client, CLIENT, &[])?;
+        set_up(&both[0], DIRECTORS[0], &[format!("addr add {VIP}/32 dev eth0")])?;
+        set_up(&both[1], DIRECTORS[1], &[])?;
+        for (server, addr) in servers.iter().zip(NEAR_SERVERS) {
             for device in ["all", "eth0"] {
                 server.sysctl(&format!("net.ipv4.conf.{device}.arp_ignore"), "1")?;
                 server.sysctl(&format!("net.ipv4.conf.{device}.arp_announce"), "2")?;
             }
-            server.ip(&[format!("addr add {VIP}/32 dev lo")])?;
+            set_up(server, addr, &[format!("addr add {VIP}/32 dev lo")])?;
         }
         Ok(Self { client, both, servers, _switch: switch })
     }
@@ -82,26 +102,6 @@ impl Directors {
     pub fn mac(director: usize) -> String {
         mac_of(DIRECTORS[director])
     }
-}
-
-/// Gives a host an `eth0` with an address, on the switch's bridge.
-fn plugged_in(
-    switch: &Namespace,
-    host: Namespace,
-    name: &str,
-    addr: Ipv4Addr,
-) -> Result<Namespace> {
-    // IPv6 addresses are usable at once: nobody else can have them.
-    for devices in ["all", "default"] {
-        host.sysctl(&format!("net.ipv6.conf.{devices}.accept_dad"), "0")?;
-    }
-    let (netns, mac) = (host.name(), mac_of(addr));
-    switch.ip(&[
-        format!("link add {name} type veth peer name eth0 address {mac} netns {netns}"),
-        format!("link set {name} master lan up"),
-    ])?;
-    host.ip(&["link set eth0 up".to_owned(), format!("addr add {addr}/24 dev eth0")])?;
-    Ok(host)
 }
 
 /// Broadcasts a gratuitous ARP request (RFC 5227, section 3): whoever knows another MAC address for
