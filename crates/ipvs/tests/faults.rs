@@ -34,7 +34,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, process, thread};
 
-use ipvs::{Client, ErrorKind, Stats};
+use ipvs::{Client, ErrorKind, Stats, SyncRole};
 use ipvs_model::Kernel;
 
 use call::{Call, Said};
@@ -44,7 +44,7 @@ use random::Random;
 use wire::{Handled, Socket, Wire};
 
 /// How many seeds are run if nobody says otherwise.
-const RUNS: u64 = 400;
+const RUNS: u64 = 300;
 /// How many disturbed calls are made with each.
 const CALLS: usize = 12;
 /// How long a seed may take before it counts as hanging; it takes milliseconds.
@@ -127,16 +127,18 @@ impl Tally {
     }
 }
 
-const FAULTS: [&str; 22] = [
+const FAULTS: [&str; 24] = [
     "CutAt",
     "Doubled",
     "Earlier",
     "Flipped",
     "Garbage",
+    "Interrupted",
     "LateFrom",
     "ListChanged",
     "ListFails",
     "LostFrom",
+    "Malformed",
     "Missing",
     "NoAcknowledgement",
     "Noop",
@@ -162,10 +164,15 @@ fn run(seed: u64, tally: &mut Tally) {
         let mut plan: Vec<_> = (0..random.pick(&[1, 1, 1, 2, 3]))
             .map(|_| (random.pick(&[0, 0, 0, 0, 1, 1, 2]), Fault::random(&mut random)))
             .collect();
-        // It is about few calls, and makes no difference to the others.
-        plan.extend(random.one_in(3).then_some((0, Fault::NoAcknowledgement)));
+        // They are about few calls, and make no difference to the others.
+        let silence = random.pick(&[Fault::NoAcknowledgement, Fault::Interrupted]);
+        plan.extend(random.one_in(3).then_some((0, silence)));
         for plan in [plan, Vec::new()] {
-            let call = Call::random(&mut random, &kernel);
+            let mut call = Call::random(&mut random, &kernel);
+            if plan.iter().any(|(_, it)| *it == silence) && random.one_in(2) {
+                let role = random.pick(&[SyncRole::Master, SyncRole::Backup]);
+                call = Call::Change(Change::StopSyncDaemon(role));
+            }
             wire.borrow_mut().begin(plan);
             let said = {
                 let context = Context { call: &call, wire: &wire };

@@ -12,6 +12,8 @@ mod list;
 mod messages;
 mod names;
 mod numbers;
+#[doc(hidden)]
+pub mod offline;
 mod output;
 mod restore;
 mod save;

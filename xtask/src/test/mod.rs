@@ -96,6 +96,8 @@ const STEPS: [Step; 9] = [
             "--exclude",
             "ipvs-testkit",
             "--exclude",
+            "ipvs-fuzz-targets",
+            "--exclude",
             INTEGRATION,
             "--exclude",
             "ipvs-benches",

@@ -45,6 +45,10 @@ pub(crate) enum Fault {
     Refused(usize, Errno),
     /// A list ends early, with an error.
     ListFails(usize, Errno),
+    /// A reply has the right number, and no meaning.
+    Malformed(usize),
+    /// The kernel is interrupted before it has stopped a daemon, and says nothing.
+    Interrupted,
     /// An answer is replaced by word that data was lost (`NLMSG_OVERRUN`).
     Overrun(usize),
 
@@ -82,7 +86,7 @@ impl Fault {
         let place = random.pick(&[near, near, place]);
         let errno =
             random.pick(&[Errno::NOBUFS, Errno::INTR, Errno::AGAIN, Errno::NOMEM, Errno::IO]);
-        match random.below(42) {
+        match random.below(44) {
             0 => Self::Split,
             1 => Self::Noop(place),
             2 => Self::ListChanged,
@@ -106,6 +110,7 @@ impl Fault {
             37 => Self::Shuffled,
             38 => Self::Doubled(place),
             39 => Self::Missing(place),
+            40 | 41 => Self::Malformed(place),
             _ => Self::Flipped(random.below(1 << 16), random.below(8)),
         }
     }
@@ -128,6 +133,8 @@ impl Fault {
             | Self::Garbage(_)
             | Self::Refused(..)
             | Self::ListFails(..)
+            | Self::Malformed(_)
+            | Self::Interrupted
             | Self::Overrun(_) => Severity::Failed,
             Self::Flipped(..) | Self::Shuffled | Self::Doubled(_) | Self::Missing(_) => {
                 Severity::Lying

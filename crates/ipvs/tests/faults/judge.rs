@@ -3,6 +3,7 @@
 use ipvs::{Client, ErrorKind};
 use ipvs_model::Kernel;
 use ipvs_sys as sys;
+use rustix::io::Errno;
 
 use super::call::{Answer, Call, Claim, Question, Said};
 use super::change::Change;
@@ -105,6 +106,7 @@ fn one_change(
     let done: Vec<_> = seen.iter().filter(|it| it.errno == 0).collect();
     demand!(done.len() <= 1, "it was carried out {} times", done.len());
     match claim {
+        Claim::Done if is_gone_without_it(change, seen, wire) => {}
         Claim::Done => {
             demand!(done.len() == 1, "it was not carried out");
             if let Some(after) = &done[0].after {
@@ -138,6 +140,12 @@ fn one_change(
         }
     }
     Ok(())
+}
+
+/// Whether a daemon runs no more although the kernel was interrupted before it had stopped it.
+fn is_gone_without_it(change: &Change, seen: &[&Handled], wire: &Wire) -> bool {
+    let interrupted = seen.last().is_some_and(|it| it.errno == Errno::INTR.raw_os_error());
+    interrupted && wire.states.last().is_some_and(|it| change.holds(&mut client_of(it)))
 }
 
 /// The changes of a batch are carried out in its order. Where the module was loaded anew, those that

@@ -64,6 +64,8 @@ pub(crate) struct Wire {
     plan: Vec<(usize, Fault)>,
     /// How many datagrams the call has sent.
     sent: usize,
+    /// The number of the list that is under way: its end hasn't been received.
+    list: Option<u32>,
     queue: VecDeque<Delivery>,
     /// What is still on its way when the client gives up waiting: it comes before the next answers.
     late: Vec<Vec<u8>>,
@@ -90,6 +92,7 @@ impl Wire {
             random,
             plan: Vec::new(),
             sent: 0,
+            list: None,
             queue: VecDeque::new(),
             late: Vec::new(),
             history: Vec::new(),
@@ -106,6 +109,7 @@ impl Wire {
         self.queue.clear();
         self.late.clear();
         self.history.clear();
+        self.list = None;
     }
 
     /// Begins a call, with what is to go wrong in it.
@@ -124,6 +128,7 @@ impl Wire {
         if self.severity() == Severity::Lying {
             self.queue.clear();
             self.late.clear();
+            self.list = None;
         }
         let whole = |bytes: &Vec<u8>| messages(bytes).iter().all(|it| it.len() == length_of(it));
         self.queue.retain(|it| matches!(it, Delivery::Datagram(bytes) if whole(bytes)));
@@ -180,6 +185,14 @@ impl Wire {
         Ok(())
     }
 
+    /// Whether the kernel would carry a request out.
+    fn would_succeed(&self, request: &[u8]) -> bool {
+        let fork = &mut self.kernel.fork();
+        let mut buffer = Vec::new();
+        fork.send(request).unwrap();
+        fork.receive(&mut buffer, Instant::now()).unwrap() && errno_of(&buffer) == 0
+    }
+
     /// Has the kernel carry out one request, and adds its answers.
     fn carry_out(
         &mut self,
@@ -210,18 +223,31 @@ impl Wire {
             errno
         });
         let dump = flags & nl::NLM_F_DUMP == nl::NLM_F_DUMP;
+        let stops_daemon =
+            request[nl::NLMSG_HDRLEN] == sys::Command::DelDaemon as u8 && family == self.family;
+        let interrupted =
+            stops_daemon && faults.contains(&Fault::Interrupted) && self.would_succeed(request);
         let mut own = match refused {
             Some(errno) => vec![refusal(request, errno)],
+            None if interrupted => vec![refusal(request, Errno::INTR)],
+            // The kernel makes one list at a time for a socket.
+            None if dump && self.list.is_some() => vec![refusal(request, Errno::BUSY)],
             None => self.ask_kernel(request, flags, dump),
         };
         let errno = own.last().map_or(0, |last| errno_of(last));
-        let acknowledgement_left_out = faults.contains(&Fault::NoAcknowledgement)
-            && request[nl::NLMSG_HDRLEN] == sys::Command::DelDaemon as u8
-            && family == self.family;
-        if acknowledgement_left_out && errno == 0 {
-            self.applied.push(Fault::NoAcknowledgement);
-        }
-        if !dump && errno == 0 && (flags & nl::NLM_F_ACK == 0 || acknowledgement_left_out) {
+        let silent = match errno {
+            0 if stops_daemon && faults.contains(&Fault::NoAcknowledgement) => {
+                self.applied.push(Fault::NoAcknowledgement);
+                true
+            }
+            0 => !dump && flags & nl::NLM_F_ACK == 0,
+            _ if interrupted && refused.is_none() => {
+                self.applied.push(Fault::Interrupted);
+                true
+            }
+            _ => false,
+        };
+        if silent {
             own.pop();
         }
         answers.append(&mut own);
@@ -247,6 +273,9 @@ impl Wire {
         let (mut answers, mut buffer) = (Vec::new(), Vec::new());
         while self.kernel.receive(&mut buffer, Instant::now()).unwrap() {
             answers.append(&mut messages(&buffer));
+        }
+        if answers.last().is_some_and(|last| is_done(last)) {
+            self.list = Some(seq_of(&request));
         }
         if let Some(family) = answers.iter().find_map(|it| family_of(it)) {
             self.family = family;
@@ -316,9 +345,23 @@ impl Wire {
                     answers.truncate(place(at));
                     answers.push(message(nl::NLMSG_DONE, seq, &code));
                 }
+                Fault::Malformed(at) => {
+                    let answer = &mut answers[place(at)];
+                    let kind = answer
+                        .first_chunk()
+                        .map_or(0, |&[.., a, b]: &[u8; 6]| u16::from_ne_bytes([a, b]));
+                    if kind < nl::NLMSG_MIN_TYPE {
+                        continue;
+                    }
+                    // An attribute that is shorter than its own header.
+                    *answer = message(kind, seq_of(answer), &[1, 1, 0, 0, 3, 3, 3, 3]);
+                    answer[20..22].copy_from_slice(&3_u16.to_ne_bytes());
+                }
                 Fault::Overrun(at) => {
                     let seq = seq_of(&answers[place(at)]);
                     answers[place(at)] = message(nl::NLMSG_OVERRUN, seq, &[]);
+                    // Linux says that of no list, so there's nothing to be under way.
+                    self.list = None;
                 }
                 Fault::Flipped(at, bit) => {
                     let answer = at % count;
@@ -338,6 +381,7 @@ impl Wire {
                 | Fault::Reload(_)
                 | Fault::Rival
                 | Fault::Refused(..)
+                | Fault::Interrupted
                 | Fault::NoAcknowledgement => continue,
             }
             self.applied.push(*fault);
@@ -365,6 +409,10 @@ impl Transport for Socket {
         let wire = &mut *self.0.borrow_mut();
         match wire.queue.pop_front() {
             Some(Delivery::Datagram(bytes)) => {
+                let ends = |it: &Vec<u8>| is_done(it) && Some(seq_of(it)) == wire.list;
+                if messages(&bytes).iter().any(ends) {
+                    wire.list = None;
+                }
                 *buffer = bytes;
                 Ok(true)
             }
@@ -379,7 +427,9 @@ impl Transport for Socket {
 
     /// Gets rid of what is there. What is late comes nevertheless.
     fn reset(&mut self) -> io::Result<()> {
-        self.0.borrow_mut().queue.clear();
+        let wire = &mut *self.0.borrow_mut();
+        wire.queue.clear();
+        wire.list = None;
         Ok(())
     }
 }

@@ -1,0 +1,48 @@
+use std::time::{Duration, Instant};
+
+use ipvs::proto::{Engine, Event, Request, RequestId, Shape};
+use ipvs_sys::Command;
+
+const SHAPES: [Shape; 4] = [Shape::Change, Shape::AcknowledgedChange, Shape::Get, Shape::Dump];
+
+/// Any bytes as the answers to a window of requests: the engine never panics, settles each
+/// request once and in order, and takes another window afterwards.
+///
+/// The first byte says which requests: one more than its upper three bits, each of the shape that two
+/// of its bits name. Then come datagrams, each behind its length in a byte.
+///
+/// # Panics
+///
+/// If it doesn't.
+pub fn engine(input: &[u8]) {
+    let Some((&first, answers)) = input.split_first() else { return };
+    let mut engine = Engine::new(Duration::from_secs(1));
+    let mut pushed = Vec::new();
+    for i in 0..=(first >> 5) {
+        let shape = SHAPES[usize::from((first >> (i % 4)) & 3)];
+        if let Ok(id) = engine.push(&Request::new(Command::GetService, shape)) {
+            pushed.push(id);
+        }
+    }
+    let now = Instant::now();
+    assert!(engine.poll_transmit(now).is_some(), "requests were pushed");
+
+    let mut settled: Vec<RequestId> = Vec::new();
+    let mut on_event = |event: Event<'_>| {
+        if let Event::Settled { id, .. } = event {
+            settled.push(id);
+        }
+    };
+    let mut rest = answers;
+    while let Some((&length, tail)) = rest.split_first() {
+        let (datagram, tail) = tail.split_at(usize::from(length).min(tail.len()));
+        // That it makes no sense is for whoever fed it to act on.
+        let _ = engine.feed(now, datagram, &mut on_event);
+        rest = tail;
+    }
+    engine.abandon(&mut on_event);
+    assert_eq!(settled, pushed);
+    assert!(engine.is_idle(), "everything has ended");
+    let next = engine.push(&Request::new(Command::Flush, Shape::Change));
+    assert!(next.is_ok() && engine.poll_transmit(now).is_some(), "a window is free");
+}

@@ -1,0 +1,35 @@
+//! What each fuzz target does with an input. A target panics if what it says isn't so; what it is
+//! given may be any bytes.
+//!
+//! The programs that libFuzzer feeds are in `fuzz/fuzz_targets`. The same functions run in a test of
+//! this crate, on the seeds from which fuzzing starts and on every input that once was too much:
+//! `fuzz/seeds/TARGET/*`.
+
+#![forbid(unsafe_code)]
+
+mod argv;
+mod connections;
+mod decode;
+mod engine;
+mod files;
+mod restore;
+
+pub use argv::argv;
+pub use connections::connections;
+pub use decode::decode;
+pub use engine::engine;
+pub use files::files;
+pub use restore::restore;
+
+/// A target: its name, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: [Target; 6] = [
+    ("argv", argv),
+    ("connections", connections),
+    ("decode", decode),
+    ("engine", engine),
+    ("files", files),
+    ("restore", restore),
+];
