@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod altered;
+mod forwarded;
 pub mod model;
 pub mod parity;
 mod reader;
@@ -11,12 +12,14 @@ pub mod schedulers;
 mod splitmix;
 
 pub use altered::Altered;
+pub use forwarded::Forwarded;
 pub use reader::{Reader, c_ipvsadm};
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use ipvs::{Client, Connection, Destination, Scheduler, Service, ServiceKey};
 use ipvs_testkit::{Cluster, Namespace, output};
 
@@ -108,4 +111,18 @@ pub fn balance(client: &mut Client, cluster: &Cluster) -> Result<()> {
         client.add_destination(&vip()?, &Destination::new(addr))?;
     }
     Ok(())
+}
+
+/// Sends a datagram and waits for the answer, a line.
+///
+/// # Errors
+///
+/// If none comes for 10 seconds, or from somebody else.
+pub fn ask(socket: &UdpSocket, server: SocketAddr, question: &str) -> Result<String> {
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.send_to(question.as_bytes(), server)?;
+    let mut answer = [0; 1500];
+    let (length, from) = socket.recv_from(&mut answer).context("no answer to a datagram")?;
+    ensure!(from == server, "{from} has answered a question to {server}");
+    Ok(String::from_utf8_lossy(&answer[..length]).trim_end().to_owned())
 }

@@ -39,7 +39,7 @@ enum Check {
     Loads,
 }
 
-static TOOLS: [Tool; 12] = [
+static TOOLS: [Tool; 15] = [
     Tool { name: "ip", package: "iproute2", check: Check::Says("-V", "iproute2") },
     Tool { name: "tc", package: "iproute2", check: Check::Says("-V", "iproute2") },
     Tool { name: "modprobe", package: "kmod", check: Check::Says("--version", "kmod version") },
@@ -51,6 +51,14 @@ static TOOLS: [Tool; 12] = [
         check: Check::Says("--version", "libpcap version"),
     },
     Tool { name: "ipvsadm", package: "ipvsadm", check: Check::Loads },
+    Tool {
+        name: "iptables-legacy",
+        package: "iptables",
+        check: Check::Says("--version", "(legacy)"),
+    },
+    Tool { name: "socat", package: "socat", check: Check::Says("-V", "socat version") },
+    // Its version goes to standard input, of all places.
+    Tool { name: "vsftpd", package: "vsftpd", check: Check::Loads },
     Tool { name: "bash", package: "bash", check: Check::Says("--version", "GNU bash") },
     Tool { name: "fish", package: "fish", check: Check::Says("--version", "fish, version") },
     Tool { name: "groff", package: "groff-base", check: Check::Says("--help", "groff") },

@@ -13,10 +13,13 @@
 //! Requests reach the director, which has the virtual address (VIP) 10.10.10.53; it sends them on
 //! to a real server's MAC address unchanged. The real server has the VIP too, so it takes them, and
 //! answers the client itself. Only the director may answer ARP requests for the VIP.
+//!
+//! Other [layouts](Layout) put the real servers elsewhere. A [dual-stack](Cluster::dual_stack)
+//! cluster has an IPv6 address beside each IPv4 one.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -25,7 +28,9 @@ use crate::namespace::Namespace;
 
 /// The addresses of the cluster.
 pub mod addresses {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::twin;
 
     /// The client.
     pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
@@ -33,6 +38,8 @@ pub mod addresses {
     pub const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 52);
     /// The virtual address, which the clients connect to.
     pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 53);
+    /// The virtual address for IPv6, `2001:db8:0:10::53`.
+    pub const VIP6: Ipv6Addr = twin(VIP);
     /// The two real servers where they share the clients' subnet.
     pub const NEAR_SERVERS: [Ipv4Addr; 2] =
         [Ipv4Addr::new(10, 10, 10, 102), Ipv4Addr::new(10, 10, 10, 103)];
@@ -49,8 +56,21 @@ pub mod addresses {
 }
 
 use addresses::{
-    CLIENT, DIRECTOR, FAR_DIRECTOR, FAR_ROUTER, FAR_SERVERS, NEAR_SERVERS, ROUTER, VIP,
+    CLIENT, DIRECTOR, FAR_DIRECTOR, FAR_ROUTER, FAR_SERVERS, NEAR_SERVERS, ROUTER, VIP, VIP6,
 };
+
+/// The IPv6 address of the device that has `addr`: `2001:db8:0` and the last two numbers of `addr`,
+/// spelled alike, so that 10.10.10.102 goes with `2001:db8:0:10::102`.
+pub const fn twin(addr: Ipv4Addr) -> Ipv6Addr {
+    let [_, _, subnet, host] = addr.octets();
+    Ipv6Addr::new(0x2001, 0xdb8, 0, spelled(subnet), 0, 0, 0, spelled(host))
+}
+
+/// The number whose hexadecimal digits are the decimal ones of `number`.
+const fn spelled(number: u8) -> u16 {
+    let number = number as u16;
+    number / 100 * 0x100 + number / 10 % 10 * 0x10 + number % 10
+}
 
 /// Where the real servers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +81,9 @@ pub enum Layout {
     /// direct routing needs to reach a server's MAC address. Their way to the client is a router
     /// of its own: the replies bypass the director here too.
     ServerSubnet,
+    /// The real servers are in 192.168.200.0/24 behind the director, which is their only way out,
+    /// as masquerading needs it. They don't have the VIP, and nobody else has a route to them.
+    BehindDirector,
 }
 
 /// A command that builds the cluster, as a person would type it (they are carried out in bundles,
@@ -95,6 +118,14 @@ impl Host {
     pub fn mac(&self) -> String {
         mac_of(self.addr)
     }
+
+    /// The address of its `eth0` that is of the same family as `other`.
+    pub fn addr_like(&self, other: IpAddr) -> IpAddr {
+        match other {
+            IpAddr::V4(_) => self.addr.into(),
+            IpAddr::V6(_) => twin(self.addr).into(),
+        }
+    }
 }
 
 /// A running cluster; dropping it takes everything down.
@@ -120,34 +151,59 @@ impl Cluster {
     ///
     /// If a command fails; the error shows what it said.
     pub fn build(label: &str, layout: Layout, observer: &mut dyn FnMut(Step<'_>)) -> Result<Self> {
+        Self::assemble(layout, Builder { label, observer, ipv6: false })
+    }
+
+    /// Builds the cluster with an IPv6 address beside each IPv4 one, its [`twin`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::build`].
+    pub fn dual_stack(label: &str, layout: Layout) -> Result<Self> {
+        Self::assemble(layout, Builder { label, observer: &mut |_| (), ipv6: true })
+    }
+
+    fn assemble(layout: Layout, mut builder: Builder<'_>) -> Result<Self> {
         let near = layout == Layout::OneSubnet;
         let (subnet, [addr1, addr2]) =
             if near { ("lan", NEAR_SERVERS) } else { ("servers", FAR_SERVERS) };
 
-        let mut builder = Builder { label, observer };
         let mut switch = builder.host("switch", Ipv4Addr::UNSPECIFIED)?;
         let mut client = builder.host("client", CLIENT)?;
         let mut director = builder.host("director", DIRECTOR)?;
         let mut servers = [builder.host("web1", addr1)?, builder.host("web2", addr2)?];
-        let mut router = if near { None } else { Some(builder.host("router", ROUTER)?) };
+        let mut router = match layout {
+            Layout::ServerSubnet => Some(builder.host("router", ROUTER)?),
+            Layout::OneSubnet | Layout::BehindDirector => None,
+        };
 
         switch.bridge("lan");
         switch.plug("lan", &mut client, "eth0", CLIENT);
         switch.plug("lan", &mut director, "eth0", DIRECTOR);
-        director.ip(format!("addr add {VIP}/32 dev eth0"));
-        if let Some(router) = &mut router {
+        director.take_the_vip();
+        if !near {
             switch.bridge(subnet);
             switch.plug(subnet, &mut director, "eth1", FAR_DIRECTOR);
+        }
+        if let Some(router) = &mut router {
             switch.plug("lan", router, "eth0", ROUTER);
             switch.plug(subnet, router, "eth1", FAR_ROUTER);
             router.forward_packets();
             client.ip(format!("route add 192.168.200.0/24 via {ROUTER}"));
+            client.ip6(format!("route add 2001:db8:0:200::/64 via {}", twin(ROUTER)));
+        }
+        if layout == Layout::BehindDirector {
+            director.forward_packets();
         }
         for server in &mut servers {
             switch.plug(subnet, server, "eth0", server.host.addr);
-            server.take_packets_for_the_vip();
-            if !near {
-                server.ip(format!("route add default via {FAR_ROUTER}"));
+            match layout {
+                Layout::OneSubnet => server.take_packets_for_the_vip(),
+                Layout::ServerSubnet => {
+                    server.take_packets_for_the_vip();
+                    server.default_route(FAR_ROUTER);
+                }
+                Layout::BehindDirector => server.default_route(FAR_DIRECTOR),
             }
         }
 
@@ -168,9 +224,19 @@ impl Cluster {
     ///
     /// If the connection is refused, or nothing comes for 5 seconds.
     pub fn request(&self) -> Result<String> {
-        let vip = SocketAddr::from((VIP, 80));
-        let answer = self.client.netns.run(|| get(vip))?;
-        let answer = answer.with_context(|| format!("no answer to a request for http://{VIP}/"))?;
+        self.request_from((VIP, 80))
+    }
+
+    /// Requests `/` of a web server from the client and returns the answer without its line's end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::request`].
+    pub fn request_from(&self, server: impl Into<SocketAddr>) -> Result<String> {
+        let server = server.into();
+        let answer = self.client.netns.run(|| get(server))?;
+        let answer =
+            answer.with_context(|| format!("no answer to a request for http://{server}/"))?;
         let (_, body) = answer.split_once("\r\n\r\n").context("the answer isn't HTTP")?;
         Ok(body.trim_end().to_owned())
     }
@@ -205,6 +271,8 @@ struct Draft {
     ip: Vec<String>,
     /// The same with namespaces going by their hosts' names.
     ip_as_shown: Vec<String>,
+    /// Whether it has IPv6 addresses too.
+    ipv6: bool,
 }
 
 impl Draft {
@@ -212,6 +280,13 @@ impl Draft {
         let command = command.into();
         self.ip_as_shown.push(command.clone());
         self.ip.push(command);
+    }
+
+    /// A command that only a host with IPv6 needs.
+    fn ip6(&mut self, command: impl Into<String>) {
+        if self.ipv6 {
+            self.ip(command);
+        }
     }
 
     fn bridge(&mut self, name: &str) {
@@ -228,6 +303,19 @@ impl Draft {
         self.ip(format!("link set {name}-{device} master {bridge} up"));
         other.ip(format!("link set {device} up"));
         other.ip(format!("addr add {addr}/24 dev {device}"));
+        other.ip6(format!("addr add {}/64 dev {device}", twin(addr)));
+    }
+
+    fn take_the_vip(&mut self) {
+        self.ip(format!("addr add {VIP}/32 dev eth0"));
+        // Never a source address of the director's own choice: the real servers have it too, and
+        // would drop a tunnel's packets from it.
+        self.ip6(format!("addr add {VIP6}/128 dev eth0 preferred_lft 0"));
+    }
+
+    fn default_route(&mut self, gateway: Ipv4Addr) {
+        self.ip(format!("route add default via {gateway}"));
+        self.ip6(format!("route add default via {}", twin(gateway)));
     }
 
     fn take_packets_for_the_vip(&mut self) {
@@ -238,6 +326,8 @@ impl Draft {
             self.sysctls.push(format!("{conf}.arp_ignore=1 {conf}.arp_announce=2"));
         }
         self.ip(format!("addr add {VIP}/32 dev lo"));
+        // IPv6 hosts name an address only on the device that has it.
+        self.ip6(format!("addr add {VIP6}/128 dev lo"));
     }
 
     fn forward_packets(&mut self) {
@@ -246,27 +336,38 @@ impl Draft {
         let conf = "net.ipv4.conf";
         self.sysctls.push(format!("{conf}.all.rp_filter=0 {conf}.eth1.rp_filter=0"));
         self.sysctls.push("net.ipv4.ip_forward=1".to_owned());
+        if self.ipv6 {
+            self.sysctls.push("net.ipv6.conf.all.forwarding=1".to_owned());
+        }
     }
 }
 
 struct Builder<'a> {
     label: &'a str,
     observer: &'a mut dyn FnMut(Step<'_>),
+    ipv6: bool,
 }
 
 impl Builder<'_> {
     fn host(&mut self, name: &'static str, addr: Ipv4Addr) -> Result<Draft> {
         (self.observer)(Step { host: None, command: &format!("ip netns add {name}") });
         let netns = Namespace::create_bare(&format!("{}-{name}", self.label))?;
+        if self.ipv6 {
+            // IPv6 may be a module, which the first socket loads.
+            netns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))?.context("no IPv6 here")?;
+            // Addresses can be used at once: nobody else has them.
+            netns.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
+        }
         let host = Host { name, netns, addr };
+        let ipv6 = self.ipv6;
         let mut draft =
-            Draft { host, sysctls: Vec::new(), ip: Vec::new(), ip_as_shown: Vec::new() };
+            Draft { host, sysctls: Vec::new(), ip: Vec::new(), ip_as_shown: Vec::new(), ipv6 };
         draft.ip("link set lo up");
         Ok(draft)
     }
 
     fn set_up(&mut self, draft: Draft) -> Result<Host> {
-        let Draft { host, sysctls, ip, ip_as_shown } = draft;
+        let Draft { host, sysctls, ip, ip_as_shown, .. } = draft;
         for settings in sysctls {
             self.report(&host, &format!("sysctl -w {settings}"));
             for setting in settings.split(' ') {
@@ -295,6 +396,12 @@ mod tests {
         assert_eq!(mac_of(CLIENT), "02:00:00:10:00:01");
         assert_eq!(mac_of(NEAR_SERVERS[0]), "02:00:00:10:01:02");
         assert_eq!(mac_of(FAR_ROUTER), "02:00:02:00:02:54");
+    }
+
+    #[test]
+    fn ipv6_addresses_show_whose_they_are() {
+        assert_eq!(VIP6.to_string(), "2001:db8:0:10::53");
+        assert_eq!(twin(FAR_SERVERS[1]).to_string(), "2001:db8:0:200::103");
     }
 
     #[test]

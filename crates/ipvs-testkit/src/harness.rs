@@ -36,7 +36,14 @@ type Body = fn(&mut Context) -> Result<()>;
 #[derive(Clone, Copy, Debug)]
 pub struct Requires {
     feature: &'static str,
-    since: KernelVersion,
+    kernels: Kernels,
+}
+
+/// The kernels that have a feature.
+#[derive(Clone, Copy, Debug)]
+enum Kernels {
+    Since(KernelVersion),
+    Before(KernelVersion),
 }
 
 impl Requires {
@@ -45,13 +52,23 @@ impl Requires {
     /// The version alone decides: on an older kernel the test is skipped with a reason, on this
     /// or a newer one it runs, and fails where the feature is missing after all.
     pub const fn kernel(feature: &'static str, since: (u32, u32)) -> Self {
-        Self { feature, since: KernelVersion::new(since.0, since.1) }
+        Self { feature, kernels: Kernels::Since(KernelVersion::new(since.0, since.1)) }
+    }
+
+    /// A feature that kernels from `end` on don't have any more, or only if they are told to.
+    ///
+    /// The version alone decides here too.
+    pub const fn kernel_before(feature: &'static str, end: (u32, u32)) -> Self {
+        Self { feature, kernels: Kernels::Before(KernelVersion::new(end.0, end.1)) }
     }
 
     /// Why `running` can't do, if it can't.
     fn missing_on(&self, running: KernelVersion) -> Option<String> {
-        (running < self.since)
-            .then(|| format!("{} needs Linux {}, this is {running}", self.feature, self.since))
+        let (missing, needed) = match self.kernels {
+            Kernels::Since(first) => (running < first, format!("Linux {first}")),
+            Kernels::Before(end) => (running >= end, format!("a Linux before {end}")),
+        };
+        missing.then(|| format!("{} needs {needed}, this is {running}", self.feature))
     }
 }
 
@@ -127,6 +144,15 @@ impl Context {
     pub fn cluster(&mut self, layout: Layout) -> Result<Cluster> {
         let label = namespace_label(&self.test);
         Cluster::build(label.trim_end_matches(':'), layout, &mut |_| ())
+    }
+
+    /// A fresh cluster with IPv4 and IPv6, without web servers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::dual_stack`].
+    pub fn dual_stack_cluster(&mut self, layout: Layout) -> Result<Cluster> {
+        Cluster::dual_stack(namespace_label(&self.test).trim_end_matches(':'), layout)
     }
 
     /// The version of the running kernel, for what is known to differ from one to the next.
@@ -397,6 +423,17 @@ mod tests {
             Some("gue needs Linux 5.4, this is 5.3")
         );
         assert!(run_on(NEW, false).one(&test).is_err(), "the feature is missing on a new kernel");
+    }
+
+    #[test]
+    fn a_newer_kernel_excuses_a_test_of_what_was_removed() {
+        let test = Test::new("iptables", |_| Err(anyhow!("no iptables here")))
+            .requires(Requires::kernel_before("iptables", (5, 4)));
+        assert_eq!(
+            test.reason_to_skip(&run_on(NEW, false).kernel).as_deref(),
+            Some("iptables needs a Linux before 5.4, this is 5.4")
+        );
+        assert!(run_on(OLD, false).one(&test).is_err(), "the feature is missing on an old kernel");
     }
 
     #[test]

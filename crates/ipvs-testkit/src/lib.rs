@@ -1,12 +1,14 @@
 //! What tests of IPVS on a real kernel need: network namespaces that clean up after themselves,
-//! the direct-routing cluster of the LVS literature, real web servers and packet captures in it,
-//! and a harness that never hangs and never skips in silence.
+//! the direct-routing cluster of the LVS literature and its variants, real servers and packet
+//! captures in it, and a harness that never hangs and never skips in silence.
 //!
-//! Everything here wants root and the programs `ip` (iproute2), `nginx` and `tcpdump` on `PATH`.
+//! Everything here wants root and the program `ip` (iproute2) on `PATH`; servers and captures want
+//! `nginx`, `socat`, `vsftpd` and `tcpdump`.
 //! Nothing is put into the network namespace that the tests are started from.
 
 #![forbid(unsafe_code)]
 
+mod answerer;
 mod capture;
 mod cluster;
 mod connections;
@@ -14,22 +16,28 @@ mod directors;
 mod download;
 mod exec;
 mod farm;
+mod folder;
+mod ftp;
 mod harness;
 mod kernel;
 mod namespace;
 pub mod nlmon;
 mod poll;
+mod tunnel;
 mod web;
 
+pub use answerer::Answerer;
 pub use capture::Capture;
-pub use cluster::{Cluster, Host, Layout, Step, addresses};
+pub use cluster::{Cluster, Host, Layout, Step, addresses, twin};
 pub use connections::{Held, NameServer};
 pub use directors::Directors;
 pub use download::{Download, DownloadServer};
 pub use exec::{Background, Finished, finish, output};
 pub use farm::Farm;
+pub use ftp::FtpServer;
 pub use harness::{Context, Requires, Suite, Test};
 pub use kernel::KernelVersion;
 pub use namespace::Namespace;
 pub use poll::eventually;
+pub use tunnel::{TunnelEnd, Wrapping};
 pub use web::WebServer;

@@ -1,14 +1,13 @@
 //! Web servers for the real servers of a cluster.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use crate::exec::Background;
+use crate::folder::Folder;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 
@@ -34,11 +33,11 @@ impl WebServer {
     /// If nginx doesn't listen within 20 seconds: it isn't on `PATH`, or the port is taken.
     pub fn start_new(netns: &Namespace, answer: &str) -> Result<Self> {
         let folder = Folder::create(&format!("{}-nginx", netns.name()))?;
-        let config = folder.path.join("nginx.conf");
-        fs::write(&config, configuration(answer))
-            .with_context(|| format!("cannot write {config:?}"))?;
+        // Also where a machine has no IPv6 at all.
+        let ipv6 = netns.run(|| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?.is_ok();
+        let config = folder.write("nginx.conf", &configuration(answer, ipv6))?;
         let mut command = netns.command("nginx");
-        command.args(["-e", "stderr", "-p"]).arg(&folder.path).arg("-c").arg(&config);
+        command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(&config);
         let mut server = Self { nginx: None, command, _folder: folder };
         server.start(netns)?;
         Ok(server)
@@ -67,7 +66,8 @@ impl WebServer {
 }
 
 /// One process that stays in the foreground and writes nowhere but to its own folder.
-fn configuration(answer: &str) -> String {
+fn configuration(answer: &str, ipv6: bool) -> String {
+    let listen6 = if ipv6 { "listen [::]:80;" } else { "" };
     format!(
         "daemon off;
 master_process off;
@@ -84,36 +84,10 @@ http {{
     default_type text/plain;
     server {{
         listen 80;
+        {listen6}
         return 200 \"{answer}\\n\";
     }}
 }}
 "
     )
-}
-
-/// A folder that is removed when this is dropped.
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-}
-
-impl Folder {
-    /// Makes a folder for temporary files. The name, made from a namespace's, is nobody else's.
-    fn create(name: &str) -> Result<Self> {
-        let path = std::env::temp_dir().join(name);
-        create(&path)?;
-        Ok(Self { path })
-    }
-}
-
-fn create(path: &Path) -> Result<()> {
-    fs::create_dir(path).with_context(|| format!("cannot make the folder {path:?}"))
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
-            eprintln!("{:?} stays behind: {error}", self.path);
-        }
-    }
 }

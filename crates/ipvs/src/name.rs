@@ -187,7 +187,8 @@ known! { Scheduler {
 
 known! { PersistenceEngine {
     /// Keeps the connections of a SIP call together by its Call-ID; UDP services only
-    /// (`ip_vs_pe_sip`).
+    /// (`ip_vs_pe_sip`). The client's address counts too: the same Call-ID from clients that the
+    /// [mask](crate::Persistence::mask) doesn't take for one is two calls.
     SIP = "sip";
 } }
 

@@ -21,7 +21,18 @@ use summary::Summary;
 const KERNEL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 /// What integration tests run besides our own programs.
-const TOOLS: &[&str] = &["ip", "tc", "modprobe", "ipvsadm", "nginx", "curl", "tcpdump"];
+const TOOLS: &[&str] = &[
+    "ip",
+    "tc",
+    "modprobe",
+    "ipvsadm",
+    "iptables-legacy",
+    "nginx",
+    "curl",
+    "socat",
+    "vsftpd",
+    "tcpdump",
+];
 
 /// The package whose tests need a kernel with IPVS; it's left out of all other steps that run
 /// something.

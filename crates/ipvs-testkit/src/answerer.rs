@@ -1,0 +1,83 @@
+//! Servers of other protocols than HTTP.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::exec::Background;
+use crate::namespace::Namespace;
+use crate::poll::eventually;
+
+/// How long socat may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A socat that answers each datagram, or each connection, with one line. Dropping it ends it.
+#[derive(Debug)]
+pub struct Answerer {
+    _socat: Background,
+}
+
+impl Answerer {
+    /// Starts a server in `netns` that answers each UDP datagram to `addr` with `answer`, a word,
+    /// from that very address, and waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// If socat doesn't listen within 20 seconds: it isn't on `PATH`, or the address isn't there.
+    pub fn udp(netns: &Namespace, addr: SocketAddr, answer: &str) -> Result<Self> {
+        // What came is read before it answers: socat would see its partner gone otherwise.
+        let answer = format!("SYSTEM:cat >/dev/null; echo {answer}");
+        // -t: how long an answer may take, half a second otherwise.
+        let mut command = netns.command("socat");
+        command.args(["-d", "-d", "-t", "10", &address("UDP", "RECVFROM", addr), &answer]);
+        Self::start(Background::start(&mut command)?, "receiving on")
+    }
+
+    /// Starts a server in `netns` that sends `answer`, a word, to each who connects to `addr` by
+    /// SCTP, and then ends the connection; waits until it listens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Answerer::udp`].
+    pub fn sctp(netns: &Namespace, addr: SocketAddr, answer: &str) -> Result<Self> {
+        let answer = format!("SYSTEM:echo {answer}");
+        let mut command = netns.command("socat");
+        command.args(["-d", "-d", "-U", &address("SCTP", "LISTEN", addr), &answer]);
+        Self::start(Background::start(&mut command)?, "listening on")
+    }
+
+    fn start(mut socat: Background, ready: &str) -> Result<Self> {
+        eventually(START_LIMIT, || {
+            socat.still_running()?;
+            let said = socat.stderr()?;
+            ensure!(said.contains(ready), "{said}");
+            Ok(())
+        })
+        .context("socat doesn't listen")?;
+        Ok(Self { _socat: socat })
+    }
+}
+
+/// How socat calls a socket of a server that has a process for each client.
+fn address(protocol: &str, role: &str, addr: SocketAddr) -> String {
+    let (family, port) = (if addr.is_ipv6() { 6 } else { 4 }, addr.port());
+    let ip = match addr {
+        SocketAddr::V4(addr) => addr.ip().to_string(),
+        SocketAddr::V6(addr) => format!("[{}]", addr.ip()),
+    };
+    format!("{protocol}{family}-{role}:{port},bind={ip},fork")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_as_socat_reads_them() {
+        let v4 = address("UDP", "RECVFROM", "10.10.10.53:53".parse().unwrap());
+        assert_eq!(v4, "UDP4-RECVFROM:53,bind=10.10.10.53,fork");
+        let v6 = address("SCTP", "LISTEN", "[2001:db8::53]:9".parse().unwrap());
+        assert_eq!(v6, "SCTP6-LISTEN:9,bind=[2001:db8::53],fork");
+    }
+}

@@ -1,0 +1,47 @@
+//! Folders for the files of servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+/// A folder that is removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes a folder for temporary files. The name, made from a namespace's, is nobody else's.
+    pub(crate) fn create(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).with_context(|| format!("cannot make the folder {path:?}"))?;
+        Ok(Self { path })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a file into it; its path.
+    pub(crate) fn write(&self, name: &str, contents: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::write(&path, contents).with_context(|| format!("cannot write {path:?}"))?;
+        Ok(path)
+    }
+
+    /// Makes an empty folder in it; its path.
+    pub(crate) fn inner(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        fs::create_dir(&path).with_context(|| format!("cannot make the folder {path:?}"))?;
+        Ok(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("{:?} stays behind: {error}", self.path);
+        }
+    }
+}

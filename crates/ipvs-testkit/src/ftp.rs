@@ -1,0 +1,72 @@
+//! An FTP server.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::exec::Background;
+use crate::folder::Folder;
+use crate::namespace::Namespace;
+use crate::poll::eventually;
+
+/// How long vsftpd may take until it listens.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A vsftpd on port 21 of every IPv4 address of its namespace, which lets anybody read the files it
+/// was given. Dropping it ends it.
+#[derive(Debug)]
+pub struct FtpServer {
+    _vsftpd: Background,
+    // The folder is needed until vsftpd has gone, and fields are dropped in this order.
+    _folder: Folder,
+}
+
+impl FtpServer {
+    /// Starts a vsftpd in `netns` that has a file `name` with `contents`, and waits until it
+    /// listens.
+    ///
+    /// # Errors
+    ///
+    /// If vsftpd doesn't listen within 20 seconds: it isn't on `PATH`, or the port is taken.
+    pub fn start_new(netns: &Namespace, name: &str, contents: &str) -> Result<Self> {
+        let folder = Folder::create(&format!("{}-vsftpd", netns.name()))?;
+        let (files, empty) = (folder.inner("files")?, folder.inner("empty")?);
+        fs::write(files.join(name), contents)?;
+        for path in [folder.path(), &files, &empty] {
+            // It reads as another user, and refuses to show a folder that this one may change.
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        }
+        let settings = [
+            "listen=YES",
+            "background=NO",
+            "anonymous_enable=YES",
+            "no_anon_password=YES",
+            // It starts in the user's home, which `nobody` has none of.
+            "ftp_username=daemon",
+            &format!("anon_root={}", files.display()),
+            &format!("secure_chroot_dir={}", empty.display()),
+            // As the standard has it, and as IPVS expects it (RFC 959, 5.2).
+            "connect_from_port_20=YES",
+            // How long it tries to reach a client.
+            "connect_timeout=2",
+            // The namespace is what keeps it apart.
+            "isolate=NO",
+            "isolate_network=NO",
+            "seccomp_sandbox=NO",
+            "xferlog_enable=NO\n",
+        ];
+        let config = folder.write("vsftpd.conf", &settings.join("\n"))?;
+        let mut vsftpd = Background::start(netns.command("vsftpd").arg(config))?;
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 21));
+        eventually(START_LIMIT, || {
+            vsftpd.still_running()?;
+            netns.run(|| TcpStream::connect_timeout(&local, START_LIMIT))??;
+            Ok(())
+        })
+        .context("vsftpd doesn't listen on port 21")?;
+        Ok(Self { _vsftpd: vsftpd, _folder: folder })
+    }
+}

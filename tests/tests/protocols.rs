@@ -1,0 +1,142 @@
+//! UDP and SCTP from end to end, and one-packet scheduling.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs::{Client, Destination, Forward, Protocol, Scheduler, Service, ServiceKey};
+use ipvs_testkit::{Answerer, Cluster, Context, Layout, Suite, addresses, finish};
+use ipvs_tests::{ask, connect, connections};
+
+use crate::test;
+
+/// Longer than an answer takes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(udp_by_direct_routing));
+    suite.add(test!(udp_by_masquerading));
+    suite.add(test!(sctp_by_direct_routing));
+    suite.add(test!(sctp_by_masquerading));
+    suite.add(test!(packets_of_a_client_are_spread_by_one_packet_scheduling));
+}
+
+fn udp_by_direct_routing(context: &mut Context) -> Result<()> {
+    both_families(context, Protocol::Udp, Forward::DirectRoute)
+}
+
+fn udp_by_masquerading(context: &mut Context) -> Result<()> {
+    both_families(context, Protocol::Udp, Forward::Masquerade)
+}
+
+fn sctp_by_direct_routing(context: &mut Context) -> Result<()> {
+    both_families(context, Protocol::Sctp, Forward::DirectRoute)
+}
+
+fn sctp_by_masquerading(context: &mut Context) -> Result<()> {
+    both_families(context, Protocol::Sctp, Forward::Masquerade)
+}
+
+fn both_families(context: &mut Context, protocol: Protocol, forward: Forward) -> Result<()> {
+    let layout = match forward {
+        Forward::Masquerade => Layout::BehindDirector,
+        _ => Layout::OneSubnet,
+    };
+    let cluster = context.dual_stack_cluster(layout)?;
+    let mut client = connect(&cluster.director.netns)?;
+    for vip in [IpAddr::V4(addresses::VIP), IpAddr::V6(addresses::VIP6)] {
+        clients_take_turns(&cluster, &mut client, protocol, forward, vip)
+            .with_context(|| format!("{protocol} service of {vip}"))?;
+    }
+    Ok(())
+}
+
+fn clients_take_turns(
+    cluster: &Cluster,
+    client: &mut Client,
+    protocol: Protocol,
+    forward: Forward,
+    vip: IpAddr,
+) -> Result<()> {
+    let vip = SocketAddr::new(vip, 5000);
+    let service = ServiceKey::Addr { protocol, addr: vip.ip(), port: vip.port() };
+    let _servers = serve(cluster, client, service, forward)?;
+    let netns = &cluster.client.netns;
+    let request = || match protocol {
+        Protocol::Udp => ask(&netns.run(|| socket_for(vip))??, vip, "who?"),
+        _ => {
+            let name = if vip.is_ipv6() { "SCTP6" } else { "SCTP4" };
+            let connect = format!("{name}-CONNECT:{vip},connect-timeout=10");
+            let mut socat = netns.command("socat");
+            let answer = finish(socat.args(["-u", &connect, "STDOUT"]), PATIENCE * 2)?.success()?;
+            Ok(answer.trim_end().to_owned())
+        }
+    };
+    let answers = (0..4).map(|_| request()).collect::<Result<Vec<_>>>()?;
+    ensure!(
+        answers == ["web1", "web2", "web1", "web2"] || answers == ["web2", "web1", "web2", "web1"],
+        "{answers:?}"
+    );
+    let listed = connections(client)?;
+    let count = listed.iter().filter(|it| it.belongs_to(&service)).count();
+    ensure!(count == 4, "4 clients have asked, but these are listed: {listed:#?}");
+    Ok(())
+}
+
+/// Adds a service, round robin, and servers that answer with their names.
+fn serve(
+    cluster: &Cluster,
+    client: &mut Client,
+    service: ServiceKey,
+    forward: Forward,
+) -> Result<Vec<Answerer>> {
+    let ServiceKey::Addr { protocol, addr: vip, port } = service else {
+        anyhow::bail!("a service with an address is needed, not {service}");
+    };
+    client.add_service(&Service::new(service).scheduler(Scheduler::RR))?;
+    let mut servers = Vec::new();
+    for host in &cluster.servers {
+        let server = SocketAddr::new(host.addr_like(vip), port);
+        client.add_destination(&service, &Destination::new(server).forward(forward))?;
+        // Only masquerading changes the address that requests are for.
+        let at = match forward {
+            Forward::Masquerade => server,
+            _ => SocketAddr::new(vip, port),
+        };
+        servers.push(match protocol {
+            Protocol::Udp => Answerer::udp(&host.netns, at, host.name)?,
+            _ => Answerer::sctp(&host.netns, at, host.name)?,
+        });
+    }
+    Ok(servers)
+}
+
+/// A new socket, and so a new port, of the family of `peer`.
+fn socket_for(peer: SocketAddr) -> std::io::Result<UdpSocket> {
+    UdpSocket::bind(if peer.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" })
+}
+
+fn packets_of_a_client_are_spread_by_one_packet_scheduling(context: &mut Context) -> Result<()> {
+    let cluster = context.cluster(Layout::OneSubnet)?;
+    let mut client = connect(&cluster.director.netns)?;
+    let vip = SocketAddr::from((addresses::VIP, 5000));
+    let service = ServiceKey::udp(vip);
+    let _servers = serve(&cluster, &mut client, service, Forward::DirectRoute)?;
+    let asked_from_one_port = || -> Result<Vec<String>> {
+        let socket = cluster.client.netns.run(|| socket_for(vip))??;
+        (0..6).map(|_| ask(&socket, vip, "who?")).collect()
+    };
+
+    let answers = asked_from_one_port()?;
+    ensure!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+    assert_eq!(connections(&mut client)?.len(), 1);
+
+    client.set_service(&Service::new(service).scheduler(Scheduler::RR).one_packet(true))?;
+    let answers = asked_from_one_port()?;
+    for name in ["web1", "web2"] {
+        let count = answers.iter().filter(|answer| *answer == name).count();
+        ensure!(count == 3, "{name} has answered {count} of 6 times: {answers:?}");
+    }
+    assert_eq!(connections(&mut client)?.len(), 1, "the second port's packets aren't remembered");
+    Ok(())
+}
