@@ -126,3 +126,10 @@ pub fn ask(socket: &UdpSocket, server: SocketAddr, question: &str) -> Result<Str
     ensure!(from == server, "{from} has answered a question to {server}");
     Ok(String::from_utf8_lossy(&answer[..length]).trim_end().to_owned())
 }
+
+/// Whether answers came from two hosts in turn, whoever began.
+pub fn take_turns(answers: &[String], [one, other]: [&str; 2]) -> bool {
+    let orders = [[one, other], [other, one]];
+    answers.len() > 1
+        && orders.iter().any(|turn| answers.iter().eq(turn.iter().cycle().take(answers.len())))
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{Destination, DestinationKey, Persistence, Protocol, Scheduler, Service};
 use ipvs_testkit::{Capture, Cluster, Context, Layout, Suite, WebServer, eventually, output};
-use ipvs_tests::{Reader, balance, connect, connections, vip};
+use ipvs_tests::{Reader, balance, connect, connections, take_turns, vip};
 
 use crate::test;
 
@@ -53,11 +53,6 @@ impl Site {
     }
 }
 
-fn alternate(answers: &[String]) -> bool {
-    let in_turn = [["web1", "web2"], ["web2", "web1"]];
-    in_turn.iter().any(|turn| answers.iter().eq(turn.iter().cycle().take(answers.len())))
-}
-
 fn requests_alternate_in_one_subnet(context: &mut Context) -> Result<()> {
     requests_alternate(context, Layout::OneSubnet)
 }
@@ -71,7 +66,7 @@ fn requests_alternate(context: &mut Context, layout: Layout) -> Result<()> {
     ensure!(site.cluster.request().is_err(), "without a virtual service nobody answers");
     balance(&mut connect(&site.cluster.director.netns)?, &site.cluster)?;
     let answers = site.requests(8)?;
-    ensure!(alternate(&answers), "{answers:?}");
+    ensure!(take_turns(&answers, ["web1", "web2"]), "{answers:?}");
     Ok(())
 }
 
@@ -143,7 +138,7 @@ fn a_dead_server_is_taken_out_and_put_back(context: &mut Context) -> Result<()> 
     site.web_servers[0].start(&site.cluster.servers[0].netns)?;
     client.add_destination(&vip()?, &Destination::new(web1))?;
     let answers = site.requests(4)?;
-    ensure!(alternate(&answers), "{answers:?}");
+    ensure!(take_turns(&answers, ["web1", "web2"]), "{answers:?}");
     Ok(())
 }
 
@@ -307,7 +302,7 @@ fn the_command_line_tool_runs_the_cluster(context: &mut Context) -> Result<()> {
         ]
     );
     let answers = site.requests(4)?;
-    ensure!(alternate(&answers), "{answers:?}");
+    ensure!(take_turns(&answers, ["web1", "web2"]), "{answers:?}");
     let list = ipvsadm("-L -n -c")?;
     assert_eq!(list.lines().filter(|line| line.contains("10.10.10.53:80")).count(), 4, "{list}");
     ipvsadm("-d -t 10.10.10.53:80 -r 10.10.10.102:80")?;

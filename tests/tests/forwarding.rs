@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{Client, Destination, Forward, GueChecksum, Scheduler, Service, ServiceKey, Tunnel};
 use ipvs_testkit::{
-    Capture, Cluster, Context, Layout, Suite, TunnelEnd, WebServer, Wrapping, addresses,
+    Capture, Cluster, Context, Layout, Suite, TunnelEnd, WebServer, Wrapping, addresses, eventually,
 };
-use ipvs_tests::{Forwarded, connect};
+use ipvs_tests::{Forwarded, connect, take_turns};
 
 use crate::test;
 
@@ -78,26 +78,23 @@ impl Site {
         let filter = format!("({filter1}) or ({filter2})");
         let mut capture = Capture::start(&self.cluster.director.netns, device, &filter)?;
         let answers = self.requests(4)?;
-        let [web1, web2] = self.cluster.servers.each_ref().map(|host| host.name);
-        ensure!(take_turns(&answers, web1, web2), "{answers:?}");
-        // A packet may have been sent again.
-        let lines = capture.wait_for(answers.len(), PATIENCE)?;
-        for host in &self.cluster.servers {
-            let way = format!(" > {}, ", host.mac());
-            let count = lines.iter().filter(|line| line.contains(&way)).count();
-            ensure!(count >= 2, "{count} requests went to {}: {lines:#?}", host.name);
-        }
-        Ok(())
+        let names = self.cluster.servers.each_ref().map(|host| host.name);
+        ensure!(take_turns(&answers, names), "{answers:?}");
+        eventually(PATIENCE, || {
+            let lines = capture.lines()?;
+            for host in &self.cluster.servers {
+                let way = format!(" > {}, ", host.mac());
+                let count = lines.iter().filter(|line| line.contains(&way)).count();
+                // A packet may have been sent again.
+                ensure!(count >= 2, "{count} requests went to {}: {lines:#?}", host.name);
+            }
+            Ok(())
+        })
     }
 
     fn requests(&self, count: usize) -> Result<Vec<String>> {
         (0..count).map(|_| self.cluster.request_from(self.addr)).collect()
     }
-}
-
-/// Whether two hosts gave four answers in turn.
-fn take_turns(answers: &[String], one: &str, other: &str) -> bool {
-    answers == [one, other, one, other] || answers == [other, one, other, one]
 }
 
 fn direct_routing_of_ipv6(context: &mut Context) -> Result<()> {
@@ -209,7 +206,7 @@ fn the_director_is_a_real_server(context: &mut Context, vip: IpAddr) -> Result<(
     let leaving = format!("ether src {} and tcp dst port 80", director.mac());
     let mut capture = Capture::start(&director.netns, "eth0", &leaving)?;
     let answers = site.requests(4)?;
-    ensure!(take_turns(&answers, "director", "web1"), "{answers:?}");
+    ensure!(take_turns(&answers, ["director", "web1"]), "{answers:?}");
     // What leaves the director goes to the other one, and by its own method.
     let mut by_direct_routing =
         Capture::start(&director.netns, "eth0", &to_web1.by_direct_routing(&web1.mac()))?;
