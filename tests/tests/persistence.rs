@@ -141,12 +141,11 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     // Calls are told apart among clients that count as one, which without the engine would all have
     // the same server.
     let mask = PersistenceMask::v4("255.255.255.0".parse()?);
-    client.add_service(
-        &Service::new(service)
-            .scheduler(Scheduler::RR)
-            .persistent(Persistence::new(TIMEOUT).mask(mask))
-            .engine(PersistenceEngine::SIP),
-    )?;
+    let wanted = Service::new(service)
+        .scheduler(Scheduler::RR)
+        .persistent(Persistence::new(TIMEOUT).mask(mask))
+        .engine(PersistenceEngine::SIP);
+    client.add_service(&wanted)?;
     let mut answerers = Vec::new();
     for server in servers {
         let addr = SocketAddr::from((server.addr, 5060));
@@ -184,6 +183,12 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
             (sip(), Some("second@client.example".into())),
         ]
     );
+
+    // Where each address is a client for itself, it has calls of its own.
+    client.set_service(&wanted.persistent(Persistence::new(TIMEOUT)))?;
+    let third = ["10.10.10.1", "10.10.10.2"].map(|from| request(from, "third@client.example"));
+    let [one, other] = third;
+    ensure!(one? != other?, "round robin gives the second client the other server");
     Ok(())
 }
 
