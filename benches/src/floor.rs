@@ -143,6 +143,20 @@ pub fn restore(table: Table, family: u16) -> Vec<u8> {
     script
 }
 
+/// A script that gives these servers of a table, each named by its service and its number in it,
+/// so much more weight than they have at first.
+pub fn weights(table: Table, family: u16, servers: &[(u32, u32)], more: u32) -> Vec<u8> {
+    let (mut script, mut window) = (Vec::new(), Window::default());
+    for &(service, server) in servers {
+        let mut dest = table.wire_server(service, server);
+        dest.weight = dest.weight.map(|weight| weight + more);
+        let key = table.wire_service(service);
+        window.push(family, Command::SetDest, Some(&key), Some(&dest));
+    }
+    window.end(&mut script);
+    script
+}
+
 /// A script that lists a table.
 pub fn list(table: Table, family: u16) -> Vec<u8> {
     let mut script = Vec::new();

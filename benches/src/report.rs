@@ -7,25 +7,31 @@ use serde::{Deserialize, Serialize};
 pub struct Report {
     /// The kernel's release.
     pub kernel: String,
+    /// The day, as `2026-01-31`.
+    pub date: String,
     /// What was measured.
     pub rows: Vec<Row>,
 }
 
-/// One kind of work, done by each program in turn.
+/// One kind of work, done by each program in turn, or by the library in one process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Row {
-    /// The work: `restore`, `list`…
+    /// The work: `restore`, `list`…; `Client::run`… for the library.
     pub work: String,
     /// What it was done on: `1,000 × 10`…
     pub on: String,
-    /// How often each program did it.
+    /// How often ours and the floor did it.
     pub rounds: usize,
+    /// How often the C ipvsadm did it.
+    pub their_rounds: usize,
     /// The C ipvsadm.
     pub theirs: Option<Cost>,
     /// Ours.
     pub ours: Cost,
     /// The bare kernel.
     pub floor: Option<Cost>,
+    /// Reading the table that the work was about, where that is what it is compared with.
+    pub snapshot: Option<Cost>,
 }
 
 /// What a program took: medians of all rounds.
@@ -33,23 +39,39 @@ pub struct Row {
 pub struct Cost {
     /// From start to end, in seconds.
     pub seconds: f64,
-    /// The most memory it had, in KiB.
-    pub memory: u64,
+    /// The most memory the process had, in KiB; `None` if it had no process of its own.
+    pub memory: Option<u64>,
 }
 
 impl Cost {
     /// The median of several.
     pub fn median(costs: &[Self]) -> Self {
         let mut seconds: Vec<f64> = costs.iter().map(|cost| cost.seconds).collect();
-        let mut memory: Vec<u64> = costs.iter().map(|cost| cost.memory).collect();
+        let mut memory: Vec<u64> = costs.iter().filter_map(|cost| cost.memory).collect();
         seconds.sort_by(f64::total_cmp);
         memory.sort_unstable();
-        let middle = costs.len() / 2;
         Self {
-            seconds: seconds.get(middle).copied().unwrap_or_default(),
-            memory: memory.get(middle).copied().unwrap_or_default(),
+            seconds: seconds.get(seconds.len() / 2).copied().unwrap_or_default(),
+            memory: memory.get(memory.len() / 2).copied(),
         }
     }
+}
+
+/// A case of the micro benchmarks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Micro {
+    /// The step.
+    pub work: String,
+    /// The crate that does it.
+    pub by: String,
+    /// How long it takes once: the median of many samples.
+    pub seconds: f64,
+    /// How often it was done for one sample.
+    pub times: u64,
+    /// How many instructions it takes once, if they were counted.
+    pub instructions: Option<f64>,
+    /// How many memory allocations it makes, if they were counted.
+    pub allocations: Option<f64>,
 }
 
 #[cfg(test)]
@@ -58,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_median_is_not_moved_by_one_that_is_far_off() {
-        let cost = |seconds, memory| Cost { seconds, memory };
+        let cost = |seconds, memory| Cost { seconds, memory: Some(memory) };
         let costs = [cost(9.0, 1), cost(1.0, 900), cost(1.5, 2)];
         assert_eq!(Cost::median(&costs), cost(1.5, 2));
         assert_eq!(Cost::median(&[]), Cost::default());

@@ -82,5 +82,5 @@ pub fn alone(mut words: impl Iterator<Item = OsString>) -> Result<()> {
 
 fn parse(line: &str) -> Option<Cost> {
     let (seconds, memory) = line.split_once(' ')?;
-    Some(Cost { seconds: seconds.parse().ok()?, memory: memory.parse().ok()? })
+    Some(Cost { seconds: seconds.parse().ok()?, memory: Some(memory.parse().ok()?) })
 }

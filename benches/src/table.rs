@@ -1,8 +1,9 @@
 //! The tables that are measured.
 
 use std::fmt::{self, Write as _};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use ipvs::{Batch, Destination, ServiceKey, TableService};
 use ipvs_sys::{
     AF_INET, Dest, Flags, ForwardMethod, IPPROTO_TCP, Name, Service, ServiceFlags, TunnelFlags,
     TunnelType, addr_bytes, netmask_v4,
@@ -77,6 +78,40 @@ impl Table {
             addr_family: Some(AF_INET),
             ..Dest::default()
         }
+    }
+
+    /// The changes that make it, for the library.
+    pub fn batch(self) -> Batch {
+        let mut batch = Batch::new();
+        for service in self.contents().services() {
+            batch.add_service(service.service());
+            for destination in service.destinations() {
+                batch.add_destination(service.key(), destination);
+            }
+        }
+        batch
+    }
+
+    /// What is in it, as the library has it.
+    pub fn contents(self) -> ipvs::Table {
+        let service = |service| {
+            let servers = (0..self.servers).map(|server| self.destination(service, server));
+            let mut service = TableService::new(ipvs::Service::new(self.key(service)));
+            service.extend(servers);
+            service
+        };
+        (0..self.services).map(service).collect()
+    }
+
+    /// What the library knows a service by.
+    pub fn key(self, service: u32) -> ServiceKey {
+        ServiceKey::tcp(SocketAddrV4::new(vip(service), PORT).into())
+    }
+
+    /// A real server as the library has it.
+    pub fn destination(self, service: u32, server: u32) -> Destination {
+        let addr = SocketAddr::from((self.server(service, server), PORT));
+        Destination::new(addr).weight(weight(server))
     }
 
     fn server(self, service: u32, server: u32) -> Ipv4Addr {

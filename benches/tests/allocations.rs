@@ -5,12 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
-use ipvs::proto::{Engine, Request, Shape};
-use ipvs::{Batch, Client, DestinationKey, Service, ServiceKey, SyncDaemon, SyncRole, Timeouts};
-use ipvs_benches::micro::replay::{Replay, renumber};
+use ipvs::proto::{Request, Shape};
+use ipvs::{Batch, Client, Service, SyncDaemon, SyncRole, Timeouts};
+use ipvs_benches::micro::ours::{self, Windows, key};
+use ipvs_benches::micro::replay::Replay;
 use ipvs_benches::micro::samples;
 use ipvs_sys::{Body, Command, Daemon, DaemonState, Info, Message, Messages, Name, Writer, ctrl};
 
@@ -92,42 +92,6 @@ fn a_list_is_read_without_allocating() {
     }
 }
 
-/// An engine that has sent a window of every request kind, and what acknowledges it.
-struct Wheel {
-    engine: Engine,
-    acknowledgement: Vec<u8>,
-}
-
-impl Wheel {
-    fn new() -> Self {
-        let mut engine = Engine::new(Duration::from_secs(5));
-        engine.set_family(samples::FAMILY);
-        let mut acknowledgement = Vec::new();
-        Writer::error(&mut acknowledgement, 1, 0, &samples::success());
-        Self { engine, acknowledgement }
-    }
-
-    /// Pushes a window of one request many times, transmits it and takes its answer; how many
-    /// requests that settled.
-    fn turn(&mut self, request: &Request<'_>) -> usize {
-        let most = if request.shape == Shape::Dump { 1 } else { 50 };
-        for _ in 0..most {
-            self.engine.push(request).unwrap();
-        }
-        let now = Instant::now();
-        let datagram = self.engine.poll_transmit(now).unwrap();
-        let last = Messages::new(datagram).last().unwrap().unwrap().header.seq;
-        renumber(&mut self.acknowledgement, last);
-        let mut settled = 0;
-        self.engine
-            .feed(now, &self.acknowledgement, |event| {
-                settled += usize::from(matches!(event, ipvs::proto::Event::Settled { .. }));
-            })
-            .unwrap();
-        settled
-    }
-}
-
 #[test]
 fn a_request_goes_through_the_engine_without_allocating() {
     for message in messages() {
@@ -137,37 +101,30 @@ fn a_request_goes_through_the_engine_without_allocating() {
             request.dest = message.dest.as_ref();
             request.daemon = message.daemon.as_ref();
             request.timeouts = Some(&message.timeouts);
-            let mut wheel = Wheel::new();
+            let most = if shape == Shape::Dump { 1 } else { 50 };
+            let mut windows = Windows::new();
             // There are two windows: one that is under way and one that is filled.
-            let sent = wheel.turn(&request) + wheel.turn(&request);
+            windows.turn(&request, most).unwrap();
+            windows.turn(&request, most).unwrap();
             let mut settled = 0;
-            let count = allocations(|| settled = wheel.turn(&request) + wheel.turn(&request));
-            assert_eq!((count, settled), (0, sent), "{request:?}");
-            assert!(settled > 0);
+            let count = allocations(|| settled = windows.turn(&request, most).unwrap());
+            assert_eq!((count, settled), (0, most), "{request:?}");
         }
     }
-}
-
-fn key() -> ServiceKey {
-    "tcp/10.64.0.1:80".parse().unwrap()
-}
-
-fn destination(number: u32) -> ipvs::Destination {
-    let addr = std::net::Ipv4Addr::from(0x0a80_0001 + number);
-    ipvs::Destination::new(DestinationKey::new(addr.into(), 80)).weight(number)
 }
 
 fn batch(length: u32) -> Batch {
     let (key, mut batch) = (key(), Batch::new());
     for number in 0..length {
-        batch.add_destination(&key, &destination(number));
+        batch.add_destination(&key, &samples::TABLE.destination(0, number));
     }
     batch
 }
 
 #[test]
 fn a_batch_that_is_filled_again_does_not_allocate() {
-    let (key, service, destination) = (key(), Service::new(key()), destination(1));
+    let (key, service, destination) =
+        (key(), Service::new(key()), samples::TABLE.destination(0, 1));
     let daemon = SyncDaemon::new(SyncRole::Master, "eth0".parse().unwrap());
     let fill = |batch: &mut Batch| {
         for _ in 0..100 {
@@ -202,8 +159,7 @@ fn a_batch_that_grows_allocates_ever_less() {
 #[test]
 fn what_a_client_lists_costs_no_allocation_for_each_entry() {
     let destinations = |length: u32| {
-        let mut client =
-            Client::with_transport(Replay::new(samples::list_of_dests(length))).unwrap();
+        let mut client = ours::client(length).unwrap();
         // The receive buffer gets its size.
         client.destinations(&key()).unwrap();
         let mut list = Vec::new();

@@ -24,9 +24,13 @@ pub(crate) struct Part {
 impl Part {
     /// Puts a text in its place.
     pub(crate) fn write(&self, text: &str) -> Result<()> {
-        let readme = read()?;
-        let (before, _, behind) = self.split(&readme)?;
-        fs::write(path(), [before, text, behind].concat()).context("can't write README.md")
+        fs::write(path(), self.replaced(&read()?, text)?).context("can't write README.md")
+    }
+
+    /// What README.md is with a text in its place.
+    pub(crate) fn replaced(&self, readme: &str, text: &str) -> Result<String> {
+        let (before, _, behind) = self.split(readme)?;
+        Ok([before, text, behind].concat())
     }
 
     /// What is before it, itself, and what is behind it.

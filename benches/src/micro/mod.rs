@@ -1,4 +1,219 @@
-//! The micro benchmarks: single steps of the libraries, and the same step done by others.
+//! The micro benchmarks: single steps of the libraries, and the same step done with others.
+//!
+//! `cargo bench -p ipvs-benches` times them, and so does `cargo xtask bench micro`, which counts
+//! instructions and allocations besides. What they do is checked by `tests/micro.rs`.
 
+pub mod attribute_tree;
+pub mod neli;
+pub mod ours;
 pub mod replay;
 pub mod samples;
+
+use std::fmt;
+use std::hint::black_box;
+
+use anyhow::{Result, ensure};
+use ipvs::plan::{Options, Plan};
+use ipvs::{Batch, Connections, Table as Contents};
+
+use crate::table::Table;
+use samples::Lines;
+
+/// A step, and with what it is done.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// The step.
+    pub work: &'static str,
+    /// The crate.
+    pub by: &'static str,
+    prepare: fn() -> Result<Step>,
+}
+
+/// A step that can be done again and again.
+pub type Step = Box<dyn FnMut() -> Result<()>>;
+
+impl Case {
+    /// Gets everything ready that isn't to be measured.
+    ///
+    /// # Errors
+    ///
+    /// If the step can't be done.
+    pub fn prepare(&self) -> Result<Step> {
+        let mut step = (self.prepare)()?;
+        // Buffers get their size: an engine has two windows.
+        step()?;
+        step()?;
+        Ok(step)
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.work, self.by)
+    }
+}
+
+/// How many real servers a long list has.
+const LONG: u32 = 10_000;
+
+/// How many requests a window has.
+const WINDOW: u32 = 128;
+
+/// How many lines of connections are read.
+const LINES: u16 = 1_000;
+
+/// The tables that are compared, and in how many places they differ.
+const DIFFERENT: (Table, u32) = (Table::new(1_000, 10), 100);
+
+const fn case(work: &'static str, by: &'static str, prepare: fn() -> Result<Step>) -> Case {
+    Case { work, by, prepare }
+}
+
+/// All of them; those of the same step one after the other, ours first.
+pub const CASES: [Case; 13] = [
+    case(ENCODE, "ipvs-sys", encode_ours),
+    case(ENCODE, "netlink-packet", encode_tree),
+    case(ENCODE, "neli", encode_neli),
+    case(DECODE, "ipvs-sys", decode_ours),
+    case(DECODE, "netlink-packet", decode_tree),
+    case(DECODE, "neli", decode_neli),
+    case("list 10,000 destinations", "ipvs", list),
+    case("batch of 128 changes", "ipvs", batch),
+    case("window of 128 changes", "ipvs", window),
+    case("diff of 1,000 × 10, 100 changes", "ipvs", diff),
+    case("1,000 connections, IPv4", "ipvs", || connections(Lines::V4)),
+    case("1,000 connections, IPv6", "ipvs", || connections(Lines::V6)),
+    case("1,000 connections, SCTP with engine", "ipvs", || connections(Lines::Engine)),
+];
+
+const ENCODE: &str = "encode one NEW_DEST";
+const DECODE: &str = "decode 40 destinations";
+
+fn encode_ours() -> Result<Step> {
+    let (service, dest, mut buffer) = (samples::service_key(), samples::dest(7), Vec::new());
+    Ok(Box::new(move || {
+        buffer.clear();
+        ours::encode(&mut buffer, black_box(&service), black_box(&dest));
+        black_box(&buffer);
+        Ok(())
+    }))
+}
+
+fn encode_tree() -> Result<Step> {
+    let (service, dest, mut buffer) = (samples::service_key(), samples::dest(7), Vec::new());
+    Ok(Box::new(move || {
+        attribute_tree::encode(&mut buffer, black_box(&service), black_box(&dest));
+        black_box(&buffer);
+        Ok(())
+    }))
+}
+
+fn encode_neli() -> Result<Step> {
+    let (service, dest) = (samples::service_key(), samples::dest(7));
+    Ok(Box::new(move || {
+        black_box(neli::encode(black_box(&service), black_box(&dest))?);
+        Ok(())
+    }))
+}
+
+/// A datagram of a list.
+fn datagram() -> Vec<u8> {
+    samples::list_of_dests(samples::PER_DATAGRAM).swap_remove(0)
+}
+
+fn decode_ours() -> Result<Step> {
+    let datagram = datagram();
+    Ok(Box::new(move || {
+        ours::decode(black_box(&datagram), |entry| {
+            black_box(&entry);
+        })
+    }))
+}
+
+fn decode_tree() -> Result<Step> {
+    let datagram = datagram();
+    Ok(Box::new(move || {
+        let entry = |entry| drop(black_box(entry));
+        Ok(attribute_tree::decode(black_box(&datagram), entry)?)
+    }))
+}
+
+fn decode_neli() -> Result<Step> {
+    let datagram = datagram();
+    Ok(Box::new(move || {
+        neli::decode(black_box(&datagram), |entry| {
+            black_box(&entry);
+        })
+    }))
+}
+
+fn list() -> Result<Step> {
+    let (mut client, key) = (ours::client(LONG)?, ours::key());
+    Ok(Box::new(move || {
+        let list = client.destinations(&key)?;
+        ensure!(black_box(list).len() == LONG as usize, "another list");
+        Ok(())
+    }))
+}
+
+fn batch() -> Result<Step> {
+    let (mut batch, key) = (Batch::new(), ours::key());
+    let servers: Vec<_> = (0..WINDOW).map(|n| samples::TABLE.destination(0, n)).collect();
+    Ok(Box::new(move || {
+        batch.clear();
+        for server in black_box(&servers) {
+            batch.add_destination(&key, server);
+        }
+        ensure!(batch.is_full(), "room for more");
+        Ok(())
+    }))
+}
+
+fn window() -> Result<Step> {
+    let (mut windows, service) = (ours::Windows::new(), samples::service_key());
+    let dest = samples::dest(7);
+    Ok(Box::new(move || {
+        let request = ours::set_dest(black_box(&service), black_box(&dest));
+        let settled = windows.turn(&request, WINDOW as usize)?;
+        ensure!(settled == WINDOW as usize, "{settled} have ended");
+        Ok(())
+    }))
+}
+
+fn diff() -> Result<Step> {
+    let (table, changes) = DIFFERENT;
+    let current = table.contents();
+    let desired = changed(&current, table, changes);
+    Ok(Box::new(move || {
+        let plan = Plan::diff(black_box(&current), black_box(&desired), &Options::new());
+        ensure!(plan.steps().len() == changes as usize, "another difference");
+        Ok(())
+    }))
+}
+
+/// The table with another weight in so many places.
+fn changed(current: &Contents, table: Table, changes: u32) -> Contents {
+    let mut desired = current.clone();
+    for n in 0..changes {
+        let service = n * table.services / changes;
+        let destination = table.destination(service, 0);
+        let weight = destination.weight + 1;
+        if let Some(service) = desired.get_mut(&table.key(service)) {
+            service.insert(destination.weight(weight));
+        }
+    }
+    desired
+}
+
+fn connections(kind: Lines) -> Result<Step> {
+    let text = samples::connections(LINES, kind);
+    Ok(Box::new(move || {
+        let mut count = 0;
+        for connection in Connections::new(black_box(text.as_bytes())) {
+            black_box(connection?);
+            count += 1;
+        }
+        ensure!(count == LINES, "{count} connections");
+        Ok(())
+    }))
+}

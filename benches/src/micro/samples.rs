@@ -1,5 +1,7 @@
 //! Messages and lists as a kernel would see or send them.
 
+use std::fmt::Write as _;
+
 use ipvs_sys::{Command, Dest, ErrorMessage, Header, Service, Stats, Stats64, Writer, nl};
 
 use crate::table::Table;
@@ -11,7 +13,7 @@ pub const FAMILY: u16 = 0x20;
 pub const PER_DATAGRAM: u32 = 40;
 
 /// A service of that many real servers.
-const TABLE: Table = Table::new(1, 10_000);
+pub const TABLE: Table = Table::new(1, 10_000);
 
 /// The header of a request.
 pub fn header() -> Header {
@@ -52,17 +54,37 @@ pub fn listed_dest(number: u32) -> Dest {
 }
 
 fn stats(number: u32) -> Stats {
+    let wide = stats64(number);
+    // They are small enough.
+    let narrow = |value: u64| value as u32;
     Stats {
-        conns: number,
-        inpkts: 6 * number,
-        inbytes: 400 * u64::from(number),
-        ..Stats::default()
+        conns: narrow(wide.conns),
+        inpkts: narrow(wide.inpkts),
+        outpkts: narrow(wide.outpkts),
+        inbytes: wide.inbytes,
+        outbytes: wide.outbytes,
+        cps: narrow(wide.cps),
+        inpps: narrow(wide.inpps),
+        outpps: narrow(wide.outpps),
+        inbps: narrow(wide.inbps),
+        outbps: narrow(wide.outbps),
     }
 }
 
 fn stats64(number: u32) -> Stats64 {
-    let number = u64::from(number);
-    Stats64 { conns: number, inpkts: 6 * number, inbytes: 400 * number, ..Stats64::default() }
+    let conns = u64::from(number);
+    Stats64 {
+        conns,
+        inpkts: 6 * conns,
+        outpkts: 5 * conns,
+        inbytes: 400 * conns,
+        outbytes: 4000 * conns,
+        cps: conns % 100,
+        inpps: conns % 101,
+        outpps: conns % 102,
+        inbps: conns % 103,
+        outbps: conns % 104,
+    }
 }
 
 /// A list of that many real servers: the datagrams that a kernel sends, its end in the last.
@@ -99,4 +121,51 @@ fn list(count: u32, entry: impl Fn(&mut Vec<u8>, &Header, u32)) -> Vec<Vec<u8>> 
 /// What an acknowledgement says.
 pub fn success() -> ErrorMessage<'static> {
     ErrorMessage::default()
+}
+
+/// The kinds of lines in `/proc/net/ip_vs_conn` that differ in what it takes to read them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// TCP over IPv4.
+    V4,
+    /// TCP over IPv6.
+    V6,
+    /// SCTP over IPv4, with a persistence engine and its data.
+    Engine,
+}
+
+/// So many lines as the kernel writes them (`ip_vs_conn_seq_show` in `ip_vs_conn.c`), below their
+/// title.
+pub fn connections(count: u16, kind: Lines) -> String {
+    let mut text = String::from(
+        "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n",
+    );
+    for n in 0..count {
+        let client = 0x0a02_0000 + u32::from(n);
+        let server = 0x0a03_0001 + u32::from(n % 7);
+        let (port, time) = (10_000 + n, n % 900);
+        // Writing to a String can't fail.
+        let _ = match kind {
+            Lines::V4 => writeln!(
+                text,
+                "TCP {client:08X} {port:04X} 0A010001 0050 {server:08X} 0050 {:<11} {time:7}",
+                "ESTABLISHED"
+            ),
+            Lines::V6 => writeln!(
+                text,
+                "TCP 2001:0db8:0000:0000:0000:0000:0000:{n:04x} {port:04X} \
+                 2001:0db8:ffff:0000:0000:0000:0000:0001 0050 \
+                 2001:0db8:ffff:0000:0000:0000:0001:{:04x} 0050 {:<11} {time:7}",
+                n % 7,
+                "ESTABLISHED"
+            ),
+            Lines::Engine => writeln!(
+                text,
+                "SCTP {client:08X} {port:04X} 0A010001 0050 {server:08X} 0050 {:<11} {time:7} sip \
+                 {n}@client.example",
+                "ESTABLISHED"
+            ),
+        };
+    }
+    text
 }

@@ -1,6 +1,8 @@
 //! What is asked of ours, as ratios.
 
-/// How fast ours has to be at something.
+use ipvs_benches::report::Row;
+
+/// What ours has to be at a work on a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bar {
     pub(super) work: &'static str,
@@ -9,13 +11,17 @@ pub(super) struct Bar {
     pub(super) faster: Option<f64>,
     /// How many times what the floor takes, at most.
     pub(super) of_floor: Option<f64>,
+    /// Which part of reading the table, at most.
+    pub(super) of_snapshot: Option<f64>,
 }
+
+const NONE: Bar = Bar { work: "", on: "", faster: None, of_floor: None, of_snapshot: None };
 
 const fn bar(work: &'static str, on: &'static str, faster: f64, of_floor: f64) -> Bar {
-    Bar { work, on, faster: Some(faster), of_floor: Some(of_floor) }
+    Bar { work, on, faster: Some(faster), of_floor: Some(of_floor), ..NONE }
 }
 
-pub(super) const BARS: [Bar; 8] = [
+pub(super) const BARS: [Bar; 9] = [
     bar("restore", "1,000 × 10", 40.0, 1.15),
     bar("restore", "10,000 × 1", 14.0, 1.15),
     bar("restore", "1 × 10,000", 10.0, 1.10),
@@ -23,5 +29,47 @@ pub(super) const BARS: [Bar; 8] = [
     bar("save -n", "1,000 × 10", 6.0, 1.15),
     bar("list -n", "10,000 × 1", 5.5, 1.05),
     bar("list -n -c", "100,000 connections", 2.5, 1.15),
-    Bar { work: "add one service", on: "an empty table", faster: Some(1.5), of_floor: None },
+    Bar { work: "add one service", on: "an empty table", faster: Some(1.5), ..NONE },
+    Bar { work: "Plan::diff, 100 changes", on: "10,000 × 10", of_snapshot: Some(0.05), ..NONE },
 ];
+
+/// The bars that nothing was measured for: not one, if all was measured.
+pub(super) fn without_row(rows: &[Row]) -> Vec<&'static str> {
+    let has_row = |bar: &&Bar| rows.iter().any(|row| row.work == bar.work && row.on == bar.on);
+    BARS.iter().filter(|bar| !has_row(bar)).map(|bar| bar.work).collect()
+}
+
+/// Whether the work may take no more memory than with the C ipvsadm, on every table: it's a list
+/// or a restore.
+pub(super) fn memory(work: &str) -> bool {
+    ["restore", "list", "save"].iter().any(|start| work.starts_with(start))
+}
+
+/// How many times the time of the fastest other library a step may take, where another can do it.
+pub(super) const OF_OTHERS: f64 = 1.3;
+
+/// How many memory allocations such a step may make.
+pub(super) const ALLOCATIONS: f64 = 0.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_that_nothing_was_measured_for_is_found() {
+        let row = |bar: &Bar| Row {
+            work: bar.work.into(),
+            on: bar.on.into(),
+            rounds: 1,
+            their_rounds: 0,
+            theirs: None,
+            ours: Default::default(),
+            floor: None,
+            snapshot: None,
+        };
+        let mut rows: Vec<Row> = BARS.iter().map(row).collect();
+        assert_eq!(without_row(&rows), [""; 0]);
+        rows[2].on = "2 × 10,000".into();
+        assert_eq!(without_row(&rows), ["restore"]);
+    }
+}

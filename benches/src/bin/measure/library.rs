@@ -1,0 +1,126 @@
+//! The library, in this process, and the bare kernel beside it in the same process.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs::Client;
+use ipvs::plan::{Options, Plan};
+use ipvs_benches::floor::{self, Floor};
+use ipvs_benches::report::{Cost, Row};
+use ipvs_benches::table::Table;
+
+use crate::processes::Bench;
+
+/// In how many places the table that is wanted differs.
+const CHANGES: u32 = 100;
+
+/// The kinds of work, in the order in which a controller comes to do them.
+const WORKS: [&str; 5] = [
+    "Client::run",
+    "Client::snapshot",
+    "Snapshot::into_table",
+    "Plan::diff, 100 changes",
+    "Client::apply, 100 changes",
+];
+
+/// What one work took, each time.
+#[derive(Default)]
+struct Costs {
+    ours: Vec<Cost>,
+    floor: Vec<Cost>,
+}
+
+pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Result<()> {
+    let on = table.to_string();
+    if !WORKS.iter().any(|work| bench.wanted(work, &on)) {
+        return Ok(());
+    }
+    let mut costs: [Costs; WORKS.len()] = Default::default();
+    for round in 0..bench.rounds {
+        once(bench, table, round == 0, &mut costs)?;
+    }
+    let snapshot = Cost::median(&costs[1].ours);
+    for (work, Costs { ours, floor }) in WORKS.into_iter().zip(&costs) {
+        let row = Row {
+            work: work.to_owned(),
+            on: on.clone(),
+            rounds: ours.len(),
+            their_rounds: 0,
+            theirs: None,
+            ours: Cost::median(ours),
+            floor: (!floor.is_empty()).then(|| Cost::median(floor)),
+            snapshot: work.starts_with("Plan::diff").then_some(snapshot),
+        };
+        println!("{work} {on}: {:?} {:?}", row.ours, row.floor);
+        rows.push(row);
+    }
+    Ok(())
+}
+
+/// Does every work once, by the floor and by the library. Of what they did the C ipvsadm tells, if
+/// `check` says so: it takes its time for that.
+fn once(bench: &Bench, table: Table, check: bool, costs: &mut [Costs; 5]) -> Result<()> {
+    let [run, snapshot, into_table, diff, apply] = costs;
+    let saved = || if check { bench.saved() } else { Ok(String::new()) };
+    let mut bare = Floor::open()?;
+    let mut client = Client::connect()?;
+    let clear = floor::clear(bench.family);
+
+    let restore = floor::restore(table, bench.family);
+    bare.play(&clear)?;
+    let (played, cost) = time(|| bare.play(&restore));
+    played?;
+    run.floor.push(cost);
+    let expected = saved()?;
+    bare.play(&clear)?;
+    let batch = table.batch();
+    let (results, cost) = time(|| client.run(&batch));
+    run.ours.push(cost);
+    results.into_iter().collect::<Result<Vec<_>, _>>()?;
+    ensure!(saved()? == expected, "the batch made another table than the bare messages");
+
+    let list = floor::list(table, bench.family);
+    // A snapshot reads twice.
+    let (played, cost) = time(|| bare.play(&list).and_then(|()| bare.play(&list)));
+    played?;
+    snapshot.floor.push(cost);
+    let (read, cost) = time(|| client.snapshot());
+    snapshot.ours.push(cost);
+    let read = read?;
+    ensure!(read.passes == 2, "{} passes of a table that nobody changed", read.passes);
+    let (current, cost) = time(|| read.into_table());
+    into_table.ours.push(cost);
+    ensure!(current == table.contents(), "the snapshot has another table");
+
+    let servers: Vec<_> = (0..CHANGES).map(|n| (n * table.services / CHANGES, 0)).collect();
+    let mut desired = current.clone();
+    for &(service, server) in &servers {
+        let mut destination = table.destination(service, server);
+        let key = table.key(service);
+        destination.weight += 1;
+        desired.get_mut(&key).context("a service is missing")?.insert(destination);
+    }
+    let (plan, cost) = time(|| Plan::diff(&current, &desired, &Options::new()));
+    diff.ours.push(cost);
+    ensure!(plan.steps().len() == servers.len(), "{} steps", plan.steps().len());
+
+    let weights = |more| floor::weights(table, bench.family, &servers, more);
+    let (undo, change) = (weights(0), weights(1));
+    let (played, cost) = time(|| bare.play(&change));
+    played?;
+    apply.floor.push(cost);
+    let expected = saved()?;
+    bare.play(&undo)?;
+    let (applied, cost) = time(|| client.apply(&plan));
+    apply.ours.push(cost);
+    applied?;
+    ensure!(saved()? == expected, "the plan made another table than the bare messages");
+    bare.play(&clear)
+}
+
+/// What the work gives, and what it took; giving it back to the memory isn't part of it.
+fn time<T>(work: impl FnOnce() -> T) -> (T, Cost) {
+    let start = Instant::now();
+    let value = work();
+    (value, Cost { seconds: start.elapsed().as_secs_f64(), memory: None })
+}

@@ -1,0 +1,73 @@
+//! Measures on the kernel it runs on: whole processes (the C ipvsadm, ours and the floor), and the
+//! library beside the floor.
+//!
+//! `measure FOLDER OURS FLOOR ROUNDS THEIR-ROUNDS [FILTER]`: writes `FOLDER/report.json`. It wants
+//! root, a network namespace whose table nobody needs, and the C `ipvsadm` on `PATH`. `cargo xtask
+//! bench` brings all of that.
+
+#![forbid(unsafe_code)]
+
+mod connections;
+mod library;
+mod processes;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs_benches::floor::Floor;
+use ipvs_benches::report::Report;
+use ipvs_benches::run;
+use ipvs_benches::table::Table;
+
+use crate::processes::Bench;
+
+/// The table that the C program takes minutes for.
+const LARGEST: Table = Table::new(10_000, 10);
+
+const TABLES: [Table; 4] =
+    [Table::new(1_000, 10), Table::new(1, 10_000), Table::new(10_000, 1), LARGEST];
+
+fn main() -> Result<()> {
+    let mut words = std::env::args_os().skip(1).peekable();
+    if words.next_if(|word| word == run::ALONE).is_some() {
+        return run::alone(words);
+    }
+    let folder = PathBuf::from(words.next().context("no folder")?);
+    let bench = Bench {
+        theirs: "ipvsadm".into(),
+        ours: words.next().context("no program")?.into(),
+        floor: words.next().context("no floor")?.into(),
+        rounds: number(words.next())?,
+        their_rounds: number(words.next())?,
+        filter: words.next().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
+        family: Floor::open()?.family()?,
+        folder: folder.clone(),
+    };
+    let mut rows = Vec::new();
+    for table in TABLES {
+        let their_rounds = if table == LARGEST { bench.their_rounds } else { bench.rounds };
+        Bench { their_rounds, ..bench.clone() }.table(table, &mut rows)?;
+    }
+    bench.one_service(&mut rows)?;
+    library::measure(&bench, LARGEST, &mut rows)?;
+    bench.connections(&mut rows)?;
+    ensure!(!rows.is_empty(), "nothing has `{}` in its name", bench.filter);
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let report = serde_json::to_vec_pretty(&Report { kernel, date: today()?, rows })?;
+    fs::write(folder.join("report.json"), report)?;
+    Ok(())
+}
+
+fn number(word: Option<OsString>) -> Result<usize> {
+    let word = word.context("no number of rounds")?;
+    word.to_str().context("no number")?.parse().context("no number")
+}
+
+fn today() -> Result<String> {
+    let output = Command::new("date").args(["-u", "+%F"]).output().context("can't run date")?;
+    ensure!(output.status.success(), "date failed");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
