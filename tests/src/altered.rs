@@ -84,14 +84,18 @@ impl Transport for &mut Altered {
         self.socket.send(&altered)
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
-        let received = self.socket.receive(buffer, deadline)?;
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let received = self.socket.receive(buffer)?;
         if received {
             for frame in sys::Messages::new(buffer) {
                 self.answered.push(frame.map_err(invalid)?.header.seq);
             }
         }
         Ok(received)
+    }
+
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        self.socket.wait(deadline)
     }
 
     fn reset(&mut self) -> io::Result<()> {

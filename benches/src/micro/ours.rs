@@ -1,6 +1,6 @@
 //! Our own way, at both levels.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::proto::{Engine, Event, Request, Shape};
@@ -56,11 +56,10 @@ impl Windows {
         for _ in 0..times {
             last = Some(self.engine.push(request)?);
         }
-        let now = Instant::now();
-        let datagram = self.engine.poll_transmit(now).context("nothing to send")?;
+        let datagram = self.engine.poll_transmit().context("nothing to send")?;
         renumber(&mut self.acknowledgement, last_seq(datagram)?);
         let (mut count, mut ended) = (0, None);
-        self.engine.feed(now, &self.acknowledgement, |event| {
+        self.engine.feed(&self.acknowledgement, |event| {
             if let Event::Settled { id, .. } = event {
                 (count, ended) = (count + 1, Some(id));
             }

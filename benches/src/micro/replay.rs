@@ -2,7 +2,6 @@
 //! every list the same answer, and acknowledges every change.
 
 use std::io;
-use std::time::Instant;
 
 use ipvs::Transport;
 use ipvs_sys::{Family, Name, Writer, nl};
@@ -72,7 +71,7 @@ impl Transport for Replay {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let Some(answer) = self.answer() else { return Ok(false) };
         buffer.clear();
         buffer.extend_from_slice(answer);

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io::{self, Cursor, Read};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use ipvs::proto::{Call, Refusal, Replies, Responder};
 use ipvs::{DestinationKey, ServiceKey, Stats, Transport};
@@ -332,7 +331,7 @@ impl Transport for Kernel {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         // The requests were carried out in `send`, so what isn't there won't come.
         Ok(self.responder.receive(buffer))
     }

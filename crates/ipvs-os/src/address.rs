@@ -20,6 +20,11 @@ unsafe extern "C" {
 /// assert_eq!(ipvs_os::parse_ipv4_lenient(b"rs1"), None);
 /// ```
 pub fn parse_ipv4_lenient(text: &[u8]) -> Option<Ipv4Addr> {
+    // Four decimal numbers are what most addresses are, and mean the same to everybody.
+    let strict = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    if strict.is_some() {
+        return strict;
+    }
     let text = CString::new(text).ok()?;
     let mut addr = libc::in_addr { s_addr: 0 };
     // SAFETY: `text` is a NUL-terminated string and `addr` a valid place for the result; both

@@ -37,14 +37,13 @@ impl fmt::Display for Interface {
 /// The transport that reaches the kernel's IPVS by generic netlink, or else by socket options.
 ///
 /// Generic netlink is tried first. If it refuses the caller (EPERM) and the socket options don't,
-/// what was refused is carried out by them, and so is all that follows. Where generic netlink
-/// works that costs nothing but a second socket until the first answer is there.
+/// what was refused is carried out by them, and so is all that follows.
 ///
 /// Both belong to the network namespace of the thread that opened them, for good.
 #[derive(Debug)]
 pub struct KernelSocket {
     netlink: NetlinkSocket,
-    /// `None` once generic netlink has worked, and where there is no IPv4.
+    /// Opened once generic netlink has refused the caller, or at once where it couldn't be later.
     options: Option<SocketOptions>,
     chosen: Option<Interface>,
     /// What was sent last, as long as nothing is chosen.
@@ -59,9 +58,12 @@ impl KernelSocket {
     /// As socket(2) and connect(2).
     pub fn open() -> io::Result<Self> {
         let netlink = NetlinkSocket::open()?;
-        // Without it the first interface may still do, and its answer says what is wrong if not.
-        let options = SocketOptions::open().ok();
-        Ok(Self { netlink, options, chosen: None, sent: Vec::new() })
+        // Without a handle of the namespace (without `/proc`) there is no way back to it later.
+        let options = match netlink.namespace() {
+            Some(_) => None,
+            None => SocketOptions::open().ok(),
+        };
+        Ok(Self { options, ..Self::new(netlink) })
     }
 
     /// Opens the sockets in `namespace`. The calling thread stays where it is.
@@ -70,9 +72,11 @@ impl KernelSocket {
     ///
     /// As [`NetlinkSocket::open_in`].
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
-        let netlink = NetlinkSocket::open_in(namespace)?;
-        let options = namespace.run(SocketOptions::open)?.ok();
-        Ok(Self { netlink, options, chosen: None, sent: Vec::new() })
+        Ok(Self::new(NetlinkSocket::open_in(namespace)?))
+    }
+
+    fn new(netlink: NetlinkSocket) -> Self {
+        Self { netlink, options: None, chosen: None, sent: Vec::new() }
     }
 
     /// Which interface is used; `None` until one has accepted a request.
@@ -87,7 +91,7 @@ impl KernelSocket {
 
     /// Chooses by the first answer to a request. If that chooses the socket options, what was
     /// refused is carried out by them, and their first answer takes the refusal's place.
-    fn choose(&mut self, answer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+    fn choose(&mut self, answer: &mut Vec<u8>) -> io::Result<bool> {
         let Some(family) = family_of(&self.sent) else { return Ok(true) };
         if !is_refused(answer) {
             self.chosen = Some(Interface::Netlink);
@@ -95,6 +99,11 @@ impl KernelSocket {
             self.options = None;
             self.sent = Vec::new();
             return Ok(true);
+        }
+        if self.options.is_none() {
+            // If it can't be opened, generic netlink's refusal says what is wrong.
+            self.options =
+                self.netlink.namespace().and_then(|here| SocketOptions::open_in(here).ok());
         }
         match &mut self.options {
             Some(options) if options.is_usable() => {
@@ -105,7 +114,7 @@ impl KernelSocket {
                 trace::interface(Interface::SocketOptions);
                 options.send(&self.sent)?;
                 self.sent = Vec::new();
-                options.receive(answer, deadline)
+                options.receive(answer)
             }
             _ => Ok(true),
         }
@@ -124,15 +133,22 @@ impl Transport for KernelSocket {
         self.netlink.send(datagram)
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         if let Some(options) = self.chosen_options() {
-            return options.receive(buffer, deadline);
+            return options.receive(buffer);
         }
-        let received = self.netlink.receive(buffer, deadline)?;
+        let received = self.netlink.receive(buffer)?;
         if received && self.chosen.is_none() {
-            return self.choose(buffer, deadline);
+            return self.choose(buffer);
         }
         Ok(received)
+    }
+
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        match self.chosen_options() {
+            Some(options) => options.wait(deadline),
+            None => self.netlink.wait(deadline),
+        }
     }
 
     fn reset(&mut self) -> io::Result<()> {

@@ -50,7 +50,9 @@ impl Namespace {
     ///
     /// [`ErrorKind::NamespaceNotFound`] if `/proc` isn't mounted.
     pub fn current() -> Result<Self, Error> {
-        Self::open(Path::new(OWN), "the caller's network namespace".into())
+        let which = "the caller's network namespace";
+        let file = File::open(OWN).map_err(|cause| opening(which, cause))?;
+        Ok(Self { file: file.into(), which: which.into() })
     }
 
     /// The namespace that iproute2 keeps under a name, in `/run/netns` (`ip netns add NAME`).
@@ -211,6 +213,11 @@ impl NamespaceFiles {
             Switch::new("sys/net/ipv4/vs/est_cpulist", |value| !value.is_empty()),
         ];
         Self { namespace, estimation }
+    }
+
+    /// The namespace, as far as there is a handle of it.
+    pub(crate) fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref().ok()
     }
 
     /// Opens `/proc/PATH` for reading.

@@ -1,15 +1,17 @@
 //! What carries datagrams to the kernel and back.
 
 use std::io::{self, Read};
+use std::mem;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Instant;
 
+use ipvs_os::receive_datagrams;
 use netlink_sys::protocols::NETLINK_GENERIC;
 use netlink_sys::{Socket, SocketAddr};
-use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::SendFlags;
 
 #[cfg(doc)]
 use crate::error::ErrorKind;
@@ -26,13 +28,25 @@ pub trait Transport {
     /// As send(2).
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
 
-    /// Waits for one datagram and puts it into `buffer`, in place of what was there. Returns
-    /// false if none came until `deadline`.
+    /// Puts the next datagram into `buffer`, in place of what was there, without waiting for one.
+    /// Returns false if there is none.
     ///
     /// # Errors
     ///
     /// As recv(2); `ENOBUFS` says that the kernel had to drop answers.
-    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool>;
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool>;
+
+    /// Waits until there is a datagram to receive. Returns false if none came until `deadline`, or
+    /// if none will: a transport whose answers are all there when sending returns needn't
+    /// implement this.
+    ///
+    /// # Errors
+    ///
+    /// As poll(2).
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        let _ = deadline;
+        Ok(false)
+    }
 
     /// Gets rid of whatever is under way, answers that are still to come included.
     ///
@@ -72,8 +86,12 @@ pub trait Transport {
 }
 
 /// The kernel sizes the datagrams of a list by the largest buffer it has seen, up to 32 KiB, and
-/// wants to see it from the first receive on.
-const RECEIVE_BUFFER: usize = 64 * 1024;
+/// wants to see it from the first receive on. No other answer is nearly as long.
+const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// How many datagrams one system call takes: a list that fits in one datagram has its end in a
+/// second.
+const AT_ONCE: usize = 2;
 
 /// A generic-netlink socket: the transport that reaches the kernel.
 ///
@@ -84,6 +102,10 @@ pub struct NetlinkSocket {
     // users of this type are to be spared.
     socket: Socket,
     files: NamespaceFiles,
+    /// What one system call received.
+    incoming: [Vec<u8>; AT_ONCE],
+    /// Which of it weren't passed on yet.
+    waiting: Range<usize>,
 }
 
 impl NetlinkSocket {
@@ -93,7 +115,7 @@ impl NetlinkSocket {
     ///
     /// As socket(2) and connect(2).
     pub fn open() -> io::Result<Self> {
-        Ok(Self { socket: socket()?, files: NamespaceFiles::of_current() })
+        Ok(Self::new(socket()?, NamespaceFiles::of_current()))
     }
 
     /// Opens a socket in `namespace`. The calling thread stays where it is.
@@ -107,14 +129,38 @@ impl NetlinkSocket {
         let socket = namespace
             .run(socket)?
             .map_err(|cause| Error::from_io(Operation::Connect, None, cause))?;
-        Ok(Self { socket, files: NamespaceFiles::of(namespace) })
+        Ok(Self::new(socket, NamespaceFiles::of(namespace)))
+    }
+
+    /// The namespace it's in, as far as there is a handle of it.
+    pub(crate) fn namespace(&self) -> Option<&Namespace> {
+        self.files.namespace()
+    }
+
+    fn new(socket: Socket, files: NamespaceFiles) -> Self {
+        Self { socket, files, incoming: [const { Vec::new() }; AT_ONCE], waiting: 0..0 }
+    }
+
+    /// Receives what there is now, as far as one system call takes it; false if there is nothing.
+    fn receive_several(&mut self) -> io::Result<bool> {
+        for buffer in &mut self.incoming {
+            buffer.clear();
+            buffer.reserve(RECEIVE_BUFFER);
+        }
+        match receive_datagrams(&self.socket, &mut self.incoming) {
+            Ok(count) => {
+                self.waiting = 0..count;
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
 fn socket() -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_GENERIC)?;
-    socket.bind_auto()?;
-    // Connected to the kernel, it takes messages from nobody else.
+    let socket = Socket::new(NETLINK_GENERIC)?;
+    // Connected to the kernel, it takes messages from nobody else. It gets an address, too.
     socket.connect(&SocketAddr::new(0, 0))?;
     // Both are refinements that kernels before 4.12 don't have: their errors come without
     // words, and with a copy of the request.
@@ -137,30 +183,34 @@ impl Transport for NetlinkSocket {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
-        loop {
-            // Answers are there when send returns, so most receives need no wait.
-            match self.receive_now(buffer) {
-                Err(Errno::AGAIN) => {
-                    if !wait_readable(&self.socket, deadline)? {
-                        return Ok(false);
-                    }
-                }
-                other => return Ok(other.map(|()| true)?),
-            }
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        if self.waiting.is_empty() && !self.receive_several()? {
+            return Ok(false);
         }
+        let Some(next) = self.waiting.next() else { return Ok(false) };
+        mem::swap(buffer, &mut self.incoming[next]);
+        Ok(true)
+    }
+
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        Ok(!self.waiting.is_empty() || wait_readable(&self.socket, deadline)?)
     }
 
     fn reset(&mut self) -> io::Result<()> {
+        self.waiting = 0..0;
         // Receiving drives a list on that is under way, so this ends it too. The kernel works
         // inside send, so there is nothing still to come once there's nothing left to receive.
-        let mut buffer = Vec::new();
         loop {
-            match self.receive_now(&mut buffer) {
+            match self.receive_several() {
+                Ok(true) => self.waiting = 0..0,
+                Ok(false) => return Ok(()),
                 // Answers were dropped, or one was cut: neither matters any more.
-                Ok(()) | Err(Errno::NOBUFS | Errno::MSGSIZE) => {}
-                Err(Errno::AGAIN) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
+                Err(error)
+                    if matches!(
+                        Errno::from_io_error(&error),
+                        Some(Errno::NOBUFS | Errno::MSGSIZE)
+                    ) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -175,18 +225,6 @@ impl Transport for NetlinkSocket {
 
     fn estimates_rates(&mut self) -> bool {
         self.files.estimates_rates()
-    }
-}
-
-impl NetlinkSocket {
-    fn receive_now(&mut self, buffer: &mut Vec<u8>) -> Result<(), Errno> {
-        buffer.clear();
-        buffer.reserve(RECEIVE_BUFFER);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-        let (_, length) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.socket, spare_capacity(buffer), flags)
-        })?;
-        if length > buffer.len() { Err(Errno::MSGSIZE) } else { Ok(()) }
     }
 }
 

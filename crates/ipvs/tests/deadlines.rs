@@ -136,7 +136,11 @@ impl Transport for &mut Nobody {
         Ok(())
     }
 
-    fn receive(&mut self, _buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, _buffer: &mut Vec<u8>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
         self.deadlines.push(deadline.saturating_duration_since(Instant::now()));
         Ok(false)
     }

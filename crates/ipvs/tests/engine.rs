@@ -68,7 +68,7 @@ fn headers(datagram: &[u8]) -> Vec<(u32, u16)> {
 }
 
 fn transmit(engine: &mut Engine) -> Vec<(u32, u16)> {
-    headers(engine.poll_transmit(Instant::now()).expect("something to send"))
+    headers(engine.poll_transmit().expect("something to send"))
 }
 
 #[derive(Debug, PartialEq)]
@@ -87,7 +87,7 @@ fn seen(event: Event<'_>) -> Seen {
 
 fn feed(engine: &mut Engine, datagram: &[u8]) -> Vec<Seen> {
     let mut events = Vec::new();
-    engine.feed(Instant::now(), datagram, |event| events.push(seen(event))).expect("well formed");
+    engine.feed(datagram, |event| events.push(seen(event))).expect("well formed");
     events
 }
 
@@ -106,7 +106,7 @@ fn only_the_last_of_a_window_is_acknowledged_and_that_settles_all() {
     let events = feed(&mut engine, &answer(sent[2].0, 0));
     assert_eq!(events, ids.map_settled());
     assert!(engine.is_idle());
-    assert_eq!(engine.deadline(), None);
+    assert_eq!(engine.deadline(Instant::now()), None);
 }
 
 trait MapSettled {
@@ -149,11 +149,11 @@ fn stale_and_foreign_answers_are_passed_over() {
     let second = engine.push(&flush()).unwrap();
     let new = transmit(&mut engine)[0].0;
     assert_ne!(old, new);
-    let before = engine.deadline();
+    let before = engine.deadline(Instant::now());
     assert_eq!(feed(&mut engine, &answer(old, 0)), []);
     assert_eq!(feed(&mut engine, &answer(new.wrapping_add(7), 0)), []);
     assert_eq!(feed(&mut engine, &answer(0, 0)), []);
-    assert_eq!(engine.deadline(), before, "stale answers don't buy time");
+    assert_eq!(engine.deadline(Instant::now()), before, "stale answers don't buy time");
     assert_eq!(feed(&mut engine, &answer(new, 0)), [Seen::Settled(second, Ok(()))]);
 }
 
@@ -181,12 +181,11 @@ fn a_change_that_must_be_acknowledged_is_not_taken_for_done_by_silence() {
     let stop = engine.push(&Request::new(Command::DelDaemon, Shape::AcknowledgedChange)).unwrap();
     let barrier = engine.push(&Request::new(Command::GetConfig, Shape::Get)).unwrap();
     let sent = transmit(&mut engine);
-    assert!(sent.iter().all(|(_, flags)| flags & NLM_F_ACK != 0));
+    let acks: Vec<_> = sent.iter().map(|(_, flags)| flags & NLM_F_ACK != 0).collect();
+    assert_eq!(acks, [true, false]);
 
-    let mut datagram = reply(sent[1].0, 0);
-    datagram.extend(answer(sent[1].0, 0));
     assert_eq!(
-        feed(&mut engine, &datagram),
+        feed(&mut engine, &reply(sent[1].0, 0)),
         [
             Seen::Settled(stop, Err(Failure::Unacknowledged)),
             Seen::Reply(barrier),
@@ -205,7 +204,7 @@ fn a_window_takes_128_requests_and_one_is_under_way_at_a_time() {
     let sent = transmit(&mut engine);
     assert_eq!(sent.len(), 128);
     engine.push(&flush()).expect("the next window fills while this one is under way");
-    assert!(engine.poll_transmit(Instant::now()).is_none());
+    assert!(engine.poll_transmit().is_none());
     feed(&mut engine, &answer(sent[127].0, 0));
     assert_eq!(transmit(&mut engine).len(), 1);
 }
@@ -213,14 +212,36 @@ fn a_window_takes_128_requests_and_one_is_under_way_at_a_time() {
 #[test]
 fn the_deadline_runs_from_the_last_answer() {
     let mut engine = engine();
-    assert_eq!(engine.deadline(), None);
-    engine.push(&Request::new(Command::GetService, Shape::Dump)).unwrap();
     let start = Instant::now();
-    let seq = headers(engine.poll_transmit(start).unwrap())[0].0;
-    assert_eq!(engine.deadline(), Some(start + PATIENCE));
-    let later = start + Duration::from_secs(3);
-    engine.feed(later, &reply(seq, NLM_F_MULTI), |_| ()).unwrap();
-    assert_eq!(engine.deadline(), Some(later + PATIENCE));
+    let after = |seconds| start + Duration::from_secs(seconds);
+    assert_eq!(engine.deadline(start), None);
+    engine.push(&Request::new(Command::GetService, Shape::Dump)).unwrap();
+    assert_eq!(engine.deadline(start), None);
+    let seq = headers(engine.poll_transmit().unwrap())[0].0;
+    // Patience begins when somebody has to wait, and is not renewed by asking.
+    assert_eq!(engine.deadline(after(1)), Some(after(1) + PATIENCE));
+    assert_eq!(engine.deadline(after(2)), Some(after(1) + PATIENCE));
+    assert!(engine.feed(&reply(seq, NLM_F_MULTI), |_| ()).unwrap());
+    assert_eq!(engine.deadline(after(3)), Some(after(3) + PATIENCE));
+    // What is no answer to what is under way doesn't renew it either.
+    assert!(!engine.feed(&reply(seq + 1, NLM_F_MULTI), |_| ()).unwrap());
+    assert_eq!(engine.deadline(after(4)), Some(after(3) + PATIENCE));
+    assert!(engine.feed(&done(seq), |_| ()).unwrap());
+    assert_eq!(engine.deadline(after(5)), None);
+}
+
+#[test]
+fn a_question_ends_with_its_reply_and_is_not_acknowledged() {
+    let mut engine = engine();
+    let change = engine.push(&flush()).unwrap();
+    let question = engine.push(&Request::new(Command::GetInfo, Shape::Get)).unwrap();
+    let sent = transmit(&mut engine);
+    assert!(sent.iter().all(|(_, flags)| flags & NLM_F_ACK == 0));
+    assert_eq!(
+        feed(&mut engine, &reply(sent[1].0, 0)),
+        [Seen::Settled(change, Ok(())), Seen::Reply(question), Seen::Settled(question, Ok(()))]
+    );
+    assert!(engine.is_idle());
 }
 
 #[test]
@@ -231,7 +252,7 @@ fn a_datagram_that_is_cut_short_is_an_error_and_settles_nothing_it_lacks() {
     let whole = answer(seq, 0);
     for length in 1..whole.len() {
         let mut events = Vec::new();
-        let fed = engine.feed(Instant::now(), &whole[..length], |e| events.push(seen(e)));
+        let fed = engine.feed(&whole[..length], |e| events.push(seen(e)));
         assert!(fed.is_err(), "{length} bytes");
         assert_eq!(events, [], "{length} bytes");
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
-use std::time::Instant;
 
 use ipvs::sysctl::{self, CpuList, Defense, SyncThreshold};
 use ipvs::{Client, ErrorKind, Object, Operation, Transport};
@@ -34,7 +33,7 @@ impl Transport for &mut Files {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         *buffer = std::mem::take(&mut self.answer);
         Ok(!buffer.is_empty())
     }
@@ -153,8 +152,8 @@ impl Transport for NoFiles<'_> {
         (&mut *self.0).send(datagram)
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
-        (&mut *self.0).receive(buffer, deadline)
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        (&mut *self.0).receive(buffer)
     }
 
     fn reset(&mut self) -> io::Result<()> {

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::Instant;
 use std::{io, mem};
 
 use ipvs::proto::{Call, Refusal, Replies, Responder};
@@ -135,7 +134,7 @@ impl Transport for Kernel {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let any = self.responder.receive(buffer);
         // What the kernel's own are limited to.
         assert!(buffer.len() <= 32 * 1024, "a datagram of {} bytes", buffer.len());

@@ -5,18 +5,24 @@ use std::net::SocketAddr;
 
 use ipvs::{Connection, Protocol};
 
-use crate::list::write_padded;
+use crate::columns::Columns as _;
 use crate::names::EndpointText;
 
 /// Writes the connections of `-L -c`.
 pub(crate) struct ConnectionTable<'a, W> {
-    pub(crate) out: W,
-    pub(crate) text: EndpointText<'a>,
+    out: W,
+    text: EndpointText<'a>,
     /// Whether the persistence engine's data are shown.
-    pub(crate) engine: bool,
+    engine: bool,
+    /// The line that is being put together.
+    line: Vec<u8>,
 }
 
-impl<W: Write> ConnectionTable<'_, W> {
+impl<'a, W: Write> ConnectionTable<'a, W> {
+    pub(crate) fn new(out: W, text: EndpointText<'a>, engine: bool) -> Self {
+        Self { out, text, engine, line: Vec::new() }
+    }
+
     pub(crate) fn titles(&mut self) -> io::Result<()> {
         let [state, source, target, server] = ["state", "source", "virtual", "destination"];
         writeln!(self.out, "IPVS connection entries")?;
@@ -29,56 +35,66 @@ impl<W: Write> ConnectionTable<'_, W> {
     }
 
     pub(crate) fn connection(&mut self, connection: &Connection) -> io::Result<()> {
-        let protocol = protocol_text(connection.protocol);
-        let seconds = connection.expires.as_secs();
-        let time = format!("{:02}:{:02}", seconds / 60, seconds % 60);
-        write!(self.out, "{protocol:<3} {time:<6} {:<11} ", connection.state)?;
-        self.endpoint(connection, connection.client, 18)?;
-        self.endpoint(connection, connection.virtual_addr, 18)?;
+        let line = &mut self.line;
+        line.clear();
+        let start = line.len();
+        protocol(line, connection.protocol);
+        line.pad(start, 3);
+        line.push(b' ');
+        let (start, seconds) = (line.len(), connection.expires.as_secs());
+        for (separator, number) in [(&b""[..], seconds / 60), (b":", seconds % 60)] {
+            line.extend_from_slice(separator);
+            if number < 10 {
+                line.push(b'0');
+            }
+            line.number(number);
+        }
+        line.pad(start, 6);
+        line.push(b' ');
+        line.text_left(connection.state.as_bytes(), 11);
+        line.push(b' ');
+        let mut endpoint = |endpoint: SocketAddr, width| {
+            let start = line.len();
+            let (addr, port) = (endpoint.ip(), endpoint.port());
+            self.text.endpoint(line, addr, port, Some(connection.protocol));
+            if let Some(width) = width {
+                line.pad(start, width);
+                line.push(b' ');
+            }
+        };
+        endpoint(connection.client, Some(18));
+        endpoint(connection.virtual_addr, Some(18));
         let engine = connection.engine.filter(|_| self.engine);
         match (engine, &connection.engine_data) {
             (Some(name), Some(data)) if !data.is_empty() => {
                 // Not the widths of the titles, but the C tool's.
-                self.endpoint(connection, connection.destination, 16)?;
-                write_padded(&mut self.out, name.as_bytes(), 18)?;
-                self.out.write_all(b" ")?;
-                self.out.write_all(data)?;
+                endpoint(connection.destination, Some(16));
+                line.text_left(name.as_bytes(), 18);
+                line.push(b' ');
+                line.extend_from_slice(data);
             }
-            _ => {
-                let text = self.endpoint_text(connection, connection.destination);
-                self.out.write_all(&text)?;
-            }
+            _ => endpoint(connection.destination, None),
         }
-        self.out.write_all(b"\n")
-    }
-
-    fn endpoint_text(&mut self, connection: &Connection, endpoint: SocketAddr) -> Vec<u8> {
-        self.text.endpoint(endpoint.ip(), endpoint.port(), Some(connection.protocol))
-    }
-
-    fn endpoint(
-        &mut self,
-        connection: &Connection,
-        endpoint: SocketAddr,
-        width: usize,
-    ) -> io::Result<()> {
-        let text = self.endpoint_text(connection, endpoint);
-        write_padded(&mut self.out, &text, width)?;
-        self.out.write_all(b" ")
+        line.push(b'\n');
+        self.out.write_all(line)
     }
 }
 
 /// The kernel's word for a protocol, in its list of connections.
-fn protocol_text(protocol: Protocol) -> String {
-    match protocol.number() {
-        6 => "TCP".to_owned(),
-        17 => "UDP".to_owned(),
-        132 => "SCTP".to_owned(),
-        0 => "IP".to_owned(),
-        1 => "ICMP".to_owned(),
-        58 => "ICMPv6".to_owned(),
-        other => format!("IP_{other}"),
-    }
+fn protocol(line: &mut Vec<u8>, protocol: Protocol) {
+    let word: &[u8] = match protocol.number() {
+        6 => b"TCP",
+        17 => b"UDP",
+        132 => b"SCTP",
+        0 => b"IP",
+        1 => b"ICMP",
+        58 => b"ICMPv6",
+        other => {
+            line.extend_from_slice(b"IP_");
+            return line.number(other.into());
+        }
+    };
+    line.extend_from_slice(word);
 }
 
 #[cfg(test)]
@@ -94,7 +110,7 @@ mod tests {
                     UDP 0A000001 13CE 0A000001 13C4 C0A80A01 13C4 UDP             299\n\
                     UDP 0A000001 0000 0A000001 13C4 C0A80A01 13C4 NONE           6059 sip 1234@host.example\n";
         let text = EndpointText::new(true, &TestNames);
-        let mut table = ConnectionTable { out: Vec::new(), text, engine };
+        let mut table = ConnectionTable::new(Vec::new(), text, engine);
         table.titles().unwrap();
         for connection in Connections::new(proc.as_bytes()) {
             table.connection(&connection.unwrap()).unwrap();

@@ -2,7 +2,7 @@
 
 mod strict;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::mem;
 
@@ -65,7 +65,8 @@ impl Tool<'_> {
     ///
     /// If standard output can't be written or `stdin` can't be read.
     pub(crate) fn run(&mut self, words: &[OsString], stdin: impl Input) -> anyhow::Result<u8> {
-        let task = self.interpret(words);
+        let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+        let task = self.interpret(&words);
         if let Ok(Task::Print(text)) = &task {
             self.out.write_all(text.as_bytes())?;
             return Ok(exit::SUCCESS);
@@ -93,7 +94,7 @@ impl Tool<'_> {
         }
     }
 
-    fn interpret(&self, words: &[OsString]) -> Result<Task, UsageError> {
+    fn interpret(&self, words: &[&OsStr]) -> Result<Task, UsageError> {
         if words.is_empty() {
             return Ok(Task::Command(Command::List(List::everything())));
         }
@@ -208,8 +209,9 @@ impl Tool<'_> {
         if list.json {
             return self.list_json(kernel, list);
         }
-        let text = EndpointText::new(list.numeric, self.names);
-        let mut table = Table { out: &mut *self.out, text, format: list.format, scale: list.scale };
+        let names = self.names;
+        let text = || EndpointText::new(list.numeric, names);
+        let mut table = Table::new(&mut *self.out, text(), list.format, list.scale);
         match list.what {
             Listed::Table => {
                 table.version(kernel.info.version, kernel.info.connection_table_size)?;
@@ -228,7 +230,7 @@ impl Tool<'_> {
                 write_service(&mut table, &service, &servers)?;
             }
             Listed::Connections { engine } => {
-                let mut table = ConnectionTable { out: table.out, text: table.text, engine };
+                let mut table = ConnectionTable::new(&mut *self.out, text(), engine);
                 let connections = kernel.client.connections()?;
                 table.titles()?;
                 for connection in connections {
@@ -237,12 +239,12 @@ impl Tool<'_> {
             }
             Listed::Timeouts => {
                 let Timeouts { tcp, tcp_fin, udp, .. } = kernel.client.timeouts()?;
-                list::write_timeouts(&mut table.out, [tcp, tcp_fin, udp])?;
+                list::write_timeouts(self.out, [tcp, tcp_fin, udp])?;
             }
             Listed::Daemons => {
                 let daemons = kernel.client.sync_daemons()?;
                 for daemon in master_first(&daemons) {
-                    list::write_daemon(&mut table.out, daemon)?;
+                    list::write_daemon(self.out, daemon)?;
                 }
             }
         }
@@ -297,7 +299,7 @@ impl Tool<'_> {
 
     fn save(&mut self, kernel: &mut Kernel, numeric: bool) -> Result<(), ShowError> {
         let text = EndpointText::new(numeric, self.names);
-        let mut rules = Rules { out: &mut *self.out, text };
+        let mut rules = Rules::new(&mut *self.out, text);
         for service in sort::services(kernel.client.services()?) {
             rules.service(&service.service)?;
             for server in servers(kernel, &service, true)? {

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod columns;
 mod connections;
 mod exec;
 mod flags;
@@ -24,7 +25,6 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::process::ExitCode;
 
 use crate::exec::Tool;
 use crate::flags::parse::Dialect;
@@ -71,20 +71,19 @@ pub fn flag_names() -> impl Iterator<Item = FlagNames> {
 /// The whole program: its exit code. Called as `ipvsadm-save` or `ipvsadm-restore` it does what
 /// those scripts do.
 #[doc(hidden)]
-pub fn main() -> ExitCode {
-    ipvs_os::restore_default_sigpipe();
-    let mut args = std::env::args_os();
+pub fn main(args: Vec<OsString>) -> u8 {
+    let mut args = args.into_iter();
     let program = args.next().unwrap_or_else(|| OsString::from("ipvsadm"));
     let words: Vec<_> = args.collect();
     let mut out = Output::new();
     let code = run(&program, &words, &mut out)
         .and_then(|code| out.flush().map(|()| code).map_err(anyhow::Error::from));
     match code {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code,
         Err(error) => {
             let message = [program.as_bytes(), format!(": {error:#}\n").as_bytes()].concat();
             let _ = io::stderr().write_all(&message);
-            ExitCode::FAILURE
+            1
         }
     }
 }

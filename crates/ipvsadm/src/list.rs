@@ -8,6 +8,7 @@ use ipvs::{
     ServiceKey, Stats, SyncDaemon, Tunnel, Version,
 };
 
+use crate::columns::Columns as _;
 use crate::flags::high::Format;
 use crate::names::EndpointText;
 use crate::numbers::{Scale, column, signed};
@@ -19,13 +20,19 @@ const SERVER_WIDTH: usize = 28;
 
 /// Writes the table of services and servers.
 pub(crate) struct Table<'a, W> {
-    pub(crate) out: W,
-    pub(crate) text: EndpointText<'a>,
-    pub(crate) format: Format,
-    pub(crate) scale: Scale,
+    out: W,
+    text: EndpointText<'a>,
+    format: Format,
+    scale: Scale,
+    /// The line that is being put together.
+    line: Vec<u8>,
 }
 
-impl<W: Write> Table<'_, W> {
+impl<'a, W: Write> Table<'a, W> {
+    pub(crate) fn new(out: W, text: EndpointText<'a>, format: Format, scale: Scale) -> Self {
+        Self { out, text, format, scale, line: Vec::new() }
+    }
+
     /// The line that only a list of everything begins with.
     pub(crate) fn version(&mut self, version: Version, size: u32) -> io::Result<()> {
         writeln!(self.out, "IP Virtual Server version {version} (size={size})")
@@ -68,9 +75,10 @@ impl<W: Write> Table<'_, W> {
     }
 
     pub(crate) fn service(&mut self, service: &Service, stats: &Stats) -> io::Result<()> {
-        let text = self.service_text(&service.key);
+        self.line.clear();
+        self.service_text(&service.key);
         match self.format {
-            Format::Stats => self.statistics(&text, SERVICE_WIDTH, counters(stats)),
+            Format::Stats => self.statistics(SERVICE_WIDTH, counters(stats)),
             Format::Rate => {
                 let rates = stats.rates.unwrap_or_default();
                 let numbers = [
@@ -80,42 +88,41 @@ impl<W: Write> Table<'_, W> {
                     rates.incoming_bytes,
                     rates.outgoing_bytes,
                 ];
-                self.statistics(&text, SERVICE_WIDTH, numbers)
+                self.statistics(SERVICE_WIDTH, numbers);
             }
             Format::Plain | Format::Thresholds | Format::PersistentConn | Format::TunInfo => {
-                self.out.write_all(&text)?;
-                self.out.write_all(b" ")?;
-                self.out.write_all(scheduler_text(service))?;
-                write_configuration(&mut self.out, service)?;
-                self.out.write_all(b"\n")
+                self.line.push(b' ');
+                self.line.extend_from_slice(scheduler_text(service));
+                write_configuration(&mut self.line, service)?;
+                self.line.push(b'\n');
             }
         }
+        self.out.write_all(&self.line)
     }
 
-    fn service_text(&mut self, key: &ServiceKey) -> Vec<u8> {
+    fn service_text(&mut self, key: &ServiceKey) {
+        let line = &mut self.line;
         match *key {
             ServiceKey::Addr { protocol, addr, port } => {
-                let name = match protocol {
-                    Protocol::Tcp => "TCP",
-                    Protocol::Udp => "UDP",
-                    Protocol::Sctp => "SCTP",
-                    _ => "?",
+                let name: &[u8] = match protocol {
+                    Protocol::Tcp => b"TCP  ",
+                    Protocol::Udp => b"UDP  ",
+                    Protocol::Sctp => b"SCTP ",
+                    _ => b"?    ",
                 };
-                let mut text = format!("{name:<4} ").into_bytes();
-                text.extend(self.text.endpoint(addr, port, Some(protocol)));
+                line.extend_from_slice(name);
+                self.text.endpoint(line, addr, port, Some(protocol));
                 if addr.is_ipv4() {
-                    text.truncate(SERVICE_WIDTH);
+                    line.truncate(SERVICE_WIDTH);
                 }
-                text
             }
             ServiceKey::Fwmark { family, mark } => {
+                line.extend_from_slice(b"FWM  ");
                 // As a signed number, like the C tool.
-                let mark = signed(mark.get());
-                match family {
-                    Family::V4 => format!("FWM  {mark}"),
-                    Family::V6 => format!("FWM  {mark} IPv6"),
+                line.signed(signed(mark.get()));
+                if family == Family::V6 {
+                    line.extend_from_slice(b" IPv6");
                 }
-                .into_bytes()
             }
         }
     }
@@ -127,54 +134,81 @@ impl<W: Write> Table<'_, W> {
         counts: Counts,
         stats: &Stats,
     ) -> io::Result<()> {
+        const START: &[u8] = b"  -> ";
+        const WIDTH: usize = START.len() + SERVER_WIDTH;
         let Destination { addr, port, forward, weight, .. } = *server;
-        let Counts { active, inactive, persistent } = counts;
-        let mut text = b"  -> ".to_vec();
-        text.extend(self.text.endpoint(addr, port, protocol_of(service)));
-        let width = "  -> ".len() + SERVER_WIDTH;
+        let line = &mut self.line;
+        line.clear();
+        line.extend_from_slice(START);
+        self.text.endpoint(line, addr, port, protocol_of(service));
         if addr.is_ipv4() {
-            text.truncate(width);
+            line.truncate(WIDTH);
         }
-        if self.format == Format::Stats {
-            return self.statistics(&text, width, counters(stats));
-        }
-        write_padded(&mut self.out, &text, width)?;
-        let out = &mut self.out;
+        line.pad(0, WIDTH);
+        line.push(b' ');
         match self.format {
-            Format::Plain | Format::Stats => {
-                let (method, weight) = (forward_text(forward), signed(weight));
-                writeln!(out, " {method:<7} {weight:<6} {active:<10} {inactive:<10}")
+            Format::Plain => {
+                line.text_left(forward_text(forward), 7);
+                line.push(b' ');
+                let start = line.len();
+                line.signed(signed(weight));
+                line.pad(start, 6);
+                line.push(b' ');
             }
             Format::TunInfo => {
-                let (method, weight) = (forward_text(forward), signed(weight));
-                let tunnel = tunnel_text(forward);
-                writeln!(out, " {method:<7} {tunnel:<13} {weight:<6} {active:<10} {inactive:<10}")
+                line.text_left(forward_text(forward), 7);
+                line.push(b' ');
+                line.text_left(tunnel_text(forward).as_bytes(), 13);
+                line.push(b' ');
+                let start = line.len();
+                line.signed(signed(weight));
+                line.pad(start, 6);
+                line.push(b' ');
+            }
+            Format::Stats => {
+                line.pop();
+                self.statistics(WIDTH, counters(stats));
+                return self.out.write_all(&self.line);
             }
             Format::Rate => {
                 let rates = stats.rates.unwrap_or_default();
                 // The first three are never scaled.
+                line.pop();
                 for rate in [rates.connections, rates.incoming_packets, rates.outgoing_packets] {
-                    write!(out, " {rate:>8}")?;
+                    line.push(b' ');
+                    line.number_right(rate, 8);
                 }
-                let [input, output] = [rates.incoming_bytes, rates.outgoing_bytes];
-                writeln!(out, "{}{}", column(input, self.scale), column(output, self.scale))
+                column(line, rates.incoming_bytes, self.scale);
+                column(line, rates.outgoing_bytes, self.scale);
+                line.push(b'\n');
+                return self.out.write_all(line);
             }
             Format::Thresholds => {
-                let [upper, lower] = [server.upper_threshold, server.lower_threshold];
-                writeln!(out, " {upper:<10} {lower:<10} {active:<10} {inactive:<10}")
+                line.number_left(server.upper_threshold.into(), 10);
+                line.push(b' ');
+                line.number_left(server.lower_threshold.into(), 10);
+                line.push(b' ');
             }
             Format::PersistentConn => {
-                writeln!(out, " {weight:<9} {persistent:<11} {active:<10} {inactive:<10}")
+                line.number_left(weight.into(), 9);
+                line.push(b' ');
+                line.number_left(counts.persistent.into(), 11);
+                line.push(b' ');
             }
         }
+        line.number_left(counts.active.into(), 10);
+        line.push(b' ');
+        line.number_left(counts.inactive.into(), 10);
+        line.push(b'\n');
+        self.out.write_all(line)
     }
 
-    fn statistics(&mut self, text: &[u8], width: usize, numbers: [u64; 5]) -> io::Result<()> {
-        write_padded(&mut self.out, text, width)?;
+    fn statistics(&mut self, width: usize, numbers: [u64; 5]) {
+        self.line.pad(0, width);
         for number in numbers {
-            self.out.write_all(column(number, self.scale).as_bytes())?;
+            column(&mut self.line, number, self.scale);
         }
-        self.out.write_all(b"\n")
+        self.line.push(b'\n');
     }
 }
 
@@ -202,12 +236,6 @@ pub(crate) fn protocol_of(service: &ServiceKey) -> Option<Protocol> {
         ServiceKey::Addr { protocol, .. } => Some(protocol),
         ServiceKey::Fwmark { .. } => None,
     }
-}
-
-/// Pads with blanks, counting bytes.
-pub(crate) fn write_padded(out: &mut impl Write, text: &[u8], width: usize) -> io::Result<()> {
-    out.write_all(text)?;
-    write!(out, "{:1$}", "", width.saturating_sub(text.len()))
 }
 
 pub(crate) fn scheduler_text(service: &Service) -> &[u8] {
@@ -261,14 +289,14 @@ pub(crate) fn mask_text(service: &Service) -> Option<String> {
     }
 }
 
-fn forward_text(forward: Forward) -> &'static str {
+fn forward_text(forward: Forward) -> &'static [u8] {
     match forward {
-        Forward::Masquerade => "Masq",
-        Forward::LocalNode => "Local",
-        Forward::Tunnel(_) => "Tunnel",
-        Forward::DirectRoute => "Route",
-        Forward::Bypass => "Bypass",
-        _ => "Unknown",
+        Forward::Masquerade => b"Masq",
+        Forward::LocalNode => b"Local",
+        Forward::Tunnel(_) => b"Tunnel",
+        Forward::DirectRoute => b"Route",
+        Forward::Bypass => b"Bypass",
+        _ => b"Unknown",
     }
 }
 
@@ -328,8 +356,7 @@ mod tests {
     use crate::names::tests::TestNames;
 
     fn table(format: Format) -> Table<'static, Vec<u8>> {
-        let text = EndpointText::new(true, &TestNames);
-        Table { out: Vec::new(), text, format, scale: Scale::Short }
+        Table::new(Vec::new(), EndpointText::new(true, &TestNames), format, Scale::Short)
     }
 
     fn written<W: AsRef<[u8]>>(out: W) -> String {
@@ -509,6 +536,23 @@ mod tests {
             ),
         ] {
             assert_eq!(server_line(format, &server, counts, &stats()), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_push_the_columns() {
+        let addr = "10.1.0.2:8080".parse::<SocketAddr>().unwrap();
+        let server = Destination::new(addr).weight(2_147_483_647);
+        let counts = Counts { active: 4_000_000_000, inactive: 1, persistent: 0 };
+        for (format, expected) in [
+            (Format::Plain, "Route   2147483647 4000000000 1         "),
+            (Format::TunInfo, "Route   n/a           2147483647 4000000000 1         "),
+            (Format::PersistentConn, "2147483647 0           4000000000 1         "),
+        ] {
+            assert_eq!(
+                server_line(format, &server, counts, &Stats::default()),
+                format!("  -> 10.1.0.2:8080                {expected}\n")
+            );
         }
     }
 

@@ -1,9 +1,6 @@
 //! `ipvsadm`: administers the Linux Virtual Server table (IPVS).
 
 #![forbid(unsafe_code)]
+#![no_main]
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ipvsadm::main()
-}
+ipvs_os::entry_point!(ipvsadm::main);

@@ -1,6 +1,5 @@
 //! Addresses and ports as text: how they are read from the command line, and how lists show them.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io::Write as _;
@@ -8,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipvs::Protocol;
 
+use crate::columns::Columns as _;
 use crate::numbers;
 
 /// Where names are looked up: the system, or a table in tests.
@@ -95,6 +95,10 @@ pub(crate) fn parse_endpoint(
 }
 
 pub(crate) fn parse_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
+    // Most texts are no IPv6 address, and this shows it fast.
+    if !text.contains(&b':') {
+        return None;
+    }
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
@@ -132,36 +136,48 @@ impl<'a> EndpointText<'a> {
         Self { names, hosts: HashMap::new(), services: HashMap::new() }
     }
 
-    /// `HOST:PORT`, with brackets around whatever stands for an IPv6 address. Ports have names
+    /// Puts `HOST:PORT`, with brackets around whatever stands for an IPv6 address. Ports have names
     /// only within a protocol, so those of firewall-mark services are always numbers.
     pub(crate) fn endpoint(
         &mut self,
+        line: &mut Vec<u8>,
         addr: IpAddr,
         port: u16,
         protocol: Option<Protocol>,
-    ) -> Vec<u8> {
-        let mut text = Vec::with_capacity(ENDPOINT_MAX);
+    ) {
+        let start = line.len();
         if addr.is_ipv6() {
-            text.push(b'[');
+            line.push(b'[');
         }
-        text.extend_from_slice(&self.host(addr));
+        self.host(line, addr);
         if addr.is_ipv6() {
-            text.push(b']');
+            line.push(b']');
         }
-        text.push(b':');
-        text.extend_from_slice(&self.port(port, protocol));
-        text.truncate(ENDPOINT_MAX);
-        text
+        line.push(b':');
+        self.port(line, port, protocol);
+        line.truncate(start + ENDPOINT_MAX);
     }
 
-    fn host(&mut self, addr: IpAddr) -> Cow<'_, [u8]> {
+    fn host(&mut self, line: &mut Vec<u8>, addr: IpAddr) {
         let name = self.names.and_then(|names| {
             self.hosts.entry(addr).or_insert_with(|| names.host_by_addr(addr)).as_deref()
         });
-        name.map_or_else(|| Cow::from(decimal(addr)), Cow::from)
+        match (name, addr) {
+            (Some(name), _) => line.extend_from_slice(name),
+            (None, IpAddr::V4(addr)) => {
+                for (place, octet) in addr.octets().into_iter().enumerate() {
+                    if place > 0 {
+                        line.push(b'.');
+                    }
+                    line.number(octet.into());
+                }
+            }
+            // Writing to a vector doesn't fail.
+            (None, IpAddr::V6(addr)) => drop(write!(line, "{addr}")),
+        }
     }
 
-    fn port(&mut self, port: u16, protocol: Option<Protocol>) -> Cow<'_, [u8]> {
+    fn port(&mut self, line: &mut Vec<u8>, port: u16, protocol: Option<Protocol>) {
         let name =
             self.names.zip(protocol.and_then(protocol_name)).and_then(|(names, protocol)| {
                 self.services
@@ -169,15 +185,11 @@ impl<'a> EndpointText<'a> {
                     .or_insert_with(|| names.service_by_port(port, protocol))
                     .as_deref()
             });
-        name.map_or_else(|| Cow::from(decimal(port)), Cow::from)
+        match name {
+            Some(name) => line.extend_from_slice(name),
+            None => line.number(port.into()),
+        }
     }
-}
-
-fn decimal(value: impl std::fmt::Display) -> Vec<u8> {
-    let mut text = Vec::new();
-    // Writing to a vector doesn't fail.
-    let _ = write!(text, "{value}");
-    text
 }
 
 #[cfg(test)]
@@ -289,8 +301,9 @@ pub(crate) mod tests {
     }
 
     fn text(numeric: bool, addr: &str, port: u16, protocol: Option<Protocol>) -> String {
-        let text =
-            EndpointText::new(numeric, &TestNames).endpoint(addr.parse().unwrap(), port, protocol);
+        let mut text = Vec::new();
+        let addr = addr.parse().unwrap();
+        EndpointText::new(numeric, &TestNames).endpoint(&mut text, addr, port, protocol);
         String::from_utf8(text).unwrap()
     }
 

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use crate::columns::Columns as _;
+
 /// What `strtol(text, &end, 10)` makes of a text: leading white space, one sign and digits.
 struct Strtol<'a> {
     /// The number; the nearest `i64` if it is out of range.
@@ -63,20 +65,25 @@ pub(crate) enum Scale {
     Exact,
 }
 
-/// A number of a statistics column, with the blank before it: 9 characters wide, or more.
-pub(crate) fn column(number: u64, scale: Scale) -> String {
+/// Puts a number of a statistics column, with the blank before it: 9 characters wide, or more.
+pub(crate) fn column(line: &mut Vec<u8>, number: u64, scale: Scale) {
     const THOUSAND: u64 = 1_000;
     const MILLION: u64 = 1_000_000;
     const BILLION: u64 = 1_000_000_000;
     const TRILLION: u64 = 1_000_000_000_000;
-    match (scale, number) {
-        (_, 0..100_000_000) => format!("{number:>9}"),
-        (Scale::Exact, _) => format!(" {number}"),
-        (Scale::Short, ..BILLION) => format!("{:>8}K", number / THOUSAND),
-        (Scale::Short, 0..100_000_000_000) => format!("{:>8}M", number / MILLION),
-        (Scale::Short, 0..100_000_000_000_000) => format!("{:>8}G", number / BILLION),
-        (Scale::Short, _) => format!("{:>8}T", number / TRILLION),
-    }
+    let (unit, letter) = match (scale, number) {
+        (_, 0..100_000_000) => return line.number_right(number, 9),
+        (Scale::Exact, _) => {
+            line.push(b' ');
+            return line.number(number);
+        }
+        (Scale::Short, ..BILLION) => (THOUSAND, b'K'),
+        (Scale::Short, 0..100_000_000_000) => (MILLION, b'M'),
+        (Scale::Short, 0..100_000_000_000_000) => (BILLION, b'G'),
+        (Scale::Short, _) => (TRILLION, b'T'),
+    };
+    line.number_right(number / unit, 8);
+    line.push(letter);
 }
 
 #[cfg(test)]
@@ -153,8 +160,11 @@ mod tests {
             (100_000_000_000_000, "     100T", " 100000000000000"),
             (u64::MAX, "18446744T", " 18446744073709551615"),
         ] {
-            assert_eq!(column(number, Scale::Short), short);
-            assert_eq!(column(number, Scale::Exact), exact);
+            for (scale, expected) in [(Scale::Short, short), (Scale::Exact, exact)] {
+                let mut line = Vec::new();
+                column(&mut line, number, scale);
+                assert_eq!(line, expected.as_bytes());
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::io::BufReader;
-use std::iter;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipvs::{Client, Error, Transport};
@@ -109,7 +108,8 @@ impl<T: Transport> Session<T> {
     /// The rules that make the table anew; none if it can't be read.
     pub fn save(&mut self) -> Vec<u8> {
         // Writing to memory never fails.
-        let mut rules = Rules { out: Vec::new(), text: EndpointText::new(true, &FewNames) };
+        let mut out = Vec::new();
+        let mut rules = Rules::new(&mut out, EndpointText::new(true, &FewNames));
         let snapshot = self.kernel.client.snapshot().unwrap_or_default();
         let services = snapshot.services.iter().map(|service| service.entry.clone()).collect();
         for service in sort::services(services) {
@@ -120,7 +120,7 @@ impl<T: Transport> Session<T> {
                 let _ = rules.server(&key, &server.destination);
             }
         }
-        rules.out
+        out
     }
 
     fn list(&mut self, list: &List) -> Result<Vec<u8>, Error> {
@@ -130,7 +130,8 @@ impl<T: Transport> Session<T> {
             _ => client.services()?,
         };
         let text = EndpointText::new(list.numeric, &FewNames);
-        let mut table = Table { out: Vec::new(), text, format: list.format, scale: list.scale };
+        let mut out = Vec::new();
+        let mut table = Table::new(&mut out, text, list.format, list.scale);
         for service in services {
             let key = service.service.key;
             // Writing to memory never fails.
@@ -139,13 +140,14 @@ impl<T: Transport> Session<T> {
                 let _ = table.server(&key, &server.destination, Counts::default(), &server.stats);
             }
         }
-        Ok(table.out)
+        Ok(out)
     }
 }
 
 /// The command of a line; `None` for help and the version.
 fn interpret(words: &[OsString], posix: bool) -> Result<Option<Command>, UsageError> {
-    match parse::parse(words, Dialect { posix }, &FewNames)? {
+    let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+    match parse::parse(&words, Dialect { posix }, &FewNames)? {
         Parsed::Help | Parsed::Version => Ok(None),
         Parsed::Command(args) => Command::new(&args).map(Some),
     }
@@ -156,7 +158,11 @@ fn interpret(words: &[OsString], posix: bool) -> Result<Option<Command>, UsageEr
 pub fn lines(text: &[u8], at_once: usize, strict: bool) -> Vec<Vec<OsString>> {
     let input = BufReader::with_capacity(at_once.clamp(1, text.len() + 1), text);
     let mut lines = if strict { Lines::strict(input) } else { Lines::new(input) };
-    iter::from_fn(|| lines.next_line().ok().flatten()).collect()
+    let mut all = Vec::new();
+    while let Ok(Some(words)) = lines.next_line() {
+        all.push(words.into_iter().map(OsStr::to_owned).collect());
+    }
+    all
 }
 
 /// A host and a service that have names.

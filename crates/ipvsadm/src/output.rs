@@ -9,20 +9,17 @@ use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 #[derive(Debug)]
 pub(crate) struct Output {
     stdout: BufWriter<StdoutLock<'static>>,
-    terminal: bool,
 }
 
 impl Output {
     pub(crate) fn new() -> Self {
-        let stdout = io::stdout().lock();
-        let terminal = stdout.is_terminal();
-        Self { stdout: BufWriter::with_capacity(64 * 1024, stdout), terminal }
+        Self { stdout: BufWriter::with_capacity(64 * 1024, io::stdout().lock()) }
     }
 
     /// Writes a message to standard error. That it can't be written is nothing to stop for, and
     /// there is nowhere to say it.
     pub(crate) fn complain(&mut self, message: &[u8]) -> io::Result<()> {
-        if self.terminal {
+        if self.stdout.get_ref().is_terminal() {
             self.stdout.flush()?;
         }
         let _ = io::stderr().lock().write_all(message);

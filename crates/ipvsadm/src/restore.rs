@@ -1,8 +1,9 @@
 //! The lines that `-R` reads.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 
 /// The longest word; a longer one becomes several, as with the C tool.
 const WORD_MAX: usize = 4096;
@@ -31,7 +32,7 @@ impl Input for &[u8] {
 /// quotes, escapes or comments.
 pub(crate) struct Lines<R> {
     input: R,
-    strict: bool,
+    line: Line,
     /// How many were read.
     number: u64,
 }
@@ -45,14 +46,16 @@ impl<R: Input> Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self { input, strict: false, number: 0 }
+        Self { input, line: Line::default(), number: 0 }
     }
 
     /// Lines that lose nothing of what was written: long words aren't split nor cut at a NUL,
     /// `ipvsadm` is dropped at the beginning only, and the last line needs no newline in any
     /// case. Lines whose first word begins with `#` have no words.
     pub(crate) fn strict(input: R) -> Self {
-        Self { strict: true, ..Self::new(input) }
+        let mut lines = Self::new(input);
+        lines.line.strict = true;
+        lines
     }
 
     /// The number of the line read last, from 1 on; 0 before the first.
@@ -64,19 +67,20 @@ impl<R: BufRead> Lines<R> {
     ///
     /// A last line that ends in two or more blanks instead of a newline is taken for an unfinished
     /// one and is dropped, as the C tool drops it.
-    pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<OsString>>> {
-        let mut line = Line { strict: self.strict, ..Line::default() };
+    pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<&OsStr>>> {
+        let line = &mut self.line;
+        line.clear();
         self.number += 1;
         loop {
             let buffer = self.input.fill_buf()?;
             if buffer.is_empty() {
                 line.end_word();
-                let finished = self.strict || line.blanks < 2;
-                return Ok((finished && !line.words.is_empty()).then(|| line.finished()));
+                let finished = line.strict || line.blanks < 2;
+                return Ok((finished && !line.words.is_empty()).then(|| line.words()));
             }
             let end = buffer.iter().position(|b| *b == b'\n');
             let piece = &buffer[..end.unwrap_or(buffer.len())];
-            piece.iter().for_each(|byte| line.push(*byte));
+            line.push(piece);
             let used = piece.len() + usize::from(end.is_some());
             self.input.consume(used);
             if line.len > LINE_MAX {
@@ -87,7 +91,7 @@ impl<R: BufRead> Lines<R> {
             }
             if end.is_some() {
                 line.end_word();
-                return Ok(Some(line.finished()));
+                return Ok(Some(line.words()));
             }
         }
     }
@@ -96,8 +100,12 @@ impl<R: BufRead> Lines<R> {
 #[derive(Default)]
 struct Line {
     strict: bool,
-    words: Vec<OsString>,
-    word: Vec<u8>,
+    /// The words, one after the other.
+    text: Vec<u8>,
+    /// Where each word is in the text.
+    words: Vec<Range<usize>>,
+    /// Where the word begins that is being read.
+    start: usize,
     /// Blanks since the last word.
     blanks: usize,
     /// Bytes in all words.
@@ -105,43 +113,74 @@ struct Line {
 }
 
 impl Line {
-    fn push(&mut self, byte: u8) {
-        if matches!(byte, b' ' | b'\t' | b'\r') {
+    fn clear(&mut self) {
+        self.text.clear();
+        self.words.clear();
+        (self.start, self.blanks, self.len) = (0, 0, 0);
+    }
+
+    /// Takes more of the line.
+    fn push(&mut self, mut piece: &[u8]) {
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
+        loop {
+            let end = piece.iter().position(is_blank).unwrap_or(piece.len());
+            let (word, rest) = piece.split_at(end);
+            self.push_word(word);
+            let Some((_, rest)) = rest.split_first() else { return };
             self.end_word();
             self.blanks += 1;
+            piece = rest;
+        }
+    }
+
+    /// Takes more of a word.
+    fn push_word(&mut self, mut text: &[u8]) {
+        if text.is_empty() {
             return;
         }
-        if !self.strict && self.word.len() == WORD_MAX {
-            self.end_word();
-        }
         self.blanks = 0;
-        self.word.push(byte);
-        self.len += 1;
+        self.len += text.len();
+        if !self.strict {
+            loop {
+                let room = WORD_MAX - (self.text.len() - self.start);
+                let Some((fits, rest)) = text.split_at_checked(room) else { break };
+                if rest.is_empty() {
+                    break;
+                }
+                self.text.extend_from_slice(fits);
+                self.end_word();
+                text = rest;
+            }
+        }
+        self.text.extend_from_slice(text);
     }
 
     fn end_word(&mut self) {
-        if self.word.is_empty() {
+        let word = &self.text[self.start..];
+        if word.is_empty() {
             return;
         }
-        let mut word = std::mem::take(&mut self.word);
+        let mut length = word.len();
         if !self.strict {
             // As a C string, which ends at the first NUL.
-            if let Some(nul) = word.iter().position(|b| *b == 0) {
-                word.truncate(nul);
-            }
+            length = word.iter().position(|b| *b == 0).unwrap_or(length);
         }
+        let word = self.start..self.start + length;
         // The C tool drops its name even where it is a value.
-        if word == b"ipvsadm" && (self.words.is_empty() || !self.strict) {
-            return;
+        let is_name = &self.text[word.clone()] == b"ipvsadm";
+        if !is_name || (self.strict && !self.words.is_empty()) {
+            self.words.push(word);
         }
-        self.words.push(OsString::from_vec(word));
+        self.start = self.text.len();
     }
 
     /// The words; none of a strict restore's comment.
-    fn finished(self) -> Vec<OsString> {
+    fn words(&self) -> Vec<&OsStr> {
         match self.words.first() {
-            Some(word) if self.strict && word.as_bytes().starts_with(b"#") => Vec::new(),
-            _ => self.words,
+            Some(word) if self.strict && self.text[word.clone()].starts_with(b"#") => Vec::new(),
+            _ => {
+                self.words.iter().map(|word| OsStr::from_bytes(&self.text[word.clone()])).collect()
+            }
         }
     }
 }
@@ -160,9 +199,11 @@ mod tests {
     }
 
     fn all(mut lines: Lines<impl BufRead>) -> Vec<Vec<String>> {
-        std::iter::from_fn(|| lines.next_line().unwrap())
-            .map(|words| words.into_iter().map(|word| word.into_string().unwrap()).collect())
-            .collect()
+        let mut all = Vec::new();
+        while let Some(words) = lines.next_line().unwrap() {
+            all.push(words.into_iter().map(|word| word.to_str().unwrap().to_owned()).collect());
+        }
+        all
     }
 
     #[test]
@@ -245,6 +286,6 @@ mod tests {
         assert_eq!(lines.next_line().unwrap_err().kind(), io::ErrorKind::InvalidData);
         // Blanks take no memory, so there can be any number of them.
         let blanks = Read::chain(&[b' '; 2 << 20][..], &b"-C\n"[..]);
-        assert_eq!(Lines::new(blanks).next_line().unwrap(), Some(vec!["-C".into()]));
+        assert_eq!(Lines::new(blanks).next_line().unwrap(), Some(vec![OsStr::new("-C")]));
     }
 }

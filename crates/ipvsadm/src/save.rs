@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use ipvs::{Destination, Family, Forward, GueChecksum, Protocol, Service, ServiceKey, Tunnel};
 
+use crate::columns::Columns as _;
 use crate::list;
 use crate::names::EndpointText;
 use crate::numbers::signed;
@@ -11,35 +12,43 @@ use crate::numbers::signed;
 /// Writes commands that make the table anew. What has no place in them is lost: thresholds,
 /// timeouts, sync daemons.
 pub(crate) struct Rules<'a, W> {
-    pub(crate) out: W,
-    pub(crate) text: EndpointText<'a>,
+    out: W,
+    text: EndpointText<'a>,
+    /// The line that is being put together.
+    line: Vec<u8>,
 }
 
-impl<W: Write> Rules<'_, W> {
+impl<'a, W: Write> Rules<'a, W> {
+    pub(crate) fn new(out: W, text: EndpointText<'a>) -> Self {
+        Self { out, text, line: Vec::new() }
+    }
+
     pub(crate) fn service(&mut self, service: &Service) -> io::Result<()> {
-        let key = self.service_text(&service.key);
-        let out = &mut self.out;
-        out.write_all(b"-A ")?;
-        out.write_all(&key)?;
-        out.write_all(b" -s ")?;
-        out.write_all(list::scheduler_text(service))?;
+        self.line.clear();
+        self.line.extend_from_slice(b"-A ");
+        self.service_text(&service.key);
+        let line = &mut self.line;
+        line.extend_from_slice(b" -s ");
+        line.extend_from_slice(list::scheduler_text(service));
         if let Some(persistence) = &service.persistence {
-            write!(out, " -p {}", persistence.timeout.as_secs())?;
+            line.extend_from_slice(b" -p ");
+            line.number(persistence.timeout.as_secs());
             if let Some(mask) = list::mask_text(service) {
-                write!(out, " -M {mask}")?;
+                write!(line, " -M {mask}")?;
             }
         }
         if let Some(engine) = service.engine {
-            out.write_all(b" --pe ")?;
-            out.write_all(engine.as_bytes())?;
+            line.extend_from_slice(b" --pe ");
+            line.extend_from_slice(engine.as_bytes());
         }
         if service.one_packet {
-            out.write_all(b" -o")?;
+            line.extend_from_slice(b" -o");
         }
         if let Some(flags) = list::scheduler_flags_text(service) {
-            write!(out, " -b {flags}")?;
+            write!(line, " -b {flags}")?;
         }
-        out.write_all(b"\n")
+        line.push(b'\n');
+        self.out.write_all(line)
     }
 
     pub(crate) fn server(
@@ -47,49 +56,50 @@ impl<W: Write> Rules<'_, W> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> io::Result<()> {
-        let key = self.service_text(service);
+        self.line.clear();
+        self.line.extend_from_slice(b"-a ");
+        self.service_text(service);
+        let line = &mut self.line;
+        line.extend_from_slice(b" -r ");
         let protocol = list::protocol_of(service);
-        let server = self.text.endpoint(destination.addr, destination.port, protocol);
-        let out = &mut self.out;
-        out.write_all(b"-a ")?;
-        out.write_all(&key)?;
-        out.write_all(b" -r ")?;
-        out.write_all(&server)?;
-        let method = match destination.forward {
-            Forward::Masquerade => "-m",
-            Forward::Tunnel(_) => "-i",
+        self.text.endpoint(line, destination.addr, destination.port, protocol);
+        let method: &[u8] = match destination.forward {
+            Forward::Masquerade => b" -m",
+            Forward::Tunnel(_) => b" -i",
             // The kernel chooses the other methods by itself.
-            _ => "-g",
+            _ => b" -g",
         };
+        line.extend_from_slice(method);
+        line.extend_from_slice(b" -w ");
         // Signed, like the C tool's.
-        write!(out, " {method} -w {}", signed(destination.weight))?;
+        line.signed(signed(destination.weight));
         if let Forward::Tunnel(tunnel) = destination.forward {
-            out.write_all(tunnel_options(tunnel).as_bytes())?;
+            line.extend_from_slice(tunnel_options(tunnel).as_bytes());
         }
-        out.write_all(b"\n")
+        line.push(b'\n');
+        self.out.write_all(line)
     }
 
-    fn service_text(&mut self, key: &ServiceKey) -> Vec<u8> {
+    fn service_text(&mut self, key: &ServiceKey) {
+        let line = &mut self.line;
         match *key {
             ServiceKey::Addr { protocol, addr, port } => {
-                let option = match protocol {
-                    Protocol::Tcp => "-t ",
-                    Protocol::Udp => "-u ",
-                    Protocol::Sctp => "--sctp-service ",
-                    _ => "--xxx-service ",
+                let option: &[u8] = match protocol {
+                    Protocol::Tcp => b"-t ",
+                    Protocol::Udp => b"-u ",
+                    Protocol::Sctp => b"--sctp-service ",
+                    _ => b"--xxx-service ",
                 };
-                let mut text = option.as_bytes().to_vec();
-                text.extend(self.text.endpoint(addr, port, Some(protocol)));
-                text
+                line.extend_from_slice(option);
+                self.text.endpoint(line, addr, port, Some(protocol));
             }
             ServiceKey::Fwmark { family, mark } => {
+                line.extend_from_slice(b"-f ");
                 // Signed, like the C tool's, although neither tool reads negative ones back.
-                let mark = signed(mark.get());
-                match family {
-                    Family::V4 => format!("-f {mark}"),
-                    Family::V6 => format!("-f {mark} -6"),
+                line.signed(signed(mark.get()));
+                if family == Family::V6 {
+                    line.extend_from_slice(b" -6");
                 }
-                .into_bytes()
             }
         }
     }
@@ -125,7 +135,7 @@ mod tests {
     use crate::names::tests::TestNames;
 
     fn rules(numeric: bool) -> Rules<'static, Vec<u8>> {
-        Rules { out: Vec::new(), text: EndpointText::new(numeric, &TestNames) }
+        Rules::new(Vec::new(), EndpointText::new(numeric, &TestNames))
     }
 
     fn saved(service: &Service) -> String {

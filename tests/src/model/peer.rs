@@ -79,13 +79,18 @@ impl<T: Transport> Peer<T> {
         &mut self,
         asked: RequestId,
     ) -> Result<(Vec<Vec<u8>>, Result<(), (i32, Option<String>)>)> {
-        let datagram = self.engine.poll_transmit(Instant::now()).context("nothing to send")?;
+        let datagram = self.engine.poll_transmit().context("nothing to send")?;
         self.transport.send(datagram)?;
         let (mut replies, mut outcome, mut buffer) = (Vec::new(), Ok(()), Vec::new());
         let mut lost = false;
-        while let Some(deadline) = self.engine.deadline() {
-            ensure!(self.transport.receive(&mut buffer, deadline)?, "no answer in {PATIENCE:?}");
-            self.engine.feed(Instant::now(), &buffer, |event| match event {
+        while !self.engine.is_idle() {
+            if !self.transport.receive(&mut buffer)? {
+                let deadline =
+                    self.engine.deadline(Instant::now()).context("nothing to wait for")?;
+                ensure!(self.transport.wait(deadline)?, "no answer in {PATIENCE:?}");
+                continue;
+            }
+            self.engine.feed(&buffer, |event| match event {
                 Event::Reply { id, payload } if id == asked => replies.push(payload.to_vec()),
                 Event::Settled { id, outcome: settled } if id == asked => match settled {
                     // Interrupted, and done: see `Failure::Unacknowledged`.

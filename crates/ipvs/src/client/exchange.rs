@@ -144,19 +144,27 @@ impl<T: Transport> Client<T> {
     }
 
     fn step(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
-        // Nothing is sent while something is under way, and asking for the time isn't free everywhere.
-        if self.engine.deadline().is_none() {
-            if let Some(datagram) = self.engine.poll_transmit(Instant::now()) {
-                trace::sends(datagram.len());
-                self.transport.send(datagram).map_err(Trouble::Unsent)?;
+        if let Some(datagram) = self.engine.poll_transmit() {
+            trace::sends(datagram.len());
+            self.transport.send(datagram).map_err(Trouble::Unsent)?;
+        }
+        let received = self.transport.receive(&mut self.buffer)?;
+        if received {
+            trace::received(self.buffer.len());
+            if self.engine.feed(&self.buffer, on_event)? {
+                return Ok(());
             }
         }
-        let Some(deadline) = self.engine.deadline() else { return Ok(()) };
-        if !self.transport.receive(&mut self.buffer, deadline)? {
-            return Err(Trouble::Failure(Failure::Unknown));
+        // Answers are there when sending returns, so only now is there need to know the time. What
+        // comes and is no answer to what was asked doesn't count, else there might be no end to it.
+        let now = Instant::now();
+        match self.engine.deadline(now) {
+            Some(deadline) if now >= deadline => Err(Failure::Unknown.into()),
+            Some(deadline) if !received && !self.transport.wait(deadline)? => {
+                Err(Failure::Unknown.into())
+            }
+            _ => Ok(()),
         }
-        trace::received(self.buffer.len());
-        Ok(self.engine.feed(Instant::now(), &self.buffer, on_event)?)
     }
 }
 

@@ -123,17 +123,18 @@ impl Window {
 /// last one only: since the kernel carries requests out in order and reports each that fails,
 /// silence and then a later answer mean success. If nothing comes until
 /// [`deadline`](Self::deadline), or answers were lost, [`abandon`](Self::abandon) ends all that
-/// are under way.
+/// are under way. The time is asked for only by who has to wait: answers are there when sending
+/// returns, and a clock isn't free everywhere.
 ///
 /// ```
-/// use std::time::{Duration, Instant};
+/// use std::time::Duration;
 /// use ipvs::proto::{Engine, Request, Shape};
 /// use ipvs_sys::Command;
 ///
 /// let mut engine = Engine::new(Duration::from_secs(5));
 /// engine.set_family(0x1c);
 /// let id = engine.push(&Request::new(Command::Flush, Shape::Change))?;
-/// let datagram = engine.poll_transmit(Instant::now()).expect("a request was pushed");
+/// let datagram = engine.poll_transmit().expect("a request was pushed");
 /// assert_eq!(datagram.len(), 20, "a netlink and a generic-netlink header");
 /// # let _ = id;
 /// # Ok::<(), ipvs::proto::PushError>(())
@@ -146,6 +147,7 @@ pub struct Engine {
     patience: Duration,
     filling: Window,
     flying: Window,
+    /// Set when it's first asked for after an answer.
     deadline: Option<Instant>,
 }
 
@@ -256,28 +258,36 @@ impl Engine {
     }
 
     /// The next datagram to send, if there is one and nothing is under way.
-    pub fn poll_transmit(&mut self, now: Instant) -> Option<&[u8]> {
+    pub fn poll_transmit(&mut self) -> Option<&[u8]> {
         if !self.flying.slots.is_empty() {
             return None;
         }
         let last = *self.filling.slots.back()?;
         self.flying.clear();
         mem::swap(&mut self.filling, &mut self.flying);
-        if last.shape != Shape::Dump {
+        // A question ends with its reply, and a list says itself that it has ended.
+        if matches!(last.shape, Shape::Change | Shape::AcknowledgedChange) {
             let asked = sys::request_ack(&mut self.flying.bytes, last.offset);
             debug_assert!(asked.is_ok(), "the offset is that of a whole message");
         }
-        self.deadline = now.checked_add(self.patience);
+        self.deadline = None;
         Some(&self.flying.bytes)
     }
 
-    /// Until when the next answer has to be there; `None` if none is due.
-    pub fn deadline(&self) -> Option<Instant> {
-        if self.flying.slots.is_empty() { None } else { self.deadline }
+    /// Until when the next answer has to be there; `None` if none is due. The engine's patience
+    /// begins `now` if this wasn't asked since the last transmission or answer.
+    pub fn deadline(&mut self, now: Instant) -> Option<Instant> {
+        if self.flying.slots.is_empty() {
+            return None;
+        }
+        if self.deadline.is_none() {
+            self.deadline = now.checked_add(self.patience);
+        }
+        self.deadline
     }
 
-    /// Takes a datagram that came at `now` and tells `on_event` what it means. Answers to
-    /// requests that aren't under way (any more) are passed over.
+    /// Takes a datagram and tells `on_event` what it means. Answers to requests that aren't under
+    /// way (any more) are passed over; returns whether there was any other.
     ///
     /// # Errors
     ///
@@ -285,16 +295,17 @@ impl Engine {
     /// under way should be [abandoned](Self::abandon), because answers may have been in the rest.
     pub fn feed(
         &mut self,
-        now: Instant,
         datagram: &[u8],
         mut on_event: impl FnMut(Event<'_>),
-    ) -> Result<(), sys::DecodeError> {
+    ) -> Result<bool, sys::DecodeError> {
+        let mut any = false;
         for frame in sys::Messages::new(datagram) {
             let sys::Frame { header, body } = frame?;
             let Some(position) = self.flying.slots.iter().position(|s| s.seq == header.seq) else {
                 continue;
             };
-            self.deadline = now.checked_add(self.patience);
+            any = true;
+            self.deadline = None;
             for slot in self.flying.slots.drain(..position) {
                 on_event(Event::Settled { id: slot.id, outcome: slot.passed_over() });
             }
@@ -303,7 +314,10 @@ impl Engine {
                 sys::Body::Noop => continue,
                 sys::Body::Data(payload) => {
                     on_event(Event::Reply { id: slot.id, payload });
-                    continue;
+                    if slot.shape != Shape::Get {
+                        continue;
+                    }
+                    Ok(())
                 }
                 sys::Body::Error(answer) | sys::Body::Done(answer) => match answer.errno {
                     0 => Ok(()),
@@ -317,7 +331,7 @@ impl Engine {
             self.flying.slots.pop_front();
             on_event(Event::Settled { id: slot.id, outcome });
         }
-        Ok(())
+        Ok(any)
     }
 
     /// Ends all requests that are under way: their outcome is unknown. Requests that weren't

@@ -94,7 +94,7 @@ impl Replies<'_> {
 ///         Ok(())
 ///     }
 ///
-///     fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+///     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
 ///         Ok(self.0.receive(buffer))
 ///     }
 ///

@@ -5,7 +5,6 @@ mod layout;
 
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::time::Instant;
 
 use ipvs_os::{get_ipvs_option, set_ipvs_option};
 use ipvs_sys as sys;
@@ -18,7 +17,8 @@ use self::layout::{
     Bytes, DaemonUser, Daemons, DestEntry, DestUser, GetDests, GetInfo, GetServices,
     ServiceAndDestUser, ServiceEntry, ServiceUser, TimeoutUser, bytes_of,
 };
-use crate::netns::NamespaceFiles;
+use crate::error::{Error, Operation};
+use crate::netns::{Namespace, NamespaceFiles};
 use crate::proto::{Call, Refusal, Replies, Responder};
 use crate::transport::Transport;
 
@@ -97,11 +97,19 @@ impl SocketOptions {
     /// As socket(2). Whether the kernel has IPVS and the caller may use it, the first request
     /// tells.
     pub fn open() -> io::Result<Self> {
-        // IPVS takes its options from any IPv4 socket, and this kind needs no right of its own.
-        let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
-        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
-        let files = NamespaceFiles::of_current();
-        Ok(Self { socket, responder: Responder::new(FAMILY), files })
+        Ok(Self::new(socket()?, NamespaceFiles::of_current()))
+    }
+
+    /// Opens a socket in `namespace`.
+    pub(crate) fn open_in(namespace: &Namespace) -> Result<Self, Error> {
+        let socket = namespace
+            .run(socket)?
+            .map_err(|cause| Error::from_io(Operation::Connect, None, cause))?;
+        Ok(Self::new(socket, NamespaceFiles::of(namespace)))
+    }
+
+    fn new(socket: OwnedFd, files: NamespaceFiles) -> Self {
+        Self { socket, responder: Responder::new(FAMILY), files }
     }
 
     /// Gives the family the id that requests have.
@@ -115,6 +123,12 @@ impl SocketOptions {
     }
 }
 
+fn socket() -> io::Result<OwnedFd> {
+    // IPVS takes its options from any IPv4 socket, and this kind needs no right of its own.
+    let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
 impl Transport for SocketOptions {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         let options = Options(&self.socket);
@@ -122,7 +136,7 @@ impl Transport for SocketOptions {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         // All answers are there when sending returns.
         Ok(self.responder.receive(buffer))
     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ipvs::plan::Step;
 use ipvs::proto::Responder;
@@ -227,7 +227,7 @@ impl Transport for Listener {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         Ok(self.responder.receive(buffer))
     }
 

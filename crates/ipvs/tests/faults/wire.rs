@@ -190,7 +190,7 @@ impl Wire {
         let fork = &mut self.kernel.fork();
         let mut buffer = Vec::new();
         fork.send(request).unwrap();
-        fork.receive(&mut buffer, Instant::now()).unwrap() && errno_of(&buffer) == 0
+        fork.receive(&mut buffer).unwrap() && errno_of(&buffer) == 0
     }
 
     /// Has the kernel carry out one request, and adds its answers.
@@ -271,7 +271,7 @@ impl Wire {
         }
         self.kernel.send(&request).unwrap();
         let (mut answers, mut buffer) = (Vec::new(), Vec::new());
-        while self.kernel.receive(&mut buffer, Instant::now()).unwrap() {
+        while self.kernel.receive(&mut buffer).unwrap() {
             answers.append(&mut messages(&buffer));
         }
         if answers.last().is_some_and(|last| is_done(last)) {
@@ -404,8 +404,7 @@ impl Transport for Socket {
         self.0.borrow_mut().send(datagram)
     }
 
-    /// Nothing takes time here: where nothing is queued the deadline has passed.
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         let wire = &mut *self.0.borrow_mut();
         match wire.queue.pop_front() {
             Some(Delivery::Datagram(bytes)) => {
@@ -417,12 +416,16 @@ impl Transport for Socket {
                 Ok(true)
             }
             Some(Delivery::Failure(errno)) => Err(errno.into()),
-            None => {
-                wire.waits += 1;
-                assert!(wire.waits < PATIENCE, "the client waits on after its deadline");
-                Ok(false)
-            }
+            None => Ok(false),
         }
+    }
+
+    /// Nothing takes time here: where nothing is queued the deadline has passed.
+    fn wait(&mut self, _deadline: Instant) -> io::Result<bool> {
+        let wire = &mut *self.0.borrow_mut();
+        wire.waits += 1;
+        assert!(wire.waits < PATIENCE, "the client waits on after its deadline");
+        Ok(false)
     }
 
     /// Gets rid of what is there. What is late comes nevertheless.

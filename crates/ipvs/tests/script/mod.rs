@@ -145,17 +145,15 @@ impl Transport for Scripted<'_> {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
-        match self.0.answers.pop_front() {
-            Some(answer) => {
-                *buffer = answer?;
-                Ok(true)
-            }
-            None => {
-                std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
-                Ok(false)
-            }
-        }
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        let Some(answer) = self.0.answers.pop_front() else { return Ok(false) };
+        *buffer = answer?;
+        Ok(true)
+    }
+
+    fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        Ok(false)
     }
 
     fn reset(&mut self) -> io::Result<()> {

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::time::Instant;
 
 use ipvs::proto::{Call, Refusal, Replies, Responder};
 use ipvs::{Client, Destination, DestinationKey, Service, ServiceKey, Transport};
@@ -88,7 +87,7 @@ impl Transport for Shelf<'_> {
         Ok(())
     }
 
-    fn receive(&mut self, buffer: &mut Vec<u8>, _deadline: Instant) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
         Ok(self.responder.receive(buffer))
     }
 

@@ -190,8 +190,6 @@ fn goes_alone(change: &Change) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use ipvs::{Client, Service, ServiceKey, SyncRole};
     use ipvs_model as model;
 
@@ -266,9 +264,9 @@ mod tests {
             self.model.send(datagram)
         }
 
-        fn receive(&mut self, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<bool> {
+        fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
             let answers = self.windows > 0 || !mem::replace(&mut self.passed, true);
-            if !self.model.receive(buffer, deadline)? || !answers {
+            if !self.model.receive(buffer)? || !answers {
                 return Ok(false);
             }
             if self.windows == 0 {

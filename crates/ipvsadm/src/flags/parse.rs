@@ -35,7 +35,7 @@ impl Dialect {
 
 /// Reads the words after the program's name.
 pub(crate) fn parse(
-    words: &[OsString],
+    words: &[&OsStr],
     dialect: Dialect,
     names: &dyn Resolver,
 ) -> Result<Parsed, UsageError> {
@@ -69,7 +69,7 @@ struct Event {
 /// next word, that a value given to a flag without one is an error before the flag counts, and
 /// that complaints quote the last word consumed.
 struct Events<'a> {
-    words: &'a [OsString],
+    words: &'a [&'a OsStr],
     dialect: Dialect,
     parser: lexopt::Parser,
     /// How many words lexopt has taken.
@@ -79,15 +79,15 @@ struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    fn new(words: &'a [OsString], dialect: Dialect) -> Self {
-        let parser = lexopt::Parser::from_args(words.iter().cloned());
+    fn new(words: &'a [&'a OsStr], dialect: Dialect) -> Self {
+        let parser = lexopt::Parser::from_args(words);
         Self { words, dialect, parser, consumed: 0, leftovers: Vec::new() }
     }
 
     /// What popt calls the bad option: the last word consumed, whole.
     fn last_word(&self) -> &'a OsStr {
         let index = self.consumed.checked_sub(1);
-        index.and_then(|index| self.words.get(index)).map_or(OsStr::new(""), OsString::as_os_str)
+        index.and_then(|index| self.words.get(index)).copied().unwrap_or_default()
     }
 
     fn error(&self, problem: Syntax) -> UsageError {
@@ -173,8 +173,13 @@ pub(super) mod tests {
             .collect()
     }
 
+    fn parse_owned(words: &[OsString], dialect: Dialect) -> Result<Parsed, UsageError> {
+        let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
+        parse(&words, dialect, &TestNames)
+    }
+
     fn parsed(line: &str) -> Result<Parsed, UsageError> {
-        parse(&words(line), Dialect::default(), &TestNames)
+        parse_owned(&words(line), Dialect::default())
     }
 
     pub(in crate::flags) fn complaint(line: &str) -> String {
@@ -306,7 +311,7 @@ pub(super) mod tests {
 
     #[test]
     fn posix_ends_options_at_the_first_other_word() {
-        let parsed = |line| parse(&words(line), Dialect { posix: true }, &TestNames);
+        let parsed = |line| parse_owned(&words(line), Dialect { posix: true });
         assert!(matches!(parsed("foo -L"), Err(UsageError::NoCommand)));
         assert!(matches!(parsed("-L foo -n"), Err(UsageError::UnexpectedWord(w)) if w == "foo"));
         let Ok(Parsed::Command(args)) = parsed("--set 1 2 -n") else {
@@ -327,7 +332,7 @@ pub(super) mod tests {
             (b"-t\xff", b"illegal virtual server address[:port] specified\n"),
         ] {
             let words = ["-L".into(), OsString::from_vec(word.to_vec())];
-            let error = parse(&words, Dialect::default(), &TestNames).unwrap_err();
+            let error = parse_owned(&words, Dialect::default()).unwrap_err();
             assert_eq!(error.message(OsStr::new("ipvsadm")), expected);
         }
     }
@@ -354,7 +359,7 @@ pub(super) mod tests {
         fn no_words_make_it_panic(words in vec(any_word(), 0..8), posix: bool) {
             use std::os::unix::ffi::OsStringExt as _;
             let words: Vec<_> = words.into_iter().map(OsString::from_vec).collect();
-            if let Ok(Parsed::Command(args)) = parse(&words, Dialect { posix }, &TestNames) {
+            if let Ok(Parsed::Command(args)) = parse_owned(&words, Dialect { posix }) {
                 let _ = Command::new(&args);
             }
         }

@@ -262,8 +262,23 @@ pub(crate) struct Flag {
 
 /// The flag that a letter after one dash stands for.
 pub(crate) fn by_short(letter: char) -> Option<&'static Flag> {
-    FLAGS.iter().find(|flag| flag.shorts.contains(&letter))
+    FLAGS.get(usize::from(*BY_SHORT.get(letter as usize)?))
 }
+
+/// Where the flag of a letter stands among [`FLAGS`]; behind all of them if there is none.
+static BY_SHORT: [u8; 128] = {
+    let mut index = [u8::MAX; 128];
+    let mut place = 0;
+    while place < FLAGS.len() {
+        let mut letters = FLAGS[place].shorts;
+        while let Some((letter, rest)) = letters.split_first() {
+            index[*letter as usize] = place as u8;
+            letters = rest;
+        }
+        place += 1;
+    }
+    index
+};
 
 /// The flag of a name after two dashes, which can't be abbreviated.
 pub(crate) fn by_long(name: &str) -> Option<&'static Flag> {
