@@ -9,6 +9,7 @@ use ipvs_benches::floor::{self, Floor};
 use ipvs_benches::report::{Cost, Row};
 use ipvs_benches::table::Table;
 
+use crate::namespace;
 use crate::processes::Bench;
 
 /// In how many places the table that is wanted differs.
@@ -62,23 +63,23 @@ pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Resul
 fn once(bench: &Bench, table: Table, check: bool, costs: &mut [Costs; 5]) -> Result<()> {
     let [run, snapshot, into_table, diff, apply] = costs;
     let saved = || if check { bench.saved() } else { Ok(String::new()) };
-    let mut bare = Floor::open()?;
-    let mut client = Client::connect()?;
-    let clear = floor::clear(bench.family);
 
     let restore = floor::restore(table, bench.family);
-    bare.play(&clear)?;
+    namespace::fresh(bench.family)?;
+    let mut bare = Floor::open()?;
     let (played, cost) = time(|| bare.play(&restore));
     played?;
     run.floor.push(cost);
     let expected = saved()?;
-    bare.play(&clear)?;
     let batch = table.batch();
+    namespace::fresh(bench.family)?;
+    let mut client = Client::connect()?;
     let (results, cost) = time(|| client.run(&batch));
     run.ours.push(cost);
     results.into_iter().collect::<Result<Vec<_>, _>>()?;
     ensure!(saved()? == expected, "the batch made another table than the bare messages");
 
+    let mut bare = Floor::open()?;
     let list = floor::list(table, bench.family);
     // A snapshot reads twice.
     let (played, cost) = time(|| bare.play(&list).and_then(|()| bare.play(&list)));
@@ -115,7 +116,7 @@ fn once(bench: &Bench, table: Table, check: bool, costs: &mut [Costs; 5]) -> Res
     apply.ours.push(cost);
     applied?;
     ensure!(saved()? == expected, "the plan made another table than the bare messages");
-    bare.play(&clear)
+    Ok(())
 }
 
 /// What the work gives, and what it took; giving it back to the memory isn't part of it.

@@ -2,13 +2,14 @@
 //! library beside the floor.
 //!
 //! `measure FOLDER OURS FLOOR ROUNDS THEIR-ROUNDS [FILTER]`: writes `FOLDER/report.json`. It wants
-//! root, a network namespace whose table nobody needs, and the C `ipvsadm` on `PATH`. `cargo xtask
+//! root, a network namespace whose table nobody needs, and `ip` and the C `ipvsadm` on `PATH`. `cargo xtask
 //! bench` brings all of that.
 
 #![forbid(unsafe_code)]
 
 mod connections;
 mod library;
+mod namespace;
 mod processes;
 
 use std::ffi::OsString;

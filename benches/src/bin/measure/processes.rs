@@ -11,6 +11,7 @@ use ipvs_benches::run::Program;
 use ipvs_benches::table::{Table, thousands};
 
 use crate::connections::{self, CONNECTIONS};
+use crate::namespace;
 
 /// The programs, and where they are measured.
 #[derive(Clone)]
@@ -58,9 +59,9 @@ impl Bench {
             program
         };
         let (empty, full) = (
-            || self.play(&clear),
+            || namespace::fresh(self.family),
             || {
-                self.play(&clear)?;
+                namespace::fresh(self.family)?;
                 self.play(&restore)
             },
         );
@@ -136,6 +137,7 @@ impl Bench {
         if !self.wanted("list -n -c", &on) {
             return Ok(());
         }
+        namespace::fresh(self.family)?;
         connections::make()?;
         let arguments = &["-L", "-n", "-c"];
         let floor = Program::new(&self.floor, &["read", "/proc/net/ip_vs_conn"]);
@@ -163,8 +165,9 @@ impl Bench {
         let programs = [Some(&contest.theirs), Some(&contest.ours), contest.floor.as_ref()];
         let mut reference = None;
         for round in 0..self.rounds {
-            for (index, program) in programs.iter().enumerate() {
-                let Some(program) = program else { continue };
+            // Each is the first once, because what comes before may matter.
+            for index in (0..programs.len()).map(|index| (index + round) % programs.len()) {
+                let Some(program) = programs[index] else { continue };
                 if index == 0 && round >= self.their_rounds {
                     continue;
                 }
