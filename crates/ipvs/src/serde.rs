@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Destination, DestinationKey, Family, Forward, GueChecksum, Persistence, PersistenceEngine,
     PersistenceMask, Scheduler, SchedulerFlags, Service, ServiceKey, Table, TableService, Tunnel,
+    wire,
 };
 
 /// Implements both traits by way of the type that has the form of the file.
@@ -361,12 +362,13 @@ impl From<ForwardForm> for Forward {
                 Self::Tunnel(Tunnel::Gue { port, checksum })
             }
             ForwardForm::Gre { checksum } => Self::Tunnel(Tunnel::Gre { checksum }),
+            // Else a plan would set again and again what never reads the same.
             ForwardForm::OtherTunnel { kind, port, flags } => {
-                Self::Tunnel(Tunnel::Other { kind, port, flags })
+                wire::reported_forward(Self::Tunnel(Tunnel::Other { kind, port, flags }))
             }
             ForwardForm::LocalNode => Self::LocalNode,
             ForwardForm::Bypass => Self::Bypass,
-            ForwardForm::Other(number) => Self::Other(number),
+            ForwardForm::Other(number) => wire::reported_forward(Self::Other(number)),
         }
     }
 }

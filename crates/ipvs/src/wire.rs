@@ -223,14 +223,7 @@ pub(crate) fn destination_from_wire(
         destination: Destination {
             addr: addr_from_wire(family, addr),
             port: wire.port.ok_or(Implausible::Missing("server port"))?,
-            forward: match method {
-                sys::ForwardMethod::MASQUERADE => Forward::Masquerade,
-                sys::ForwardMethod::LOCAL_NODE => Forward::LocalNode,
-                sys::ForwardMethod::TUNNEL => Forward::Tunnel(tunnel_from_wire(wire)),
-                sys::ForwardMethod::DIRECT_ROUTE => Forward::DirectRoute,
-                sys::ForwardMethod::BYPASS => Forward::Bypass,
-                sys::ForwardMethod(other) => Forward::Other(other),
-            },
+            forward: forward_from_wire(method, wire),
             weight: wire.weight.unwrap_or_default(),
             upper_threshold: wire.u_thresh.unwrap_or_default(),
             lower_threshold: wire.l_thresh.unwrap_or_default(),
@@ -240,6 +233,27 @@ pub(crate) fn destination_from_wire(
         persistent_connections: wire.persist_conns.unwrap_or_default(),
         stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
     })
+}
+
+fn forward_from_wire(method: sys::ForwardMethod, wire: &sys::Dest) -> Forward {
+    match method {
+        sys::ForwardMethod::MASQUERADE => Forward::Masquerade,
+        sys::ForwardMethod::LOCAL_NODE => Forward::LocalNode,
+        sys::ForwardMethod::TUNNEL => Forward::Tunnel(tunnel_from_wire(wire)),
+        sys::ForwardMethod::DIRECT_ROUTE => Forward::DirectRoute,
+        sys::ForwardMethod::BYPASS => Forward::Bypass,
+        sys::ForwardMethod(other) => Forward::Other(other),
+    }
+}
+
+/// What the kernel will report of a forwarding method that is given by numbers: they may be those of
+/// one that has a name, and of the method's own it keeps some bits only.
+#[cfg(feature = "serde")]
+pub(crate) fn reported_forward(forward: Forward) -> Forward {
+    let anywhere = DestinationKey::new([0; 4].into(), 0);
+    let wire = destination_to_wire(&Destination::new(anywhere).forward(forward));
+    let method = wire.fwd_method.map_or(0, |method| method.0 & sys::ForwardMethod::MASK);
+    forward_from_wire(sys::ForwardMethod(method), &wire)
 }
 
 fn tunnel_from_wire(wire: &sys::Dest) -> Tunnel {

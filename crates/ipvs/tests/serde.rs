@@ -89,6 +89,27 @@ fn forwarding_methods_have_names() {
     }
 }
 
+/// What the kernel reports it as, whatever it is called in the file: a table never became what it was
+/// to be.
+#[test]
+fn numbers_that_have_a_name_are_what_the_name_says() {
+    for (json, forward) in [
+        (r#"{"other":0}"#, Forward::Masquerade),
+        (r#"{"other":3}"#, Forward::DirectRoute),
+        // `IP_VS_CONN_F_FWD_MASK` in the kernel's `linux/ip_vs.h` is 7.
+        (r#"{"other":11}"#, Forward::DirectRoute),
+        (r#"{"other":2}"#, Forward::Tunnel(Tunnel::Ipip)),
+        (r#"{"other":6}"#, Forward::Other(6)),
+        (r#"{"other-tunnel":{"kind":0,"port":1,"flags":2}}"#, Forward::Tunnel(Tunnel::Ipip)),
+        (
+            r#"{"other-tunnel":{"kind":2,"port":1,"flags":1}}"#,
+            Forward::Tunnel(Tunnel::Gre { checksum: true }),
+        ),
+    ] {
+        assert_eq!(serde_json::from_str::<Forward>(json).unwrap(), forward, "{json}");
+    }
+}
+
 #[test]
 fn mistakes_are_refused_by_name() {
     let service = "[[service]]\nkey = 'tcp/192.0.2.53:80'\n";
