@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod altered;
+pub mod changes;
 mod forwarded;
 pub mod model;
 pub mod parity;

@@ -6,9 +6,11 @@
 
 mod batch;
 mod cli;
+mod concurrency;
 mod controller;
 mod direct_routing;
 mod drain;
+mod endurance;
 mod ensure;
 mod errors;
 mod errors_modules;
@@ -17,6 +19,7 @@ mod facts;
 mod forwarding;
 mod ftp;
 mod generated;
+mod kill;
 mod marks;
 mod model;
 mod namespaces;
@@ -38,16 +41,18 @@ use std::process::ExitCode;
 use ipvs_testkit::Suite;
 
 fn main() -> ExitCode {
-    if let Some(code) = errors::as_child() {
+    if let Some(code) = errors::as_child().or_else(kill::as_child) {
         return code;
     }
     let mut suite = Suite::default();
     suite.prepare(ipvs_tests::load_modules);
     batch::add_to(&mut suite);
     cli::add_to(&mut suite);
+    concurrency::add_to(&mut suite);
     controller::add_to(&mut suite);
     direct_routing::add_to(&mut suite);
     drain::add_to(&mut suite);
+    endurance::add_to(&mut suite);
     ensure::add_to(&mut suite);
     errors::add_to(&mut suite);
     errors_modules::add_to(&mut suite);
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
     forwarding::add_to(&mut suite);
     ftp::add_to(&mut suite);
     generated::add_to(&mut suite);
+    kill::add_to(&mut suite);
     marks::add_to(&mut suite);
     model::add_to(&mut suite);
     namespaces::add_to(&mut suite);

@@ -64,12 +64,11 @@ impl Counts {
                 self.failures.push(line.name);
             }
             Outcome::Skipped => {
+                let reason = line.reason.filter(|reason| !reason.is_empty());
+                let reason = reason
+                    .with_context(|| format!("{} was skipped without a reason", line.name))?;
                 self.skipped += 1;
-                self.skips.push(format!(
-                    "{}: {}",
-                    line.name,
-                    line.reason.as_deref().unwrap_or("no reason given")
-                ));
+                self.skips.push(format!("{}: {reason}", line.name));
             }
         }
         Ok(())
@@ -158,9 +157,14 @@ mod tests {
         assert_eq!((counts.passed, counts.failed, counts.skipped, counts.total()), (2, 1, 1, 4));
         assert_eq!(counts.skips, ["gre: needs Linux 5.3"]);
         assert_eq!(counts.failures, ["wlc"]);
-        for broken in
-            ["", "{}", r#"{"name":"x","outcome":"vanished"}"#, r#"{"name":"x","outcome":"pas"#]
-        {
+        for broken in [
+            "",
+            "{}",
+            r#"{"name":"x","outcome":"vanished"}"#,
+            r#"{"name":"x","outcome":"pas"#,
+            r#"{"name":"x","outcome":"skipped"}"#,
+            r#"{"name":"x","outcome":"skipped","reason":""}"#,
+        ] {
             assert!(counts.read_report(broken).is_err(), "{broken}");
         }
     }

@@ -1,0 +1,316 @@
+//! Programs of all kinds that write and read one table at the same time: threads with the library,
+//! our ipvsadm and the C one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ipvs::{Batch, Destination, DestinationKey, ErrorKind, Scheduler, Service, ServiceKey, Table};
+use ipvs_testkit::{Context, Finished, Namespace, Suite, finish};
+use ipvs_tests::changes::{Change, Changes, saved};
+use ipvs_tests::{Reader, c_ipvsadm, connect};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::cli::ipvsadm;
+use crate::test;
+
+/// How long they go on, and how much longer if there are too few snapshots by then.
+const SPELL: Duration = Duration::from_secs(6);
+const LONGEST: Duration = Duration::from_secs(40);
+/// How many snapshots there have to be.
+const SNAPSHOTS: usize = 5;
+/// How many real servers nobody touches: a list in two datagrams.
+const UNTOUCHED: u8 = 120;
+/// How many services each writer has of its own.
+const SERVICES: usize = 8;
+/// A pause between two spurts of a writer.
+const PAUSE: Duration = Duration::from_millis(10);
+/// So long all writers are busy, and then so long none begins anything: a snapshot, which takes two
+/// looks at the same table, begins in the midst of changes and comes to its end.
+const BUSY: Duration = Duration::from_millis(250);
+const CALM: Duration = Duration::from_millis(250);
+/// How long a program may run. Some start in parallel, on one processor.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(nothing_is_lost_between_writers_of_all_kinds));
+}
+
+/// Each writer has entries of its own, and real servers of its own in a service of all; besides,
+/// all fight for one service. Of its own entries none is lost or changed by the others.
+fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let mut client = connect(&netns)?;
+    client.add_service(&shared())?;
+    client.add_service(&untouched())?;
+    for number in 1..=UNTOUCHED {
+        client.add_destination(&untouched().key, &untouched_server(number))?;
+    }
+
+    let (ours, theirs) = (ipvsadm()?, c_ipvsadm()?);
+    let start = Instant::now();
+    let (stop, complete) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (writers, readers) = thread::scope(|scope| -> Result<_> {
+        let (netns, stop, complete) = (&netns, &stop, &complete);
+        let mut writers = Vec::new();
+        for (lane, program) in (1..).zip([None, None, Some(&ours), Some(&theirs)]) {
+            writers.push(scope.spawn(move || {
+                let mut writer = Writer::new(lane, start);
+                let done = match program {
+                    None => writer.use_library(netns, stop),
+                    Some(program) => writer.use_program(netns, program, stop),
+                };
+                // The others needn't go on.
+                stop.fetch_or(done.is_err(), Ordering::Relaxed);
+                done.with_context(|| format!("writer {lane}")).map(|()| writer)
+            }));
+        }
+        let reader = scope.spawn(move || use_snapshots(netns, stop, complete));
+        let lists =
+            [&ours, &theirs].map(|program| scope.spawn(move || use_lists(netns, program, stop)));
+        let is_enough = || {
+            let spell = start.elapsed();
+            let snapshots = complete.load(Ordering::Relaxed);
+            spell >= LONGEST || (spell >= SPELL && snapshots >= SNAPSHOTS)
+        };
+        while !is_enough() && !stop.load(Ordering::Relaxed) {
+            thread::sleep(PAUSE);
+        }
+        stop.store(true, Ordering::Relaxed);
+        let writers = writers.into_iter().map(|it| it.join().ok().context("a panic")?);
+        let writers: Vec<Writer> = writers.collect::<Result<_>>()?;
+        let snapshots = reader.join().ok().context("a panic")??;
+        let lists = lists.into_iter().map(|it| it.join().ok().context("a panic")?);
+        Ok((writers, (snapshots, lists.collect::<Result<Vec<usize>>>()?)))
+    })?;
+
+    let table = client.snapshot()?.into_table();
+    let mut expected = Table::new();
+    for writer in &writers {
+        let (lane, own) = (writer.lane, writer.changes.own_part(&table));
+        ensure!(own == *writer.changes.table(), "writer {lane}'s: {own:#?}");
+        println!("writer {lane}: {} changes; of the service of all: {:?}", writer.done, writer.met);
+        ensure!(writer.done > 0 && !writer.met.is_empty(), "writer {lane} did nothing");
+        for service in own {
+            match expected.get_mut(service.key()) {
+                Some(there) => there.extend(service.into_parts().1),
+                None => {
+                    expected.insert(service);
+                }
+            }
+        }
+    }
+    let untouched = table.get(&untouched().key).context("what nobody touched")?.clone();
+    ensure!(missing(&table) == 0, "{untouched:#?}");
+    expected.insert(untouched);
+    if let Some(contested) = table.get(&contested().key) {
+        let allowed = BTreeSet::from([contested_server().key()]);
+        ensure!(contested.destinations().all(|it| allowed.contains(&it.key())), "{contested:?}");
+        expected.insert(contested.clone());
+    }
+    ensure!(table == expected, "{table:#?}\nis more than {expected:#?}");
+    let mut lines = Reader::new(&netns)?.saved()?;
+    lines.sort();
+    ensure!(lines == saved(&expected), "the C ipvsadm: {lines:#?}");
+    let ((passes, gave_up), lists) = readers;
+    let complete = complete.into_inner();
+    println!("{complete} snapshots in {passes} passes, {gave_up} gave up; lists: {lists:?}");
+    ensure!(complete >= SNAPSHOTS, "{complete} snapshots");
+    ensure!(lists.iter().all(|count| *count > 0), "{lists:?} lists");
+    Ok(())
+}
+
+/// The service that all have real servers in.
+fn shared() -> Service {
+    Service::new(ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 1], 80)))).scheduler(Scheduler::RR)
+}
+
+fn untouched() -> Service {
+    Service::new(ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 2], 80)))).scheduler(Scheduler::RR)
+}
+
+fn untouched_server(number: u8) -> Destination {
+    let addr: IpAddr = Ipv4Addr::new(10, 0, 0, number).into();
+    Destination::new(DestinationKey::new(addr, 80)).weight(number.into())
+}
+
+/// The service that all add and delete.
+fn contested() -> Service {
+    Service::new(ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 3], 80)))).scheduler(Scheduler::RR)
+}
+
+fn contested_server() -> Destination {
+    untouched_server(1)
+}
+
+/// How many of the entries that nobody touches a table lacks.
+fn missing(table: &Table) -> usize {
+    let there = table.get(&untouched().key);
+    let lacks = |number: &u8| {
+        let server = untouched_server(*number);
+        there.is_none_or(|it| it.get(&server.key()) != Some(&server))
+    };
+    (1..=UNTOUCHED).filter(lacks).count()
+}
+
+/// What the library says, and both programs, where somebody else was faster; nothing else may
+/// happen. The words are those of the C program.
+const LOST_RACES: [(ErrorKind, &str); 4] = [
+    (ErrorKind::ServiceExists, "Service already exists"),
+    (ErrorKind::ServiceNotFound, "No such service"),
+    (ErrorKind::DestinationExists, "Destination already exists"),
+    (ErrorKind::DestinationNotFound, "No such destination"),
+];
+/// The same as a missing service, where a real server is meant.
+const NOT_DEFINED: &str = "Service not defined";
+
+struct Writer {
+    lane: u8,
+    changes: Changes,
+    /// How many changes of its own it has made.
+    done: usize,
+    started: Instant,
+    /// What came of those of the contested service.
+    met: BTreeMap<String, usize>,
+}
+
+impl Writer {
+    fn new(lane: u8, started: Instant) -> Self {
+        let changes = Changes::new(lane.into(), lane).services(SERVICES).sharing(shared());
+        Self { lane, changes, done: 0, started, met: BTreeMap::new() }
+    }
+
+    /// Waits until it is time for changes.
+    fn pause(&self) {
+        thread::sleep(PAUSE);
+        let cycle = (BUSY + CALM).as_millis();
+        let now = self.started.elapsed().as_millis() % cycle;
+        if now >= BUSY.as_millis() {
+            thread::sleep(Duration::from_millis((cycle - now) as u64));
+        }
+    }
+
+    fn use_library(&mut self, netns: &Namespace, stop: &AtomicBool) -> Result<()> {
+        let mut client = connect(netns)?;
+        let mut batch = Batch::new();
+        while !stop.load(Ordering::Relaxed) {
+            for _ in 0..10 {
+                self.changes.change().carry_out(&mut client)?;
+            }
+            batch.clear();
+            for _ in 0..30 {
+                self.changes.change().put_into(&mut batch);
+            }
+            client.run(&batch).into_iter().collect::<Result<(), _>>()?;
+            self.done += 40;
+            let change = self.contest();
+            let outcome = match change.carry_out(&mut client) {
+                Ok(()) => "done".to_owned(),
+                Err(error) if LOST_RACES.iter().any(|(kind, _)| *kind == error.kind()) => {
+                    format!("{:?}", error.kind())
+                }
+                Err(error) => return Err(error.into()),
+            };
+            *self.met.entry(outcome).or_default() += 1;
+            self.pause();
+        }
+        Ok(())
+    }
+
+    fn use_program(&mut self, netns: &Namespace, program: &Path, stop: &AtomicBool) -> Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            let changes: Vec<_> = (0..30).map(|_| self.changes.change()).collect();
+            let lines: Vec<_> = changes.iter().map(Change::words).collect();
+            let mut rules = File::from(memfd_create("rules", MemfdFlags::CLOEXEC)?);
+            rules.write_all((lines.join("\n") + "\n").as_bytes())?;
+            rules.rewind()?;
+            let finished = run(netns, program, &["-R"], rules.into())?;
+            ensure!(finished.stderr.is_empty(), "of {lines:#?}:\n{}", finished.stderr);
+            finished.success()?;
+            self.done += changes.len();
+
+            let words = self.contest().words();
+            let words: Vec<_> = words.split(' ').collect();
+            let finished = run(netns, program, &words, Stdio::null())?;
+            let said = finished.stderr.trim_end();
+            let outcome = match finished.status.code() {
+                Some(0) if said.is_empty() => "done",
+                Some(255) => {
+                    let known = LOST_RACES.map(|(_, words)| words);
+                    let known = known.into_iter().chain([NOT_DEFINED]);
+                    let mut known = known.filter(|words| said.ends_with(words));
+                    known.next().with_context(|| format!("{words:?}: {said}"))?
+                }
+                _ => bail!("{words:?}: {}, {said}", finished.status),
+            };
+            *self.met.entry(outcome.to_owned()).or_default() += 1;
+            self.pause();
+        }
+        Ok(())
+    }
+
+    /// A change that may come too late.
+    fn contest(&mut self) -> Change {
+        let (service, server) = (contested(), contested_server());
+        let key = service.key;
+        match self.changes.random().below(6) {
+            0 | 1 => Change::AddService(service),
+            2 => Change::DeleteService(key),
+            3 => Change::AddDestination(key, server),
+            4 => Change::SetDestination(key, server.weight(self.lane.into())),
+            _ => Change::DeleteDestination(key, server.key()),
+        }
+    }
+}
+
+fn run(netns: &Namespace, program: &Path, words: &[&str], stdin: Stdio) -> Result<Finished> {
+    let mut command = Command::new(program);
+    command.arg0("ipvsadm").args(words).stdin(stdin);
+    netns.run(|| finish(&mut command, PATIENCE))?
+}
+
+/// Counts those that come about; returns in how many passes they did, and how many didn't.
+fn use_snapshots(
+    netns: &Namespace,
+    stop: &AtomicBool,
+    complete: &AtomicUsize,
+) -> Result<(u32, usize)> {
+    let mut client = connect(netns)?;
+    let (mut passes, mut gave_up) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        match client.snapshot() {
+            Ok(snapshot) => {
+                passes += snapshot.passes;
+                let lacking = missing(&snapshot.into_table());
+                ensure!(lacking == 0, "a snapshot lacks {lacking} entries that nobody touched");
+                complete.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) if error.kind() == ErrorKind::Inconsistent => gave_up += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((passes, gave_up))
+}
+
+/// Lists by a program: how many. They may lack something, but they come about.
+fn use_lists(netns: &Namespace, program: &Path, stop: &AtomicBool) -> Result<usize> {
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for words in [["-S", "-n"], ["-L", "-n"]] {
+            let finished = run(netns, program, &words, Stdio::null())?;
+            ensure!(finished.stderr.is_empty(), "{words:?}: {}", finished.stderr);
+            finished.success()?;
+            count += 1;
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(count)
+}
