@@ -159,3 +159,42 @@ fn connecting_has_a_deadline_too() {
     assert_eq!(nobody.deadlines.len(), 1);
     assert!(nobody.deadlines[0] <= Duration::from_secs(10), "{:?}", nobody.deadlines);
 }
+
+/// Answers without end, none of them to what was asked, once it has connected.
+struct Flood {
+    kernel: ipvs_model::Kernel,
+    started: Option<Instant>,
+}
+
+impl Transport for Flood {
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        self.kernel.send(datagram)
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        if self.kernel.receive(buffer)? {
+            return Ok(true);
+        }
+        let started = *self.started.get_or_insert_with(Instant::now);
+        assert!(started.elapsed() < PATIENCE + DELAY, "there's no end to it");
+        // An acknowledgement of request 0, which nobody makes.
+        ipvs_sys::Writer::error(buffer, 0, 0, &ipvs_sys::ErrorMessage::default());
+        Ok(true)
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.kernel.reset()
+    }
+}
+
+#[test]
+fn what_is_no_answer_puts_no_deadline_off() {
+    let kernel = ipvs_model::Kernel::new();
+    let flood = Flood { kernel: kernel.clone(), started: None };
+    let mut client = Client::with_transport(flood).expect("the family is known");
+    client.set_timeout(PATIENCE);
+    kernel.lose_answers(1);
+    let error = client.flush().expect_err("nothing answers");
+    assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    assert_eq!(client.services().expect("it answers again"), []);
+}
