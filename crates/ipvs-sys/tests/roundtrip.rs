@@ -6,8 +6,8 @@ mod common;
 
 use common::{config, daemon, dest, ext_ack, header, message, name, service};
 use ipvs_sys::{
-    AttrSet, Attrs, Body, Command, Daemon, DecodeError, Dest, Echo, ErrorMessage, Family, Genl,
-    Header, Message, Messages, Service, Writer, ctrl, nl, request_ack,
+    AttrSet, Attrs, Body, Command, Daemon, DecodeError, Dest, Echo, ErrorMessage, ExtAck, Family,
+    Genl, Header, Message, Messages, Name, Service, Writer, ctrl, nl, request_ack,
 };
 use proptest::{collection::vec, option, prelude::*};
 
@@ -365,4 +365,28 @@ fn an_acknowledgement_of_an_old_kernel() {
         frame.body,
         Body::Error(ErrorMessage { request: Some(echo), ..ErrorMessage::default() })
     );
+}
+
+/// A length has 16 bits, and counts the attribute's header and the NUL at the end.
+#[test]
+fn words_that_fit_in_no_attribute_are_cut() {
+    let words = vec![b'x'; 100_000];
+    let written = ExtAck { message: Some(&words), ..ExtAck::default() };
+    let request = Some(Echo { header: Header::default(), length: 16, payload: &[] });
+    let mut datagram = Vec::new();
+    let error = ErrorMessage { errno: 22, request, ext_ack: written };
+    Writer::error(&mut datagram, 1, 0, &error);
+    let Some(Ok(frame)) = Messages::new(&datagram).next() else { panic!("no message") };
+    let Body::Error(read) = frame.body else { panic!("no error: {frame:?}") };
+    let fits = usize::from(u16::MAX) - nl::NLA_HDRLEN - 1;
+    assert_eq!(read.ext_ack.message, Some(&words[..fits]));
+}
+
+/// `GENL_NAMSIZ`, `IP_VS_SCHEDNAME_MAXLEN` and `IP_VS_IFNAME_MAXLEN` are 16 in the kernel's headers and
+/// count a NUL; `IP_VS_PENAME_MAXLEN` is 16 too, and the kernel's policy counts none.
+#[test]
+fn names_are_as_long_as_the_kernel_takes_them() {
+    let most =
+        [Name::FAMILY_MAX_LEN, Name::SCHEDULER_MAX_LEN, Name::INTERFACE_MAX_LEN, Name::PE_MAX_LEN];
+    assert_eq!(most, [15, 15, 15, 16]);
 }
