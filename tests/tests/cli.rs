@@ -52,7 +52,7 @@ pub(crate) fn ipvsadm() -> Result<PathBuf> {
 }
 
 /// Runs a program in a namespace, called `ipvsadm` whatever its file is.
-fn run(
+pub(crate) fn run(
     netns: &Namespace,
     program: impl AsRef<OsStr>,
     prepare: impl FnOnce(&mut Command) + Send,
@@ -71,7 +71,7 @@ fn ours(netns: &Namespace, arguments: &str) -> Result<Finished> {
     })
 }
 
-fn said(finished: &Finished) -> (Option<i32>, &str, &str) {
+pub(crate) fn said(finished: &Finished) -> (Option<i32>, &str, &str) {
     (finished.status.code(), &finished.stdout, &finished.stderr)
 }
 
@@ -268,7 +268,7 @@ impl Public {
     }
 
     /// Runs it as the user `nobody`.
-    fn run_as_nobody(&self, netns: &Namespace, argument: &str) -> Result<Finished> {
+    pub(crate) fn run_as_nobody(&self, netns: &Namespace, argument: &str) -> Result<Finished> {
         run(netns, &self.0, |command| {
             command.args(argument.split(' ')).uid(NOBODY).gid(NOBODY).current_dir("/");
         })

@@ -29,6 +29,7 @@ mod persistence;
 mod plan;
 mod protocols;
 mod restore;
+mod rights;
 mod schedulers;
 mod snapshot;
 mod sync;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     plan::add_to(&mut suite);
     protocols::add_to(&mut suite);
     restore::add_to(&mut suite);
+    rights::add_to(&mut suite);
     schedulers::add_to(&mut suite);
     sync::add_to(&mut suite);
     sysctls::add_to(&mut suite);

@@ -4,6 +4,7 @@
 
 mod package;
 mod replace;
+mod service;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub(crate) use self::texts::prove as prove_texts;
 
 #[derive(Debug, Args)]
 pub(crate) struct Dist {
-    /// Also prove that the package takes the place of Debian's
+    /// Also prove that the package takes the place of Debian's, and look at its service's rights
     ///
     /// In a kernel that was fetched, where all changes to this machine's files are forgotten:
     /// installs Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back.
@@ -46,6 +47,7 @@ impl Dist {
             println!("{}", file.display());
         }
         if self.check {
+            service::check(&folder)?;
             return replace::check(&folder, &package, &self.place);
         }
         Ok(0)

@@ -27,10 +27,13 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of Debian's package whose commands are taken.
 const PROVIDED: &str = "1:1.31";
 
+/// The unit of the service that restores at boot.
+pub(super) const SERVICE: &str = include_str!("debian/service");
+
 /// What is the same for every build: where it goes, what it is, and its permissions.
 const CONTENTS: [(&str, &str, u32); 7] = [
     ("etc/init.d/ipvsadm", include_str!("debian/init"), 0o755),
-    ("lib/systemd/system/ipvsadm.service", include_str!("debian/service"), 0o644),
+    ("lib/systemd/system/ipvsadm.service", SERVICE, 0o644),
     ("usr/share/ipvsadm-rs/default", include_str!("debian/default"), 0o644),
     ("DEBIAN/preinst", include_str!("debian/preinst"), 0o755),
     ("DEBIAN/postinst", include_str!("debian/postinst"), 0o755),

@@ -1,0 +1,172 @@
+//! What each command says to those who may and to those who may not, and where the machine gives it
+//! less than usual.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use ipvs_testkit::{Context, Finished, Namespace, Suite};
+use ipvs_tests::{add_dummy_device, c_ipvsadm, load_modules};
+
+use crate::cli::{Public, run, said};
+use crate::test;
+use crate::user_namespace::NOBODY;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(nobody_may_do_anything));
+    suite.add(test!(cap_net_admin_is_enough));
+    suite.add(test!(proc_may_be_read_only));
+    suite.add(test!(without_proc_only_connections_are_missing));
+    suite.add(test!(values_at_and_past_their_limits));
+}
+
+/// Every command, in an order in which root can carry all of them out, and whether it lists.
+const COMMANDS: [&str; 22] = [
+    "-A -t 192.0.2.53:80 -s rr",
+    "-E -t 192.0.2.53:80 -s wrr -p 60",
+    "-a -t 192.0.2.53:80 -r 192.0.2.102 -g -w 2",
+    "-e -t 192.0.2.53:80 -r 192.0.2.102 -g -w 3 -x 9 -y 4",
+    "-A -t [2001:db8::53]:80 -s lc",
+    "-a -t [2001:db8::53]:80 -r [2001:db8::102]:80 -i",
+    "-A -f 7 -s sh -b sh-port",
+    "-L -n",
+    "-L -n --stats",
+    "-L -n --json",
+    "-L -t 192.0.2.53:80",
+    "-L --timeout",
+    "-L --daemon",
+    "-S -n",
+    "-Z",
+    "-Z -t 192.0.2.53:80",
+    "--set 100 0 50",
+    "--start-daemon backup --mcast-interface eth0 --syncid 9",
+    "--stop-daemon backup",
+    "-d -t 192.0.2.53:80 -r 192.0.2.102",
+    "-D -f 7",
+    "-C",
+];
+
+const QUESTION: &str = "Are you sure that IP Virtual Server is built in the kernel or as module?\n";
+
+/// The text is the C tool's, which has nothing else to say to those who may not.
+fn nobody_may_do_anything(context: &mut Context) -> Result<()> {
+    let netns = context.netns("director")?;
+    let public = Public::new()?;
+    let denied = format!("Can't initialize ipvs: Permission denied (you must be root)\n{QUESTION}");
+    for command in COMMANDS.into_iter().chain(["-R", "-L -n -c"]) {
+        let finished = public.run_as_nobody(&netns, command)?;
+        assert_eq!(said(&finished), (Some(2), "", denied.as_str()), "{command}");
+    }
+    Ok(())
+}
+
+/// Runs our tool in a shell's hands: `around` gets the program and its arguments as "$@".
+fn within(netns: &Namespace, public: &Public, around: &str, arguments: &str) -> Result<Finished> {
+    run(netns, "sh", |command| {
+        command.args(["-ec", around, "sh"]).arg(public.path()).args(arguments.split_whitespace());
+    })
+}
+
+/// Runs all commands; each has to succeed without a word on standard error, and to say what root
+/// is told by it elsewhere.
+fn all_commands(context: &mut Context, around: &str) -> Result<()> {
+    load_modules()?;
+    let (theirs, ours) = (context.netns("theirs")?, context.netns("ours")?);
+    for netns in [&theirs, &ours] {
+        add_dummy_device(netns)?;
+    }
+    let public = Public::new()?;
+    for command in COMMANDS {
+        let finished = within(&ours, &public, around, command)?;
+        ensure!(finished.status.success() && finished.stderr.is_empty(), "{finished:?}");
+        if command.contains("--json") {
+            continue;
+        }
+        let reference = run(&theirs, c_ipvsadm()?, |program: &mut Command| {
+            program.args(command.split_whitespace());
+        })?;
+        assert_eq!(said(&finished), said(&reference), "{command}");
+    }
+    Ok(())
+}
+
+/// A user without any other privilege, now and for ever.
+fn cap_net_admin_is_enough(context: &mut Context) -> Result<()> {
+    let user = format!("--reuid {NOBODY} --regid {NOBODY} --clear-groups --no-new-privs");
+    let capabilities = "--inh-caps=-all,+net_admin --ambient-caps=+net_admin \
+                        --bounding-set=-all,+net_admin";
+    all_commands(context, &format!("exec setpriv {user} {capabilities} \"$@\""))
+}
+
+fn proc_may_be_read_only(context: &mut Context) -> Result<()> {
+    let script = "mount -o remount,ro,bind /proc && exec \"$@\"";
+    all_commands(context, &format!("exec unshare --mount sh -ec '{script}' sh \"$@\""))
+}
+
+fn without_proc_only_connections_are_missing(context: &mut Context) -> Result<()> {
+    let script = "umount -l /proc && exec \"$@\"";
+    let without = format!("exec unshare --mount sh -ec '{script}' sh \"$@\"");
+    all_commands(context, &without)?;
+    let netns = context.netns("director")?;
+    let finished = within(&netns, &Public::new()?, &without, "-L -n -c")?;
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    ensure!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{finished:?}");
+    Ok(())
+}
+
+/// Options whose last word is a number, the least and the most of it that is taken, and what is
+/// said about others. The C tool is asked the same, and has to agree.
+fn values_at_and_past_their_limits(context: &mut Context) -> Result<()> {
+    const SERVICE: &str = "-A -t 192.0.2.53:80";
+    const SERVER: &str = "-a -t 192.0.2.53:80 -r 192.0.2.102";
+    let limits: [(&str, &str, i64, i64); 12] = [
+        (SERVICE, "-p", 1, 31 * 24 * 60 * 60),
+        (SERVICE, "-s rr -p", 1, 31 * 24 * 60 * 60),
+        ("-A", "-f", 1, i64::from(u32::MAX)),
+        (SERVER, "-w", 0, i64::from(i32::MAX)),
+        (SERVER, "-x", 0, i64::from(i32::MAX)),
+        (SERVER, "-y", 0, i64::from(i32::MAX)),
+        (SERVER, "-i --tun-type gue --tun-nocsum --tun-port", 1, 65535),
+        ("--start-daemon backup", "--syncid", 0, 255),
+        ("--start-daemon backup", "--sync-maxlen", 1, 65507),
+        ("--start-daemon backup", "--mcast-port", 1, 65535),
+        ("--start-daemon backup", "--mcast-ttl", 1, 255),
+        ("--set 0 0", "", 0, 31 * 24 * 60 * 60),
+    ];
+    load_modules()?;
+    let (theirs, ours) = (context.netns("theirs")?, context.netns("ours")?);
+    for netns in [&theirs, &ours] {
+        add_dummy_device(netns)?;
+    }
+    let public = Public::new()?;
+    let both = |line: &str| -> Result<Finished> {
+        let words = |command: &mut Command| {
+            command.args(line.split_whitespace());
+        };
+        let (reference, own) =
+            (run(&theirs, c_ipvsadm()?, words)?, run(&ours, public.path(), words)?);
+        ensure!(said(&reference) == said(&own), "`{line}`: {reference:?}, ours: {own:?}");
+        Ok(own)
+    };
+    for (command, option, least, most) in limits {
+        let texts = [least - 1, least, most, most + 1].map(|number| number.to_string()).into_iter();
+        for text in texts.chain(["99999999999999999999", "1x"].map(str::to_owned)) {
+            if command.starts_with("--start") {
+                both("--stop-daemon backup")?;
+            } else {
+                both("-C")?;
+            }
+            if command == SERVER {
+                both(SERVICE)?;
+            }
+            let finished = both(&format!("{command} {option} {text}"))?;
+            let taken = text.parse().is_ok_and(|number: i64| (least..=most).contains(&number));
+            // What the tool takes, the kernel may still refuse.
+            ensure!(
+                taken || !finished.status.success(),
+                "`{command} {option} {text}` is past a limit: {finished:?}"
+            );
+            ensure!(finished.status.success() || !finished.stderr.is_empty(), "{finished:?}");
+        }
+    }
+    Ok(())
+}

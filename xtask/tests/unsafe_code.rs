@@ -1,0 +1,40 @@
+//! Where unsafe code may be: in `ipvs-os`, and nowhere else.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn every_target_but_those_of_ipvs_os_forbids_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = std::env::var_os("CARGO").unwrap();
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(&root)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut looked_at = 0;
+    for package in metadata["packages"].as_array().unwrap() {
+        if package["name"] == "ipvs-os" {
+            continue;
+        }
+        for target in package["targets"].as_array().unwrap() {
+            let kind = target["kind"][0].as_str().unwrap();
+            // What is shipped: tests, examples and build scripts aren't.
+            if !["lib", "bin", "proc-macro"].contains(&kind) {
+                continue;
+            }
+            let path = target["src_path"].as_str().unwrap();
+            let source = fs::read_to_string(path).unwrap();
+            assert!(source.contains("\n#![forbid(unsafe_code)]\n"), "{path} doesn't forbid it");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at >= 10, "{looked_at} targets");
+}
