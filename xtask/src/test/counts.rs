@@ -1,5 +1,6 @@
 //! How many tests passed, failed and were skipped, read from what test programs print and report.
 
+use std::collections::BTreeSet;
 use std::ops::AddAssign;
 
 use anyhow::{Context, Result};
@@ -19,6 +20,11 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn total(&self) -> u64 {
         self.passed + self.failed + self.skipped
+    }
+
+    /// The names of what was skipped.
+    pub(crate) fn skipped_names(&self) -> BTreeSet<&str> {
+        self.skips.iter().filter_map(|skip| Some(skip.split_once(": ")?.0)).collect()
     }
 
     /// Takes in a line that a program of Rust's own test harness prints.

@@ -163,13 +163,21 @@ impl Test {
             programs = Some(Programs::build()?);
             Ok(None)
         });
-        for choice in self.place.choices() {
+        let choices = self.place.choices();
+        for choice in &choices {
             match &programs {
-                Some(programs) => self.in_kernel(choice, programs, &mut summary),
+                Some(programs) => self.in_kernel(*choice, programs, &mut summary),
                 None => summary.missed(format!("kernel {}", choice.name())),
             }
         }
-        if let (None, Some(choice)) = (filter, self.place.choices().first()) {
+        // What is too old or too new for one of them is for another.
+        if Choice::FETCHED.iter().all(|choice| choices.contains(choice)) {
+            let never = summary.never_run();
+            if !never.is_empty() {
+                summary.fail(format!("skipped on every kernel: {}", never.join(", ")));
+            }
+        }
+        if let (None, Some(choice)) = (filter, choices.first()) {
             demo(*choice, &mut summary);
         }
         if filter.is_some() && summary.counts().total() == 0 {
@@ -197,8 +205,8 @@ impl Test {
             progress::note(&step);
             summary.time(step, || GUEST.run(filter, Some(choice)));
         }
-        progress::note(&format!("integration tests on {name}"));
-        summary.time(format!("integration tests on {name}"), || {
+        progress::note(&format!("{ON_KERNEL}{name}"));
+        summary.time(format!("{ON_KERNEL}{name}"), || {
             let report = Report::new(choice)?;
             let status = programs.work(choice, filter, &report.folder, &self.place)?.run(&place)?;
             let counts = report.read()?;
@@ -327,6 +335,9 @@ impl Programs {
 }
 
 const REPORT: &str = "report.jsonl";
+
+/// What the names of steps begin with that run the integration tests.
+const ON_KERNEL: &str = "integration tests on ";
 
 /// The report of the integration tests on one kernel: a file in a folder of its own, which is all
 /// of the checkout that the guest may change.

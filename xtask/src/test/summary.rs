@@ -1,12 +1,13 @@
 //! What is said at the end of all steps.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::counts::Counts;
-use super::{Outcome, timed};
+use super::{ON_KERNEL, Outcome, timed};
 use crate::progress;
 
 /// What came of every step.
@@ -61,6 +62,15 @@ impl Summary {
             all.failed += u64::from(row.problem.is_some());
         }
         all
+    }
+
+    /// The names of the integration tests that were skipped on each of the kernels.
+    pub(crate) fn never_run(&self) -> Vec<&str> {
+        let on_kernels = self.rows.iter().filter(|row| row.name.starts_with(ON_KERNEL));
+        on_kernels
+            .map(|row| row.counts.as_ref().map_or_else(BTreeSet::new, Counts::skipped_names))
+            .reduce(|all, names| &all & &names)
+            .map_or_else(Vec::new, |names| names.into_iter().collect())
     }
 
     pub(crate) fn has_failed(&self) -> bool {
@@ -156,6 +166,25 @@ mod tests {
         {
             assert!(text.lines().any(|other| other == line), "{line} in {text}");
         }
+    }
+
+    #[test]
+    fn what_is_skipped_on_every_kernel_was_never_run() {
+        let mut summary = Summary::default();
+        summary.time("unit tests".into(), || Ok(Some(outcome(1, &["a::new: why"], &[]))));
+        assert_eq!(summary.never_run(), [""; 0]);
+        for (kernel, skips) in [
+            ("6.1", ["a::new: needs 6.2: this is 6.1", "a::newest: needs 9.0"].as_slice()),
+            ("6.12", &["a::newest: needs 9.0"]),
+            ("7.2", &["a::newest: needs 9.0", "b: gone"]),
+        ] {
+            let name = format!("{ON_KERNEL}Linux {kernel}");
+            summary.time(name, || Ok(Some(outcome(5, skips, &[]))));
+        }
+        assert_eq!(summary.never_run(), ["a::newest"]);
+        // What a kernel didn't come to isn't known to be skipped there.
+        summary.time(format!("{ON_KERNEL}Linux 8.0"), || Err(anyhow!("it didn't boot")));
+        assert_eq!(summary.never_run(), [""; 0]);
     }
 
     #[test]
