@@ -100,7 +100,7 @@ fn kill_and_resume<W: Work>(
 
     // How long it takes if nobody kills it.
     set_up(&mut client, &start)?;
-    let mut whole = finish(&mut work, &netns)?;
+    let mut span = Span { first: Duration::ZERO, last: finish(&mut work, &netns)? };
     ensure!(surroundings.check(&mut client)? == wanted, "undisturbed");
 
     let mut random = Random::new(20_261_123);
@@ -109,23 +109,18 @@ fn kill_and_resume<W: Work>(
     while number < kills || (seen.len() < positions && number < MORE * kills) {
         number += 1;
         set_up(&mut client, &start)?;
-        let delay = whole.mul_f64(random.below(1000) as f64 / 1000.0);
+        let delay = span.draw(&mut random);
         let mut child = work.spawn(&netns)?;
         thread::sleep(delay);
         child.kill()?;
         let was_running = child.wait()?.signal().is_some();
         interrupted += usize::from(was_running);
 
-        let kill = format!("kill {number}, after {delay:?} of {whole:?}");
+        let kill = format!("kill {number}, after {delay:?}, of {span:?}");
         let left = surroundings.check(&mut client).with_context(|| kill.clone())?;
         let position = work.position(&left).with_context(|| kill.clone())?;
         seen.insert(position);
-        // How fast it goes depends on what else the machine does.
-        if !was_running {
-            whole = whole.mul_f64(0.8);
-        } else if delay > whole.mul_f64(0.7) {
-            whole = whole.mul_f64(1.2);
-        }
+        span.learn(delay, position, was_running);
 
         finish(&mut work, &netns).with_context(|| kill.clone())?;
         let end = surroundings.check(&mut client).with_context(|| kill.clone())?;
@@ -133,12 +128,43 @@ fn kill_and_resume<W: Work>(
     }
     surroundings.ask_c_tool()?;
     println!(
-        "{number} kills, the last within {whole:.0?}, {interrupted} before the end, in {} places: \
+        "{number} kills, {interrupted} before the end, at last from {:.0?} to {:.0?}, in {} places: \
          {seen:?}",
+        span.first,
+        span.last,
         seen.len()
     );
     ensure!(seen.len() >= positions, "only {} places", seen.len());
     Ok(())
+}
+
+/// When to kill: between about the first change and about the end. How fast a program gets from one
+/// to the other depends on what else the machine does.
+#[derive(Debug)]
+struct Span {
+    first: Duration,
+    last: Duration,
+}
+
+impl Span {
+    fn draw(&self, random: &mut Random) -> Duration {
+        self.first + (self.last - self.first).mul_f64(random.below(1000) as f64 / 1000.0)
+    }
+
+    /// Takes in what came of a kill.
+    fn learn(&mut self, delay: Duration, position: usize, was_running: bool) {
+        if !was_running {
+            self.last = self.last.mul_f64(0.8);
+        } else if delay > self.last.mul_f64(0.7) {
+            self.last = self.last.mul_f64(1.2);
+        }
+        if position == 0 {
+            self.first = (self.first + delay) / 2;
+        } else if delay < self.first.mul_f64(1.5) {
+            self.first = self.first.mul_f64(0.7);
+        }
+        self.first = self.first.min(self.last / 2);
+    }
 }
 
 /// Lets it come to its end, and says how long that took.
