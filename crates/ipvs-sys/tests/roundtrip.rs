@@ -256,7 +256,7 @@ fn an_acknowledgement_is_asked_for_afterwards() {
 #[test]
 fn the_request_for_a_family_names_it() {
     let mut datagram = Vec::new();
-    let name = ipvs_sys::Name::new("IPVS").unwrap();
+    let name = Name::new("IPVS").unwrap();
     ctrl::get_family(&mut datagram, nl::NLM_F_REQUEST, 7, 0, &name);
     let frame = Messages::new(&datagram).next().unwrap().unwrap();
     assert_eq!(
