@@ -1,9 +1,9 @@
 //! Measures on the kernel it runs on: whole processes (the C ipvsadm, ours and the floor), and the
 //! library beside the floor.
 //!
-//! `measure FOLDER OURS FLOOR ROUNDS THEIR-ROUNDS [FILTER]`: writes `FOLDER/report.json`. It wants
-//! root, a network namespace whose table nobody needs, and `ip` and the C `ipvsadm` on `PATH`. `cargo xtask
-//! bench` brings all of that.
+//! `measure FOLDER OURS FLOOR ROUNDS ROUNDS-OF-C [FILTER]`: writes `FOLDER/report.json`; the C program
+//! does the largest table only ROUNDS-OF-C times. It wants root, a network namespace whose table
+//! nobody needs, and `ip` and the C `ipvsadm` on `PATH`. `cargo xtask bench` brings all of that.
 
 #![forbid(unsafe_code)]
 
@@ -37,19 +37,21 @@ fn main() -> Result<()> {
         return run::alone(words);
     }
     let folder = PathBuf::from(words.next().context("no folder")?);
+    let [ours, floor] = [words.next(), words.next()].map(|word| word.map(PathBuf::from));
+    let [rounds, their_rounds_of_largest] = [number(words.next())?, number(words.next())?];
     let bench = Bench {
         theirs: "ipvsadm".into(),
-        ours: words.next().context("no program")?.into(),
-        floor: words.next().context("no floor")?.into(),
-        rounds: number(words.next())?,
-        their_rounds: number(words.next())?,
+        ours: ours.context("no program")?,
+        floor: floor.context("no floor")?,
+        rounds,
+        their_rounds: rounds,
         filter: words.next().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
         family: Floor::open()?.family()?,
         folder: folder.clone(),
     };
     let mut rows = Vec::new();
     for table in TABLES {
-        let their_rounds = if table == LARGEST { bench.their_rounds } else { bench.rounds };
+        let their_rounds = if table == LARGEST { their_rounds_of_largest } else { rounds };
         Bench { their_rounds, ..bench.clone() }.table(table, &mut rows)?;
     }
     bench.one_service(&mut rows)?;
