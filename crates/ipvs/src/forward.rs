@@ -64,7 +64,9 @@ pub enum GueChecksum {
     None,
     /// Over the packet (`IP_VS_TUNNEL_ENCAP_FLAG_CSUM`).
     Full,
-    /// Remote checksum offload (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`).
+    /// Over the packet, and remote checksum offload (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`): where a
+    /// packet has come to the director before its own checksum was filled in, as from a virtual
+    /// machine, the GUE header tells the server to do that.
     Remote,
 }
 
