@@ -43,10 +43,12 @@ impl Program {
     /// If it fails.
     pub fn measure(&self, output: &Path) -> Result<Cost> {
         // A process' memory is known to who waited for it, as the most that any of its children
-        // had. So each has a parent of its own: this program again, see [`alone`].
+        // had. So each has a parent of its own, the program `alone`, which is small: Linux counts
+        // what the parent has as the child's, up to the moment when the child becomes another
+        // program.
         let this = std::env::current_exe().context("cannot find this program")?;
-        let mut command = Command::new(this);
-        command.arg(ALONE).arg(&self.file).args(&self.arguments);
+        let mut command = Command::new(this.with_file_name("alone"));
+        command.arg(&self.file).args(&self.arguments);
         match &self.input {
             Some(file) => command.stdin(File::open(file)?),
             None => command.stdin(Stdio::null()),
@@ -59,9 +61,6 @@ impl Program {
         cost.with_context(|| format!("no figures of `{self:?}`: {text}"))
     }
 }
-
-/// The first argument of this program where it is the parent of a program that is measured.
-pub const ALONE: &str = "alone";
 
 /// Runs a program, and writes what it took to standard error.
 ///

@@ -74,6 +74,7 @@ impl Bench {
         };
         let ours = release("ipvsadm", "ipvsadm")?;
         let floor = release("ipvs-benches", "floor")?;
+        release("ipvs-benches", "alone")?;
         let measure = release("ipvs-benches", "measure")?;
         let folder = places::root().join("target/bench");
         fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;

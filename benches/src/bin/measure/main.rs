@@ -20,7 +20,6 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use ipvs_benches::floor::Floor;
 use ipvs_benches::report::Report;
-use ipvs_benches::run;
 use ipvs_benches::table::Table;
 
 use crate::processes::Bench;
@@ -32,10 +31,7 @@ const TABLES: [Table; 4] =
     [Table::new(1_000, 10), Table::new(1, 10_000), Table::new(10_000, 1), LARGEST];
 
 fn main() -> Result<()> {
-    let mut words = std::env::args_os().skip(1).peekable();
-    if words.next_if(|word| word == run::ALONE).is_some() {
-        return run::alone(words);
-    }
+    let mut words = std::env::args_os().skip(1);
     let folder = PathBuf::from(words.next().context("no folder")?);
     let [ours, floor] = [words.next(), words.next()].map(|word| word.map(PathBuf::from));
     let [rounds, their_rounds_of_largest] = [number(words.next())?, number(words.next())?];
