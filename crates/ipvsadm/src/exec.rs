@@ -300,6 +300,8 @@ impl Tool<'_> {
     fn save(&mut self, kernel: &mut Kernel, numeric: bool) -> Result<(), ShowError> {
         let text = EndpointText::new(numeric, self.names);
         let mut rules = Rules::new(&mut *self.out, text);
+        // Rules have no rates, so it needn't be known whether these mean anything.
+        kernel.client.set_all_rates(true);
         for service in sort::services(kernel.client.services()?) {
             rules.service(&service.service)?;
             for server in servers(kernel, &service, true)? {

@@ -13,7 +13,7 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new() -> Self {
-        Self { stdout: BufWriter::with_capacity(64 * 1024, io::stdout().lock()) }
+        Self { stdout: BufWriter::with_capacity(32 * 1024, io::stdout().lock()) }
     }
 
     /// Writes a message to standard error. That it can't be written is nothing to stop for, and
