@@ -104,6 +104,8 @@ enum Task {
     /// Internal: becomes a guest's kernel when xtask says so.
     #[command(hide = true)]
     GuestGate {
+        #[arg(long)]
+        spread: bool,
         #[arg(last = true)]
         command: Vec<OsString>,
     },
@@ -157,7 +159,9 @@ fn run(task: Task) -> Result<u8> {
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
         Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
-        Task::GuestGate { command } => match kernel::keeper::pass_gate(&command)? {},
+        Task::GuestGate { spread, command } => {
+            match kernel::keeper::pass_gate(spread, &command)? {}
+        }
         Task::NativeNamespaces { command } => kernel::native::enter(&command),
         Task::NativeInit { command } => kernel::native::init(&command),
         Task::GuestTerminal { terminal, command } => {

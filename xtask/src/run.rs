@@ -131,7 +131,7 @@ fn in_kernel(
         writable,
         terminal,
         timeout,
-        size: place.size,
+        machine: place.machine,
     };
     work.run(&Place::prepare(place.choice())?)
 }

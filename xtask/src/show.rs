@@ -43,7 +43,7 @@ impl Demo {
             writable: Vec::new(),
             terminal: self.keep,
             timeout: (!self.keep).then_some(TIMEOUT),
-            size: self.place.size,
+            machine: self.place.machine,
         };
         work.run(&place)
     }
@@ -75,7 +75,7 @@ impl Golden {
                 writable: vec![folder.clone()],
                 terminal: false,
                 timeout: Some(TIMEOUT),
-                size: self.place.size,
+                machine: self.place.machine,
             };
             let status = work.run(&place)?;
             ensure!(

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, ValueEnum};
 
 use crate::kernel::boot::{Guest, terminal_size};
 use crate::kernel::fetch::{self, Kernel};
@@ -28,7 +28,7 @@ pub(crate) struct Where {
     #[arg(long, value_name = "KERNEL", value_parser = one())]
     pub(crate) kernel: Option<Choice>,
     #[command(flatten)]
-    pub(crate) size: Size,
+    pub(crate) machine: Machine,
 }
 
 /// The kernels to work in, one after the other.
@@ -39,15 +39,37 @@ pub(crate) struct Everywhere {
     #[arg(long = "kernel", value_name = "KERNEL", value_parser = several())]
     kernels: Vec<Vec<Choice>>,
     #[command(flatten)]
-    pub(crate) size: Size,
+    pub(crate) machine: Machine,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
-pub(crate) struct Size {
+pub(crate) struct Machine {
     /// The memory of a kernel that was fetched, in MiB; it takes from this machine only what it
     /// uses
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = memory())]
     pub(crate) memory: u64,
+    /// Where this machine runs a kernel that was fetched: on `one` processor, that no other such
+    /// kernel is on, what it does takes half the time [default: one, but any for benchmarks]
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) processors: Option<Processors>,
+}
+
+impl Machine {
+    /// What says the same to another xtask.
+    pub(crate) fn arguments(&self) -> Vec<String> {
+        let mut arguments = vec![format!("--memory={}", self.memory)];
+        if let Some(value) = self.processors.and_then(|which| which.to_possible_value()) {
+            arguments.push(format!("--processors={}", value.get_name()));
+        }
+        arguments
+    }
+}
+
+/// Processors of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Processors {
+    One,
+    Any,
 }
 
 /// A kernel with less doesn't boot.
@@ -123,7 +145,7 @@ pub(crate) struct Work {
     pub(crate) terminal: bool,
     /// None: until the command ends by itself.
     pub(crate) timeout: Option<Duration>,
-    pub(crate) size: Size,
+    pub(crate) machine: Machine,
 }
 
 /// A kernel that is ready for work.
@@ -176,7 +198,9 @@ impl Work {
         match place {
             Place::Fetched(kernel) => {
                 progress::now(&format!("booting Linux {}", kernel.release));
-                Guest { kernel, job, timeout: self.timeout, memory: self.size.memory }.run()
+                let Machine { memory, processors } = self.machine;
+                let spread = processors == Some(Processors::Any);
+                Guest { kernel, job, timeout: self.timeout, memory, spread }.run()
             }
             Place::Host => {
                 progress::done();

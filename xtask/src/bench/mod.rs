@@ -13,7 +13,7 @@ use clap::{Args, Subcommand};
 use ipvs_benches::report::Report;
 
 use crate::readme::{self, Part};
-use crate::work::{Place, Where, Work};
+use crate::work::{Machine, Place, Processors, Where, Work};
 use crate::{cargo, places, progress};
 
 /// The C program takes two minutes for the largest table, several times over.
@@ -90,7 +90,11 @@ impl Bench {
             writable: vec![folder.clone()],
             terminal: false,
             timeout: Some(TIMEOUT),
-            size: self.place.size,
+            // The programs are measured as they run by themselves.
+            machine: Machine {
+                processors: self.place.machine.processors.or(Some(Processors::Any)),
+                ..self.place.machine
+            },
         };
         let status = work.run(&place)?;
         ensure!(status == 0, "measuring ended with status {status}");

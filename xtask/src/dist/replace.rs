@@ -39,7 +39,7 @@ pub(super) fn check(folder: &Path, package: &Path, place: &Where) -> Result<u8> 
         writable: Vec::new(),
         terminal: false,
         timeout: Some(TIMEOUT),
-        size: place.size,
+        machine: place.machine,
     };
     let status = work.run(&Place::prepare(choice)?)?;
     if status == 0 {

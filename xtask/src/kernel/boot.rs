@@ -36,6 +36,8 @@ pub(crate) struct Guest<'a> {
     pub timeout: Option<Duration>,
     /// In MiB. Only what the guest touches is taken from the host.
     pub memory: u64,
+    /// Whether the host may run its processes on several processors.
+    pub spread: bool,
 }
 
 impl Guest<'_> {
@@ -48,7 +50,8 @@ impl Guest<'_> {
         let command = self.command(&scratch, &scratch.keep_program()?, &job)?;
 
         let signals = Signals::catch()?;
-        let mut session = Session::start(&command, &scratch, self.job.terminal.is_some(), signals)?;
+        let terminal = self.job.terminal.is_some();
+        let mut session = Session::start(&command, &scratch, terminal, self.spread, signals)?;
         let stop = session.relay(self.timeout);
         session.group.end();
         // Shows the user's terminal as it was before anything is said.
@@ -121,6 +124,7 @@ impl Session {
         command: &[OsString],
         scratch: &Scratch,
         terminal: bool,
+        spread: bool,
         signals: Signals,
     ) -> Result<Self> {
         let (mut line, guest_line) = UnixStream::pair().context("can't make the serial line")?;
@@ -132,7 +136,7 @@ impl Session {
             None
         };
         let folders = [scratch.memory.as_path(), scratch.files.as_path()];
-        let group = Group::start(command, &mut line, guest_line, guest_console, folders)?;
+        let group = Group::start(command, &mut line, guest_line, guest_console, folders, spread)?;
         Ok(Self {
             group,
             line: Some(line),

@@ -47,9 +47,12 @@ impl Group {
         far_line: UnixStream,
         console: OwnedFd,
         folders: [&Path; 2],
+        spread: bool,
     ) -> Result<Self> {
         let mut guest = Command::new("/proc/self/exe")
-            .args(["guest-gate", "--"])
+            .arg("guest-gate")
+            .args(spread.then_some("--spread"))
+            .arg("--")
             .args(command)
             .env_clear()
             .env("TMPDIR", folders[0])
@@ -116,7 +119,7 @@ impl Drop for Group {
 }
 
 /// The gate: becomes `command` once xtask says so, on the serial line that is standard input.
-pub(crate) fn pass_gate(command: &[OsString]) -> Result<Infallible> {
+pub(crate) fn pass_gate(spread: bool, command: &[OsString]) -> Result<Infallible> {
     // If xtask and the keeper die together, this takes at least the kernel along.
     set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the guest to xtask")?;
     let mut word = [0];
@@ -127,6 +130,9 @@ pub(crate) fn pass_gate(command: &[OsString]) -> Result<Infallible> {
     // A kernel that panics aborts, and its memory is not worth a core file.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .context("can't forbid core files")?;
+    if !spread {
+        super::processor::settle()?;
+    }
     let (program, arguments) = command.split_first().context("no kernel to start")?;
     let error = Command::new(program).args(arguments).exec();
     Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))

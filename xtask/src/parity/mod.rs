@@ -78,7 +78,7 @@ impl Part {
             writable: vec![folder],
             terminal: false,
             timeout: Some(Duration::from_secs(self.seconds)),
-            size: self.place.size,
+            machine: self.place.machine,
         };
         work.run(&Place::prepare(self.place.choice())?)
     }
@@ -171,7 +171,7 @@ impl Parity {
     ) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.args(["parity-part", "--kernel", choice.name()]);
-        command.arg("--memory").arg(self.place.size.memory.to_string());
+        command.args(self.place.machine.arguments());
         command.arg("--program").arg(&programs.parity).arg("--ipvsadm").arg(&programs.ipvsadm);
         command.arg("--seconds").arg(limit.as_secs().to_string());
         command.arg("--").args(arguments);

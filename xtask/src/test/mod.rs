@@ -329,7 +329,7 @@ impl Programs {
             writable: vec![report.to_owned()],
             terminal: false,
             timeout: Some(KERNEL_TIMEOUT),
-            size: place.size,
+            machine: place.machine,
         })
     }
 }
