@@ -217,16 +217,17 @@ impl Tool<'_> {
                 table.version(kernel.info.version, kernel.info.connection_table_size)?;
                 let services = kernel.client.services()?;
                 table.titles()?;
-                let services = if list.sorted { sort::services(services) } else { services };
-                for service in &services {
-                    let servers = servers(kernel, service, list.sorted)?;
+                for service in in_order(&services, list.sorted, sort::services) {
+                    let servers = servers(kernel, service)?;
+                    let servers = in_order(&servers, list.sorted, sort::destinations);
                     write_service(&mut table, service, &servers)?;
                 }
             }
             Listed::Service(key) => {
                 let service = kernel.client.service(&key)?.ok_or(ShowError::NoSuchService)?;
                 table.titles()?;
-                let servers = servers(kernel, &service, list.sorted)?;
+                let servers = servers(kernel, &service)?;
+                let servers = in_order(&servers, list.sorted, sort::destinations);
                 write_service(&mut table, &service, &servers)?;
             }
             Listed::Connections { engine } => {
@@ -259,15 +260,14 @@ impl Tool<'_> {
                     Listed::Service(key) => {
                         vec![kernel.client.service(&key)?.ok_or(ShowError::NoSuchService)?]
                     }
-                    _ if list.sorted => sort::services(kernel.client.services()?),
                     _ => kernel.client.services()?,
                 };
                 let Info { version, connection_table_size, .. } = kernel.info;
                 let mut document = Document::services(out, version, connection_table_size)?;
-                for service in &services {
-                    let servers = servers(kernel, service, list.sorted)?;
-                    let servers = servers
-                        .iter()
+                for service in in_order(&services, list.sorted, sort::services) {
+                    let servers = servers(kernel, service)?;
+                    let servers = in_order(&servers, list.sorted, sort::destinations)
+                        .into_iter()
                         .map(|server| (&server.destination, counts(server), &server.stats));
                     document.service(&service.service, &service.stats, servers)?;
                 }
@@ -302,9 +302,10 @@ impl Tool<'_> {
         let mut rules = Rules::new(&mut *self.out, text);
         // Rules have no rates, so it needn't be known whether these mean anything.
         kernel.client.set_all_rates(true);
-        for service in sort::services(kernel.client.services()?) {
+        let services = kernel.client.services()?;
+        for service in sort::services(&services) {
             rules.service(&service.service)?;
-            for server in servers(kernel, &service, true)? {
+            for server in sort::destinations(&servers(kernel, service)?) {
                 rules.server(&service.service.key, &server.destination)?;
             }
         }
@@ -315,21 +316,23 @@ impl Tool<'_> {
 fn servers(
     kernel: &mut Kernel,
     service: &ServiceEntry,
-    sorted: bool,
 ) -> Result<Vec<DestinationEntry>, ipvs::Error> {
-    let servers = match kernel.client.destinations(&service.service.key) {
-        Ok(servers) => servers,
+    match kernel.client.destinations(&service.service.key) {
         // Deleted since it was listed, its servers with it.
-        Err(error) if error.kind() == ErrorKind::ServiceNotFound => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    Ok(if sorted { sort::destinations(servers) } else { servers })
+        Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(Vec::new()),
+        result => result,
+    }
+}
+
+/// Sorted if that is asked for, and else in the kernel's order.
+fn in_order<T>(entries: &[T], sorted: bool, sort: fn(&[T]) -> Vec<&T>) -> Vec<&T> {
+    if sorted { sort(entries) } else { entries.iter().collect() }
 }
 
 fn write_service(
     table: &mut Table<'_, &mut Output>,
     service: &ServiceEntry,
-    servers: &[DestinationEntry],
+    servers: &[&DestinationEntry],
 ) -> io::Result<()> {
     table.service(&service.service, &service.stats)?;
     servers.iter().try_for_each(|server| {

@@ -111,12 +111,13 @@ impl<T: Transport> Session<T> {
         let mut out = Vec::new();
         let mut rules = Rules::new(&mut out, EndpointText::new(true, &FewNames));
         let snapshot = self.kernel.client.snapshot().unwrap_or_default();
-        let services = snapshot.services.iter().map(|service| service.entry.clone()).collect();
-        for service in sort::services(services) {
+        let services: Vec<_> =
+            snapshot.services.iter().map(|service| service.entry.clone()).collect();
+        for service in sort::services(&services) {
             let key = service.service.key;
             let _ = rules.service(&service.service);
-            let servers = snapshot.service(&key).map(|it| it.destinations.clone());
-            for server in sort::destinations(servers.unwrap_or_default()) {
+            let servers = snapshot.service(&key).map_or(&[][..], |it| &it.destinations);
+            for server in sort::destinations(servers) {
                 let _ = rules.server(&key, &server.destination);
             }
         }

@@ -11,13 +11,13 @@ use ipvs::{DestinationEntry, Family, ServiceEntry, ServiceKey};
 
 use crate::numbers::signed;
 
-/// Puts services in the order of lists.
-pub(crate) fn services(entries: Vec<ServiceEntry>) -> Vec<ServiceEntry> {
+/// Services in the order of lists.
+pub(crate) fn services(entries: &[ServiceEntry]) -> Vec<&ServiceEntry> {
     merge_sort(entries, |a, b| compare_services(&a.service.key, &b.service.key))
 }
 
-/// Puts the real servers of one service in the order of lists.
-pub(crate) fn destinations(entries: Vec<DestinationEntry>) -> Vec<DestinationEntry> {
+/// The real servers of one service in the order of lists.
+pub(crate) fn destinations(entries: &[DestinationEntry]) -> Vec<&DestinationEntry> {
     merge_sort(entries, |a, b| {
         let (a, b) = (&a.destination, &b.destination);
         or_else(compare_addrs(a.addr, b.addr), || i32::from(a.port) - i32::from(b.port))
@@ -83,32 +83,32 @@ fn or_else(order: i32, next: impl FnOnce() -> i32) -> i32 {
 }
 
 /// The merge sort of glibc 2.36's `qsort`: sorts halves of `n / 2` and `n - n / 2`, and takes from
-/// the left one as long as it compares no greater.
-fn merge_sort<T>(items: Vec<T>, compare: impl Fn(&T, &T) -> i32) -> Vec<T> {
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    let mut merged = order.clone();
-    sort_indices(&mut order, &mut merged, &|a, b| compare(&items[a], &items[b]) <= 0);
-    let mut items: Vec<_> = items.into_iter().map(Some).collect();
-    order.into_iter().filter_map(|index| items[index].take()).collect()
+/// the left one as long as it compares no greater. The entries stay where they are, because there
+/// may be so many that a second copy of them would be most of what a list costs.
+fn merge_sort<T>(entries: &[T], compare: impl Fn(&T, &T) -> i32) -> Vec<&T> {
+    let mut order: Vec<&T> = entries.iter().collect();
+    let mut scratch = order.clone();
+    sort_halves(&mut order, &mut scratch, &compare);
+    order
 }
 
 /// `scratch` is as long as `order`.
-fn sort_indices(
-    order: &mut [usize],
-    scratch: &mut [usize],
-    left_first: &impl Fn(usize, usize) -> bool,
+fn sort_halves<'a, T>(
+    order: &mut [&'a T],
+    scratch: &mut [&'a T],
+    compare: &impl Fn(&T, &T) -> i32,
 ) {
     if order.len() <= 1 {
         return;
     }
     let (left, right) = order.split_at_mut(order.len() / 2);
-    sort_indices(left, scratch, left_first);
-    sort_indices(right, scratch, left_first);
+    sort_halves(left, scratch, compare);
+    sort_halves(right, scratch, compare);
 
     let (mut l, mut r) = (0, 0);
     let len = left.len() + right.len();
     for slot in &mut scratch[..len] {
-        let from_left = r == right.len() || l < left.len() && left_first(left[l], right[r]);
+        let from_left = r == right.len() || l < left.len() && compare(left[l], right[r]) <= 0;
         let (half, taken) = if from_left { (&*left, &mut l) } else { (&*right, &mut r) };
         *slot = half[*taken];
         *taken += 1;
@@ -178,8 +178,8 @@ mod tests {
     #[test]
     fn a_merge_sort_is_stable_and_survives_a_circle() {
         let by_tens = |a: &i32, b: &i32| a / 10 - b / 10;
-        assert_eq!(merge_sort(vec![21, 13, 22, 11, 12], by_tens), [13, 11, 12, 21, 22]);
-        assert_eq!(merge_sort(Vec::<i32>::new(), by_tens), [0; 0]);
+        assert_eq!(merge_sort(&[21, 13, 22, 11, 12], by_tens), [&13, &11, &12, &21, &22]);
+        assert_eq!(merge_sort(&[], by_tens), [&0; 0]);
 
         // Rock, paper, scissors: each is less than the one before. By hand: n/2 is 1, so the right
         // half is [1, 2], which 2 < 1 turns to [2, 1]; then 0 against 2: 2 - 0 is circularly -1,
@@ -187,6 +187,6 @@ mod tests {
         let circle = |a: &i32, b: &i32| [0, 1, -1][(b - a).rem_euclid(3) as usize];
         assert_eq!(circle(&2, &1), -1);
         assert_eq!(circle(&0, &2), -1);
-        assert_eq!(merge_sort(vec![0, 1, 2], circle), [0, 2, 1]);
+        assert_eq!(merge_sort(&[0, 1, 2], circle), [&0, &2, &1]);
     }
 }

@@ -53,11 +53,6 @@ impl Bench {
         let restore = self.file("restore", floor::restore(table, self.family))?;
         let list = self.file("list", floor::list(table, self.family))?;
         let clear = self.file("clear", floor::clear(self.family))?;
-        let play = |script: &Path| {
-            let mut program = Program::new(&self.floor, &["play"]);
-            program.arguments.push(script.into());
-            program
-        };
         let (empty, full) = (
             || namespace::fresh(self.family),
             || {
@@ -73,7 +68,7 @@ impl Bench {
                 on: table.to_string(),
                 theirs: Program::new(&self.theirs, &["-R"]).input(&rules),
                 ours: Program::new(&self.ours, &["-R"]).input(&rules),
-                floor: Some(play(&restore)),
+                floor: Some(self.player(&restore)),
                 prepare: &empty,
                 outcome: &saved,
             },
@@ -91,7 +86,7 @@ impl Bench {
                     on: table.to_string(),
                     theirs: Program::new(&self.theirs, arguments),
                     ours: Program::new(&self.ours, arguments),
-                    floor: Some(play(&list)),
+                    floor: Some(self.player(&list)),
                     prepare: &|| Ok(()),
                     outcome: &nothing,
                 },
@@ -104,7 +99,7 @@ impl Bench {
                 on: table.to_string(),
                 theirs: Program::new(&self.theirs, &["-C"]),
                 ours: Program::new(&self.ours, &["-C"]),
-                floor: Some(play(&clear)),
+                floor: Some(self.player(&clear)),
                 prepare: &full,
                 outcome: &saved,
             },
@@ -115,6 +110,7 @@ impl Bench {
     /// One service added by a process of its own.
     pub(crate) fn one_service(&self, rows: &mut Vec<Row>) -> Result<()> {
         let clear = self.file("clear", floor::clear(self.family))?;
+        let add = self.file("add", floor::restore(Table::new(1, 0), self.family))?;
         let arguments = &["-A", "-t", "10.64.0.1:80", "-s", "wlc"];
         let rounds = self.rounds * 10;
         let bench = Self { rounds, their_rounds: rounds, ..self.clone() };
@@ -125,7 +121,7 @@ impl Bench {
                 on: "an empty table".into(),
                 theirs: Program::new(&self.theirs, arguments),
                 ours: Program::new(&self.ours, arguments),
-                floor: None,
+                floor: Some(self.player(&add)),
                 prepare: &|| self.play(&clear),
                 outcome: &|| self.saved(),
             },
@@ -216,6 +212,14 @@ impl Bench {
         Ok(path)
     }
 
+    /// The floor, as a whole process.
+    fn player(&self, script: &Path) -> Program {
+        let mut program = Program::new(&self.floor, &["play"]);
+        program.arguments.push(script.into());
+        program
+    }
+
+    /// The floor, in this process.
     fn play(&self, script: &Path) -> Result<()> {
         Floor::open()?.play(&fs::read(script)?)
     }
