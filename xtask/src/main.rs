@@ -7,6 +7,7 @@ mod bench;
 mod cargo;
 mod cross;
 mod demo;
+mod deny;
 mod dist;
 mod failure;
 mod guest;
@@ -77,6 +78,10 @@ enum Task {
     /// MB). The tests run there in a namespace of the user's own, or as root; no kernel with IPVS
     /// is needed.
     Cross(cross::Cross),
+    /// Check licences, sources, duplicates and known vulnerabilities of all dependencies
+    ///
+    /// By the rules of deny.toml. cargo-deny is built for it, in target/cargo-deny.
+    Deny(deny::Deny),
     /// Make manual pages, completions and a Debian package of ipvsadm, in target/dist
     ///
     /// The package takes the place of Debian's ipvsadm, boot-time service included.
@@ -155,6 +160,7 @@ fn run(task: Task) -> Result<u8> {
         Task::ParityPart(part) => part.run(),
         Task::Kernel(task) => task.run(),
         Task::Cross(cross) => cross.run(),
+        Task::Deny(deny) => deny.run(),
         Task::Dist(dist) => dist.run(),
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),

@@ -50,6 +50,7 @@ fn main() -> Result<()> {
         let their_rounds = if table == LARGEST { their_rounds_of_largest } else { rounds };
         Bench { their_rounds, ..bench.clone() }.table(table, &mut rows)?;
     }
+    bench.start(&mut rows)?;
     bench.one_service(&mut rows)?;
     library::measure(&bench, LARGEST, &mut rows)?;
     bench.connections(&mut rows)?;

@@ -112,6 +112,24 @@ impl Bench {
         empty()
     }
 
+    /// What each program takes to be started, beside one that does nothing and needs the C library
+    /// alone.
+    pub(crate) fn start(&self, rows: &mut Vec<Row>) -> Result<()> {
+        let nothing = || Ok(String::new());
+        self.measure(
+            rows,
+            &Contest {
+                work: "list --timeout",
+                on: "beside `true`".into(),
+                theirs: Program::new(&self.theirs, &["-L", "--timeout"]),
+                ours: Program::new(&self.ours, &["-L", "--timeout"]),
+                floor: Some(Program::new(Path::new("true"), &[])),
+                prepare: &|| Ok(()),
+                outcome: &nothing,
+            },
+        )
+    }
+
     /// One service added by a process of its own.
     pub(crate) fn one_service(&self, rows: &mut Vec<Row>) -> Result<()> {
         let clear = self.file("clear", floor::clear(self.family))?;
