@@ -35,7 +35,7 @@ impl Deny {
             progress::note(&format!("{} of {manifest}", checks.join(", ")));
             let mut command = std::process::Command::new(&program);
             command.current_dir(places::root());
-            command.args(["--manifest-path", manifest, "check", "--config", "deny.toml"]);
+            command.args(["--manifest-path", manifest, "--config", "deny.toml", "check"]);
             let held = cargo::watch(command.args(&checks), |line| println!("{line}"))?;
             ensure!(held, "{manifest} has what deny.toml forbids, or it couldn't be looked at");
         }
