@@ -50,8 +50,11 @@ fn parse(metadata: &str) -> Result<Vec<Crate>> {
 }
 
 impl Crate {
-    pub(super) fn has_program(&self) -> bool {
-        self.targets.iter().any(|target| target.kind.iter().any(|kind| kind == "bin"))
+    /// Whether its integration tests start a program of its own: those of a crate that has one, and those of how programs
+    /// start, which start themselves.
+    pub(super) fn starts_programs(&self) -> bool {
+        let has_program = |target: &Target| target.kind.iter().any(|kind| kind == "bin");
+        self.name == "ipvs-os" || self.targets.iter().any(has_program)
     }
 
     /// Whether `compiler`, such as 1.85.1, is of the oldest release that the crate promises to build with. A newer one would
@@ -90,15 +93,18 @@ mod tests {
             {"name": "a", "publish": null, "rust_version": "1.85", "edition": "2024", "targets": [
                 {"kind": ["lib"], "name": "a"}, {"kind": ["test"], "name": "b"}]},
             {"name": "b", "publish": [], "rust_version": "1.85", "targets": []},
+            {"name": "ipvs-os", "publish": null, "rust_version": "1.85", "targets": [
+                {"kind": ["lib"], "name": "ipvs_os"}]},
             {"name": "c", "publish": ["somewhere"], "rust_version": null, "targets": [
                 {"kind": ["lib"], "name": "c"}, {"kind": ["bin"], "name": "d"}]}
         ]}"#;
         let published = parse(metadata).unwrap();
         let seen: Vec<_> = published
             .iter()
-            .map(|one| (one.name.as_str(), one.rust_version.as_deref(), one.has_program()))
+            .map(|one| (one.name.as_str(), one.rust_version.as_deref(), one.starts_programs()))
             .collect();
-        assert_eq!(seen, [("a", Some("1.85"), false), ("c", None, true)]);
+        let promised = Some("1.85");
+        assert_eq!(seen, [("a", promised, false), ("ipvs-os", promised, true), ("c", None, true)]);
     }
 
     #[test]

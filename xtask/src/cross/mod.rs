@@ -76,13 +76,13 @@ const BUILD: Step = Step { arguments: &["build"], concerns: |_| true };
 const TEST: Step = Step { arguments: &["test", "--no-fail-fast"], concerns: |_| true };
 
 const TEST_LIBRARIES: Step =
-    Step { arguments: &["test", "--no-fail-fast"], concerns: |one| !one.has_program() };
+    Step { arguments: &["test", "--no-fail-fast"], concerns: |one| !one.starts_programs() };
 
-/// The unit tests of programs. Their integration tests start the program, which an emulated one can't do: the machine's
-/// kernel would have to know the emulator.
-const TEST_UNITS_OF_PROGRAMS: Step = Step {
+/// The unit tests where integration tests start a program, which an emulated one can't do: the machine's kernel would have
+/// to know the emulator.
+const TEST_UNITS: Step = Step {
     arguments: &["test", "--no-fail-fast", "--lib", "--bins"],
-    concerns: Crate::has_program,
+    concerns: Crate::starts_programs,
 };
 
 const TARGETS: [Target; 3] = [
@@ -106,7 +106,7 @@ const TARGETS: [Target; 3] = [
         kind: "64-bit big-endian",
         linker: "s390x-linux-gnu-gcc",
         emulator: Some("qemu-s390x"),
-        steps: &[TEST_LIBRARIES, TEST_UNITS_OF_PROGRAMS],
+        steps: &[TEST_LIBRARIES, TEST_UNITS],
     },
 ];
 

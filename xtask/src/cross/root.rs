@@ -22,9 +22,11 @@ pub(super) const CHECKOUT_INSIDE: &str = "/checkout";
 /// Where `target/cross` is in it.
 pub(super) const FOLDER_INSIDE: &str = "/cross";
 
-/// What runs on this machine, with all that it depends on. netbase has /etc/protocols and /etc/services.
-const PROGRAMS: [&str; 9] = [
+/// What runs on this machine, with all that it depends on. dash is the shell, netbase has
+/// /etc/protocols and /etc/services.
+const PROGRAMS: [&str; 10] = [
     "cargo",
+    "dash",
     "gcc",
     "gcc-i686-linux-gnu",
     "gcc-s390x-linux-gnu",
