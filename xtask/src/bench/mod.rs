@@ -32,8 +32,8 @@ pub(crate) struct Bench {
     part: Option<Other>,
     #[command(flatten)]
     place: Where,
-    /// How often each program does each work, and five times as often what takes less than two
-    /// seconds; figures are medians
+    /// How often each program does each work, and up to five times as often what takes it less than
+    /// 15 seconds altogether; figures are medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How often the C ipvsadm does each work on the table of 10,000 × 10, which takes it minutes

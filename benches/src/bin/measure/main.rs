@@ -19,7 +19,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_benches::floor::Floor;
-use ipvs_benches::report::Report;
+use ipvs_benches::report::{Report, Row};
 use ipvs_benches::table::Table;
 
 use crate::processes::Bench;
@@ -35,6 +35,9 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(words.next().context("no folder")?);
     let [ours, floor] = [words.next(), words.next()].map(|word| word.map(PathBuf::from));
     let [rounds, their_rounds_of_largest] = [number(words.next())?, number(words.next())?];
+    // In memory: what a disk takes to read rules and to write lists isn't what is measured.
+    let scratch = PathBuf::from(format!("/dev/shm/ipvs-bench-{}", std::process::id()));
+    fs::create_dir(&scratch).with_context(|| format!("can't make {}", scratch.display()))?;
     let bench = Bench {
         theirs: "ipvsadm".into(),
         ours: ours.context("no program")?,
@@ -43,22 +46,30 @@ fn main() -> Result<()> {
         their_rounds: rounds,
         filter: words.next().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
         family: Floor::open()?.family()?,
-        folder: folder.clone(),
+        folder: scratch.clone(),
     };
-    let mut rows = Vec::new();
-    for table in TABLES {
-        let their_rounds = if table == LARGEST { their_rounds_of_largest } else { rounds };
-        Bench { their_rounds, ..bench.clone() }.table(table, &mut rows)?;
-    }
-    bench.start(&mut rows)?;
-    bench.one_service(&mut rows)?;
-    library::measure(&bench, LARGEST, &mut rows)?;
-    bench.connections(&mut rows)?;
+    let rows = measure(&bench, their_rounds_of_largest);
+    fs::remove_dir_all(&scratch)?;
+    let rows = rows?;
     ensure!(!rows.is_empty(), "nothing has `{}` in its name", bench.filter);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let report = serde_json::to_vec_pretty(&Report { kernel, date: today()?, rows })?;
     fs::write(folder.join("report.json"), report)?;
     Ok(())
+}
+
+fn measure(bench: &Bench, their_rounds_of_largest: usize) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for table in TABLES {
+        let their_rounds =
+            if table == LARGEST { their_rounds_of_largest } else { bench.their_rounds };
+        Bench { their_rounds, ..bench.clone() }.table(table, &mut rows)?;
+    }
+    bench.start(&mut rows)?;
+    bench.one_service(&mut rows)?;
+    library::measure(bench, LARGEST, &mut rows)?;
+    bench.connections(&mut rows)?;
+    Ok(rows)
 }
 
 fn number(word: Option<OsString>) -> Result<usize> {

@@ -13,9 +13,10 @@ use ipvs_benches::table::{Table, thousands};
 use crate::connections::{self, CONNECTIONS};
 use crate::namespace;
 
-/// What takes the C ipvsadm less than this many seconds is measured more often: there, what else the
-/// machine does in a moment is as large as what is to be seen.
-const SHORT: f64 = 2.0;
+/// What is done in less is measured more often, as long as a program takes no more than this many
+/// seconds for all rounds: what else the machine does in a moment may be as large as what is to be
+/// seen.
+const BUDGET: f64 = 15.0;
 const MORE_IF_SHORT: usize = 5;
 
 /// The programs, and where they are measured.
@@ -24,13 +25,14 @@ pub(crate) struct Bench {
     pub(crate) theirs: PathBuf,
     pub(crate) ours: PathBuf,
     pub(crate) floor: PathBuf,
-    /// How often each does each work.
+    /// How often each does each work at least.
     pub(crate) rounds: usize,
-    /// How often the C ipvsadm does, where that is less.
+    /// How often the C ipvsadm does at least.
     pub(crate) their_rounds: usize,
     /// What the name of a work and its table has to have in it.
     pub(crate) filter: String,
     pub(crate) family: u16,
+    /// For what is read and written.
     pub(crate) folder: PathBuf,
 }
 
@@ -183,8 +185,10 @@ impl Bench {
         let mut reference = None;
         let (mut rounds, mut their_rounds) = (self.rounds, self.their_rounds.min(self.rounds));
         for round in 0.. {
-            if round == 1 && costs[0].iter().all(|cost: &Cost| cost.seconds < SHORT) {
-                (rounds, their_rounds) = (rounds * MORE_IF_SHORT, rounds * MORE_IF_SHORT);
+            if round == 1 {
+                let [theirs, ours, floor] = costs.each_ref().map(|costs| Cost::median(costs));
+                rounds = self.within_budget(self.rounds, ours.seconds.max(floor.seconds));
+                their_rounds = self.within_budget(their_rounds, theirs.seconds).min(rounds);
             }
             if round >= rounds {
                 break;
@@ -192,7 +196,7 @@ impl Bench {
             // Each is the first once, because what comes before may matter.
             for index in (0..programs.len()).map(|index| (index + round) % programs.len()) {
                 let Some(program) = programs[index] else { continue };
-                if index == 0 && round >= their_rounds {
+                if index == 0 && !is_among(round, rounds, their_rounds) {
                     continue;
                 }
                 (contest.prepare)()?;
@@ -230,6 +234,13 @@ impl Bench {
         Ok(())
     }
 
+    /// How often a program does what takes it so many seconds: at least `least` times.
+    fn within_budget(&self, least: usize, seconds: f64) -> usize {
+        let most = self.rounds * MORE_IF_SHORT;
+        let fitting = (1..=most).take_while(|&rounds| rounds as f64 * seconds <= BUDGET).count();
+        fitting.max(least)
+    }
+
     pub(crate) fn wanted(&self, work: &str, on: &str) -> bool {
         format!("{work} {on}").contains(&self.filter)
     }
@@ -260,6 +271,12 @@ impl Bench {
     }
 }
 
+/// Whether a round is one of the `some` that are spread evenly over all, the first among them.
+fn is_among(round: usize, all: usize, some: usize) -> bool {
+    let before = |round: usize| (round * some).div_ceil(all);
+    before(round + 1) > before(round)
+}
+
 /// What a program printed, without the times of connections.
 fn printed(output: &Path) -> Result<String> {
     let text = fs::read_to_string(output)?;
@@ -276,4 +293,18 @@ fn printed(output: &Path) -> Result<String> {
     let mut lines: Vec<String> = text.lines().map(without_time).collect();
     lines.sort();
     Ok(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_rounds_are_spread_over_all() {
+        let among = |all, some| (0..all).filter(|&at| is_among(at, all, some)).collect::<Vec<_>>();
+        assert_eq!(among(15, 3), [0, 5, 10]);
+        assert_eq!(among(7, 2), [0, 3]);
+        assert_eq!(among(4, 1), [0]);
+        assert_eq!(among(3, 3), [0, 1, 2]);
+    }
 }
