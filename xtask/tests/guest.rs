@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -104,6 +105,26 @@ fn changes_stay_in_the_guest_unless_they_are_asked_for() {
     assert_eq!(text(&output.stdout), "b\na\n", "{}", text(&output.stderr));
     assert_eq!(fs::read_to_string(folder.join("kept/x")).unwrap(), "a\n");
     assert!(!folder.join("forgotten/x").exists());
+}
+
+#[test]
+fn every_user_of_the_guest_finds_programs_in_a_private_folder() {
+    let private = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("private");
+    let _ = fs::remove_dir_all(&private);
+    let programs = private.join("bin");
+    fs::create_dir_all(&programs).unwrap();
+    fs::write(programs.join("who-am-i"), "#!/bin/sh\nid -u\n").unwrap();
+    for (path, mode) in
+        [(programs.join("who-am-i"), 0o755), (programs, 0o755), (private.clone(), 0o700)]
+    {
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+    let path = format!("{}/bin:{}", private.display(), std::env::var("PATH").unwrap());
+    let as_nobody =
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", "who-am-i"];
+    let output = xtask(&[], &as_nobody).env("PATH", path).output().unwrap();
+    assert_eq!(text(&output.stdout), "65534\n", "{}", text(&output.stderr));
+    assert_eq!(fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

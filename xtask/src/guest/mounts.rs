@@ -6,8 +6,9 @@
 //! that has no such folder.
 
 use std::ffi::CString;
-use std::fs::{File, create_dir, create_dir_all};
+use std::fs::{self, File, create_dir, create_dir_all};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -46,6 +47,7 @@ pub(super) fn enter_root(job: &Job) -> Result<()> {
     // once.
     pivot_root(".", ".").context("can't change the root")?;
     unmount(".", UnmountFlags::DETACH).context("can't take the old root away")?;
+    open_ways(job)?;
     std::env::set_current_dir(&job.directory)
         .with_context(|| format!("can't enter {} in the guest", job.directory.display()))
 }
@@ -80,6 +82,29 @@ fn fill(root: &Path, job: &Job) -> Result<()> {
     mount_bind("/proc/self/exe", &own).with_context(|| format!("can't put {SELF} in place"))?;
 
     job.writable.iter().try_for_each(|folder| host_folder(root, folder))
+}
+
+/// Lets all users of the guest go where the job's programs are: a checkout may lie in a home that only
+/// its owner can enter. Nothing of it reaches the host, and folders that the job may change are left
+/// as they are.
+fn open_ways(job: &Job) -> Result<()> {
+    const SEARCH: u32 = 0o011;
+    let path = job.variable("PATH").cloned().unwrap_or_default();
+    for folder in std::env::split_paths(&path) {
+        let Ok(real) = folder.canonicalize() else { continue };
+        for part in folder.ancestors().chain(real.ancestors()) {
+            let Ok(permissions) = fs::metadata(part).map(|found| found.permissions()) else {
+                continue;
+            };
+            let is_the_hosts = job.writable.iter().any(|writable| part.starts_with(writable));
+            if permissions.mode() & SEARCH == SEARCH || is_the_hosts {
+                continue;
+            }
+            fs::set_permissions(part, PermissionsExt::from_mode(permissions.mode() | SEARCH))
+                .with_context(|| format!("can't open {} to all of the guest", part.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Mounts a folder of the host for writing. The root's mount of the host is read-only as a whole,
