@@ -80,10 +80,8 @@ const TEST_LIBRARIES: Step =
 
 /// The unit tests where integration tests start a program, which an emulated one can't do: the machine's kernel would have
 /// to know the emulator.
-const TEST_UNITS: Step = Step {
-    arguments: &["test", "--no-fail-fast", "--lib", "--bins"],
-    concerns: Crate::starts_programs,
-};
+const TEST_UNITS: Step =
+    Step { arguments: &["test", "--no-fail-fast", "--lib"], concerns: Crate::starts_programs };
 
 const TARGETS: [Target; 3] = [
     Target {
