@@ -7,7 +7,6 @@
 
 use std::os::fd::{IntoRawFd, OwnedFd};
 
-use anyhow::{Context, Result};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -17,42 +16,32 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 const PREFIX: &str = "ipvs-guest-processor-";
 
 /// Keeps this process and those it starts on one processor that no other guest is on. Where every
-/// one has a guest, the host spreads this one as it likes.
-pub(crate) fn settle() -> Result<()> {
-    let allowed = sched_getaffinity(None).context("can't ask for this process' processors")?;
+/// one has a guest, or the host doesn't let itself be told, it spreads this one as it likes: that
+/// does the same, and takes longer.
+pub(crate) fn settle() {
+    let Ok(allowed) = sched_getaffinity(None) else { return };
     // The host has just put this process where there is room.
     let here = sched_getcpu();
     let others = (0..CpuSet::MAX_CPU).filter(|&number| number != here);
     let candidates = [here].into_iter().chain(others).filter(|&number| allowed.is_set(number));
-    if let Some((number, claim)) = claim(PREFIX, candidates)? {
+    let Some((number, claim)) = claim(PREFIX, candidates) else { return };
+    let mut one = CpuSet::new();
+    one.set(number);
+    if sched_setaffinity(None, &one).is_ok() {
         // For as long as there is a process of the guest.
         let _ = claim.into_raw_fd();
-        let mut one = CpuSet::new();
-        one.set(number);
-        sched_setaffinity(None, &one).context("can't keep the guest on one processor")?;
     }
-    Ok(())
 }
 
 /// The first of these that nobody has claimed.
-fn claim(
-    prefix: &str,
-    mut candidates: impl Iterator<Item = usize>,
-) -> Result<Option<(usize, OwnedFd)>> {
-    candidates
-        .find_map(|number| {
-            let claimed = socket(AddressFamily::UNIX, SocketType::DGRAM, None).and_then(|claim| {
-                let name = format!("{prefix}{number}");
-                bind(&claim, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
-                Ok((number, claim))
-            });
-            match claimed {
-                Err(Errno::ADDRINUSE) => None,
-                other => Some(other),
-            }
-        })
-        .transpose()
-        .context("can't claim a processor")
+fn claim(prefix: &str, mut candidates: impl Iterator<Item = usize>) -> Option<(usize, OwnedFd)> {
+    let try_to = |number| -> Result<_, Errno> {
+        let claim = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
+        let name = format!("{prefix}{number}");
+        bind(&claim, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
+        Ok((number, claim))
+    };
+    candidates.find_map(|number| try_to(number).ok())
 }
 
 #[cfg(test)]
@@ -62,7 +51,7 @@ mod tests {
     #[test]
     fn a_processor_is_claimed_once_until_its_guest_has_ended() {
         let prefix = format!("ipvs-test-{}-", std::process::id());
-        let claim = |candidates: &[usize]| claim(&prefix, candidates.iter().copied()).unwrap();
+        let claim = |candidates: &[usize]| claim(&prefix, candidates.iter().copied());
         let (first, of_first) = claim(&[3, 1]).unwrap();
         let (second, _of_second) = claim(&[3, 1]).unwrap();
         assert_eq!((first, second), (3, 1));
