@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs::{NetlinkSocket, Service, ServiceKey, Transport};
+use ipvs::{Destination, NetlinkSocket, Service, ServiceKey, Transport};
 use ipvs_model::{Builder, Kernel};
 use ipvs_sys as sys;
 use ipvs_sys::Command;
@@ -91,7 +91,7 @@ const ERRORS: &[(Command, Flaw, Errno)] = &[
     (Command::SetConfig, Flaw::Timeout, Errno::INVAL),
 ];
 
-/// Those of Linux 7.2 and later.
+/// Those of Linux 7.2 and later, and of stable series before it that were updated.
 const UPPER_THRESHOLDS: &[(Command, Flaw, Errno)] = &[
     (Command::NewDest, Flaw::UpperThreshold, Errno::INVAL),
     (Command::SetDest, Flaw::UpperThreshold, Errno::INVAL),
@@ -104,7 +104,8 @@ fn answers_as_the_kernel_does(context: &mut Context) -> Result<()> {
     };
     println!("seed {seed} ({SEED_VARIABLE}), {REQUESTS} requests");
     let version = context.kernel();
-    let model = alike(&context.netns("probe")?, version)?.build();
+    let limit = limits_upper_thresholds(&context.netns("thresholds")?)?;
+    let model = alike(&context.netns("probe")?, version)?.upper_threshold_limit(limit).build();
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
     let mut real = Peer::new(netns.run(NetlinkSocket::open)??)?;
@@ -127,7 +128,7 @@ fn answers_as_the_kernel_does(context: &mut Context) -> Result<()> {
         }
     }
 
-    let newer = if version >= KernelVersion::new(7, 2) { UPPER_THRESHOLDS } else { &[] };
+    let newer = if limit { UPPER_THRESHOLDS } else { &[] };
     let mut rare = Vec::new();
     for (command, flaw, errno) in ERRORS.iter().chain(newer) {
         let count = hits.get(&(*command, *flaw, errno.raw_os_error())).copied().unwrap_or(0);
@@ -162,6 +163,19 @@ fn alike(netns: &Namespace, version: KernelVersion) -> Result<Builder> {
         .version(version.major, version.minor)
         .ticks_per_second(ticks.context("more than 1,000 ticks a second")?)
         .connection_table_size(client.info()?.connection_table_size))
+}
+
+/// Whether the running kernel refuses an upper threshold above `INT_MAX`.
+fn limits_upper_thresholds(netns: &Namespace) -> Result<bool> {
+    let mut client = connect(netns)?;
+    let vip = ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 53], 80)));
+    client.add_service(&Service::new(vip))?;
+    let server = SocketAddr::from(([192, 0, 2, 102], 80));
+    match client.add_destination(&vip, &Destination::new(server).thresholds(1 << 31, 0)) {
+        Ok(()) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Asks both, and returns the answer of both.

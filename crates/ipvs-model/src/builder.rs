@@ -10,7 +10,8 @@ use crate::files::Files;
 
 /// The first kernel that makes its connection table when the first service is there.
 const TABLE_WHEN_NEEDED: (u32, u32) = (7, 1);
-/// The first kernel that refuses an upper threshold above `INT_MAX`.
+/// The first kernel that refuses an upper threshold above `INT_MAX`, but for later releases of
+/// stable series before it.
 const UPPER_THRESHOLD_LIMIT: (u32, u32) = (7, 2);
 
 /// The settings of a [`Kernel`] to be.
@@ -29,6 +30,7 @@ const UPPER_THRESHOLD_LIMIT: (u32, u32) = (7, 2);
 #[derive(Clone, Debug)]
 pub struct Builder {
     version: (u32, u32),
+    upper_threshold_limit: Option<bool>,
     pub(crate) ticks: u32,
     pub(crate) schedulers: Vec<Scheduler>,
     pub(crate) engines: Vec<PersistenceEngine>,
@@ -42,6 +44,7 @@ impl Default for Builder {
     fn default() -> Self {
         Self {
             version: (7, 2),
+            upper_threshold_limit: None,
             ticks: 250,
             schedulers: Scheduler::KNOWN.to_vec(),
             engines: PersistenceEngine::KNOWN.to_vec(),
@@ -58,10 +61,34 @@ impl Builder {
     /// differences between 6.1 and 7.2:
     ///
     /// - from 7.1 on the connection table has size 0 until there is a service or a backup daemon;
-    /// - from 7.2 on an upper threshold above 2,147,483,647 is refused.
+    /// - from 7.2 on an upper threshold above 2,147,483,647 is refused, unless
+    ///   [`Builder::upper_threshold_limit`] says something else.
     #[must_use]
     pub fn version(mut self, major: u32, minor: u32) -> Self {
         self.version = (major, minor);
+        self
+    }
+
+    /// Whether an upper threshold above 2,147,483,647 is refused, whatever the version: older
+    /// kernels have had that by a stable update, Linux 6.12.113 for example, where 6.12.101 still
+    /// took any.
+    ///
+    /// ```
+    /// use ipvs::{Client, Destination, ErrorKind, Service, ServiceKey};
+    /// use ipvs_model::Kernel;
+    ///
+    /// let kernel = Kernel::builder().version(6, 12).upper_threshold_limit(true).build();
+    /// let mut client = Client::with_transport(kernel)?;
+    /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
+    /// client.add_service(&Service::new(vip))?;
+    /// let server = Destination::new(([10, 10, 10, 102], 80)).thresholds(1 << 31, 0);
+    /// let error = client.add_destination(&vip, &server).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    #[must_use]
+    pub fn upper_threshold_limit(mut self, there: bool) -> Self {
+        self.upper_threshold_limit = Some(there);
         self
     }
 
@@ -167,7 +194,7 @@ impl Builder {
     }
 
     pub(crate) fn limits_upper_threshold(&self) -> bool {
-        self.version >= UPPER_THRESHOLD_LIMIT
+        self.upper_threshold_limit.unwrap_or(self.version >= UPPER_THRESHOLD_LIMIT)
     }
 
     pub(crate) fn makes_table_when_needed(&self) -> bool {

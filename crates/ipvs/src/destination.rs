@@ -27,8 +27,9 @@ pub struct Destination {
     pub forward: Forward,
     /// Its share of new connections, 0 to 2,147,483,647; 0 gets none but keeps those it has.
     pub weight: u32,
-    /// It gets no new connections from this many on, 0 to 2,147,483,647; 0 is no limit. Kernels
-    /// before Linux 7.2 store more without an error.
+    /// It gets no new connections from this many on, 0 to 2,147,483,647; 0 is no limit. Linux 7.2
+    /// and late releases of older series (6.12.113) refuse more, earlier ones store it without an
+    /// error.
     pub upper_threshold: u32,
     /// Once overloaded, it gets new connections again below this many; at most
     /// `upper_threshold`. 0 stands for three quarters of `upper_threshold`.

@@ -16,6 +16,9 @@ use crate::places::{self, Lock};
 use crate::programs::succeed;
 use crate::{progress, tools};
 
+/// The Debian package; its version begins with that of the kernel.
+const PACKAGE: &str = "user-mode-linux";
+
 /// All that the kernel can balance by. A kernel without one of them would have tests skipped.
 const SCHEDULERS: [&str; 13] =
     ["rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq"];
@@ -42,6 +45,15 @@ pub(crate) struct Kernel {
     pub package: String,
 }
 
+/// What a Debian suite has.
+#[derive(Debug)]
+struct Offer {
+    suite: &'static str,
+    /// The version of the package.
+    package: String,
+    apt: Apt,
+}
+
 /// What was fetched, so that it's recognised.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stamp {
@@ -62,7 +74,7 @@ pub(crate) fn obstacle() -> Option<String> {
             std::env::consts::ARCH
         ));
     }
-    debian_mirror(super::SERIES[0].suite).err().map(|error| format!("{error:#}"))
+    debian_mirror(super::SERIES[0].suites[0]).err().map(|error| format!("{error:#}"))
 }
 
 /// A kernel that was fetched before, if it's whole.
@@ -111,23 +123,32 @@ pub(crate) fn ensure(series: Series) -> Result<Kernel> {
 
 fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     let folder = kernels.join(series.name);
-    let apt = Apt::debian(&kernels.join("apt").join(series.suite), series.suite)?;
-    apt.update()?;
+    let mut offers = Vec::new();
+    for suite in series.suites {
+        let apt = Apt::debian(&kernels.join("apt").join(suite), suite)?;
+        apt.update()?;
+        let package = apt.candidate(PACKAGE).with_context(|| format!("in Debian {suite}"))?;
+        let exact = series.has(&package);
+        offers.push(Offer { suite, package, apt });
+        if exact {
+            break;
+        }
+    }
+    let Offer { suite, package, apt } = choose(series, offers)?;
     progress::now(&format!("fetching Linux {} (about 36 MB)", series.name));
     let fresh = kernels.join(format!("{}.new", series.name));
     let _ = std::fs::remove_dir_all(&fresh);
-    let unpacked = apt.unpack(&["user-mode-linux".into()], &fresh);
+    let unpacked = apt.unpack(&[format!("{PACKAGE}={package}")], &fresh);
     if unpacked.is_err() {
         // Sid changes four times a day: the list may name a version that is gone.
         apt.forget();
     }
     unpacked?;
-    let package = apt.candidate("user-mode-linux")?;
 
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::rename(&fresh, &folder).with_context(|| format!("can't make {}", folder.display()))?;
     if version(&folder.join("usr/bin/linux.uml")).is_err() {
-        progress::now(&format!("fetching the C library of Debian {}", series.suite));
+        progress::now(&format!("fetching the C library of Debian {suite}"));
         apt.unpack(&["libc6".into()], &folder.join("libc"))?;
         bring_libc(&folder)?;
     }
@@ -142,6 +163,23 @@ fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     std::fs::write(folder.join("stamp.json"), serde_json::to_vec_pretty(&stamp)?)
         .context("can't stamp the kernel")?;
     Ok(kernel)
+}
+
+/// The one to fetch: the first of the series itself, else the first that may take its place.
+fn choose(series: Series, mut offers: Vec<Offer>) -> Result<Offer> {
+    if let Some(exact) = offers.iter().position(|offer| series.has(&offer.package)) {
+        return Ok(offers.swap_remove(exact));
+    }
+    let there: Vec<_> =
+        offers.iter().map(|offer| format!("{} in {}", offer.package, offer.suite)).collect();
+    let there = there.join(", ");
+    let newer = offers.into_iter().find(|offer| series.takes(&offer.package));
+    let newer = newer.with_context(|| format!("Debian doesn't have it; there is {there}"))?;
+    progress::note(&format!(
+        "Debian has no Linux {} any more ({there}); that of {} takes its place",
+        series.name, newer.suite
+    ));
+    Ok(newer)
 }
 
 /// Has linux.uml use the C library that was unpacked beside it. To start it through that library's
@@ -163,12 +201,7 @@ fn bring_libc(folder: &Path) -> Result<()> {
 fn inspect(series: Series, folder: &Path) -> Result<Kernel> {
     let program = folder.join("usr/bin/linux.uml");
     let release = version(&program)?;
-    ensure!(
-        release == series.name || release.starts_with(&format!("{}.", series.name)),
-        "Debian {} has Linux {release} now, not {}",
-        series.suite,
-        series.name
-    );
+    ensure!(series.takes(&release), "the package has Linux {release}, not {}", series.name);
     let modules = MODULE_FOLDERS
         .map(|place| folder.join(place))
         .into_iter()

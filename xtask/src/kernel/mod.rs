@@ -11,7 +11,10 @@ pub(crate) mod processor;
 pub(crate) mod scratch;
 pub(crate) mod signals;
 
+use std::cmp::Ordering;
+
 use anyhow::{Context, Result};
+use ipvs_testkit::KernelVersion;
 
 /// A kernel to work with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,19 +26,41 @@ pub(crate) enum Choice {
     Host,
 }
 
-/// A kernel series that is fetched, and the Debian suite whose package user-mode-linux has it.
+/// A kernel series that is fetched, and where from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Series {
     pub name: &'static str,
-    pub suite: &'static str,
+    /// The Debian suites whose package user-mode-linux may have it, the best first.
+    pub suites: &'static [&'static str],
+    /// Whether a later series takes its place once no suite has this one any more: the suites of a
+    /// release keep theirs, those that a release is made of move on.
+    pub moves: bool,
 }
 
 /// All that are fetched, oldest first.
 pub(crate) const SERIES: [Series; 3] = [
-    Series { name: "6.1", suite: "bookworm" },
-    Series { name: "6.12", suite: "trixie" },
-    Series { name: "7.2", suite: "sid" },
+    Series { name: "6.1", suites: &["bookworm"], moves: false },
+    Series { name: "6.12", suites: &["trixie"], moves: false },
+    Series { name: "7.2", suites: &["sid", "testing"], moves: true },
 ];
+
+impl Series {
+    /// Whether this is one of its kernels, by its release (6.12.113) or the version of its package
+    /// (6.12um1+b22).
+    pub(crate) fn has(self, version: &str) -> bool {
+        self.compared(version).is_some_and(Ordering::is_eq)
+    }
+
+    /// Whether this is one of its kernels, or one that may take their place.
+    pub(crate) fn takes(self, version: &str) -> bool {
+        self.compared(version).is_some_and(|order| order.is_eq() || self.moves && order.is_gt())
+    }
+
+    fn compared(self, version: &str) -> Option<Ordering> {
+        let [version, own] = [version, self.name].map(|text| text.parse::<KernelVersion>().ok());
+        Some(version?.cmp(&own?))
+    }
+}
 
 impl Choice {
     pub(crate) const FETCHED: [Self; 3] = [Self::V6_1, Self::V6_12, Self::V7_2];
@@ -60,5 +85,26 @@ impl Choice {
     pub(crate) fn named(name: &str) -> Result<Self> {
         let choice = Self::ALL.into_iter().find(|choice| choice.name() == name);
         choice.with_context(|| format!("there is no kernel {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_is_told_by_releases_and_by_packages() {
+        let [oldest, _, newest] = SERIES;
+        for version in ["6.1", "6.1.176", "6.1um4+b13"] {
+            assert!(oldest.has(version) && oldest.takes(version), "{version}");
+        }
+        for version in ["6.12.113", "6.12um1+b22", "7.2.7", "5.10", "", "um1"] {
+            assert!(!oldest.has(version) && !oldest.takes(version), "{version}");
+        }
+        assert!(newest.has("7.2um1") && newest.takes("7.2.7"));
+        for version in ["7.3um1", "7.10.1", "8.0um1+b2"] {
+            assert!(!newest.has(version) && newest.takes(version), "{version}");
+        }
+        assert!(!newest.takes("7.1um1"));
     }
 }

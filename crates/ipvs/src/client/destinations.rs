@@ -55,8 +55,8 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationExists`];
     /// [`ErrorKind::OutOfRange`] for a weight above 2,147,483,647 or a lower threshold above the
     /// upper one; [`ErrorKind::InvalidArgument`] for an address that isn't unicast, a GUE port 0,
-    /// another address family without a tunnel, or, since Linux 7.2, an upper threshold above
-    /// 2,147,483,647, which earlier kernels store.
+    /// another address family without a tunnel, or an upper threshold above 2,147,483,647, which
+    /// kernels before Linux 7.2 may store ([`Destination::upper_threshold`]).
     pub fn add_destination(
         &mut self,
         service: &ServiceKey,
