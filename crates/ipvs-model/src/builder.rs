@@ -74,14 +74,15 @@ impl Builder {
     /// took any.
     ///
     /// ```
-    /// use ipvs::{Client, Destination, ErrorKind, Service, ServiceKey};
+    /// use ipvs::{Client, Destination, DestinationKey, ErrorKind, Service, ServiceKey};
     /// use ipvs_model::Kernel;
     ///
     /// let kernel = Kernel::builder().version(6, 12).upper_threshold_limit(true).build();
     /// let mut client = Client::with_transport(kernel)?;
     /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
     /// client.add_service(&Service::new(vip))?;
-    /// let server = Destination::new(([10, 10, 10, 102], 80)).thresholds(1 << 31, 0);
+    /// let server: DestinationKey = "10.10.10.102:80".parse().unwrap();
+    /// let server = Destination::new(server).thresholds(1 << 31, 0);
     /// let error = client.add_destination(&vip, &server).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidArgument);
     /// # Ok::<(), ipvs::Error>(())
