@@ -104,8 +104,8 @@ fn answers_as_the_kernel_does(context: &mut Context) -> Result<()> {
     };
     println!("seed {seed} ({SEED_VARIABLE}), {REQUESTS} requests");
     let version = context.kernel();
-    let limit = limits_upper_thresholds(&context.netns("thresholds")?)?;
-    let model = alike(&context.netns("probe")?, version)?.upper_threshold_limit(limit).build();
+    let (model, limit) = alike(&context.netns("probe")?, version)?;
+    let model = model.build();
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
     let mut real = Peer::new(netns.run(NetlinkSocket::open)??)?;
@@ -143,8 +143,9 @@ fn answers_as_the_kernel_does(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// A model with the settings of the running kernel that aren't the same on all.
-fn alike(netns: &Namespace, version: KernelVersion) -> Result<Builder> {
+/// A model with the settings of the running kernel that aren't the same on all, and whether they
+/// limit upper thresholds.
+fn alike(netns: &Namespace, version: KernelVersion) -> Result<(Builder, bool)> {
     let mut client = connect(netns)?;
     // Longer timeouts than INT_MAX ticks are refused.
     let mut peer = Peer::new(netns.run(NetlinkSocket::open)??)?;
@@ -159,23 +160,19 @@ fn alike(netns: &Namespace, version: KernelVersion) -> Result<Builder> {
     }
     let vip = ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 53], 80)));
     client.add_service(&Service::new(vip))?;
-    Ok(Kernel::builder()
+    let server = SocketAddr::from(([192, 0, 2, 102], 80));
+    let limit = match client.add_destination(&vip, &Destination::new(server).thresholds(1 << 31, 0))
+    {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => true,
+        Err(error) => return Err(error.into()),
+    };
+    let model = Kernel::builder()
         .version(version.major, version.minor)
         .ticks_per_second(ticks.context("more than 1,000 ticks a second")?)
-        .connection_table_size(client.info()?.connection_table_size))
-}
-
-/// Whether the running kernel refuses an upper threshold above `INT_MAX`.
-fn limits_upper_thresholds(netns: &Namespace) -> Result<bool> {
-    let mut client = connect(netns)?;
-    let vip = ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 53], 80)));
-    client.add_service(&Service::new(vip))?;
-    let server = SocketAddr::from(([192, 0, 2, 102], 80));
-    match client.add_destination(&vip, &Destination::new(server).thresholds(1 << 31, 0)) {
-        Ok(()) => Ok(false),
-        Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(true),
-        Err(error) => Err(error.into()),
-    }
+        .connection_table_size(client.info()?.connection_table_size)
+        .upper_threshold_limit(limit);
+    Ok((model, limit))
 }
 
 /// Asks both, and returns the answer of both.

@@ -79,13 +79,13 @@ impl Builder {
     ///
     /// let kernel = Kernel::builder().version(6, 12).upper_threshold_limit(true).build();
     /// let mut client = Client::with_transport(kernel)?;
-    /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
+    /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
     /// client.add_service(&Service::new(vip))?;
-    /// let server: DestinationKey = "10.10.10.102:80".parse().unwrap();
+    /// let server: DestinationKey = "10.10.10.102:80".parse()?;
     /// let server = Destination::new(server).thresholds(1 << 31, 0);
     /// let error = client.add_destination(&vip, &server).unwrap_err();
     /// assert_eq!(error.kind(), ErrorKind::InvalidArgument);
-    /// # Ok::<(), ipvs::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn upper_threshold_limit(mut self, there: bool) -> Self {

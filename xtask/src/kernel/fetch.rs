@@ -123,18 +123,7 @@ pub(crate) fn ensure(series: Series) -> Result<Kernel> {
 
 fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     let folder = kernels.join(series.name);
-    let mut offers = Vec::new();
-    for suite in series.suites {
-        let apt = Apt::debian(&kernels.join("apt").join(suite), suite)?;
-        apt.update()?;
-        let package = apt.candidate(PACKAGE).with_context(|| format!("in Debian {suite}"))?;
-        let exact = series.has(&package);
-        offers.push(Offer { suite, package, apt });
-        if exact {
-            break;
-        }
-    }
-    let Offer { suite, package, apt } = choose(series, offers)?;
+    let Offer { suite, package, apt } = choose(series, &kernels.join("apt"))?;
     progress::now(&format!("fetching Linux {} (about 36 MB)", series.name));
     let fresh = kernels.join(format!("{}.new", series.name));
     let _ = std::fs::remove_dir_all(&fresh);
@@ -165,10 +154,19 @@ fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     Ok(kernel)
 }
 
-/// The one to fetch: the first of the series itself, else the first that may take its place.
-fn choose(series: Series, mut offers: Vec<Offer>) -> Result<Offer> {
-    if let Some(exact) = offers.iter().position(|offer| series.has(&offer.package)) {
-        return Ok(offers.swap_remove(exact));
+/// What to fetch: from the first suite that has the series itself, else from the first whose kernel
+/// may take its place.
+fn choose(series: Series, lists: &Path) -> Result<Offer> {
+    let mut offers = Vec::new();
+    for suite in series.suites {
+        let apt = Apt::debian(&lists.join(suite), suite)?;
+        apt.update()?;
+        let package = apt.candidate(PACKAGE).with_context(|| format!("in Debian {suite}"))?;
+        let offer = Offer { suite, package, apt };
+        if series.has(&offer.package) {
+            return Ok(offer);
+        }
+        offers.push(offer);
     }
     let there: Vec<_> =
         offers.iter().map(|offer| format!("{} in {}", offer.package, offer.suite)).collect();
