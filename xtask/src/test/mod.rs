@@ -1,9 +1,11 @@
 //! `cargo xtask test`: everything that proves the project, step by step.
 
 pub(crate) mod counts;
+mod load;
 mod packages;
 mod summary;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,7 @@ use crate::kernel::Choice;
 use crate::work::{Everywhere, Place, Work};
 use crate::{dist, places, progress, readme};
 use counts::Counts;
+use load::Load;
 use summary::Summary;
 
 /// How long all integration tests together may take on one kernel: half an hour, or the one that
@@ -46,6 +49,15 @@ const KERNEL_VARIABLE: &str = "IPVS_KERNEL";
 pub(crate) struct Test {
     /// Run only the tests whose name has this in it, and no lints
     filter: Option<String>,
+    /// Run only the integration tests
+    #[arg(long)]
+    integration: bool,
+    /// Run the integration tests this many times on each kernel
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    times: u16,
+    /// Keep this many busy loops running beside the integration tests
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    load: u16,
     #[command(flatten)]
     place: Everywhere,
 }
@@ -148,11 +160,13 @@ impl Test {
     pub(crate) fn run(self) -> Result<u8> {
         let mut summary = Summary::default();
         let filter = self.filter.as_deref();
-        for step in STEPS.iter().filter(|step| filter.is_none() || step.kind == Kind::Tests) {
+        let whole = filter.is_none() && !self.integration;
+        let wanted = |step: &Step| whole || !self.integration && step.kind == Kind::Tests;
+        for step in STEPS.iter().filter(|step| wanted(step)) {
             progress::note(step.name);
             summary.time(step.name.to_owned(), || step.run(filter, None));
         }
-        if filter.is_none() {
+        if whole {
             let name = "manual pages and completions";
             progress::note(name);
             summary.time(name.to_owned(), || dist::prove_texts().map(|()| None));
@@ -177,7 +191,7 @@ impl Test {
                 summary.fail(format!("skipped on every kernel: {}", never.join(", ")));
             }
         }
-        if let (None, Some(choice)) = (filter, choices.first()) {
+        if let (true, Some(choice)) = (whole, choices.first()) {
             demo(*choice, &mut summary);
         }
         if filter.is_some() && summary.counts().total() == 0 {
@@ -200,26 +214,43 @@ impl Test {
             _ => format!("Linux {}", place.release()),
         };
         let filter = self.filter.as_deref();
-        if let Place::Fetched(_) = place {
+        if let (Place::Fetched(_), false) = (&place, self.integration) {
             let step = format!("{} on {name}", GUEST.name);
             progress::note(&step);
             summary.time(step, || GUEST.run(filter, Some(choice)));
         }
-        progress::note(&format!("{ON_KERNEL}{name}"));
-        summary.time(format!("{ON_KERNEL}{name}"), || {
-            let report = Report::new(choice)?;
-            let status = programs.work(choice, filter, &report.folder, &self.place)?.run(&place)?;
-            let counts = report.read()?;
-            // A filter may well be meant for other tests than these.
-            let problem = if counts.total() == 0 && filter.is_none() {
-                Some("they reported no test".to_owned())
-            } else {
-                // A failure that was reported speaks for itself.
-                (status != 0 && counts.failed == 0)
-                    .then(|| format!("they ended with status {status}"))
-            };
-            Ok(Some(Outcome { counts, problem }))
-        });
+        for time in 1..=self.times {
+            let mut step = format!("{ON_KERNEL}{name}");
+            if self.times > 1 {
+                write!(step, ", {time} of {}", self.times).expect("a string takes any text");
+            }
+            progress::note(&step);
+            summary.time(step, || {
+                let _load = Load::start(self.load);
+                self.run_integration(choice, programs, &place)
+            });
+        }
+    }
+
+    /// Runs the integration tests once.
+    fn run_integration(
+        &self,
+        choice: Choice,
+        programs: &Programs,
+        place: &Place,
+    ) -> Result<Option<Outcome>> {
+        let filter = self.filter.as_deref();
+        let report = Report::new(choice)?;
+        let status = programs.work(choice, filter, &report.folder, &self.place)?.run(place)?;
+        let counts = report.read()?;
+        // A filter may well be meant for other tests than these.
+        let problem = if counts.total() == 0 && filter.is_none() {
+            Some("they reported no test".to_owned())
+        } else {
+            // A failure that was reported speaks for itself.
+            (status != 0 && counts.failed == 0).then(|| format!("they ended with status {status}"))
+        };
+        Ok(Some(Outcome { counts, problem }))
     }
 }
 
