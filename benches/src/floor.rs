@@ -20,7 +20,7 @@ const WINDOW: usize = 64 * 1024;
 const BUFFER: usize = 64 * 1024;
 
 /// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Messages that are sent at once, and what answers them.
 #[derive(Debug, Default)]
@@ -48,7 +48,7 @@ impl Floor {
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
         let timeout = rustix::net::sockopt::Timeout::Recv;
-        rustix::net::sockopt::set_socket_timeout(&socket, timeout, Some(PATIENCE))?;
+        rustix::net::sockopt::set_socket_timeout(&socket, timeout, Some(TIMEOUT))?;
         Ok(Self { socket, buffer: vec![0; BUFFER] })
     }
 

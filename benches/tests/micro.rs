@@ -130,8 +130,8 @@ fn lines_of_connections_are_what_they_are_meant_to_be() {
     assert_eq!((v6.len(), v6[2].client), (3, "[2001:db8::2]:10002".parse().unwrap()));
     let engine = read(Lines::Engine);
     assert_eq!((engine.len(), engine[2].protocol), (3, Protocol::Sctp));
-    assert_eq!(engine[2].engine, Some(PersistenceEngine::SIP));
-    assert_eq!(engine[2].engine_data.as_deref(), Some(&b"2@client.example"[..]));
+    assert_eq!(engine[2].persistence_engine, Some(PersistenceEngine::SIP));
+    assert_eq!(engine[2].persistence_data.as_deref(), Some(&b"2@client.example"[..]));
 }
 
 /// Each checks by itself that it has done what it is there for.

@@ -38,7 +38,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const BUSY: Duration = Duration::from_millis(250);
 const CALM: Duration = Duration::from_millis(250);
 /// How long a program may run. Some start in parallel, on one processor.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(nothing_is_lost_between_writers_of_all_kinds));
@@ -274,7 +274,7 @@ impl Writer {
 fn run(netns: &Namespace, program: &Path, words: &[&str], stdin: Stdio) -> Result<Finished> {
     let mut command = Command::new(program);
     command.arg0("ipvsadm").args(words).stdin(stdin);
-    netns.run(|| finish(&mut command, PATIENCE))?
+    netns.run(|| finish(&mut command, TIMEOUT))?
 }
 
 /// Counts those that come about; returns in how many passes they did, and how many didn't.

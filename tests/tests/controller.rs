@@ -25,7 +25,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// How long the controller may take to do what its file says.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the file says, one after the other: the scheduler, and the weight of each web server that
 /// is wanted.
@@ -147,7 +147,7 @@ fn reaches(
         }
     }
     let reader = Reader::new(&cluster.director.netns)?;
-    eventually(PATIENCE, || {
+    eventually(TIMEOUT, || {
         controller.still_running()?;
         let saved: BTreeSet<String> = reader.saved()?.into_iter().collect();
         if saved != wanted {

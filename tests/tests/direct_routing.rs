@@ -11,7 +11,7 @@ use crate::test;
 
 /// For what the kernel does in its own time: before Linux 6.2 statistics are brought up to date
 /// every 2 seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(requests_alternate_in_one_subnet));
@@ -83,7 +83,7 @@ fn replies_come_from_the_real_servers(context: &mut Context) -> Result<()> {
     let mut at_client = Capture::start(&client.netns, "eth0", SYN_ACK)?;
     let mut at_director = Capture::start(&director.netns, "eth0", SYN)?;
     let names = site.requests(2)?;
-    let lines = at_client.wait_for(2, PATIENCE)?;
+    let lines = at_client.wait_for(2, TIMEOUT)?;
     for (name, line) in names.iter().zip(lines) {
         let server = servers.iter().find(|server| server.name == name).context("a stranger")?;
         let way = format!("{} > {}, ", server.mac(), client.mac());
@@ -93,7 +93,7 @@ fn replies_come_from_the_real_servers(context: &mut Context) -> Result<()> {
     // tcpdump shows packets late but in order: when those of a third request are there, in and
     // out, so is every one of the first two.
     site.requests(1)?;
-    let lines = at_director.wait_for(6, PATIENCE)?;
+    let lines = at_director.wait_for(6, TIMEOUT)?;
     for server in servers {
         let way = format!("{} > {}, ", director.mac(), server.mac());
         ensure!(lines.iter().any(|line| line.starts_with(&way)), "{way}: {lines:#?}");
@@ -114,11 +114,11 @@ fn replies_from_a_server_subnet_come_through_its_router(context: &mut Context) -
     site.requests(2)?;
     let router = router.as_ref().context("this layout has a router")?.mac();
     let way = format!("{router} > {}, ", client.mac());
-    let lines = at_client.wait_for(2, PATIENCE)?;
+    let lines = at_client.wait_for(2, TIMEOUT)?;
     ensure!(lines.iter().all(|line| line.starts_with(&way)), "{way}: {lines:#?}");
     // The third request is a mark, as above; this leg has only what goes out.
     site.requests(1)?;
-    let lines = at_director.wait_for(3, PATIENCE)?;
+    let lines = at_director.wait_for(3, TIMEOUT)?;
     ensure!(lines.iter().all(|line| !line.contains("10.10.10.53.80 >")), "{lines:#?}");
     Ok(())
 }
@@ -156,7 +156,7 @@ fn connections_are_listed(context: &mut Context) -> Result<()> {
         assert_eq!(connection.protocol, Protocol::Tcp);
         assert_eq!(connection.client.ip(), site.cluster.client.addr);
         assert_eq!(connection.virtual_addr, "10.10.10.53:80".parse()?);
-        assert_eq!((&connection.engine, &connection.engine_data), (&None, &None));
+        assert_eq!((&connection.persistence_engine, &connection.persistence_data), (&None, &None));
     }
     let mut ours = listed
         .iter()
@@ -188,7 +188,7 @@ fn counters_count_and_start_again(context: &mut Context) -> Result<()> {
 
     // Once nothing changes any more, two readers see the same.
     let reader = Reader::new(director)?;
-    let row = eventually(PATIENCE, || {
+    let row = eventually(TIMEOUT, || {
         let ours = client.service(&vip()?)?.context("no service")?.stats;
         let rows = reader.lines(&["-L", "-n", "--stats", "--exact"])?;
         let theirs = rows.get(3).context("no service in the list")?.clone();
@@ -213,7 +213,7 @@ fn counters_count_and_start_again(context: &mut Context) -> Result<()> {
     }
 
     client.zero(Some(&vip()?))?;
-    eventually(PATIENCE, || {
+    eventually(TIMEOUT, || {
         let rows = reader.listed("--stats")?;
         let zeros = |row: &String| row.ends_with(" 0 0 0 0 0");
         ensure!(rows.len() == 3 && rows.iter().all(zeros), "{rows:#?}");

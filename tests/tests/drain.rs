@@ -23,7 +23,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 }
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often a drain looks again here.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -44,9 +44,9 @@ fn site(context: &mut Context) -> Result<(Vec<WebServer>, Cluster, Client)> {
 /// Opens a connection to the VIP, and says which real server has it.
 fn open(cluster: &Cluster, client: &mut Client) -> Result<(TcpStream, DestinationKey)> {
     let addr = SocketAddr::from((Ipv4Addr::new(10, 10, 10, 53), 80));
-    let stream = cluster.client.netns.run(|| TcpStream::connect_timeout(&addr, PATIENCE))??;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let server = eventually(PATIENCE, || {
+    let stream = cluster.client.netns.run(|| TcpStream::connect_timeout(&addr, TIMEOUT))??;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    let server = eventually(TIMEOUT, || {
         let entries = client.destinations(&vip()?)?;
         let busy = entries.iter().find(|entry| entry.active_connections == 1);
         Ok(busy.context("no real server has the connection")?.destination.key())
@@ -61,10 +61,10 @@ fn an_open_connection_is_waited_for(context: &mut Context) -> Result<()> {
     let mut second = connect(&cluster.director.netns)?;
     let service = vip()?;
     let (drained, answer) = thread::scope(|scope| {
-        let options = DrainOptions::new(PATIENCE).interval(INTERVAL);
+        let options = DrainOptions::new(TIMEOUT).interval(INTERVAL);
         let drain = scope.spawn(move || client.drain(&service, &server, &options));
         let answer = || -> Result<String> {
-            eventually(PATIENCE, || {
+            eventually(TIMEOUT, || {
                 let entry = second.destination(&service, &server)?.context("it is still there")?;
                 ensure!(entry.destination.weight == 0, "it takes new connections");
                 Ok(())
@@ -122,12 +122,12 @@ fn udp_clients_are_waited_for(context: &mut Context) -> Result<()> {
         socket.send_to(b"hello", "10.10.10.53:53")?;
         Ok(())
     })??;
-    eventually(PATIENCE, || {
+    eventually(TIMEOUT, || {
         let entry = client.destination(&service, &server)?.context("it is there")?;
         ensure!(entry.inactive_connections == 1, "the packet isn't there yet");
         Ok(())
     })?;
-    let options = DrainOptions::new(PATIENCE).interval(INTERVAL);
+    let options = DrainOptions::new(TIMEOUT).interval(INTERVAL);
     let drained = client.drain(&service, &server, &options)?;
     ensure!(matches!(drained, Drained::Empty { .. }), "{drained:?}");
     assert_eq!(client.destinations(&service)?, []);
@@ -143,7 +143,7 @@ fn a_watch_sees_changes_and_traffic(context: &mut Context) -> Result<()> {
     }
     // Linux 6.1 brings counters up to date every 2 seconds.
     let mut carried = 0;
-    eventually(PATIENCE, || {
+    eventually(TIMEOUT, || {
         for change in watch.poll(&mut client)? {
             match change {
                 TableChange::Carried { destination: None, carried: more, .. } => {

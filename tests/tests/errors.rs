@@ -85,10 +85,18 @@ fn of_services(context: &mut Context) -> Result<()> {
     let misspelt = Service::new(key).scheduler(Scheduler::new("lbrc")?);
     let persistence = Persistence::new(Duration::from_secs(60));
     let engine = PersistenceEngine::new("pis")?;
-    let strange = Service::new(key).persistent(persistence).engine(engine);
+    let strange = Service::new(key).persistent(persistence).persistence_engine(engine);
 
-    fails(client.add_service(&misspelt), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
-    fails(client.add_service(&strange), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
+    fails(
+        client.add_service(&misspelt),
+        ErrorKind::SchedulerOrPersistenceEngineNotFound,
+        Errno::NOENT,
+    )?;
+    fails(
+        client.add_service(&strange),
+        ErrorKind::SchedulerOrPersistenceEngineNotFound,
+        Errno::NOENT,
+    )?;
     fails(client.set_service(&Service::new(key)), ErrorKind::ServiceNotFound, Errno::SRCH)?;
     fails(client.delete_service(&key), ErrorKind::ServiceNotFound, Errno::SRCH)?;
     fails(client.zero(Some(&key)), ErrorKind::ServiceNotFound, Errno::SRCH)?;
@@ -100,8 +108,16 @@ fn of_services(context: &mut Context) -> Result<()> {
     let object = again.as_ref().err().and_then(|error| error.object().copied());
     assert_eq!(object, Some(Object::Service(key)));
     fails(again, ErrorKind::ServiceExists, Errno::EXIST)?;
-    fails(client.set_service(&misspelt), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
-    fails(client.set_service(&strange), ErrorKind::SchedulerOrEngineNotFound, Errno::NOENT)?;
+    fails(
+        client.set_service(&misspelt),
+        ErrorKind::SchedulerOrPersistenceEngineNotFound,
+        Errno::NOENT,
+    )?;
+    fails(
+        client.set_service(&strange),
+        ErrorKind::SchedulerOrPersistenceEngineNotFound,
+        Errno::NOENT,
+    )?;
     // The client is none the worse for any of it, and nothing has changed.
     assert_eq!(client.service(&key)?.context("it was added")?.service, Service::new(key));
     Ok(())

@@ -49,7 +49,7 @@ fn what_is_missing_is_named(context: &mut Context) -> Result<()> {
     let plain = Service::new(http()?);
     let persistent = plain.clone().persistent(Persistence::new(Duration::from_secs(60)));
     let misspelt = plain.clone().scheduler(Scheduler::new("lbrc")?);
-    let strange = persistent.engine(PersistenceEngine::new("pis")?);
+    let strange = persistent.persistence_engine(PersistenceEngine::new("pis")?);
 
     let scheduler = text(client.add_service(&misspelt))?;
     let hint = ["check the spelling", "ip_vs_NAME"];

@@ -13,7 +13,7 @@ use ipvs_tests::{Forwarded, connect, take_turns};
 use crate::test;
 
 /// Longer than any packet takes to tcpdump.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 const VIP: IpAddr = IpAddr::V4(addresses::VIP);
 const VIP6: IpAddr = IpAddr::V6(addresses::VIP6);
@@ -80,7 +80,7 @@ impl Site {
         let answers = self.requests(4)?;
         let names = self.cluster.servers.each_ref().map(|host| host.name);
         ensure!(take_turns(&answers, names), "{answers:?}");
-        eventually(PATIENCE, || {
+        eventually(TIMEOUT, || {
             let lines = capture.lines()?;
             for host in &self.cluster.servers {
                 let way = format!(" > {}, ", host.mac());
@@ -130,7 +130,7 @@ fn masquerading(context: &mut Context, vip: IpAddr) -> Result<()> {
     let mut at_client = Capture::start(&site.cluster.client.netns, "eth0", &replies)?;
     site.check("eth1", &site.forwarded(vip).map(|to| to.by_masquerading(80)))?;
     let way = format!("{} > {}, ", site.cluster.director.mac(), site.cluster.client.mac());
-    let lines = at_client.wait_for(4, PATIENCE)?;
+    let lines = at_client.wait_for(4, TIMEOUT)?;
     ensure!(lines.iter().all(|line| line.starts_with(&way)), "{way}: {lines:#?}");
     Ok(())
 }
@@ -211,9 +211,9 @@ fn the_director_is_a_real_server(context: &mut Context, vip: IpAddr) -> Result<(
     let mut by_direct_routing =
         Capture::start(&director.netns, "eth0", &to_web1.by_direct_routing(&web1.mac()))?;
     ensure!(site.requests(2)?.contains(&"web1".to_owned()));
-    by_direct_routing.wait_for(1, PATIENCE)?;
+    by_direct_routing.wait_for(1, TIMEOUT)?;
     let way = format!(" > {}, ", web1.mac());
-    let lines = capture.wait_for(3, PATIENCE)?;
+    let lines = capture.wait_for(3, TIMEOUT)?;
     ensure!(lines.iter().all(|line| line.contains(&way)), "{way}: {lines:#?}");
     Ok(())
 }

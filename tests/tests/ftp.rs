@@ -15,7 +15,7 @@ use ipvs_tests::{connect, connections};
 use crate::test;
 
 /// Longer than packets take to tcpdump, and the kernel to give a module free.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     // The module is every namespace's.
@@ -33,9 +33,7 @@ impl Module {
 
     /// Unloads it; connections that still use it are the kernel's to end.
     fn unload() -> Result<()> {
-        eventually(PATIENCE, || {
-            output(Command::new("modprobe").args(["-r", "ip_vs_ftp"])).map(drop)
-        })
+        eventually(TIMEOUT, || output(Command::new("modprobe").args(["-r", "ip_vs_ftp"])).map(drop))
     }
 }
 
@@ -51,7 +49,7 @@ impl Drop for Module {
 fn download(cluster: &Cluster) -> Result<Finished> {
     let mut curl = cluster.client.netns.command("curl");
     curl.args(["-sS", "-v", "--max-time", "10", "--ftp-port", "-", "--disable-eprt"]);
-    finish(curl.arg(format!("ftp://{}/greeting", addresses::VIP)), PATIENCE)
+    finish(curl.arg(format!("ftp://{}/greeting", addresses::VIP)), TIMEOUT)
 }
 
 fn active_ftp_needs_the_module(context: &mut Context) -> Result<()> {
@@ -81,7 +79,7 @@ fn active_ftp_needs_the_module(context: &mut Context) -> Result<()> {
     let mut answers = [download(&cluster)?.success()?, download(&cluster)?.success()?];
     answers.sort();
     assert_eq!(answers, ["web1", "web2"]);
-    let lines = capture.wait_for(2, PATIENCE)?;
+    let lines = capture.wait_for(2, TIMEOUT)?;
     let from_vip = format!(" {}.20 > {}.", addresses::VIP, addresses::CLIENT);
     ensure!(lines.iter().all(|line| line.contains(&from_vip)), "{from_vip}: {lines:#?}");
     let data = ServiceKey::tcp(SocketAddr::from((addresses::VIP, 20)));

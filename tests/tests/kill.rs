@@ -39,7 +39,7 @@ const SERVICES: u8 = 16;
 const SERVERS: u8 = 200;
 
 /// Nothing takes this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Tells this program to apply the plan instead of running tests.
 const APPLY: &str = "IPVS_TESTS_APPLY";
@@ -177,14 +177,14 @@ fn finish(work: &mut impl Work, netns: &Namespace) -> Result<Duration> {
 }
 
 fn wait(child: &mut Child) -> Result<ExitStatus> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         if Instant::now() > end {
             child.kill()?;
-            anyhow::bail!("not done after {PATIENCE:?}: {}", child.wait()?);
+            anyhow::bail!("not done after {TIMEOUT:?}: {}", child.wait()?);
         }
         thread::sleep(Duration::from_millis(2));
     }

@@ -267,7 +267,7 @@ fn rates_are_absent_where_none_are_estimated(context: &mut Context) -> Result<()
     let counted = client.service(&key)?.context("the service is gone")?.stats;
     ensure!(counted.incoming_packets > 0, "{counted:?}");
     // What the kernel reports nevertheless can be had by who asks for it.
-    client.set_all_rates(true);
+    client.set_stale_rates(true);
     let [service, ..] = rates(&mut client, &key)?;
     ensure!(service.is_some_and(|rates| rates.incoming_packets > 0), "{service:?}");
     // Another client sees it too, and another namespace doesn't.

@@ -98,10 +98,13 @@ fn services_read_back(context: &mut Context) -> Result<()> {
         (
             Service::new(udp)
                 .persistent(Persistence::new(seconds(60)))
-                .engine(PersistenceEngine::SIP),
+                .persistence_engine(PersistenceEngine::SIP),
             "-A -u 192.0.2.53:5060 -s wlc -p 60 --pe sip",
         ),
-        (Service::new(udp).engine(PersistenceEngine::SIP), "-A -u 192.0.2.53:5060 -s wlc --pe sip"),
+        (
+            Service::new(udp).persistence_engine(PersistenceEngine::SIP),
+            "-A -u 192.0.2.53:5060 -s wlc --pe sip",
+        ),
     ];
     for (service, saved) in cases {
         client.add_service(&service)?;
@@ -153,7 +156,7 @@ fn services_are_replaced_whole(context: &mut Context) -> Result<()> {
                 .scheduler(Scheduler::MH)
                 .scheduler_flags(SchedulerFlags::MH_PORT)
                 .persistent(persistence.clone())
-                .engine(PersistenceEngine::SIP)
+                .persistence_engine(PersistenceEngine::SIP)
                 .one_packet(true),
             "-A -u 192.0.2.53:5060 -s mh -p 60 --pe sip -o -b mh-port",
         ),

@@ -144,7 +144,7 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     let wanted = Service::new(service)
         .scheduler(Scheduler::RR)
         .persistent(Persistence::new(TIMEOUT).mask(mask))
-        .engine(PersistenceEngine::SIP);
+        .persistence_engine(PersistenceEngine::SIP);
     client.add_service(&wanted)?;
     let mut answerers = Vec::new();
     for server in servers {
@@ -172,7 +172,9 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     templates.retain(|it| it.is_template() && it.client.to_string() == "10.10.10.0:0");
     let mut calls: Vec<_> = templates
         .iter()
-        .map(|it| (it.engine, it.engine_data.as_deref().map(String::from_utf8_lossy)))
+        .map(|it| {
+            (it.persistence_engine, it.persistence_data.as_deref().map(String::from_utf8_lossy))
+        })
         .collect();
     calls.sort_by(|(_, one), (_, other)| one.cmp(other));
     let sip = || Some(PersistenceEngine::SIP);

@@ -11,7 +11,7 @@ use ipvs_tests::{ask, connect, connections, take_turns};
 use crate::test;
 
 /// Longer than an answer takes.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(udp_by_direct_routing));
@@ -68,7 +68,7 @@ fn clients_take_turns(
             let name = if vip.is_ipv6() { "SCTP6" } else { "SCTP4" };
             let connect = format!("{name}-CONNECT:{vip},connect-timeout=10");
             let mut socat = netns.command("socat");
-            let answer = finish(socat.args(["-u", &connect, "STDOUT"]), PATIENCE * 2)?.success()?;
+            let answer = finish(socat.args(["-u", &connect, "STDOUT"]), TIMEOUT * 2)?.success()?;
             Ok(answer.trim_end().to_owned())
         }
     };

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use crate::test;
 
 /// The master's messages may wait for others to go along for some seconds.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a download is: more than fits into the buffers along its way, 6 MB in the receiver and 4
 /// in the sender by default (`tcp_rmem`, `tcp_wmem`), when a part has been read.
@@ -76,7 +76,7 @@ impl Site {
     /// Waits until the backup has exactly these connections, by our reading and the C ipvsadm's.
     fn wait_for(&mut self, held: &mut [Held]) -> Result<()> {
         let reader = Reader::new(&self.directors.both[1])?;
-        eventually(PATIENCE, || {
+        eventually(TIMEOUT, || {
             // A connection is announced with some of its packets: normally with the third, and every
             // fiftieth from there on.
             held.iter_mut().try_for_each(Held::ask)?;
@@ -129,7 +129,7 @@ fn a_download_survives_the_directors_end(context: &mut Context) -> Result<()> {
     site.start(&daemon(SyncRole::Backup)?)?;
     let (servers, mut download) = begin(&site)?;
 
-    let known = eventually(PATIENCE, || {
+    let known = eventually(TIMEOUT, || {
         // Packets of the client's, so that there is something to tell the backup.
         download.read_to(download.received + 4096)?;
         let [active, backup] = &mut site.clients;
@@ -151,7 +151,7 @@ fn a_download_survives_the_directors_end(context: &mut Context) -> Result<()> {
     let neighbour = ["neigh", "show", "10.10.10.53"];
     let neighbour = output(site.directors.client.command("ip").args(neighbour))?;
     ensure!(neighbour.contains(&Directors::mac(1)), "{neighbour}");
-    eventually(PATIENCE, || {
+    eventually(TIMEOUT, || {
         let stats = site.clients[1].service(&vip()?)?.context("no service")?.stats;
         ensure!(stats.incoming_packets > 0, "the second director counts nothing: {stats:?}");
         ensure!(stats.connections == 0, "it scheduled none itself: {stats:?}");
@@ -193,7 +193,7 @@ fn connections_reach_the_backup_over_ipv6_and_several_ports(context: &mut Contex
     let mut messages = Capture::start(&site.directors.both[1], "eth0", &filter)?;
     let mut held = site.hold(24)?;
     site.wait_for(&mut held)?;
-    let lines = messages.wait_for(2, PATIENCE)?;
+    let lines = messages.wait_for(2, TIMEOUT)?;
     for port in [port, port + 1] {
         let to = format!(" > {GROUP}.{port}: ");
         ensure!(lines.iter().any(|line| line.contains(&to)), "nothing{to}{lines:#?}");
@@ -216,7 +216,7 @@ fn a_backup_takes_its_own_clusters_connections(context: &mut Context) -> Result<
     for count in [1, 2] {
         held.extend(site.hold(4)?);
         held.iter_mut().try_for_each(Held::ask)?;
-        messages.wait_for(count, PATIENCE)?;
+        messages.wait_for(count, TIMEOUT)?;
     }
 
     // 0 stands for any cluster.

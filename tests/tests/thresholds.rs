@@ -12,7 +12,7 @@ use ipvs_tests::{Reader, balance, connect, vip};
 use crate::test;
 
 /// For connections to expire a second after they were closed.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_full_server_comes_back_below_its_lower_threshold));
@@ -65,7 +65,7 @@ impl Site {
     fn wait_for(&self, server: usize, connections: u32) -> Result<()> {
         let reader = Reader::new(&self.cluster.director.netns)?;
         let start = format!("-> {} Route ", self.key(server));
-        eventually(PATIENCE, || {
+        eventually(TIMEOUT, || {
             let rows = reader.lines(&["-L", "-n"])?;
             let row = rows.iter().find(|row| row.starts_with(&start)).context("not listed")?;
             let numbers = row.rsplit(' ').take(2).map(str::parse::<u32>);

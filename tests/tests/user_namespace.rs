@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ipvs::{
-    Client, Destination, Error, ErrorKind, Forward, GueChecksum, Interface, InterfaceName,
+    Client, Destination, Error, ErrorKind, Forward, GueChecksum, InterfaceName, KernelInterface,
     Persistence, PersistenceEngine, PersistenceMask, Protocol, Scheduler, SchedulerFlags, Service,
     ServiceKey, SocketOptions, StatsWidth, SyncDaemon, SyncRole, TimeoutsChange, Transport, Tunnel,
 };
@@ -155,9 +155,9 @@ fn the_owner_administers(_context: &mut Context) -> Result<()> {
 
     let seen = network.as_owner(|| {
         let mut client = Client::connect()?;
-        assert_eq!(client.interface(), None, "nothing was asked yet");
+        assert_eq!(client.kernel_interface(), None, "nothing was asked yet");
         client.add_service(&web)?;
-        assert_eq!(client.interface(), Some(Interface::SocketOptions));
+        assert_eq!(client.kernel_interface(), Some(KernelInterface::SocketOptions));
         client.add_service(&mark)?;
         client.add_service(&dns)?;
         client.add_destination(&web.key, &near)?;
@@ -187,7 +187,7 @@ fn the_owner_administers(_context: &mut Context) -> Result<()> {
     let outside = network.as_root(|| {
         let mut client = Client::connect()?;
         let table = table(&mut client)?;
-        assert_eq!(client.interface(), Some(Interface::Netlink));
+        assert_eq!(client.kernel_interface(), Some(KernelInterface::Netlink));
         assert_eq!(client.timeouts()?.udp, Duration::from_secs(30));
         Ok(table)
     })?;
@@ -302,7 +302,7 @@ fn what_has_no_place_is_refused(_context: &mut Context) -> Result<()> {
         let engine = PersistenceEngine::SIP;
         let persistence = Persistence::new(Duration::from_secs(60));
         let sip: ServiceKey = "udp/192.0.2.53:5060".parse()?;
-        let sip = Service::new(sip).persistent(persistence).engine(engine);
+        let sip = Service::new(sip).persistent(persistence).persistence_engine(engine);
         refused.push(client.add_service(&sip));
         let icmp = ServiceKey::Addr {
             protocol: Protocol::from_number(1),
@@ -354,7 +354,7 @@ fn both_interfaces_say_the_same(context: &mut Context) -> Result<()> {
     let mut netlink = one.run(Client::connect)??;
     let mut options = Client::with_transport(other.run(SocketOptions::open)??)?;
     let (expected, said) = (outcomes(&mut netlink)?, outcomes(&mut options)?);
-    assert_eq!(netlink.interface(), Some(Interface::Netlink));
+    assert_eq!(netlink.kernel_interface(), Some(KernelInterface::Netlink));
     for (expected, said) in expected.iter().zip(&said) {
         ensure!(expected == said, "expected: {expected}\nfound: {said}");
     }
@@ -484,7 +484,7 @@ fn who_may_use_which_interface(context: &mut Context) -> Result<()> {
     // Root, in either.
     for mut client in [mine.run(Client::connect)??, theirs.as_root(|| Ok(Client::connect()?))?] {
         client.info()?;
-        assert_eq!(client.interface(), Some(Interface::Netlink));
+        assert_eq!(client.kernel_interface(), Some(KernelInterface::Netlink));
     }
     // Somebody else's namespace is not for nobody; but they get into it only in a test.
     mine.run(|| -> Result<()> {
@@ -492,7 +492,7 @@ fn who_may_use_which_interface(context: &mut Context) -> Result<()> {
         let mut client = Client::connect()?;
         for _ in 0..2 {
             let error = fails(client.services(), ErrorKind::PermissionDenied)?;
-            assert_eq!(client.interface(), None);
+            assert_eq!(client.kernel_interface(), None);
             let hint = error.hint().context("there is something to do about it")?;
             ensure!(hint.contains("initial user namespace"), "{hint}");
             ensure!(hint.contains("owns the network namespace"), "{hint}");

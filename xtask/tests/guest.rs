@@ -12,7 +12,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Several times what a guest takes to boot or to go on a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// xtask, told to run something in the kernel that the tests are for.
 fn xtask(options: &[&str], command: &[&str]) -> Command {
@@ -88,7 +88,7 @@ fn the_commands_end_is_the_end() {
     let start = Instant::now();
     let output = run(&[], &["sh", "-c", "sleep 1000 & echo started"]);
     assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "started\n"));
-    assert!(start.elapsed() < PATIENCE);
+    assert!(start.elapsed() < TIMEOUT);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_deadline_ends_the_guest() {
     let output = run(&["--timeout", "3"], &["sleep", "1000"]);
     assert_eq!(output.status.code(), Some(124));
     assert!(text(&output.stderr).contains("ended after 3 s"), "{}", text(&output.stderr));
-    assert!((Duration::from_secs(3)..PATIENCE).contains(&start.elapsed()));
+    assert!((Duration::from_secs(3)..TIMEOUT).contains(&start.elapsed()));
 }
 
 #[test]
@@ -197,7 +197,7 @@ impl Running {
         let output = self.xtask.wait_with_output().unwrap();
         // What was killed takes a moment to be gone.
         while processes().iter().any(|process| process.group == kernel) {
-            assert!(start.elapsed() < PATIENCE, "processes of the guest outlive xtask");
+            assert!(start.elapsed() < TIMEOUT, "processes of the guest outlive xtask");
             std::thread::sleep(Duration::from_millis(20));
         }
         output

@@ -24,7 +24,7 @@ const UPPER_THRESHOLD_LIMIT: (u32, u32) = (7, 2);
 /// let mut client = Client::with_transport(kernel)?;
 /// let service = Service::new("tcp/10.10.10.53:80".parse().unwrap()).scheduler(Scheduler::MH);
 /// let error = client.add_service(&service).unwrap_err();
-/// assert_eq!(error.kind(), ErrorKind::SchedulerOrEngineNotFound);
+/// assert_eq!(error.kind(), ErrorKind::SchedulerOrPersistenceEngineNotFound);
 /// # Ok::<(), ipvs::Error>(())
 /// ```
 #[derive(Clone, Debug)]

@@ -106,8 +106,8 @@ mod tests {
         };
         assert_eq!(seen(&|_| {}), rates);
         assert_eq!(seen(&|it| it.set_sysctl(sysctl::RUN_ESTIMATION, false).unwrap()), None);
-        assert_eq!(seen(&|it| it.set_all_rates(true)), rates);
-        assert_eq!(seen(&|it| it.set_all_rates(false)), None);
+        assert_eq!(seen(&|it| it.set_stale_rates(true)), rates);
+        assert_eq!(seen(&|it| it.set_stale_rates(false)), None);
         assert_eq!(seen(&|it| it.set_sysctl(sysctl::RUN_ESTIMATION, true).unwrap()), rates);
         let none = CpuList::default();
         assert_eq!(seen(&|it| it.set_sysctl(sysctl::EST_CPULIST, none.clone()).unwrap()), None);

@@ -210,12 +210,12 @@ impl Batch {
     }
 
     /// What a change is and what it is about.
-    pub(crate) fn subject(&self, index: usize) -> (Operation, Option<Object>) {
+    pub(crate) fn operation_and_object(&self, index: usize) -> (Operation, Option<Object>) {
         (self.items[index].operation, self.items[index].object)
     }
 
     pub(crate) fn error(&self, index: usize, kind: ErrorKind) -> Error {
-        let (operation, object) = self.subject(index);
+        let (operation, object) = self.operation_and_object(index);
         Error::new(operation, object, kind)
     }
 

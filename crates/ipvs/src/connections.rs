@@ -37,9 +37,9 @@ pub struct Connection {
     /// When it will be forgotten if nothing comes any more; whole seconds.
     pub expires: Duration,
     /// The persistence engine that made it belong to others.
-    pub engine: Option<PersistenceEngine>,
+    pub persistence_engine: Option<PersistenceEngine>,
     /// What the engine goes by, the Call-ID for SIP. Nothing says that it is UTF-8.
-    pub engine_data: Option<Box<[u8]>>,
+    pub persistence_data: Option<Box<[u8]>>,
 }
 
 impl Connection {
@@ -201,7 +201,7 @@ fn parse(line: &[u8]) -> Option<Connection> {
     let destination = parse_addr(fields.text()?, fields.text()?)?;
     let state = fields.text()?.into();
     let expires = Duration::from_secs(fields.text()?.parse().ok()?);
-    let (engine, engine_data) = match fields.next() {
+    let (persistence_engine, persistence_data) = match fields.next() {
         Some(name) => (PersistenceEngine::new(name).ok(), Some(fields.rest().into())),
         None => (None, None),
     };
@@ -212,8 +212,8 @@ fn parse(line: &[u8]) -> Option<Connection> {
         destination,
         state,
         expires,
-        engine,
-        engine_data,
+        persistence_engine,
+        persistence_data,
     })
 }
 
@@ -315,9 +315,9 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
                  SYN_RECV 59",
             ]
         );
-        assert_eq!(all[2].engine, Some(PersistenceEngine::SIP));
-        assert_eq!(all[2].engine_data.as_deref(), Some(&b"abc-123@host"[..]));
-        assert_eq!(all[1].engine, None);
+        assert_eq!(all[2].persistence_engine, Some(PersistenceEngine::SIP));
+        assert_eq!(all[2].persistence_data.as_deref(), Some(&b"abc-123@host"[..]));
+        assert_eq!(all[1].persistence_engine, None);
     }
 
     #[test]
@@ -327,13 +327,13 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
     }
 
     #[test]
-    fn long_engine_data_is_read_whole() {
+    fn long_persistence_data_is_read_whole() {
         let data = "x".repeat(255);
         let line = format!(
             "title\nUDP C0000201 0000 C0000201 13C4 C000020C 13C4 NONE {:>12} sip {data}\n",
             59
         );
-        assert_eq!(read(line).unwrap()[0].engine_data.as_deref(), Some(data.as_bytes()));
+        assert_eq!(read(line).unwrap()[0].persistence_data.as_deref(), Some(data.as_bytes()));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use crate::{
 /// use std::time::Duration;
 /// use ipvs::DrainOptions;
 ///
-/// let patient = DrainOptions::new(Duration::from_secs(3600)).keep_if_busy(true);
-/// assert_eq!(patient.interval, Duration::from_secs(1));
+/// let options = DrainOptions::new(Duration::from_secs(3600)).keep_if_busy(true);
+/// assert_eq!(options.interval, Duration::from_secs(1));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -114,7 +114,7 @@ impl<T: Transport> Client<T> {
         destination: &DestinationKey,
         options: &DrainOptions,
     ) -> Result<Drained, Error> {
-        self.drain_by(service, destination, options, Instant::now, |_, time| thread::sleep(time))
+        self.drain_with(service, destination, options, Instant::now, |_, time| thread::sleep(time))
     }
 
     /// As [`drain`](Self::drain), with another clock: `now` tells the time, and `sleep` lets some
@@ -123,7 +123,7 @@ impl<T: Transport> Client<T> {
     /// # Errors
     ///
     /// As [`drain`](Self::drain).
-    pub fn drain_by(
+    pub fn drain_with(
         &mut self,
         service: &ServiceKey,
         destination: &DestinationKey,

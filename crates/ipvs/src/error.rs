@@ -119,7 +119,7 @@ pub enum ErrorKind {
     DestinationExists,
     /// The kernel has no scheduler, or no persistence engine, of that name, and couldn't load a
     /// module for it.
-    SchedulerOrEngineNotFound,
+    SchedulerOrPersistenceEngineNotFound,
     /// A sync daemon of that role runs already.
     SyncDaemonRunning,
     /// No sync daemon of that role runs.
@@ -190,7 +190,7 @@ struct Inner {
     operation: Operation,
     object: Option<Object>,
     /// In words what no [`Object`] stands for, because it isn't `Copy`.
-    subject: Option<String>,
+    object_name: Option<String>,
     kind: ErrorKind,
     errno: Option<Errno>,
     kernel_message: Option<String>,
@@ -202,7 +202,7 @@ struct Inner {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Names {
     pub(crate) scheduler: Option<Scheduler>,
-    pub(crate) engine: Option<PersistenceEngine>,
+    pub(crate) persistence_engine: Option<PersistenceEngine>,
 }
 
 impl Error {
@@ -210,7 +210,7 @@ impl Error {
         Self(Box::new(Inner {
             operation,
             object,
-            subject: None,
+            object_name: None,
             kind,
             errno: None,
             kernel_message: None,
@@ -263,8 +263,8 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_subject(mut self, subject: String) -> Self {
-        self.0.subject = Some(subject);
+    pub(crate) fn with_object_name(mut self, object_name: String) -> Self {
+        self.0.object_name = Some(object_name);
         self
     }
 
@@ -336,9 +336,9 @@ impl Error {
             (ErrorKind::NotAvailable, _) => {
                 "load the module with `modprobe ip_vs`, or use a kernel built with CONFIG_IP_VS"
             }
-            (ErrorKind::SchedulerOrEngineNotFound, _) => {
+            (ErrorKind::SchedulerOrPersistenceEngineNotFound, _) => {
                 "check the spelling (rr, wrr, lc, wlc, fo, ovf, lblc, lblcr, dh, sh, mh, sed, nq; \
-                 engine: sip) and that the kernel has the module ip_vs_NAME or ip_vs_pe_NAME"
+                 persistence engine: sip) and that the kernel has the module ip_vs_NAME or ip_vs_pe_NAME"
             }
             (ErrorKind::InvalidArgument, Operation::AddDestination | Operation::SetDestination) => {
                 "the address must be unicast and no IPv6 link-local one, thresholds at most \
@@ -382,7 +382,7 @@ impl Error {
             ErrorKind::ServiceExists => "the virtual service exists already".into(),
             ErrorKind::DestinationNotFound => "no such real server".into(),
             ErrorKind::DestinationExists => "the real server exists already".into(),
-            ErrorKind::SchedulerOrEngineNotFound => self.0.names.missing(),
+            ErrorKind::SchedulerOrPersistenceEngineNotFound => self.0.names.missing(),
             ErrorKind::SyncDaemonRunning => "it runs already".into(),
             ErrorKind::SyncDaemonNotRunning => "it isn't running".into(),
             ErrorKind::InterfaceNotFound => "no such network interface".into(),
@@ -416,7 +416,7 @@ impl Error {
 impl Names {
     /// The kernel has the same answer for both.
     fn missing(self) -> Cow<'static, str> {
-        match (self.scheduler, self.engine) {
+        match (self.scheduler, self.persistence_engine) {
             (None, None) => "the kernel has no such scheduler or persistence engine".into(),
             (Some(scheduler), None) => {
                 format!("the kernel has no scheduler {scheduler} (module ip_vs_{scheduler})").into()
@@ -441,7 +441,9 @@ fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
     match (operation, errno) {
         (Op::Connect, Errno::NOENT) => ErrorKind::NotAvailable,
         (Op::AddService, Errno::EXIST) => ErrorKind::ServiceExists,
-        (Op::AddService | Op::SetService, Errno::NOENT) => ErrorKind::SchedulerOrEngineNotFound,
+        (Op::AddService | Op::SetService, Errno::NOENT) => {
+            ErrorKind::SchedulerOrPersistenceEngineNotFound
+        }
         (
             Op::Service
             | Op::SetService
@@ -486,8 +488,8 @@ impl fmt::Display for Error {
         if let Some(object) = &self.0.object {
             write!(f, " {object}")?;
         }
-        if let Some(subject) = &self.0.subject {
-            write!(f, " {subject}")?;
+        if let Some(object_name) = &self.0.object_name {
+            write!(f, " {object_name}")?;
         }
         write!(f, ": {}", self.reason())?;
         match &self.0.kernel_message {
@@ -544,7 +546,7 @@ mod tests {
         );
         assert!(format!("{error:#}").contains("check the spelling"));
         let scheduler = Some(Scheduler::new("lbrc").unwrap());
-        let error = error.with_names(Names { scheduler, engine: None });
+        let error = error.with_names(Names { scheduler, persistence_engine: None });
         assert_eq!(
             error.to_string(),
             "cannot add virtual service tcp/10.10.10.53:80: the kernel has no scheduler lbrc \
@@ -576,7 +578,7 @@ mod tests {
             operations.iter().map(|op| (*op, errno, kind)).collect::<Vec<_>>()
         };
         let rows = [
-            all(&services, Errno::NOENT, Kind::SchedulerOrEngineNotFound),
+            all(&services, Errno::NOENT, Kind::SchedulerOrPersistenceEngineNotFound),
             all(&[Op::AddService], Errno::EXIST, Kind::ServiceExists),
             all(&keys, Errno::SRCH, Kind::ServiceNotFound),
             all(&destinations, Errno::SRCH, Kind::ServiceNotFound),

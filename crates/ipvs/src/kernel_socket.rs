@@ -16,7 +16,7 @@ use crate::transport::{NetlinkSocket, Transport};
 /// An interface that the kernel's IPVS has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Interface {
+pub enum KernelInterface {
     /// Generic netlink, which has everything, and wants CAP_NET_ADMIN in the initial user
     /// namespace.
     Netlink,
@@ -25,7 +25,7 @@ pub enum Interface {
     SocketOptions,
 }
 
-impl fmt::Display for Interface {
+impl fmt::Display for KernelInterface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Netlink => "generic netlink",
@@ -45,7 +45,7 @@ pub struct KernelSocket {
     netlink: NetlinkSocket,
     /// Opened once generic netlink has refused the caller, or at once where it couldn't be later.
     options: Option<SocketOptions>,
-    chosen: Option<Interface>,
+    chosen: Option<KernelInterface>,
     /// What was sent last, as long as nothing is chosen.
     sent: Vec<u8>,
 }
@@ -80,13 +80,13 @@ impl KernelSocket {
     }
 
     /// Which interface is used; `None` until one has accepted a request.
-    pub fn interface(&self) -> Option<Interface> {
+    pub fn kernel_interface(&self) -> Option<KernelInterface> {
         self.chosen
     }
 
     /// The socket options, if it is them that are used.
     fn chosen_options(&mut self) -> Option<&mut SocketOptions> {
-        self.options.as_mut().filter(|_| self.chosen == Some(Interface::SocketOptions))
+        self.options.as_mut().filter(|_| self.chosen == Some(KernelInterface::SocketOptions))
     }
 
     /// Chooses by the first answer to a request. If that chooses the socket options, what was
@@ -94,8 +94,8 @@ impl KernelSocket {
     fn choose(&mut self, answer: &mut Vec<u8>) -> io::Result<bool> {
         let Some(family) = family_of(&self.sent) else { return Ok(true) };
         if !is_refused(answer) {
-            self.chosen = Some(Interface::Netlink);
-            trace::interface(Interface::Netlink);
+            self.chosen = Some(KernelInterface::Netlink);
+            trace::kernel_interface(KernelInterface::Netlink);
             self.options = None;
             self.sent = Vec::new();
             return Ok(true);
@@ -110,8 +110,8 @@ impl KernelSocket {
                 // All requests of a window are refused alike: none has been carried out.
                 self.netlink.reset()?;
                 options.set_family(family);
-                self.chosen = Some(Interface::SocketOptions);
-                trace::interface(Interface::SocketOptions);
+                self.chosen = Some(KernelInterface::SocketOptions);
+                trace::kernel_interface(KernelInterface::SocketOptions);
                 options.send(&self.sent)?;
                 self.sent = Vec::new();
                 options.receive(answer)

@@ -42,7 +42,7 @@ pub use destination::{Destination, DestinationEntry};
 pub use drain::{DrainOptions, Drained};
 pub use error::{Error, ErrorKind, InvalidInput, Object, Operation};
 pub use forward::{Forward, GueChecksum, Tunnel};
-pub use kernel_socket::{Interface, KernelSocket};
+pub use kernel_socket::{KernelInterface, KernelSocket};
 pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use netns::Namespace;

@@ -65,7 +65,7 @@ impl Namespace {
         let which = format!("network namespace {name}");
         if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
             return Err(Error::new(Operation::OpenNamespace, None, ErrorKind::InvalidInput)
-                .with_subject(which)
+                .with_object_name(which)
                 .with_source(InvalidInput::NamespaceName));
         }
         Self::open(&Path::new(NAMED).join(name), which)
@@ -122,7 +122,7 @@ impl Namespace {
             return Ok(());
         }
         Err(Error::new(Operation::OpenNamespace, None, ErrorKind::NotANamespace)
-            .with_subject(which.to_owned()))
+            .with_object_name(which.to_owned()))
     }
 
     /// Does `work` inside and returns what it returns: on the calling thread if that is inside
@@ -145,7 +145,7 @@ impl Namespace {
             match thread.join() {
                 Ok(done) => done.map_err(|errno| self.entering(errno.into())),
                 Err(_) => Err(Error::new(Operation::EnterNamespace, None, ErrorKind::Other)
-                    .with_subject(self.which.to_string())
+                    .with_object_name(self.which.to_string())
                     .with_source("the thread made for it panicked")),
             }
         })
@@ -161,7 +161,7 @@ impl Namespace {
     }
 
     fn entering(&self, cause: io::Error) -> Error {
-        Error::from_os(Operation::EnterNamespace, cause).with_subject(self.which.to_string())
+        Error::from_os(Operation::EnterNamespace, cause).with_object_name(self.which.to_string())
     }
 }
 
@@ -179,7 +179,7 @@ impl fmt::Display for Namespace {
 }
 
 fn opening(which: &str, cause: io::Error) -> Error {
-    Error::from_os(Operation::OpenNamespace, cause).with_subject(which.to_owned())
+    Error::from_os(Operation::OpenNamespace, cause).with_object_name(which.to_owned())
 }
 
 /// The files under `/proc` of a network namespace, whatever thread asks for them.

@@ -107,14 +107,21 @@ impl TryFrom<&Service> for ServiceForm {
     type Error = String;
 
     fn try_from(service: &Service) -> Result<Self, String> {
-        let Service { key, scheduler, scheduler_flags, one_packet, persistence, engine } = service;
+        let Service {
+            key,
+            scheduler,
+            scheduler_flags,
+            one_packet,
+            persistence,
+            persistence_engine,
+        } = service;
         let name = |name: &Scheduler| utf8("scheduler", name.as_bytes());
         Ok(Self {
             key: *key,
             scheduler: scheduler.as_ref().map_or_else(|| Ok(NO_SCHEDULER.to_owned()), name)?,
             scheduler_flags: flags_to_texts(*scheduler_flags),
             one_packet: *one_packet,
-            engine: engine
+            engine: persistence_engine
                 .as_ref()
                 .map(|name| utf8("persistence engine", name.as_bytes()))
                 .transpose()?,
@@ -158,7 +165,7 @@ impl TryFrom<ServiceForm> for Service {
             .scheduler(scheduler)
             .scheduler_flags(flags_from_texts(&scheduler_flags)?)
             .one_packet(one_packet)
-            .engine(engine)
+            .persistence_engine(engine)
             .persistent(persistence))
     }
 }

@@ -39,7 +39,7 @@ pub struct Service {
     pub persistence: Option<Persistence>,
     /// What else than the client's address makes connections belong together. The kernel keeps
     /// it for any service, but only goes by it where there is persistence.
-    pub engine: Option<PersistenceEngine>,
+    pub persistence_engine: Option<PersistenceEngine>,
 }
 
 impl Service {
@@ -51,7 +51,7 @@ impl Service {
             scheduler_flags: SchedulerFlags::empty(),
             one_packet: false,
             persistence: None,
-            engine: None,
+            persistence_engine: None,
         }
     }
 
@@ -85,8 +85,11 @@ impl Service {
 
     /// Sets the persistence engine; `None` for none.
     #[must_use]
-    pub fn engine(mut self, engine: impl Into<Option<PersistenceEngine>>) -> Self {
-        self.engine = engine.into();
+    pub fn persistence_engine(
+        mut self,
+        persistence_engine: impl Into<Option<PersistenceEngine>>,
+    ) -> Self {
+        self.persistence_engine = persistence_engine.into();
         self
     }
 }

@@ -27,7 +27,7 @@ pub struct Stats {
     /// What the kernel's estimator makes of them; `None` if it reports no rates, or if it
     /// doesn't run ([`sysctl::RUN_ESTIMATION`](crate::sysctl::RUN_ESTIMATION),
     /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), when they would mean nothing; see
-    /// [`Client::set_all_rates`](crate::Client::set_all_rates).
+    /// [`Client::set_stale_rates`](crate::Client::set_stale_rates).
     pub rates: Option<Rates>,
     /// How wide the kernel reported the counters.
     pub width: StatsWidth,

@@ -13,7 +13,7 @@
 use std::fmt;
 
 use crate::error::{Error, Object, Operation};
-use crate::{DestinationKey, Interface, ServiceKey};
+use crate::{DestinationKey, KernelInterface, ServiceKey};
 
 macro_rules! event {
     ($level:ident, $($fields:tt)+) => {
@@ -94,7 +94,7 @@ pub(crate) fn repeats(from: usize) {
     event!(DEBUG, from, "repeats, for the new family");
 }
 
-pub(crate) fn interface(interface: Interface) {
+pub(crate) fn kernel_interface(interface: KernelInterface) {
     event!(DEBUG, %interface, "interface chosen");
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
             Some(scheduler) => scheduler.to_wire(),
             None => sys::Name::from_static("none"),
         }),
-        pe_name: service.engine.map(PersistenceEngine::to_wire),
+        pe_name: service.persistence_engine.map(PersistenceEngine::to_wire),
         // The kernel keeps its own HASHED bit out of what a mask of all ones sets.
         flags: Some(sys::Flags { flags, mask: !0 }),
         timeout: Some(timeout),
@@ -129,13 +129,13 @@ pub(crate) fn names_from_wire(wire: &sys::Service) -> Names {
     let scheduler = wire.scheduler.filter(|name| name.as_bytes() != NO_SCHEDULER);
     Names {
         scheduler: scheduler.and_then(Scheduler::from_wire),
-        engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
+        persistence_engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
     }
 }
 
 pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Implausible> {
     let key = key_from_wire(wire)?;
-    let Names { scheduler, engine } = names_from_wire(wire);
+    let Names { scheduler, persistence_engine } = names_from_wire(wire);
     let flags = wire.flags.map_or(sys::ServiceFlags::empty(), |f| f.flags);
     let persistence = flags.contains(sys::ServiceFlags::PERSISTENT).then(|| Persistence {
         timeout: Duration::from_secs(wire.timeout.unwrap_or_default().into()),
@@ -152,7 +152,7 @@ pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Imp
             scheduler_flags: SchedulerFlags::from_bits_retain((flags - FIELD_FLAGS).bits()),
             one_packet: flags.contains(sys::ServiceFlags::ONE_PACKET),
             persistence,
-            engine,
+            persistence_engine,
         },
         stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
     })
@@ -469,7 +469,8 @@ mod tests {
             Service::new(vip()).scheduler(None),
             Service::new(vip()).scheduler(Scheduler::SH).scheduler_flags(SchedulerFlags::SH_PORT),
             Service::new("udp/10.10.10.53:5060".parse().unwrap()).persistent(sip).one_packet(true),
-            Service::new("udp/10.10.10.53:5061".parse().unwrap()).engine(PersistenceEngine::SIP),
+            Service::new("udp/10.10.10.53:5061".parse().unwrap())
+                .persistence_engine(PersistenceEngine::SIP),
             Service::new(v6).persistent(prefix),
             Service::new("fwmark6/7".parse().unwrap()),
         ] {

@@ -132,7 +132,7 @@ fn enoent_with_the_same_family_is_each_changes_own_answer() {
 fn a_family_that_never_stays_ends_all_the_same() {
     let mut script = script([Act::Reload(0x33, 0), Act::Reload(0x34, 0)]);
     let results = client(&mut script).run(&services(2));
-    assert_eq!(of_kind(&results, ErrorKind::SchedulerOrEngineNotFound), [0, 1]);
+    assert_eq!(of_kind(&results, ErrorKind::SchedulerOrPersistenceEngineNotFound), [0, 1]);
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn enoent_with_the_same_family_is_the_answer() {
     let mut script = script([Act::Answer(ENOENT)]);
     let mut client = client(&mut script);
     let error = client.add_service(&service()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::SchedulerOrEngineNotFound);
+    assert_eq!(error.kind(), ErrorKind::SchedulerOrPersistenceEngineNotFound);
     drop(client);
     assert_eq!(script.resolved, 2, "it was asked whether the family is still the same");
 }

@@ -14,7 +14,7 @@ mod script;
 use script::{Act, Scripted, script};
 
 /// Long enough to tell an operation that waits from one that doesn't.
-const PATIENCE: Duration = Duration::from_millis(50);
+const TIMEOUT: Duration = Duration::from_millis(50);
 
 /// How much later than its deadline an operation may end on a machine that is busy.
 const DELAY: Duration = Duration::from_secs(5);
@@ -88,12 +88,12 @@ fn silence_ends_every_operation_at_its_deadline() {
         let mut script = script([Act::Silence]);
         let mut client =
             Client::with_transport(Scripted(&mut script)).expect("the family is known");
-        client.set_timeout(PATIENCE);
+        client.set_timeout(TIMEOUT);
         let started = Instant::now();
         let error = call(&mut client).expect_err("nothing answers");
         let elapsed = started.elapsed();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::OutcomeUnknown, operation));
-        assert!((PATIENCE..PATIENCE + DELAY).contains(&elapsed), "{operation:?}: {elapsed:?}");
+        assert!((TIMEOUT..TIMEOUT + DELAY).contains(&elapsed), "{operation:?}: {elapsed:?}");
         assert!(format!("{error:#}").ends_with("read back to see whether it was carried out"));
     }
 }
@@ -108,11 +108,11 @@ fn silence_after_an_answer_is_silence() {
         let mut script = script([first, Act::Silence]);
         let mut client =
             Client::with_transport(Scripted(&mut script)).expect("the family is known");
-        client.set_timeout(PATIENCE);
+        client.set_timeout(TIMEOUT);
         let started = Instant::now();
         let error = call(&mut client).expect_err("the second question isn't answered");
         assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
-        assert!(started.elapsed() < PATIENCE + DELAY);
+        assert!(started.elapsed() < TIMEOUT + DELAY);
     }
 }
 
@@ -176,7 +176,7 @@ impl Transport for Flood {
             return Ok(true);
         }
         let started = *self.started.get_or_insert_with(Instant::now);
-        assert!(started.elapsed() < PATIENCE + DELAY, "there's no end to it");
+        assert!(started.elapsed() < TIMEOUT + DELAY, "there's no end to it");
         // An acknowledgement of request 0, which nobody makes.
         ipvs_sys::Writer::error(buffer, 0, 0, &ipvs_sys::ErrorMessage::default());
         Ok(true)
@@ -192,7 +192,7 @@ fn what_is_no_answer_puts_no_deadline_off() {
     let kernel = ipvs_model::Kernel::new();
     let flood = Flood { kernel: kernel.clone(), started: None };
     let mut client = Client::with_transport(flood).expect("the family is known");
-    client.set_timeout(PATIENCE);
+    client.set_timeout(TIMEOUT);
     kernel.lose_answers(1);
     let error = client.flush().expect_err("nothing answers");
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);

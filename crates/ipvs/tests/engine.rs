@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ipvs::proto::{Engine, Event, Failure, PushError, Request, RequestId, Shape};
 use ipvs_sys::Command;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 const FAMILY: u16 = 0x21;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -17,7 +17,7 @@ const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
 
 fn engine() -> Engine {
-    let mut engine = Engine::new(PATIENCE);
+    let mut engine = Engine::new(TIMEOUT);
     engine.set_family(FAMILY);
     engine
 }
@@ -219,13 +219,13 @@ fn the_deadline_runs_from_the_last_answer() {
     assert_eq!(engine.deadline(start), None);
     let seq = headers(engine.poll_transmit().unwrap())[0].0;
     // Patience begins when somebody has to wait, and is not renewed by asking.
-    assert_eq!(engine.deadline(after(1)), Some(after(1) + PATIENCE));
-    assert_eq!(engine.deadline(after(2)), Some(after(1) + PATIENCE));
+    assert_eq!(engine.deadline(after(1)), Some(after(1) + TIMEOUT));
+    assert_eq!(engine.deadline(after(2)), Some(after(1) + TIMEOUT));
     assert!(engine.feed(&reply(seq, NLM_F_MULTI), |_| ()).unwrap());
-    assert_eq!(engine.deadline(after(3)), Some(after(3) + PATIENCE));
+    assert_eq!(engine.deadline(after(3)), Some(after(3) + TIMEOUT));
     // What is no answer to what is under way doesn't renew it either.
     assert!(!engine.feed(&reply(seq + 1, NLM_F_MULTI), |_| ()).unwrap());
-    assert_eq!(engine.deadline(after(4)), Some(after(3) + PATIENCE));
+    assert_eq!(engine.deadline(after(4)), Some(after(3) + TIMEOUT));
     assert!(engine.feed(&done(seq), |_| ()).unwrap());
     assert_eq!(engine.deadline(after(5)), None);
 }

@@ -48,7 +48,7 @@ const RUNS: u64 = 300;
 /// How many disturbed calls are made with each.
 const CALLS: usize = 12;
 /// How long a seed may take before it counts as hanging; it takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn number_from_env(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
@@ -258,7 +258,7 @@ impl Watchdog {
         thread::spawn(move || {
             let mut last = None;
             loop {
-                match seeds.recv_timeout(PATIENCE) {
+                match seeds.recv_timeout(TIMEOUT) {
                     Ok(seed) => last = Some(seed),
                     Err(RecvTimeoutError::Disconnected) => return,
                     Err(RecvTimeoutError::Timeout) => {

@@ -290,7 +290,7 @@ fn a_service_goes_once_all_its_servers_may() {
     let current = web([server(1).weight(0), server(2).weight(0)]);
     let plan = |drained: &[DestinationKey]| {
         let drained = drained.iter().map(|server| (key(0), *server));
-        let options = Options::new().prune(Prune::Everything).drain(drained);
+        let options = Options::new().prune(Prune::Everything).drained(drained);
         text(&current, &Table::new(), &options)
     };
     assert_eq!(

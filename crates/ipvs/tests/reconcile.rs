@@ -148,7 +148,7 @@ fn drain(options: &DrainOptions, each: impl Fn(&Kernel, u32)) -> (Drained, Vec<u
         sleeps.set(sleeps.get() + 1);
         each(&kernel, sleeps.get());
     };
-    let end = client.drain_by(&key(0), &server(1).key(), options, now, sleep).unwrap();
+    let end = client.drain_with(&key(0), &server(1).key(), options, now, sleep).unwrap();
     let left = client.destinations(&key(0)).unwrap();
     let left = left.iter().map(|entry| match entry.destination.addr {
         std::net::IpAddr::V4(addr) => addr.octets()[3],

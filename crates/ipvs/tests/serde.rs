@@ -63,7 +63,7 @@ fn every_field_has_a_place() {
         .scheduler_flags(SchedulerFlags::SH_PORT | SchedulerFlags::from_bits_retain(0x100))
         .one_packet(true)
         .persistent(Persistence::new(Duration::from_secs(300)).mask(mask))
-        .engine("sip".parse::<ipvs::PersistenceEngine>().unwrap());
+        .persistence_engine("sip".parse::<ipvs::PersistenceEngine>().unwrap());
     let server = server(1)
         .forward(Forward::Tunnel(Tunnel::Other { kind: 9, port: 1, flags: 2 }))
         .weight(i32::MAX as u32)

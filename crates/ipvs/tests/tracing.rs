@@ -246,7 +246,7 @@ fn passes_phases_looks_and_drains_are_told_as_they_go() {
         let end = |_: &mut Client<Kernel>, _| {
             kernel.set_connections(&vip(), &server(), [0, 0, 0]).unwrap();
         };
-        client.drain_by(&vip(), &server(), &options, || start, end).unwrap();
+        client.drain_with(&vip(), &server(), &options, || start, end).unwrap();
     });
     let span = "DEBUG drain{service=tcp/10.10.10.53:80 destination=10.10.10.102:80}: ";
     assert!(drained.iter().all(|line| line.contains(span)), "{drained:?}");

@@ -64,8 +64,8 @@ impl<'a, W: Write> ConnectionTable<'a, W> {
         };
         endpoint(connection.client, Some(18));
         endpoint(connection.virtual_addr, Some(18));
-        let engine = connection.engine.filter(|_| self.engine);
-        match (engine, &connection.engine_data) {
+        let engine = connection.persistence_engine.filter(|_| self.engine);
+        match (engine, &connection.persistence_data) {
             (Some(name), Some(data)) if !data.is_empty() => {
                 // Not the widths of the titles, but the C tool's.
                 endpoint(connection.destination, Some(16));

@@ -205,7 +205,7 @@ impl Tool<'_> {
 
     fn list(&mut self, kernel: &mut Kernel, list: &List) -> Result<(), ShowError> {
         // The C tool shows rates as the kernel reports them, even if it estimates none any more.
-        kernel.client.set_all_rates(!list.json);
+        kernel.client.set_stale_rates(!list.json);
         if list.json {
             return self.list_json(kernel, list);
         }
@@ -301,7 +301,7 @@ impl Tool<'_> {
         let text = EndpointText::new(numeric, self.names);
         let mut rules = Rules::new(&mut *self.out, text);
         // Rules have no rates, so it needn't be known whether these mean anything.
-        kernel.client.set_all_rates(true);
+        kernel.client.set_stale_rates(true);
         let services = kernel.client.services()?;
         for service in sort::services(&services) {
             rules.service(&service.service)?;

@@ -142,7 +142,10 @@ impl<'a> JsonService<'a> {
                 timeout: persistence.timeout.as_secs(),
                 mask: mask(persistence.mask).unwrap_or_default(),
             }),
-            persistence_engine: service.engine.as_ref().map(|name| name.as_bytes().into()),
+            persistence_engine: service
+                .persistence_engine
+                .as_ref()
+                .map(|name| name.as_bytes().into()),
             stats: JsonStats::from(stats),
             destinations,
         }
@@ -295,7 +298,7 @@ impl From<SocketAddr> for Endpoint {
 
 impl<'a> From<&'a Connection> for JsonConnection<'a> {
     fn from(connection: &'a Connection) -> Self {
-        let engine = connection.engine.as_ref().map(PersistenceEngine::as_bytes);
+        let engine = connection.persistence_engine.as_ref().map(PersistenceEngine::as_bytes);
         Self {
             protocol: protocol_text(connection.protocol),
             client: connection.client.into(),
@@ -304,7 +307,7 @@ impl<'a> From<&'a Connection> for JsonConnection<'a> {
             state: &connection.state,
             expires: connection.expires.as_secs(),
             persistence_engine: engine.map(Name::from),
-            persistence_data: connection.engine_data.as_deref().map(Name::from),
+            persistence_data: connection.persistence_data.as_deref().map(Name::from),
         }
     }
 }
@@ -440,7 +443,7 @@ mod tests {
             .scheduler(None)
             .one_packet(true)
             .persistent(Persistence::new(Duration::from_secs(60)).mask(mask))
-            .engine(PersistenceEngine::new(b"s\xff").unwrap());
+            .persistence_engine(PersistenceEngine::new(b"s\xff").unwrap());
 
         let written = text(|out| {
             let mut document = Document::services(out, VERSION, 4096)?;

@@ -252,7 +252,7 @@ fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()
         if let Some(mask) = mask_text(service) {
             write!(out, " mask {mask}")?;
         }
-        if let Some(engine) = service.engine {
+        if let Some(engine) = service.persistence_engine {
             out.write_all(b" pe ")?;
             out.write_all(engine.as_bytes())?;
         }
@@ -455,7 +455,7 @@ mod tests {
         let full = Service::new(udp)
             .scheduler(Scheduler::RR)
             .persistent(persistence)
-            .engine(PersistenceEngine::SIP)
+            .persistence_engine(PersistenceEngine::SIP)
             .one_packet(true);
         assert_eq!(plain(&full), "UDP  10.0.0.1:32 rr persistent 60 mask 255.255.0.0 pe sip ops\n");
         let v6 = Service::new(tcp("[2001:db8:1111:2222:3333:4444:5555:6666]:65535")).persistent(
@@ -467,7 +467,7 @@ mod tests {
         );
         let sctp = ServiceKey::sctp("10.0.0.1:2905".parse().unwrap());
         // The engine is shown with persistence only.
-        let idle = Service::new(sctp).scheduler(None).engine(PersistenceEngine::SIP);
+        let idle = Service::new(sctp).scheduler(None).persistence_engine(PersistenceEngine::SIP);
         assert_eq!(plain(&idle), "SCTP 10.0.0.1:2905 none\n");
         let mark = |family, mark| {
             plain(&Service::new(ServiceKey::fwmark(family, NonZeroU32::new(mark).unwrap())))

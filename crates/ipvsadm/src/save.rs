@@ -37,7 +37,7 @@ impl<'a, W: Write> Rules<'a, W> {
                 write!(line, " -M {mask}")?;
             }
         }
-        if let Some(engine) = service.engine {
+        if let Some(engine) = service.persistence_engine {
             line.extend_from_slice(b" --pe ");
             line.extend_from_slice(engine.as_bytes());
         }
@@ -177,13 +177,13 @@ mod tests {
             .scheduler(Scheduler::SH)
             .scheduler_flags(SchedulerFlags::SH_PORT)
             .one_packet(true)
-            .engine(PersistenceEngine::SIP)
+            .persistence_engine(PersistenceEngine::SIP)
             .persistent(persistence.clone().mask(PersistenceMask::v4([255, 255, 0, 0].into())));
         assert_eq!(
             saved(&full),
             "-A -t 10.0.0.1:80 -s sh -p 60 -M 255.255.0.0 --pe sip -o -b sh-port\n"
         );
-        let engine = Service::new(tcp()).engine(PersistenceEngine::SIP);
+        let engine = Service::new(tcp()).persistence_engine(PersistenceEngine::SIP);
         assert_eq!(saved(&engine), "-A -t 10.0.0.1:80 -s wlc --pe sip\n");
         let v6 = Service::new(mark(Family::V6, 1))
             .persistent(persistence.mask(PersistenceMask::v6(64).unwrap()));

@@ -11,7 +11,7 @@ use ipvs_sys::Command;
 use super::Operation;
 
 /// Nothing answers this late.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What came back.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +37,7 @@ impl<T: Transport> Peer<T> {
     ///
     /// If there is none.
     pub fn new(transport: T) -> Result<Self> {
-        let mut peer = Self { transport, engine: Engine::new(PATIENCE), family: 0 };
+        let mut peer = Self { transport, engine: Engine::new(TIMEOUT), family: 0 };
         let id = peer.engine.push_get_family()?;
         let (replies, _) = peer.exchange(id)?;
         let reply = replies.first().context("no family of that name")?;
@@ -87,7 +87,7 @@ impl<T: Transport> Peer<T> {
             if !self.transport.receive(&mut buffer)? {
                 let deadline =
                     self.engine.deadline(Instant::now()).context("nothing to wait for")?;
-                ensure!(self.transport.wait(deadline)?, "no answer in {PATIENCE:?}");
+                ensure!(self.transport.wait(deadline)?, "no answer in {TIMEOUT:?}");
                 continue;
             }
             self.engine.feed(&buffer, |event| match event {

@@ -11,7 +11,7 @@ use super::{Site, alternate};
 
 /// How long to wait for what the kernel does in its own time: kernels before Linux 6.2 bring
 /// statistics up to date every 2 seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The virtual service of every chapter.
 const SERVICE: &str = "-t 10.10.10.53:80";
@@ -287,7 +287,7 @@ fn answers_on_the_wire(stage: &Stage, site: &Site) -> Result<Vec<String>> {
     for _ in 0..2 {
         site.cluster.request()?;
     }
-    let lines = capture.wait_for(2, PATIENCE)?;
+    let lines = capture.wait_for(2, TIMEOUT)?;
     show(&lines.join("\n"));
     Ok(lines)
 }
@@ -303,7 +303,7 @@ struct Counters {
 /// Waits until the service has counted so many connections, then shows and returns its counters.
 fn counters(stage: &Stage, director: &Host, connections: u64) -> Result<Counters> {
     let command = "ipvsadm -L -n --stats";
-    eventually(PATIENCE, || {
+    eventually(TIMEOUT, || {
         let counted = read_counters(&quietly(director, command)?)?.connections;
         ensure!(counted == connections, "{counted} of {connections} connections are counted");
         Ok(())

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 
 /// How long the kernel may take to get rid of the old namespace. On a machine that is never idle
 /// that doesn't show, and measuring goes on.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -33,7 +33,7 @@ pub(crate) fn fresh(family: u16) -> Result<()> {
 
 /// Waits until the processors have had nothing to do for a moment.
 fn wait_until_idle() -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let mut before = busy_ticks()?;
     loop {
         thread::sleep(LOOK);

@@ -94,7 +94,7 @@ impl<T: Transport> Client<T> {
         all: impl IntoIterator<Item = &'a mut Stats>,
     ) {
         let mut all = all.into_iter().peekable();
-        if !self.all_rates && all.peek().is_some() && !self.transport.estimates_rates() {
+        if !self.stale_rates && all.peek().is_some() && !self.transport.estimates_rates() {
             all.for_each(|stats| stats.rates = None);
         }
     }

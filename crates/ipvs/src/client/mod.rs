@@ -17,7 +17,7 @@ use std::time::Duration;
 use crate::Batch;
 use crate::Namespace;
 use crate::error::{Error, Operation};
-use crate::kernel_socket::{Interface, KernelSocket};
+use crate::kernel_socket::{KernelInterface, KernelSocket};
 use crate::proto::Engine;
 use crate::transport::Transport;
 #[cfg(doc)]
@@ -25,7 +25,7 @@ use crate::{ErrorKind, Stats};
 
 /// How long a [`Client`] waits for an answer if not told otherwise. The kernel works before it
 /// answers, so an answer that is to come at all is there at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to the IPVS of one network namespace.
 ///
@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// Every operation needs CAP_NET_ADMIN, reads included: in the initial user namespace; or in the
 /// one that owns the network namespace, and then it is limited to what IPVS'
-/// [socket options](crate::SocketOptions) have a place for ([`interface`](Client::interface)).
+/// [socket options](crate::SocketOptions) have a place for ([`kernel_interface`](Client::kernel_interface)).
 ///
 /// ```no_run
 /// use ipvs::{Client, Destination, Scheduler, Service, ServiceKey};
@@ -57,7 +57,7 @@ pub struct Client<T = KernelSocket> {
     family: u16,
     buffer: Vec<u8>,
     /// Whether rates are passed on even where the kernel doesn't estimate them.
-    all_rates: bool,
+    stale_rates: bool,
     /// Holds the change of a single call, so that it needs no memory of its own.
     single: Batch,
 }
@@ -89,8 +89,8 @@ impl Client {
 
     /// Which of the kernel's interfaces to IPVS is used: generic netlink, or socket options where
     /// only those accept the caller. `None` until one has accepted a request.
-    pub fn interface(&self) -> Option<Interface> {
-        self.transport.interface()
+    pub fn kernel_interface(&self) -> Option<KernelInterface> {
+        self.transport.kernel_interface()
     }
 }
 
@@ -103,10 +103,10 @@ impl<T: Transport> Client<T> {
     pub fn with_transport(transport: T) -> Result<Self, Error> {
         let mut client = Self {
             transport,
-            engine: Engine::new(PATIENCE),
+            engine: Engine::new(DEFAULT_TIMEOUT),
             family: 0,
             buffer: Vec::new(),
-            all_rates: false,
+            stale_rates: false,
             single: Batch::new(),
         };
         client.resolve_family().map_err(|trouble| trouble.into_error(Operation::Connect, None))?;
@@ -116,13 +116,13 @@ impl<T: Transport> Client<T> {
     /// Sets how long to wait for each answer: 10 seconds if never set. A list may take longer as
     /// a whole, as long as it keeps coming. More than a year counts as a year.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.engine.set_patience(timeout);
+        self.engine.set_timeout(timeout);
     }
 
     /// Sets whether [`Stats::rates`] are passed on as the kernel reports them even where it doesn't
     /// estimate any, as the C `ipvsadm` shows them: then they are those of the moment when it last
     /// did, for ever. False if never set.
-    pub fn set_all_rates(&mut self, all: bool) {
-        self.all_rates = all;
+    pub fn set_stale_rates(&mut self, all: bool) {
+        self.stale_rates = all;
     }
 }

@@ -79,7 +79,7 @@ impl<T: Transport> Client<T> {
     pub fn run_each(&mut self, batch: &Batch, mut on_result: impl FnMut(usize, Result<(), Error>)) {
         let _span = trace::changes(batch.len());
         let mut on_result = |index, result: Result<(), Error>| {
-            let (operation, object) = batch.subject(index);
+            let (operation, object) = batch.operation_and_object(index);
             trace::ended(operation, object.as_ref(), result.as_ref().copied());
             on_result(index, result);
         };
@@ -197,7 +197,7 @@ impl<T: Transport> Client<T> {
         index: usize,
         result: Result<(), Trouble>,
     ) -> Result<(), Error> {
-        let (operation, object) = batch.subject(index);
+        let (operation, object) = batch.operation_and_object(index);
         match (result, object) {
             (Err(Trouble::Failure(Failure::Unacknowledged)), Some(Object::SyncDaemon(role))) => {
                 let unknown = || batch.error(index, ErrorKind::OutcomeUnknown);

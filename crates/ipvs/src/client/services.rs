@@ -63,7 +63,7 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ServiceExists`]; [`ErrorKind::SchedulerOrEngineNotFound`];
+    /// [`ErrorKind::ServiceExists`]; [`ErrorKind::SchedulerOrPersistenceEngineNotFound`];
     /// [`ErrorKind::InvalidInput`] for what the kernel has no place for.
     pub fn add_service(&mut self, service: &Service) -> Result<(), Error> {
         self.change(&Change::AddService(service))

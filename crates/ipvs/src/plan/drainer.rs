@@ -81,6 +81,6 @@ impl Drainer {
         }
         // What is gone, or wanted again, is forgotten.
         self.since = since;
-        Plan::diff(&current.table(), desired, &options.clone().drain(drained))
+        Plan::diff(&current.table(), desired, &options.clone().drained(drained))
     }
 }

@@ -40,7 +40,7 @@
 //!
 //! # Draining
 //!
-//! A plan with [`Options::drain`] takes the weight of what is to go, and leaves it in the kernel
+//! A plan with [`Options::drained`] takes the weight of what is to go, and leaves it in the kernel
 //! while clients are still connected. Nothing waits: each round of a controller makes a plan from
 //! what is there then, and a [`Drainer`] remembers since when each real server has been draining.
 

@@ -45,16 +45,16 @@ impl Options {
         self
     }
 
-    /// Makes what is to go drain: it gets weight 0, and is deleted only once it is in `drained`
+    /// Makes what is to go drain: it gets weight 0, and is deleted only once it is in `servers`
     /// (and has weight 0 by then). A virtual service goes when all its real servers may go.
     ///
     /// [`Drainer::plan`](super::Drainer::plan) fills it in.
     #[must_use]
-    pub fn drain(
+    pub fn drained(
         mut self,
-        drained: impl IntoIterator<Item = (ServiceKey, DestinationKey)>,
+        servers: impl IntoIterator<Item = (ServiceKey, DestinationKey)>,
     ) -> Self {
-        self.drained = Some(drained.into_iter().collect());
+        self.drained = Some(servers.into_iter().collect());
         self
     }
 }

@@ -153,7 +153,8 @@ fn write_changes(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result 
 
 fn service_changes(from: &Service, to: &Service) -> Vec<Change> {
     // Whoever adds a field to the type has to say here how it reads.
-    let Service { key: _, scheduler, scheduler_flags, one_packet, persistence, engine } = to;
+    let Service { key: _, scheduler, scheduler_flags, one_packet, persistence, persistence_engine } =
+        to;
     let on = |on: bool| if on { "on" } else { "off" }.to_owned();
     changes([
         ("scheduler", text_or_none(from.scheduler.as_ref()), text_or_none(scheduler.as_ref())),
@@ -164,7 +165,11 @@ fn service_changes(from: &Service, to: &Service) -> Vec<Change> {
             persistence_text(from.persistence.as_ref()),
             persistence_text(persistence.as_ref()),
         ),
-        ("engine", text_or_none(from.engine.as_ref()), text_or_none(engine.as_ref())),
+        (
+            "persistence engine",
+            text_or_none(from.persistence_engine.as_ref()),
+            text_or_none(persistence_engine.as_ref()),
+        ),
     ])
 }
 
@@ -242,7 +247,7 @@ mod tests {
                 Persistence::new(Duration::from_secs(300))
                     .mask(PersistenceMask::v4([255, 255, 255, 0].into())),
             )
-            .engine(PersistenceEngine::SIP);
+            .persistence_engine(PersistenceEngine::SIP);
         let destination = server().forward(Forward::Tunnel(Tunnel::Ipip)).thresholds(9, 7);
         let key = service().key;
         for (step, text) in [
@@ -254,7 +259,7 @@ mod tests {
             (
                 Step::AddService(full),
                 "+ service udp/192.0.2.53:53, scheduler mh, scheduler flags flag-2+0x100, \
-                 one-packet on, persistence 300s for 255.255.255.0, engine sip",
+                 one-packet on, persistence 300s for 255.255.255.0, persistence engine sip",
             ),
             (
                 Step::AddDestination { service: key, destination },

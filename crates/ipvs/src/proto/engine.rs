@@ -20,7 +20,7 @@ pub(crate) const WINDOW_REQUESTS: usize = 128;
 pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
 
 /// The longest time to wait for an answer: as good as for ever, and no clock overflows.
-const LONGEST_PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const FAMILY_NAME: sys::Name = sys::Name::from_static(sys::GENL_NAME);
 
@@ -144,7 +144,7 @@ pub struct Engine {
     family: u16,
     next_id: u64,
     next_seq: u32,
-    patience: Duration,
+    timeout: Duration,
     filling: Window,
     flying: Window,
     /// Set when it's first asked for after an answer.
@@ -152,15 +152,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine that waits `patience`, at most a year, for each answer. The family of IPVS has to be set before
+    /// An engine that waits `timeout`, at most a year, for each answer. The family of IPVS has to be set before
     /// IPVS requests are pushed.
-    pub fn new(patience: Duration) -> Self {
+    pub fn new(timeout: Duration) -> Self {
         Self {
             family: nl::GENL_ID_CTRL,
             next_id: 0,
             // 0 stands for messages that the kernel sends unasked.
             next_seq: 1,
-            patience: patience.min(LONGEST_PATIENCE),
+            timeout: timeout.min(LONGEST_TIMEOUT),
             filling: Window::default(),
             flying: Window::default(),
             deadline: None,
@@ -174,8 +174,8 @@ impl Engine {
 
     /// Sets how long to wait for each answer, from the next window on; more than a year counts as
     /// a year.
-    pub fn set_patience(&mut self, patience: Duration) {
-        self.patience = patience.min(LONGEST_PATIENCE);
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout.min(LONGEST_TIMEOUT);
     }
 
     /// Takes a request to IPVS.
@@ -274,14 +274,14 @@ impl Engine {
         Some(&self.flying.bytes)
     }
 
-    /// Until when the next answer has to be there; `None` if none is due. The engine's patience
+    /// Until when the next answer has to be there; `None` if none is due. The engine's timeout
     /// begins `now` if this wasn't asked since the last transmission or answer.
     pub fn deadline(&mut self, now: Instant) -> Option<Instant> {
         if self.flying.slots.is_empty() {
             return None;
         }
         if self.deadline.is_none() {
-            self.deadline = now.checked_add(self.patience);
+            self.deadline = now.checked_add(self.timeout);
         }
         self.deadline
     }

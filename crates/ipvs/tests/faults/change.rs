@@ -59,7 +59,7 @@ pub(crate) fn service(random: &mut Random, key: ServiceKey) -> Service {
         .scheduler_flags(SchedulerFlags::from_bits_retain((random.below(8) as u32) << 3))
         .one_packet(random.one_in(4))
         .persistent(random.one_in(3).then_some(persistence))
-        .engine(random.one_in(8).then_some(PersistenceEngine::SIP))
+        .persistence_engine(random.one_in(8).then_some(PersistenceEngine::SIP))
 }
 
 pub(crate) fn destination(random: &mut Random, service: &ServiceKey) -> Destination {

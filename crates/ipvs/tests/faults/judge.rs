@@ -208,7 +208,7 @@ fn excused_or_true(call: &Call, said: &Said, kind: ErrorKind, wire: &Wire) -> Ve
     }
     // Before it writes it reads, and ENOENT means something else then; but only a family that never
     // stays makes for one.
-    if wire.family_does_not_stay() && kind == ErrorKind::SchedulerOrEngineNotFound {
+    if wire.family_does_not_stay() && kind == ErrorKind::SchedulerOrPersistenceEngineNotFound {
         return Ok(());
     }
     let is_true = |state: &Kernel| call.make(&mut client_of(&state.fork())) == *said;

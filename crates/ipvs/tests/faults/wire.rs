@@ -17,7 +17,7 @@ use super::fault::{Fault, Severity};
 use super::random::Random;
 
 /// How often a client may ask for more where nothing is to come, before that counts as for ever.
-const PATIENCE: usize = 100;
+const MAX_WAITS: usize = 100;
 /// What a datagram of answers may hold.
 const DATAGRAM_BYTES: usize = 8 * 1024;
 /// The most requests of a datagram that the table is kept after each of.
@@ -424,7 +424,7 @@ impl Transport for Socket {
     fn wait(&mut self, _deadline: Instant) -> io::Result<bool> {
         let wire = &mut *self.0.borrow_mut();
         wire.waits += 1;
-        assert!(wire.waits < PATIENCE, "the client waits on after its deadline");
+        assert!(wire.waits < MAX_WAITS, "the client waits on after its deadline");
         Ok(false)
     }
 

@@ -47,7 +47,7 @@ fn service(key: ServiceKey) -> impl Strategy<Value = Service> {
                 .scheduler_flags(flags)
                 .one_packet(one_packet)
                 .persistent(persistence)
-                .engine(engine)
+                .persistence_engine(engine)
         },
     )
 }

@@ -190,7 +190,7 @@ fn service(args: &LowArgs, flags: SchedulerFlags) -> Result<Service, UsageError>
         .scheduler_flags(flags)
         .one_packet(one_packet)
         .persistent(persistence)
-        .engine(engine))
+        .persistence_engine(engine))
 }
 
 fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
@@ -355,8 +355,8 @@ pub(super) mod tests {
         assert_eq!(service.scheduler, Some(Scheduler::SH));
         assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
         assert!(service.one_packet);
-        assert_eq!(service.engine, Some(PersistenceEngine::SIP));
-        assert_eq!(service.engine, Some(PersistenceEngine::SIP));
+        assert_eq!(service.persistence_engine, Some(PersistenceEngine::SIP));
+        assert_eq!(service.persistence_engine, Some(PersistenceEngine::SIP));
         let persistence = service.persistence.unwrap();
         assert_eq!(persistence.timeout, Duration::from_secs(360));
         assert_eq!(persistence.mask.as_v4(), Some([255, 255, 0, 0].into()));
