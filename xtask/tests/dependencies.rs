@@ -15,14 +15,14 @@ const LINKED: [&str; 8] =
 const BUILDING: [&str; 5] = ["proc-macro2", "quote", "syn", "thiserror-impl", "unicode-ident"];
 
 /// The project's own.
-const OWN: [&str; 3] = ["ipvs", "ipvs-os", "ipvs-sys"];
+const OWN: [&str; 3] = ["ipvs-client", "ipvs-os", "ipvs-sys"];
 
 /// The crates that Cargo builds for the library, of these kinds of edges, on Linux; asked without
 /// the network.
 fn tree(edges: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["tree", "--package", "ipvs", "--no-default-features", "--edges", edges])
+        .args(["tree", "--package", "ipvs-client", "--no-default-features", "--edges", edges])
         .args(["--offline", "--locked", "--target", "x86_64-unknown-linux-gnu"])
         .args(["--prefix", "none", "--format", "{p}"])
         .output()

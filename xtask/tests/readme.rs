@@ -1,7 +1,12 @@
-//! What README.md links to: a test that it names has to be a test in the file that it links to.
+//! What the READMEs promise: a test that is named has to be a test in the file that is linked, and
+//! the line that brings a crate has to name that crate, in the version that there is.
+#![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
 
 /// The function and the file of each link that names a function: ``[`function`](path/file.rs)``.
 fn named_functions(text: &str) -> Vec<(&str, &str)> {
@@ -43,6 +48,50 @@ fn every_test_that_is_linked_is_there() {
         let source = fs::read_to_string(root.join(path))
             .unwrap_or_else(|error| panic!("README.md links to {path}: {error}"));
         assert!(has_test(&source, name), "README.md names a test {name} in {path}: there is none");
+    }
+}
+
+/// The packages of the workspace that are to be published: name, `MAJOR.MINOR`, and README.
+fn published() -> Vec<(String, String, String)> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    // `publish = false` is an empty list of registries.
+    let published = packages.filter(|package| package["publish"].is_null());
+    published
+        .map(|package| {
+            let text = |field: &str| package[field].as_str().unwrap().to_owned();
+            let manifest = text("manifest_path");
+            let readme = Path::new(&manifest).with_file_name(text("readme"));
+            let version = text("version");
+            let (release, _patch) = version.rsplit_once('.').unwrap();
+            (text("name"), release.to_owned(), fs::read_to_string(readme).unwrap())
+        })
+        .collect()
+}
+
+/// A reader who types the first lines gets this crate, and knows before that whether the registry
+/// has it. Once a version is published, the sentence goes, and this test with it.
+#[test]
+fn each_readme_begins_with_how_to_get_the_crate() {
+    let published = published();
+    assert!(published.len() >= 5, "{published:?}");
+    for (name, release, readme) in published {
+        let start = match name.as_str() {
+            // It is a program.
+            "ipvsadm" => format!("```console\n$ cargo install {name}@{release}\n```\n"),
+            "ipvs-model" => format!("```toml\n[dev-dependencies]\n{name} = \"{release}\"\n```\n"),
+            _ => format!("```toml\n[dependencies]\n{name} = \"{release}\"\n```\n"),
+        };
+        let (_title, rest) = readme.split_once("\n\n").unwrap();
+        assert!(rest.starts_with(&start), "README of {name} doesn't begin with {start}");
+        let sentence = format!("Version {release} isn't published yet; until it is,");
+        assert!(rest.contains(&sentence), "README of {name} doesn't say: {sentence}");
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Bytes in, values out, and back. There is no socket in here and no opinion: what a message may
 //! say, these types say, whether or not a kernel accepts it. Programs that want to administer IPVS
-//! use the crate `ipvs`, which stands on this one.
+//! use the crate `ipvs` (package `ipvs-client`), which stands on this one.
 //!
 //! # A request and its reply
 //!

@@ -5,7 +5,7 @@
 //! form of the file is described in the documentation of the crate, at `Table`. Services that
 //! aren't in the file are deleted: the table is the controller's own.
 //!
-//! `cargo run -p ipvs --features serde --example controller -- table.toml` as root.
+//! `cargo run -p ipvs-client --features serde --example controller -- table.toml` as root.
 
 use std::error::Error;
 use std::path::Path;

@@ -27,6 +27,10 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The version of Debian's package whose commands are taken.
 const PROVIDED: &str = "1:1.31";
 
+/// A role, because Debian's policy wants a name with an address. The project has no domain for mail:
+/// reports go where SECURITY.md says, and nobody can ever own an address in `.invalid` (RFC 2606).
+const MAINTAINER: &str = "The ipvs-client project <maintainers@ipvs-client.invalid>";
+
 /// The unit of the service that restores at boot.
 pub(super) const SERVICE: &str = include_str!("debian/service");
 
@@ -129,7 +133,7 @@ fn control(architecture: &str, glibc: &str) -> String {
         "Package: {NAME}\n\
          Version: {VERSION}\n\
          Architecture: {architecture}\n\
-         Maintainer: The ipvs authors <ipvs@localhost>\n\
+         Maintainer: {MAINTAINER}\n\
          Section: net\n\
          Priority: optional\n\
          Depends: libc6 (>= {glibc}), libgcc-s1, sysvinit-utils (>= 3.05-3) | lsb-base\n\

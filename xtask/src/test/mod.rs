@@ -91,7 +91,7 @@ const STEPS: [Step; 9] = [
             "-p",
             "ipvs-sys",
             "-p",
-            "ipvs",
+            "ipvs-client",
             "--all-targets",
             "--all-features",
             "--",
@@ -139,7 +139,15 @@ const STEPS: [Step; 9] = [
     },
     Step {
         name: "unit and doc tests with every feature",
-        arguments: &["test", "-p", "ipvs-sys", "-p", "ipvs", "--all-features", "--no-fail-fast"],
+        arguments: &[
+            "test",
+            "-p",
+            "ipvs-sys",
+            "-p",
+            "ipvs-client",
+            "--all-features",
+            "--no-fail-fast",
+        ],
         kind: Kind::Tests,
     },
     Step {
@@ -328,7 +336,7 @@ impl Programs {
             )?,
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
             controller: cargo::build(
-                &["build", "-p", "ipvs", "--features", "serde", "--example", "controller"],
+                &["build", "-p", "ipvs-client", "--features", "serde", "--example", "controller"],
                 "controller",
             )?,
         })

@@ -31,7 +31,7 @@ pub(super) fn forget_unpacked() -> Result<()> {
 }
 
 fn is_ours(package: &str) -> bool {
-    package == "ipvs" || package == "ipvsadm" || package.starts_with("ipvs-")
+    package == "ipvsadm" || package.starts_with("ipvs-")
 }
 
 fn cargo_home() -> Option<PathBuf> {
