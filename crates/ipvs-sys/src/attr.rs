@@ -1,105 +1,24 @@
-//! Attribute numbers, one module per set, and the sets themselves.
+//! Attribute numbers, one module per set.
 //!
 //! A number means something only within its set: 4 is `IPVS_SVC_ATTR_PORT` in a service, and
 //! `IPVS_DEST_ATTR_WEIGHT` in a destination. [`AttrSet`] names the set, in errors above all.
 
-use core::fmt;
+use crate::framing::AttrSet;
 
-/// A set of attributes: the place that gives an attribute's number its meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AttrSet {
-    /// The first level of a command ([`cmd`]).
-    Command,
-    /// The first level of the reply to `GET_INFO` ([`info`]).
-    Info,
-    /// A virtual service ([`service`]).
-    Service,
-    /// A destination ([`dest`]).
-    Dest,
-    /// A sync daemon ([`daemon`]).
-    Daemon,
-    /// Statistics of a service or destination, in either width ([`stats`]).
-    Stats,
-    /// A generic-netlink family, described by the controller.
-    Controller,
-    /// An extended acknowledgement.
-    ExtAck,
-}
-
+/// The sets of `linux/ip_vs.h`.
 impl AttrSet {
-    /// The C name of attribute `kind` of this set, such as `IPVS_SVC_ATTR_PORT`, if it is known.
-    #[must_use]
-    pub fn name(self, kind: u16) -> Option<&'static str> {
-        match self {
-            Self::Command => cmd::name(kind),
-            Self::Info => info::name(kind),
-            Self::Service => service::name(kind),
-            Self::Dest => dest::name(kind),
-            Self::Daemon => daemon::name(kind),
-            Self::Stats => stats::name(kind),
-            Self::Controller => controller_name(kind),
-            Self::ExtAck => ext_ack_name(kind),
-        }
-    }
-
-    /// Names an attribute for a person: its C name, or the set and the number.
-    pub(crate) fn describe(self, kind: u16) -> impl fmt::Display {
-        Described(self, kind)
-    }
-}
-
-impl fmt::Display for AttrSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Command => "command",
-            Self::Info => "info",
-            Self::Service => "service",
-            Self::Dest => "destination",
-            Self::Daemon => "sync daemon",
-            Self::Stats => "statistics",
-            Self::Controller => "family",
-            Self::ExtAck => "extended acknowledgement",
-        })
-    }
-}
-
-struct Described(AttrSet, u16);
-
-impl fmt::Display for Described {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.name(self.1) {
-            Some(name) => f.write_str(name),
-            None => write!(f, "{} attribute {}", self.0, self.1),
-        }
-    }
-}
-
-fn controller_name(kind: u16) -> Option<&'static str> {
-    use crate::nl;
-    Some(match kind {
-        nl::CTRL_ATTR_FAMILY_ID => "CTRL_ATTR_FAMILY_ID",
-        nl::CTRL_ATTR_FAMILY_NAME => "CTRL_ATTR_FAMILY_NAME",
-        nl::CTRL_ATTR_VERSION => "CTRL_ATTR_VERSION",
-        nl::CTRL_ATTR_HDRSIZE => "CTRL_ATTR_HDRSIZE",
-        nl::CTRL_ATTR_MAXATTR => "CTRL_ATTR_MAXATTR",
-        nl::CTRL_ATTR_OPS => "CTRL_ATTR_OPS",
-        nl::CTRL_ATTR_MCAST_GROUPS => "CTRL_ATTR_MCAST_GROUPS",
-        _ => return None,
-    })
-}
-
-fn ext_ack_name(kind: u16) -> Option<&'static str> {
-    use crate::nl;
-    Some(match kind {
-        nl::NLMSGERR_ATTR_MSG => "NLMSGERR_ATTR_MSG",
-        nl::NLMSGERR_ATTR_OFFS => "NLMSGERR_ATTR_OFFS",
-        nl::NLMSGERR_ATTR_COOKIE => "NLMSGERR_ATTR_COOKIE",
-        nl::NLMSGERR_ATTR_POLICY => "NLMSGERR_ATTR_POLICY",
-        nl::NLMSGERR_ATTR_MISS_TYPE => "NLMSGERR_ATTR_MISS_TYPE",
-        nl::NLMSGERR_ATTR_MISS_NEST => "NLMSGERR_ATTR_MISS_NEST",
-        _ => return None,
-    })
+    /// The first level of a command ([`cmd`]).
+    pub const COMMAND: Self = Self::new(&("command", cmd::name));
+    /// The first level of the reply to `GET_INFO` ([`info`]).
+    pub const INFO: Self = Self::new(&("info", info::name));
+    /// A virtual service ([`service`]).
+    pub const SERVICE: Self = Self::new(&("service", service::name));
+    /// A destination ([`dest`]).
+    pub const DEST: Self = Self::new(&("destination", dest::name));
+    /// A sync daemon ([`daemon`]).
+    pub const DAEMON: Self = Self::new(&("sync daemon", daemon::name));
+    /// Statistics of a service or destination, in either width ([`stats`]).
+    pub const STATS: Self = Self::new(&("statistics", stats::name));
 }
 
 /// One module per set: a constant per attribute, and `name` to look a number up.

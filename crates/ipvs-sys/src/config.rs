@@ -1,6 +1,7 @@
 //! Timeouts of connections.
 
-use crate::{attr::cmd, writer::put};
+use crate::attr::cmd;
+use crate::framing::put;
 
 /// Timeouts of connections in seconds, those of a network namespace.
 ///

@@ -7,7 +7,7 @@ use core::fmt;
 
 use bitflags::bitflags;
 
-use crate::error::DecodeError;
+use crate::framing::{DecodeError, Name};
 
 /// Name of the generic-netlink family, for the controller to resolve.
 #[doc(alias = "IPVS_GENL_NAME")]
@@ -28,6 +28,20 @@ pub const IPPROTO_TCP: u16 = 6;
 pub const IPPROTO_UDP: u16 = 17;
 /// SCTP, in the wire's 16 bits.
 pub const IPPROTO_SCTP: u16 = 132;
+
+/// How long names may be, by what they are for.
+impl Name {
+    /// Length in bytes of the longest name of a scheduler (the C constant counts a NUL).
+    #[doc(alias = "IP_VS_SCHEDNAME_MAXLEN")]
+    pub const SCHEDULER_MAX_LEN: usize = 15;
+    /// Length in bytes of the longest name of a persistence engine (here the kernel's policy does
+    /// not count the NUL).
+    #[doc(alias = "IP_VS_PENAME_MAXLEN")]
+    pub const PE_MAX_LEN: usize = 16;
+    /// Length in bytes of the longest name of an interface (the C constant counts a NUL).
+    #[doc(alias = "IP_VS_IFNAME_MAXLEN")]
+    pub const INTERFACE_MAX_LEN: usize = 15;
+}
 
 macro_rules! commands {
     ($($(#[$meta:meta])* $name:ident = $value:literal, $c_name:literal;)*) => {

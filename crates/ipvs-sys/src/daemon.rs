@@ -2,14 +2,9 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::{
-    attr::{AttrSet, daemon},
-    consts::DaemonState,
-    error::DecodeError,
-    name::Name,
-    reader::Attrs,
-    writer::{put, put_name},
-};
+use crate::attr::daemon;
+use crate::consts::DaemonState;
+use crate::framing::{AttrSet, Attrs, DecodeError, Name, put, put_name};
 
 /// A sync daemon as a message has it: attributes that are there or not.
 ///
@@ -51,7 +46,7 @@ impl Daemon {
     /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
     /// as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
-        Self::from_attrs(Attrs::new(AttrSet::Daemon, attrs))
+        Self::from_attrs(Attrs::new(AttrSet::DAEMON, attrs))
     }
 
     pub(crate) fn from_attrs(attrs: Attrs<'_>) -> Result<Self, DecodeError> {

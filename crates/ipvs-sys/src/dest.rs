@@ -1,13 +1,9 @@
 //! Destinations (real servers).
 
-use crate::{
-    attr::{AttrSet, dest},
-    consts::{ForwardMethod, TunnelFlags, TunnelType},
-    error::DecodeError,
-    reader::Attrs,
-    stats::{Stats, Stats64},
-    writer::put,
-};
+use crate::attr::dest;
+use crate::consts::{ForwardMethod, TunnelFlags, TunnelType};
+use crate::framing::{AttrSet, Attrs, DecodeError, put};
+use crate::stats::{Stats, Stats64};
 
 /// A destination as a message has it: attributes that are there or not.
 ///
@@ -72,7 +68,7 @@ impl Dest {
     /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
     /// as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
-        Self::from_attrs(Attrs::new(AttrSet::Dest, attrs))
+        Self::from_attrs(Attrs::new(AttrSet::DEST, attrs))
     }
 
     pub(crate) fn from_attrs(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
@@ -96,10 +92,10 @@ impl Dest {
                 dest::PERSIST_CONNS => values.persist_conns = Some(attr.u32()?),
                 dest::ADDR_FAMILY => values.addr_family = Some(attr.u16()?),
                 dest::STATS => {
-                    values.stats = Some(Stats::from_attrs(attr.nested(AttrSet::Stats))?);
+                    values.stats = Some(Stats::from_attrs(attr.nested(AttrSet::STATS))?);
                 }
                 dest::STATS64 => {
-                    values.stats64 = Some(Stats64::from_attrs(attr.nested(AttrSet::Stats))?);
+                    values.stats64 = Some(Stats64::from_attrs(attr.nested(AttrSet::STATS))?);
                 }
                 _ => {}
             }

@@ -1,6 +1,7 @@
 //! What IPVS says about itself.
 
-use crate::{attr::info, writer::put};
+use crate::attr::info;
+use crate::framing::put;
 
 /// The reply to [`GetInfo`](crate::Command::GetInfo).
 #[doc(alias = "ip_vs_getinfo")]

@@ -1,19 +1,17 @@
-//! Any message of the family as one value.
+//! Messages of the family: as one value, and written and read part by part.
 
 use core::ops::Range;
 
-use crate::{
-    attr::{AttrSet, cmd, info},
-    config::Timeouts,
-    consts::Command,
-    daemon::Daemon,
-    dest::Dest,
-    error::DecodeError,
-    info::Info,
-    reader::Genl,
-    service::Service,
-    writer::{Header, Writer},
-};
+use crate::attr::{cmd, info};
+use crate::config::Timeouts;
+use crate::consts::{Command, GENL_VERSION};
+use crate::daemon::Daemon;
+use crate::dest::Dest;
+use crate::framing::{AttrSet, DecodeError, Genl, Header, Writer, put_nest};
+#[cfg(feature = "netlink-packet-generic")]
+use crate::framing::{Attrs, nl};
+use crate::info::Info;
+use crate::service::Service;
 
 /// Any message of the family, request or reply: a command and the attributes that are there.
 ///
@@ -78,25 +76,24 @@ impl Message {
         let mut message = Self::new(genl.command.try_into()?);
         for attr in genl.attrs {
             let attr = attr?;
-            match (attr.set(), attr.kind) {
-                (AttrSet::Command, cmd::SERVICE) => {
-                    message.service = Some(Service::from_attrs(attr.nested(AttrSet::Service))?);
-                }
-                (AttrSet::Command, cmd::DEST) => {
-                    message.dest = Some(Dest::from_attrs(attr.nested(AttrSet::Dest))?);
-                }
-                (AttrSet::Command, cmd::DAEMON) => {
-                    message.daemon = Some(Daemon::from_attrs(attr.nested(AttrSet::Daemon))?);
-                }
-                (AttrSet::Command, cmd::TIMEOUT_TCP) => message.timeouts.tcp = Some(attr.u32()?),
-                (AttrSet::Command, cmd::TIMEOUT_TCP_FIN) => {
-                    message.timeouts.tcp_fin = Some(attr.u32()?);
-                }
-                (AttrSet::Command, cmd::TIMEOUT_UDP) => message.timeouts.udp = Some(attr.u32()?),
-                (AttrSet::Info, info::VERSION) => message.info.version = Some(attr.u32()?),
-                (AttrSet::Info, info::CONN_TAB_SIZE) => {
+            match (message.command, attr.kind) {
+                (Command::SetInfo, info::VERSION) => message.info.version = Some(attr.u32()?),
+                (Command::SetInfo, info::CONN_TAB_SIZE) => {
                     message.info.conn_tab_size = Some(attr.u32()?);
                 }
+                (Command::SetInfo, _) => {}
+                (_, cmd::SERVICE) => {
+                    message.service = Some(Service::from_attrs(attr.nested(AttrSet::SERVICE))?);
+                }
+                (_, cmd::DEST) => {
+                    message.dest = Some(Dest::from_attrs(attr.nested(AttrSet::DEST))?);
+                }
+                (_, cmd::DAEMON) => {
+                    message.daemon = Some(Daemon::from_attrs(attr.nested(AttrSet::DAEMON))?);
+                }
+                (_, cmd::TIMEOUT_TCP) => message.timeouts.tcp = Some(attr.u32()?),
+                (_, cmd::TIMEOUT_TCP_FIN) => message.timeouts.tcp_fin = Some(attr.u32()?),
+                (_, cmd::TIMEOUT_UDP) => message.timeouts.udp = Some(attr.u32()?),
                 _ => {}
             }
         }
@@ -119,5 +116,75 @@ impl Message {
             writer = writer.daemon(daemon);
         }
         writer.timeouts(&self.timeouts).finish()
+    }
+}
+
+impl<'a> Genl<'a> {
+    /// Takes the header off a message of the IPVS family.
+    ///
+    /// # Errors
+    ///
+    /// The payload is shorter than the header.
+    pub fn new(payload: &'a [u8]) -> Result<Self, DecodeError> {
+        Self::read(AttrSet::COMMAND, payload).map(Self::with_set_of_command)
+    }
+
+    /// The message of a header that was taken off already.
+    #[cfg(feature = "netlink-packet-generic")]
+    pub(crate) fn from_parts(command: u8, version: u8, attrs: &'a [u8]) -> Self {
+        let attrs = Attrs::at(AttrSet::COMMAND, attrs, nl::GENL_HDRLEN);
+        Self { command, version, attrs }.with_set_of_command()
+    }
+
+    fn with_set_of_command(self) -> Self {
+        if self.command == Command::SetInfo as u8 {
+            return Self { attrs: self.attrs.of_set(AttrSet::INFO), ..self };
+        }
+        self
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// Starts a message of the IPVS family at the end of the buffer.
+    pub fn message(buffer: &'a mut Vec<u8>, header: &Header, command: Command) -> Self {
+        Self::genl(buffer, header, command as u8, GENL_VERSION)
+    }
+
+    /// Appends a service, as a nest.
+    #[must_use]
+    pub fn service(mut self, service: &Service) -> Self {
+        put_nest(self.buffer(), cmd::SERVICE, |buffer| service.write(buffer));
+        self.patched()
+    }
+
+    /// Appends a destination, as a nest.
+    #[must_use]
+    pub fn dest(mut self, dest: &Dest) -> Self {
+        put_nest(self.buffer(), cmd::DEST, |buffer| dest.write(buffer));
+        self.patched()
+    }
+
+    /// Appends a sync daemon, as a nest.
+    #[must_use]
+    pub fn daemon(mut self, daemon: &Daemon) -> Self {
+        put_nest(self.buffer(), cmd::DAEMON, |buffer| daemon.write(buffer));
+        self.patched()
+    }
+
+    /// Appends the timeouts that are there.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: &Timeouts) -> Self {
+        timeouts.write(self.buffer());
+        self.patched()
+    }
+
+    /// Appends what the reply to `GET_INFO` has.
+    ///
+    /// Only [`Command::SetInfo`] has such attributes: in any other command their numbers mean
+    /// something else.
+    #[must_use]
+    pub fn info(mut self, info: &Info) -> Self {
+        info.write(self.buffer());
+        self.patched()
     }
 }

@@ -3,13 +3,9 @@
 use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
-use crate::{
-    consts::{GENL_NAME, GENL_VERSION},
-    message::Message,
-    nl,
-    reader::Genl,
-    writer::Header,
-};
+use crate::consts::{GENL_NAME, GENL_VERSION};
+use crate::framing::{Genl, Header, nl};
+use crate::message::Message;
 
 impl GenlFamily for Message {
     fn family_name() -> &'static str {

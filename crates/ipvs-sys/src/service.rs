@@ -2,15 +2,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::{
-    attr::{AttrSet, service},
-    consts::{AF_INET, AF_INET6, ServiceFlags},
-    error::DecodeError,
-    name::Name,
-    reader::Attrs,
-    stats::{Stats, Stats64},
-    writer::{put, put_name},
-};
+use crate::attr::service;
+use crate::consts::{AF_INET, AF_INET6, ServiceFlags};
+use crate::framing::{AttrSet, Attrs, DecodeError, Name, put, put_name};
+use crate::stats::{Stats, Stats64};
 
 /// A virtual service as a message has it: attributes that are there or not.
 ///
@@ -84,7 +79,7 @@ impl Service {
     /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
     /// as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
-        Self::from_attrs(Attrs::new(AttrSet::Service, attrs))
+        Self::from_attrs(Attrs::new(AttrSet::SERVICE, attrs))
     }
 
     pub(crate) fn from_attrs(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
@@ -103,10 +98,10 @@ impl Service {
                 service::TIMEOUT => values.timeout = Some(attr.u32()?),
                 service::NETMASK => values.netmask = Some(attr.u32()?),
                 service::STATS => {
-                    values.stats = Some(Stats::from_attrs(attr.nested(AttrSet::Stats))?);
+                    values.stats = Some(Stats::from_attrs(attr.nested(AttrSet::STATS))?);
                 }
                 service::STATS64 => {
-                    values.stats64 = Some(Stats64::from_attrs(attr.nested(AttrSet::Stats))?);
+                    values.stats64 = Some(Stats64::from_attrs(attr.nested(AttrSet::STATS))?);
                 }
                 _ => {}
             }

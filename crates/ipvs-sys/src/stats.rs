@@ -1,11 +1,7 @@
 //! Counters and rates of services and destinations.
 
-use crate::{
-    attr::{AttrSet, stats},
-    error::DecodeError,
-    reader::Attrs,
-    writer::{put, put_nest, put_u64},
-};
+use crate::attr::stats;
+use crate::framing::{AttrSet, Attrs, DecodeError, put, put_nest, put_u64};
 
 /// The fields of both structs, each with its attribute, reader and writer.
 macro_rules! stats {
@@ -28,7 +24,7 @@ macro_rules! stats {
             ///
             /// The attributes are malformed; unknown ones are skipped.
             pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
-                Self::from_attrs(Attrs::new(AttrSet::Stats, attrs))
+                Self::from_attrs(Attrs::new(AttrSet::STATS, attrs))
             }
 
             pub(crate) fn from_attrs(attrs: Attrs<'_>) -> Result<Self, DecodeError> {

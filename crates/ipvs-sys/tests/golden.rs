@@ -263,7 +263,7 @@ fn extended_acknowledgements() {
             assert_eq!(error.ext_ack, expected, "{}", capture.name);
             assert!(matches!(
                 Message::decode(payload),
-                Err(DecodeError::ValueLength { set: AttrSet::Command, kind: 4, offset: 4, .. })
+                Err(DecodeError::ValueLength { set, kind: 4, offset: 4, .. }) if set == AttrSet::COMMAND
             ));
         });
     }
@@ -275,7 +275,7 @@ fn extended_acknowledgements() {
         assert_eq!(error.ext_ack.offset, Some(24), "{}", capture.name);
         assert!(matches!(
             Message::decode(payload),
-            Err(DecodeError::ValueLength { set: AttrSet::Daemon, kind: 1, offset: 8, .. })
+            Err(DecodeError::ValueLength { set, kind: 1, offset: 8, .. }) if set == AttrSet::DAEMON
         ));
     });
 }
@@ -287,7 +287,7 @@ fn errors_without_a_word() {
         assert_eq!((error.errno, error.ext_ack), (EINVAL, ExtAck::default()), "{}", capture.name);
         assert!(matches!(
             Message::decode(payload),
-            Err(DecodeError::ValueLength { set: AttrSet::Service, kind: 1, offset: 8, .. })
+            Err(DecodeError::ValueLength { set, kind: 1, offset: 8, .. }) if set == AttrSet::SERVICE
         ));
     });
     error_of("unknown-command", |capture, _, payload, error| {

@@ -104,7 +104,7 @@ fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
 
     // The same bytes as what they are not.
     decode_payload(bytes, text);
-    attrs(Attrs::new(AttrSet::ExtAck, bytes), 2, text);
+    attrs(Attrs::new(AttrSet::EXT_ACK, bytes), 2, text);
     show(text, &Service::decode(bytes));
     show(text, &Dest::decode(bytes));
     show(text, &Daemon::decode(bytes));
@@ -145,7 +145,7 @@ fn attrs(attrs: Attrs<'_>, depth: usize, text: &mut String) {
         black_box(numbers || attr.be16().is_ok() || attr.u64().is_ok() || attr.name().is_ok());
         show(text, &attr.array::<3>());
         if depth > 0 {
-            self::attrs(attr.nested(AttrSet::Service), depth - 1, text);
+            self::attrs(attr.nested(AttrSet::SERVICE), depth - 1, text);
         }
     }
 }

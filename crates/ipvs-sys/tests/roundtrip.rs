@@ -165,7 +165,7 @@ proptest! {
         attribute(&mut unknown, kind, &value);
 
         // Before every attribute, and after the last.
-        let mut rest = Attrs::new(AttrSet::Service, known);
+        let mut rest = Attrs::new(AttrSet::SERVICE, known);
         loop {
             let at = known.len() - rest.as_bytes().len();
             let with = [&known[..at], &unknown, &known[at..]].concat();
@@ -276,7 +276,7 @@ fn a_family_without_an_id_is_refused() {
     attribute(&mut payload, 2, b"IPVS\0");
     assert_eq!(
         Family::decode(&payload),
-        Err(DecodeError::Missing { set: AttrSet::Controller, kind: 1 })
+        Err(DecodeError::Missing { set: AttrSet::CONTROLLER, kind: 1 })
     );
     payload[0] = 2;
     assert_eq!(Family::decode(&payload), Err(DecodeError::Command(2)));
@@ -294,7 +294,7 @@ fn errors_say_which_attribute_and_where() {
     assert_eq!(
         error,
         DecodeError::ValueLength {
-            set: AttrSet::Service,
+            set: AttrSet::SERVICE,
             kind: 4,
             // The headers of generic netlink and of the nest, and the first attribute.
             offset: 4 + 4 + 8,
@@ -308,7 +308,7 @@ fn errors_say_which_attribute_and_where() {
     );
 
     let cut = DecodeError::AttrLength {
-        set: AttrSet::Dest,
+        set: AttrSet::DEST,
         kind: 99,
         offset: 8,
         length: 3,

@@ -309,10 +309,10 @@ fn refusal_of(error: sys::DecodeError) -> Refusal {
         sys::DecodeError::Command(_) => Errno::OPNOTSUPP.into(),
         // The first level is checked by generic netlink, the nests by IPVS: that of a daemon with
         // an explanation, the others without.
-        sys::DecodeError::ValueLength { set: sys::AttrSet::Command, .. } => {
+        sys::DecodeError::ValueLength { set, .. } if set == sys::AttrSet::COMMAND => {
             Refusal::from(Errno::RANGE).message(POLICY_MESSAGE)
         }
-        sys::DecodeError::ValueLength { set: sys::AttrSet::Daemon, .. } => {
+        sys::DecodeError::ValueLength { set, .. } if set == sys::AttrSet::DAEMON => {
             Refusal::from(Errno::INVAL).message(POLICY_MESSAGE)
         }
         _ => Errno::INVAL.into(),

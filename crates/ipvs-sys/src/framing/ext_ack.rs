@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::{
-    error::DecodeError,
-    nl,
-    reader::Attrs,
-    writer::{put, put_bytes},
-};
+use super::attrs::Attrs;
+use super::error::DecodeError;
+use super::nl;
+use super::put::{put, put_bytes};
 
 /// What the kernel says about a request beyond an errno.
 ///

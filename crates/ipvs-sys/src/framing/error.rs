@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::attr::AttrSet;
+use super::attr_set::AttrSet;
+use super::name::NameError;
 
 /// Why bytes are not a message.
 ///
@@ -111,7 +112,7 @@ pub enum DecodeError {
         kind: u16,
     },
 
-    /// A command that isn't in `linux/ip_vs.h`, or not the one expected.
+    /// A command that the family doesn't have, or not the one expected.
     #[error("unexpected generic-netlink command {0}")]
     Command(u8),
 
@@ -119,21 +120,4 @@ pub enum DecodeError {
     /// are negative, down to -4095.
     #[error("error message carries the invalid code {0}")]
     ErrorCode(i32),
-}
-
-/// Why bytes are not a [`Name`](crate::Name).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum NameError {
-    /// Longer than the kernel takes.
-    #[error("{length} bytes are more than {max}")]
-    TooLong {
-        /// Its length in bytes.
-        length: usize,
-        /// The longest possible length in bytes.
-        max: usize,
-    },
-    /// A NUL byte ends a name on the wire, so that a name can't contain one.
-    #[error("it has a NUL byte at position {0}")]
-    Nul(usize),
 }

@@ -3,7 +3,9 @@
 use core::{fmt, str};
 use std::borrow::Cow;
 
-use crate::error::NameError;
+use thiserror::Error;
+
+use super::nl;
 
 /// A name of at most 16 bytes without NUL, stored inline.
 ///
@@ -27,19 +29,9 @@ pub struct Name([u8; Name::MAX_LEN]);
 impl Name {
     /// Length in bytes of the longest name of any kind.
     pub const MAX_LEN: usize = 16;
-    /// Length in bytes of the longest name of a scheduler (the C constant counts a NUL).
-    #[doc(alias = "IP_VS_SCHEDNAME_MAXLEN")]
-    pub const SCHEDULER_MAX_LEN: usize = 15;
-    /// Length in bytes of the longest name of a persistence engine (here the kernel's policy does
-    /// not count the NUL).
-    #[doc(alias = "IP_VS_PENAME_MAXLEN")]
-    pub const PE_MAX_LEN: usize = 16;
-    /// Length in bytes of the longest name of an interface (the C constant counts a NUL).
-    #[doc(alias = "IP_VS_IFNAME_MAXLEN")]
-    pub const INTERFACE_MAX_LEN: usize = 15;
     /// Length in bytes of the longest name of a generic-netlink family.
     #[doc(alias = "GENL_NAMSIZ")]
-    pub const FAMILY_MAX_LEN: usize = crate::nl::GENL_NAMSIZ - 1;
+    pub const FAMILY_MAX_LEN: usize = nl::GENL_NAMSIZ - 1;
 
     /// Makes a name of a string or of bytes.
     ///
@@ -154,6 +146,23 @@ impl str::FromStr for Name {
     fn from_str(name: &str) -> Result<Self, NameError> {
         Self::new(name)
     }
+}
+
+/// Why bytes are not a [`Name`](crate::Name).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum NameError {
+    /// Longer than the kernel takes.
+    #[error("{length} bytes are more than {max}")]
+    TooLong {
+        /// Its length in bytes.
+        length: usize,
+        /// The longest possible length in bytes.
+        max: usize,
+    },
+    /// A NUL byte ends a name on the wire, so that a name can't contain one.
+    #[error("it has a NUL byte at position {0}")]
+    Nul(usize),
 }
 
 #[cfg(test)]

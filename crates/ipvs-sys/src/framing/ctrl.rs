@@ -5,14 +5,14 @@
 
 use core::ops::Range;
 
-use crate::{
-    attr::AttrSet,
-    error::DecodeError,
-    name::Name,
-    nl,
-    reader::Genl,
-    writer::{Header, Writer, put, put_name},
-};
+use super::attr_set::AttrSet;
+use super::error::DecodeError;
+use super::genl::Genl;
+use super::header::Header;
+use super::name::Name;
+use super::nl;
+use super::put::{put, put_name};
+use super::writer::Writer;
 
 /// A generic-netlink family as the controller describes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -42,7 +42,7 @@ impl Family {
     ///
     /// It isn't such a description, has no id, or is malformed. Unknown attributes are skipped.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
-        let genl = Genl::read(AttrSet::Controller, payload)?;
+        let genl = Genl::read(AttrSet::CONTROLLER, payload)?;
         if genl.command != nl::CTRL_CMD_NEWFAMILY {
             return Err(DecodeError::Command(genl.command));
         }
@@ -60,7 +60,7 @@ impl Family {
             }
         }
         family.id = id.ok_or(DecodeError::Missing {
-            set: AttrSet::Controller,
+            set: AttrSet::CONTROLLER,
             kind: nl::CTRL_ATTR_FAMILY_ID,
         })?;
         Ok(family)
