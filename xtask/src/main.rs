@@ -108,12 +108,7 @@ enum Task {
     GuestKeeper { folders: Vec<PathBuf> },
     /// Internal: becomes a guest's kernel when xtask says so.
     #[command(hide = true)]
-    GuestGate {
-        #[arg(long)]
-        spread: bool,
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
+    GuestGate(kernel::keeper::Start),
     /// Internal: makes namespaces on this machine's own kernel.
     #[command(hide = true)]
     NativeNamespaces {
@@ -165,9 +160,7 @@ fn run(task: Task) -> Result<u8> {
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
         Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
-        Task::GuestGate { spread, command } => {
-            match kernel::keeper::pass_gate(spread, &command)? {}
-        }
+        Task::GuestGate(start) => match kernel::keeper::pass_gate(&start)? {},
         Task::NativeNamespaces { command } => kernel::native::enter(&command),
         Task::NativeInit { command } => kernel::native::init(&command),
         Task::GuestTerminal { terminal, command } => {

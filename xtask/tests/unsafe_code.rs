@@ -1,4 +1,4 @@
-//! Where unsafe code may be: in `ipvs-os`, and nowhere else.
+//! Where unsafe code may be: in `ipvs-os`, and in `uml-xstate`, which isn't published; nowhere else.
 
 #![forbid(unsafe_code)]
 
@@ -8,8 +8,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+/// The packages that may have it. Whoever adds to this says why in ARCHITECTURE.md.
+const ALLOWED: [&str; 2] = ["ipvs-os", "uml-xstate"];
+
 #[test]
-fn every_target_but_those_of_ipvs_os_forbids_it() {
+fn every_target_of_all_other_packages_forbids_it() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = std::env::var_os("CARGO").unwrap();
     let output = Command::new(cargo)
@@ -21,7 +24,7 @@ fn every_target_but_those_of_ipvs_os_forbids_it() {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let mut looked_at = 0;
     for package in metadata["packages"].as_array().unwrap() {
-        if package["name"] == "ipvs-os" {
+        if ALLOWED.iter().any(|name| package["name"] == *name) {
             continue;
         }
         for target in package["targets"].as_array().unwrap() {

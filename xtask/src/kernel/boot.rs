@@ -18,7 +18,8 @@ use super::console::{Console, Verdict};
 use super::fetch::Kernel;
 use super::frame::{Decoder, Frame, MAX_PAYLOAD};
 use super::job::{self, Job};
-use super::keeper::Group;
+use super::keeper::{Group, Start};
+use super::preload;
 use super::scratch::{Scratch, word};
 use super::signals::{Caught, Signals};
 use crate::failure::Failure;
@@ -47,11 +48,15 @@ impl Guest<'_> {
         let scratch = Scratch::new(self.memory)?;
         let job = scratch.files.join("job.json");
         self.job.write(&job)?;
-        let command = self.command(&scratch, &scratch.keep_program()?, &job)?;
+        let start = Start {
+            spread: self.spread,
+            preload: preload::put_into(&scratch.memory)?,
+            command: self.command(&scratch, &scratch.keep_program()?, &job)?,
+        };
 
         let signals = Signals::catch()?;
         let terminal = self.job.terminal.is_some();
-        let mut session = Session::start(&command, &scratch, terminal, self.spread, signals)?;
+        let mut session = Session::start(&start, &scratch, terminal, signals)?;
         let stop = session.relay(self.timeout);
         session.group.end();
         // Shows the user's terminal as it was before anything is said.
@@ -120,13 +125,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(
-        command: &[OsString],
-        scratch: &Scratch,
-        terminal: bool,
-        spread: bool,
-        signals: Signals,
-    ) -> Result<Self> {
+    fn start(start: &Start, scratch: &Scratch, terminal: bool, signals: Signals) -> Result<Self> {
         let (mut line, guest_line) = UnixStream::pair().context("can't make the serial line")?;
         let (console, guest_console) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .context("can't make the console")?;
@@ -136,7 +135,7 @@ impl Session {
             None
         };
         let folders = [scratch.memory.as_path(), scratch.files.as_path()];
-        let group = Group::start(command, &mut line, guest_line, guest_console, folders, spread)?;
+        let group = Group::start(start, &mut line, guest_line, guest_console, folders)?;
         Ok(Self {
             group,
             line: Some(line),

@@ -21,11 +21,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, kill_current_process_group, kill_process_group,
     set_parent_process_death_signal, setrlimit,
 };
+
+/// What the gate is to become, as its command line says it.
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// Let the host run the kernel on several processors.
+    #[arg(long)]
+    pub(crate) spread: bool,
+    /// The value of `LD_PRELOAD`.
+    #[arg(long)]
+    pub(crate) preload: OsString,
+    /// The kernel and its arguments.
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
+}
 
 /// A guest's processes, none of which outlives this one.
 #[derive(Debug)]
@@ -39,21 +54,22 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts `command` with `far_line`, the other end of `line`, as standard input and `console`
+    /// Starts a kernel with `far_line`, the other end of `line`, as standard input and `console`
     /// as output, in the first of `folders`. The keeper removes both if it has to act.
     pub(crate) fn start(
-        command: &[OsString],
+        start: &Start,
         line: &mut UnixStream,
         far_line: UnixStream,
         console: OwnedFd,
         folders: [&Path; 2],
-        spread: bool,
     ) -> Result<Self> {
         let mut guest = Command::new("/proc/self/exe")
             .arg("guest-gate")
-            .args(spread.then_some("--spread"))
+            .args(start.spread.then_some("--spread"))
+            .arg("--preload")
+            .arg(&start.preload)
             .arg("--")
-            .args(command)
+            .args(&start.command)
             .env_clear()
             .env("TMPDIR", folders[0])
             .current_dir(folders[0])
@@ -118,8 +134,8 @@ impl Drop for Group {
     }
 }
 
-/// The gate: becomes `command` once xtask says so, on the serial line that is standard input.
-pub(crate) fn pass_gate(spread: bool, command: &[OsString]) -> Result<Infallible> {
+/// The gate: becomes the kernel once xtask says so, on the serial line that is standard input.
+pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
     // If xtask and the keeper die together, this takes at least the kernel along.
     set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the guest to xtask")?;
     let mut word = [0];
@@ -130,11 +146,11 @@ pub(crate) fn pass_gate(spread: bool, command: &[OsString]) -> Result<Infallible
     // A kernel that panics aborts, and its memory is not worth a core file.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .context("can't forbid core files")?;
-    if !spread {
+    if !start.spread {
         super::processor::settle();
     }
-    let (program, arguments) = command.split_first().context("no kernel to start")?;
-    let error = Command::new(program).args(arguments).exec();
+    let (program, arguments) = start.command.split_first().context("no kernel to start")?;
+    let error = Command::new(program).args(arguments).env("LD_PRELOAD", &start.preload).exec();
     Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))
 }
 

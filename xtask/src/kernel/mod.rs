@@ -7,6 +7,7 @@ pub(crate) mod frame;
 pub(crate) mod job;
 pub(crate) mod keeper;
 pub(crate) mod native;
+pub(crate) mod preload;
 pub(crate) mod processor;
 pub(crate) mod scratch;
 pub(crate) mod signals;

@@ -1,0 +1,119 @@
+//! How an area that is too short is completed.
+
+/// What completes an area: a traced process, or a model of one.
+pub trait Tracee {
+    /// Why the host refuses.
+    type Error;
+
+    /// Fills `area` with the process's state, as far as there is room; how many bytes that took.
+    ///
+    /// # Errors
+    ///
+    /// The host refuses.
+    fn read(&self, area: &mut [u8]) -> Result<usize, Self::Error>;
+
+    /// Makes `area` the process's state.
+    ///
+    /// # Errors
+    ///
+    /// The host refuses, an area that isn't whole among other things.
+    fn write(&self, area: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// Makes `given` the beginning of the tracee's state and leaves what follows as it is; the size of
+/// the whole in bytes. `buffer` has to have room for the whole: a host with more than that refuses,
+/// as it would without completion.
+///
+/// # Errors
+///
+/// Those of the tracee.
+pub fn put<T: Tracee>(tracee: &T, given: &[u8], buffer: &mut [u8]) -> Result<usize, T::Error> {
+    let size = tracee.read(buffer)?;
+    let whole = buffer.get_mut(..size).unwrap_or_default();
+    match whole.get_mut(..given.len()) {
+        Some(beginning) => {
+            beginning.copy_from_slice(given);
+            tracee.write(whole)?;
+        }
+        // The host has less than the kernel has room for, and ignores the rest.
+        None => tracee.write(given)?,
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use core::cell::RefCell;
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// The room in the guest's kernel, in bytes.
+    const ROOM: usize = 2_696;
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Fault;
+
+    /// A process on a host with an area of that size, which behaves as `xstateregs_get` and
+    /// `xstateregs_set` do: a read gives what there is room for, a write of more counts up to the
+    /// size, and one of less is refused.
+    struct Model(RefCell<Vec<u8>>);
+
+    impl Model {
+        fn new(size: usize) -> Self {
+            Self(RefCell::new((0..size).map(|n| n.to_le_bytes()[0]).collect()))
+        }
+    }
+
+    impl Tracee for Model {
+        type Error = Fault;
+
+        fn read(&self, area: &mut [u8]) -> Result<usize, Fault> {
+            let state = self.0.borrow();
+            let size = state.len().min(area.len());
+            area[..size].copy_from_slice(&state[..size]);
+            Ok(size)
+        }
+
+        fn write(&self, area: &[u8]) -> Result<(), Fault> {
+            let mut state = self.0.borrow_mut();
+            let size = state.len();
+            state.copy_from_slice(area.get(..size).ok_or(Fault)?);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_larger_host_gets_the_kernels_bytes_and_keeps_its_own_after_them() {
+        let host = Model::new(11_008);
+        let before = host.0.borrow().clone();
+        let given = vec![0xa5; ROOM];
+        assert_eq!(host.write(&given), Err(Fault), "without completion");
+        assert_eq!(put(&host, &given, &mut vec![0; 65_536]), Ok(11_008));
+        let after = host.0.borrow();
+        assert_eq!(after[..ROOM], given[..]);
+        assert_eq!(after[ROOM..], before[ROOM..]);
+    }
+
+    #[test]
+    fn a_host_that_is_not_larger_gets_what_the_kernel_gave() {
+        for size in [576, 832, 2_440, ROOM] {
+            let host = Model::new(size);
+            let given = vec![0xa5; ROOM];
+            assert_eq!(put(&host, &given, &mut vec![0; 65_536]), Ok(size));
+            assert_eq!(host.0.borrow()[..], given[..size]);
+        }
+    }
+
+    #[test]
+    fn a_host_with_more_than_the_buffer_holds_refuses_as_before() {
+        let host = Model::new(11_008);
+        let before = host.0.borrow().clone();
+        assert_eq!(put(&host, &[0; ROOM], &mut vec![0; 8_192]), Err(Fault));
+        assert_eq!(put(&host, &[0; ROOM], &mut []), Err(Fault));
+        assert_eq!(*host.0.borrow(), before);
+    }
+}
