@@ -18,6 +18,7 @@ pub use reader::{Reader, c_ipvsadm};
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -112,6 +113,23 @@ pub fn balance(client: &mut Client, cluster: &Cluster) -> Result<()> {
         client.add_destination(&vip()?, &Destination::new(addr))?;
     }
     Ok(())
+}
+
+/// Does `work` on a thread that no ordinary thread takes the processor from (`SCHED_FIFO`): not
+/// before it waits for something, or has run for about a second. Threads that it starts are
+/// ordinary ones.
+///
+/// # Errors
+///
+/// That of `work`, or if chrt(1) of util-linux is missing.
+pub fn at_real_time_priority<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let worker = || {
+        let thread = rustix::thread::gettid().to_string();
+        output(Command::new("chrt").args(["--reset-on-fork", "--fifo", "--pid", "1", &thread]))?;
+        work()
+    };
+    let joined = thread::scope(|scope| scope.spawn(worker).join());
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Sends a datagram and waits for the answer, a line.

@@ -11,7 +11,7 @@ use ipvs::{
     Batch, Client, ErrorKind, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey,
 };
 use ipvs_testkit::{Context, Namespace, Suite, output};
-use ipvs_tests::{connect, load_modules};
+use ipvs_tests::{at_real_time_priority, connect, load_modules};
 use rustix::io::Errno;
 use rustix::system::delete_module;
 
@@ -86,6 +86,7 @@ fn while_the_module_is_unloaded(context: &mut Context) -> Result<()> {
             Err(error) => break Err(error),
         }
     };
+    println!("{attempts} attempts");
     load_modules()?;
     // What was refused wasn't done, and there is nothing left of it.
     outcome?;
@@ -102,17 +103,19 @@ fn refused_while_unloaded(netns: &Namespace) -> Result<bool> {
     let service = Service::new(http()?);
     client.flush()?;
     unload_holders()?;
-    let result = thread::scope(|scope| {
-        let late = scope.spawn(|| {
-            // Until the other is on its way, and so that it goes on first once both may.
-            let _ = rustix::process::nice(19);
-            thread::sleep(Duration::from_millis(5));
-            client.add_service(&service)
-        });
-        let _ = slow.add_service(&missing);
-        let unloaded = delete_module(c"ip_vs", 0);
-        let late = late.join().map_err(|_| anyhow::anyhow!("the thread panicked"))?;
-        anyhow::Ok((unloaded, late))
+    // At real-time priority, so that it goes on first once both may.
+    let result = at_real_time_priority(|| {
+        thread::scope(|scope| {
+            let late = scope.spawn(|| {
+                // Until the other is on its way.
+                thread::sleep(Duration::from_millis(5));
+                client.add_service(&service)
+            });
+            let _ = slow.add_service(&missing);
+            let unloaded = delete_module(c"ip_vs", 0);
+            let late = late.join().map_err(|_| anyhow::anyhow!("the thread panicked"))?;
+            anyhow::Ok((unloaded, late))
+        })
     })?;
     match result {
         (Ok(()), Err(error)) if error.raw_os_error() == Some(Errno::NOPROTOOPT.raw_os_error()) => {
