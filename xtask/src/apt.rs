@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::programs::{self, find, succeed};
 use crate::progress;
@@ -25,6 +25,10 @@ const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
+
+/// The mirror of Debian where apt names none, as on Ubuntu. Whatever it sends is checked with
+/// Debian's keys.
+const MIRROR: &str = "http://deb.debian.org/debian/";
 
 /// The suites of Debian's main archive, by which its mirror is recognised.
 const SUITES: [&str; 12] = [
@@ -186,10 +190,12 @@ impl Apt {
 }
 
 /// The line of a sources.list for a Debian suite, made from this machine's own apt configuration;
-/// an error says what is missing for that.
+/// an error says what is missing for that, and what to do.
 pub(crate) fn debian_mirror(suite: &str) -> Result<String> {
+    ensure!(find("apt-get").is_some(), "this machine has no apt (apt-get), which fetches packages");
     let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).is_file()).context(
-        "this machine has no keys of Debian's archive (Debian package debian-archive-keyring)",
+        "this machine has no keys of Debian's archive; \
+         `apt-get install debian-archive-keyring` brings them, on Ubuntu too",
     )?;
     let mut command = Command::new("apt-get");
     command.args([
@@ -200,8 +206,7 @@ pub(crate) fn debian_mirror(suite: &str) -> Result<String> {
     ]);
     command.env("LC_ALL", "C");
     let targets = succeed(&mut command, TIMEOUT)?;
-    let mirror =
-        mirror(&targets).context("this machine's apt is not set up for a Debian mirror")?;
+    let mirror = mirror(&targets).unwrap_or(MIRROR);
     Ok(format!("deb [signed-by={keyring}] {mirror} {suite} main"))
 }
 

@@ -9,6 +9,7 @@ mod cross;
 mod demo;
 mod deny;
 mod dist;
+mod doctor;
 mod failure;
 mod guest;
 mod kernel;
@@ -71,6 +72,11 @@ enum Task {
     /// Fetch kernels, list them, and run something in one
     #[command(subcommand)]
     Kernel(run::KernelTask),
+    /// Find what this machine lacks for booting kernels, and what to do about it
+    ///
+    /// Every command that boots one looks at the same first, and says only what is in the way. The
+    /// exit status is 1 if something is.
+    Doctor(doctor::Doctor),
     /// Test the published crates with the oldest supported compiler, and on 32-bit and big-endian
     /// machines
     ///
@@ -109,6 +115,12 @@ enum Task {
     /// Internal: becomes a guest's kernel when xtask says so.
     #[command(hide = true)]
     GuestGate(kernel::keeper::Start),
+    /// Internal: a process to be traced.
+    #[command(hide = true)]
+    DoctorTracee,
+    /// Internal: makes namespaces, to show that they can be made.
+    #[command(hide = true)]
+    DoctorNamespaces,
     /// Internal: makes namespaces on this machine's own kernel.
     #[command(hide = true)]
     NativeNamespaces {
@@ -154,6 +166,9 @@ fn run(task: Task) -> Result<u8> {
         Task::Parity(parity) => parity.run(),
         Task::ParityPart(part) => part.run(),
         Task::Kernel(task) => task.run(),
+        Task::Doctor(doctor) => doctor.run(),
+        Task::DoctorTracee => match doctor::trial::tracee()? {},
+        Task::DoctorNamespaces => doctor::try_namespaces(),
         Task::Cross(cross) => cross.run(),
         Task::Deny(deny) => deny.run(),
         Task::Dist(dist) => dist.run(),

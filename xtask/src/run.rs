@@ -133,5 +133,5 @@ fn in_kernel(
         timeout,
         machine: place.machine,
     };
-    work.run(&Place::prepare(place.choice())?)
+    work.run(&Place::prepare(place.choice(), place.machine)?)
 }

@@ -29,7 +29,7 @@ impl Demo {
             readme::TRANSCRIPT.write(&readme::demo(readme::KERNEL)?)?;
             return Ok(0);
         }
-        let place = Place::prepare(self.place.choice())?;
+        let place = Place::prepare(self.place.choice(), self.place.machine)?;
         progress::now("building ipvsadm");
         let ipvsadm = cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?;
         let folder = ipvsadm.parent().context("a program without a folder")?.to_owned();
@@ -66,7 +66,7 @@ impl Golden {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
         for choice in self.place.choices() {
-            let place = Place::prepare(choice)?;
+            let place = Place::prepare(choice, self.place.machine)?;
             let work = Work {
                 command: vec![recorder.clone().into(), folder.clone().into()],
                 environment: Vec::new(),

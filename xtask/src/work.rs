@@ -12,7 +12,7 @@ use crate::kernel::boot::{Guest, terminal_size};
 use crate::kernel::fetch::{self, Kernel};
 use crate::kernel::job::Job;
 use crate::kernel::{Choice, SERIES, native};
-use crate::{progress, tools};
+use crate::{doctor, progress, tools};
 
 /// What doesn't hold in the guest, where root is another user than the caller and /run is empty.
 const NOT_PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR"];
@@ -72,9 +72,8 @@ pub(crate) enum Processors {
     Any,
 }
 
-/// A kernel with less doesn't boot.
 fn memory() -> impl TypedValueParser<Value = u64> {
-    clap::value_parser!(u64).range(128..)
+    clap::value_parser!(u64).range(doctor::LEAST_MEMORY..)
 }
 
 fn one() -> impl TypedValueParser<Value = Choice> {
@@ -156,12 +155,11 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// Fetches the kernel if need be.
-    pub(crate) fn prepare(choice: Choice) -> Result<Self> {
-        match choice.series() {
-            Some(series) => fetch::ensure(series).map(Self::Fetched),
-            None => Ok(Self::Host),
-        }
+    /// Fetches the kernel if need be, once it's clear that it can boot here.
+    pub(crate) fn prepare(choice: Choice, machine: Machine) -> Result<Self> {
+        let Some(series) = choice.series() else { return Ok(Self::Host) };
+        doctor::before_boot(machine)?;
+        fetch::ensure(series).map(Self::Fetched)
     }
 
     /// The kernel's release.

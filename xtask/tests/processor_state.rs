@@ -44,6 +44,8 @@ fn a_guest_needs_completion_until_its_kernel_asks_for_the_size() {
     } else {
         assert_eq!(output.status.code(), Some(125), "{said}");
         assert!(said.contains("userspace - ptrace set fp regs failed, errno = 14"), "{said}");
+        let cause = said.find("less room for the processor's state than this machine wants back");
+        assert!(cause.is_some() && cause < said.find("the last lines of its console"), "{said}");
     }
 }
 

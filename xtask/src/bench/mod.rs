@@ -68,7 +68,7 @@ impl Bench {
             // Not after hours of measuring.
             TABLE.split(&readme::read()?)?;
         }
-        let place = Place::prepare(self.place.choice())?;
+        let place = Place::prepare(self.place.choice(), self.place.machine)?;
         progress::now("building what is measured");
         let release = |package, name| {
             cargo::build(&["build", "--release", "-p", package, "--bin", name], name)

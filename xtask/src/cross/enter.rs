@@ -61,7 +61,7 @@ fn change_root(folder: &Path) -> Result<()> {
 }
 
 /// A mount namespace, and a user namespace to be allowed to.
-fn own_namespaces() -> Result<()> {
+pub(crate) fn own_namespaces() -> Result<()> {
     if geteuid().is_root() {
         return unshare(CloneFlags::CLONE_NEWNS).context("can't make a mount namespace");
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::enter::enter;
+pub(crate) use self::enter::{enter, own_namespaces};
 
 use self::crates::Crate;
 use self::log::Log;

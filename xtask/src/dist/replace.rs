@@ -41,7 +41,7 @@ pub(super) fn check(folder: &Path, package: &Path, place: &Where) -> Result<u8> 
         timeout: Some(TIMEOUT),
         machine: place.machine,
     };
-    let status = work.run(&Place::prepare(choice)?)?;
+    let status = work.run(&Place::prepare(choice, place.machine)?)?;
     if status == 0 {
         progress::note("the package takes the place of Debian's, and goes again");
     }

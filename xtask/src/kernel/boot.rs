@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +24,7 @@ use super::keeper::{Group, Start};
 use super::preload;
 use super::scratch::{Scratch, word};
 use super::signals::{Caught, Signals};
+use crate::doctor::symptom;
 use crate::failure::Failure;
 use crate::progress;
 
@@ -122,6 +125,8 @@ struct Session {
     input: bool,
     received: (u64, u64),
     ended: Option<(u64, u64)>,
+    /// How its kernel ended, if it did so by itself.
+    how: Option<ExitStatus>,
 }
 
 impl Session {
@@ -148,6 +153,7 @@ impl Session {
             input: true,
             received: (0, 0),
             ended: None,
+            how: None,
         })
     }
 
@@ -206,7 +212,8 @@ impl Session {
             if self.line.is_none() && self.console.is_none() {
                 return Ok(Stop::Gone);
             }
-            if self.group.ended()?.is_some() {
+            if let Some(how) = self.group.ended()? {
+                self.how = Some(how);
                 // What it left running would keep the console open.
                 self.group.end();
             } else if !self.group.is_kept() {
@@ -326,7 +333,10 @@ impl Session {
     }
 
     fn judge(&self, stop: Stop, kernel: &Kernel) -> Result<u8> {
-        let tail = || format!("the last lines of its console:\n{}", self.said.tail());
+        let signal = self.how.and_then(|how| how.signal());
+        let cause = self.said.cause().or_else(|| signal.and_then(symptom::in_signal));
+        let cause = cause.map_or(String::new(), |cause| format!("it looks like this: {cause}; "));
+        let tail = || format!("{cause}the last lines of its console:\n{}", self.said.tail());
         match stop {
             Stop::Gone => {}
             Stop::Panic => bail!(

@@ -3,6 +3,8 @@
 
 use std::collections::VecDeque;
 
+use crate::doctor::symptom;
+
 /// Starts every line that our own programs write to the console. Kernel messages don't.
 const MARK: &str = "ipvs-guest: ";
 
@@ -38,6 +40,7 @@ pub(crate) struct Console {
     tail: VecDeque<String>,
     verdicts: Vec<Verdict>,
     panic: Option<String>,
+    cause: Option<&'static str>,
 }
 
 impl Console {
@@ -67,6 +70,8 @@ impl Console {
         } else if self.panic.is_none() && line.contains("Kernel panic - not syncing") {
             self.panic = Some(line.clone());
         }
+        // What comes later may follow from it.
+        self.cause = self.cause.or_else(|| symptom::in_line(&line));
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
@@ -84,6 +89,11 @@ impl Console {
     /// The line with which the kernel gave up.
     pub(crate) fn panic(&self) -> Option<&str> {
         self.panic.as_deref()
+    }
+
+    /// What the console says about why the guest didn't boot, if it's known what that means.
+    pub(crate) fn cause(&self) -> Option<&'static str> {
+        self.cause
     }
 
     /// The verdict, if there is exactly one. Two would mean that something but PID 1 wrote a line

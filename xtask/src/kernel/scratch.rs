@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::io::Errno;
 
 use crate::places;
 
@@ -26,7 +27,11 @@ impl Scratch {
     /// Makes them, for a guest with this much memory (MiB).
     pub(crate) fn new(memory: u64) -> Result<Self> {
         let files = make(&places::guests())?;
-        let memory = place_for_memory(memory).and_then(|place| make(&place));
+        let memory = choose(&candidates(), memory)
+            .map_err(|reasons| {
+                anyhow!("no place for the guest's memory: {} ({reasons})", advice(memory))
+            })
+            .and_then(make);
         if memory.is_err() {
             let _ = std::fs::remove_dir_all(&files);
         }
@@ -75,40 +80,74 @@ fn sweep(place: &Path) {
     }
 }
 
-/// User-Mode Linux maps its memory from a file, for execution too, and dies of a bus error when the
-/// file system fills up.
-fn place_for_memory(memory: u64) -> Result<PathBuf> {
-    let mut places: Vec<PathBuf> =
-        std::env::var_os("TMPDIR").map(PathBuf::from).into_iter().collect();
-    places.extend(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from));
-    let mut reasons = Vec::new();
-    for place in places {
-        match usable(&place, memory) {
-            Ok(()) => return Ok(place),
-            Err(reason) => reasons.push(format!("{}: {reason:#}", place.display())),
-        }
-    }
-    bail!(
-        "no place for the guest's memory: set TMPDIR to a folder with {memory} MiB \
-         free on a file system that is not mounted \
-         noexec, or ask for less with --memory ({})",
-        reasons.join("; ")
-    );
+/// A folder that may take a guest's memory, and its file system.
+#[derive(Debug, Clone)]
+pub(crate) struct Candidate {
+    pub path: PathBuf,
+    /// Or why it can't be used, whatever the guest.
+    pub state: Result<FileSystem, String>,
 }
 
-fn usable(place: &Path, memory: u64) -> Result<()> {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileSystem {
+    pub noexec: bool,
+    /// In MiB, for this user.
+    pub free: u64,
+}
+
+/// All that may be taken, the best first.
+pub(crate) fn candidates() -> Vec<Candidate> {
+    let own = std::env::var_os("TMPDIR").map(PathBuf::from);
+    own.into_iter()
+        .chain(["/dev/shm", "/tmp", "/var/tmp"].map(PathBuf::from))
+        .map(|path| {
+            let state = examine(&path).map_err(|reason| format!("{reason:#}"));
+            Candidate { path, state }
+        })
+        .collect()
+}
+
+fn examine(place: &Path) -> Result<FileSystem> {
     if !place.is_absolute() || place.as_os_str().len() > 60 {
         bail!("a socket's name, 108 bytes at most, can't begin with it");
     }
-    let system = statvfs(place).context("it can't be examined")?;
-    if system.f_flag.contains(StatVfsMountFlags::NOEXEC) {
-        bail!("it is mounted noexec");
+    let system = file_system(place).context("it can't be examined")?;
+    rustix::fs::access(place, rustix::fs::Access::WRITE_OK).context("it can't be written to")?;
+    Ok(system)
+}
+
+/// The file system that a folder is on.
+pub(crate) fn file_system(folder: &Path) -> Result<FileSystem, Errno> {
+    let system = statvfs(folder)?;
+    Ok(FileSystem {
+        noexec: system.f_flag.contains(StatVfsMountFlags::NOEXEC),
+        free: system.f_bavail.saturating_mul(system.f_frsize) >> 20,
+    })
+}
+
+/// The place for a guest with this much memory (MiB); the error says why none of them will do.
+/// User-Mode Linux maps its memory from a file, for execution too, and dies of a bus error when the
+/// file system fills up.
+pub(crate) fn choose(candidates: &[Candidate], memory: u64) -> Result<&Path, String> {
+    let mut reasons = Vec::new();
+    for Candidate { path, state } in candidates {
+        let reason = match state {
+            Ok(FileSystem { noexec: true, .. }) => "it is mounted noexec".to_owned(),
+            Ok(FileSystem { free, .. }) if *free < memory => format!("only {free} MiB are free"),
+            Ok(_) => return Ok(path),
+            Err(reason) => reason.clone(),
+        };
+        reasons.push(format!("{}: {reason}", path.display()));
     }
-    let free = system.f_bavail.saturating_mul(system.f_frsize) >> 20;
-    if free < memory {
-        bail!("only {free} MiB are free");
-    }
-    rustix::fs::access(place, rustix::fs::Access::WRITE_OK).context("it can't be written to")
+    Err(reasons.join("; "))
+}
+
+/// What helps where [`choose`] finds nothing.
+pub(crate) fn advice(memory: u64) -> String {
+    format!(
+        "set TMPDIR to a folder with {memory} MiB free on a file system that is not mounted noexec, \
+         or ask for less with --memory"
+    )
 }
 
 /// `key=value` for a kernel's command line, which is cut at spaces that aren't quoted and knows no
@@ -134,8 +173,26 @@ mod tests {
     }
 
     #[test]
-    fn no_place_has_an_endless_amount_of_memory() {
-        let reason = place_for_memory(u64::MAX >> 21).unwrap_err().to_string();
-        assert!(reason.contains("TMPDIR") && reason.contains("MiB are free"), "{reason}");
+    fn the_first_place_that_fits_is_taken_and_each_other_has_a_reason() {
+        let candidate = |path: &str, noexec, free| Candidate {
+            path: path.into(),
+            state: Ok(FileSystem { noexec, free }),
+        };
+        let unusable =
+            Candidate { path: "/no".into(), state: Err("it can't be examined".to_owned()) };
+        let all = [unusable, candidate("/a", true, 9999), candidate("/b", false, 64)];
+        assert_eq!(choose(&all, 64), Ok(Path::new("/b")));
+        assert_eq!(
+            choose(&all, 65).unwrap_err(),
+            "/no: it can't be examined; /a: it is mounted noexec; /b: only 64 MiB are free"
+        );
+        let larger = [&all[..], &[candidate("/c", false, 65)]].concat();
+        assert_eq!(choose(&larger, 65), Ok(Path::new("/c")));
+    }
+
+    #[test]
+    fn no_place_of_this_machine_has_an_endless_amount_of_memory() {
+        let reasons = choose(&candidates(), u64::MAX >> 21).unwrap_err();
+        assert!(reasons.contains("/dev/shm: ") && reasons.contains("MiB are free"), "{reasons}");
     }
 }

@@ -80,7 +80,7 @@ impl Part {
             timeout: Some(Duration::from_secs(self.seconds)),
             machine: self.place.machine,
         };
-        work.run(&Place::prepare(self.place.choice())?)
+        work.run(&Place::prepare(self.place.choice(), self.place.machine)?)
     }
 }
 
@@ -104,7 +104,7 @@ impl Parity {
         let mut runs = Vec::new();
         let mut problems = Vec::new();
         for (choice, divisor) in choices {
-            let release = Place::prepare(choice)?.release();
+            let release = Place::prepare(choice, self.place.machine)?.release();
             let corpus = self.corpus(choice, &programs)?;
             let generated = self.generated(choice, self.sequences.div_ceil(divisor), &programs)?;
             progress::done();

@@ -15,7 +15,7 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::kernel::Choice;
 use crate::work::{Everywhere, Place, Work};
-use crate::{dist, places, progress, readme};
+use crate::{dist, doctor, places, progress, readme};
 use counts::Counts;
 use load::Load;
 use summary::Summary;
@@ -111,6 +111,8 @@ const STEPS: [Step; 9] = [
             "guest",
             "--test",
             "processor_state",
+            "--test",
+            "doctor",
             "--",
             "-D",
             "warnings",
@@ -181,6 +183,8 @@ const GUEST: Step = Step {
         "guest",
         "--test",
         "processor_state",
+        "--test",
+        "doctor",
         "--no-fail-fast",
     ],
     kind: Kind::Tests,
@@ -188,6 +192,11 @@ const GUEST: Step = Step {
 
 impl Test {
     pub(crate) fn run(self) -> Result<u8> {
+        let choices = self.place.choices();
+        if choices.iter().any(|choice| choice.series().is_some()) {
+            // Not after minutes of other tests.
+            doctor::before_boot(self.place.machine)?;
+        }
         let mut summary = Summary::default();
         let filter = self.filter.as_deref();
         let whole = filter.is_none() && !self.integration;
@@ -207,7 +216,6 @@ impl Test {
             programs = Some(Programs::build()?);
             Ok(None)
         });
-        let choices = self.place.choices();
         for choice in &choices {
             match &programs {
                 Some(programs) => self.in_kernel(*choice, programs, &mut summary),
@@ -232,7 +240,7 @@ impl Test {
     }
 
     fn in_kernel(&self, choice: Choice, programs: &Programs, summary: &mut Summary) {
-        let place = match Place::prepare(choice) {
+        let place = match Place::prepare(choice, self.place.machine) {
             Ok(place) => place,
             Err(error) => {
                 summary.time(format!("kernel {}", choice.name()), || Err(error));
