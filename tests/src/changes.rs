@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipvs::{
-    Batch, Client, Destination, DestinationKey, Error, Family, Forward, GueChecksum, Persistence,
-    Protocol, Scheduler, Service, ServiceKey, Table, TableService, Transport, Tunnel,
+    Change, Destination, DestinationKey, Family, Forward, GueChecksum, Persistence, Protocol,
+    Scheduler, Service, ServiceKey, Table, TableService, Tunnel,
 };
 
 use crate::model::Random;
@@ -17,83 +17,41 @@ pub const SERVICES: usize = 40;
 /// How many real servers each of them has at most.
 pub const SERVERS: usize = 20;
 
-/// A change of one object.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// Adds a virtual service.
-    AddService(Service),
-    /// Sets one.
-    SetService(Service),
-    /// Deletes one, real servers included.
-    DeleteService(ServiceKey),
-    /// Adds a real server.
-    AddDestination(ServiceKey, Destination),
-    /// Sets one.
-    SetDestination(ServiceKey, Destination),
-    /// Deletes one.
-    DeleteDestination(ServiceKey, DestinationKey),
+/// The arguments of `ipvsadm` that make the change.
+pub fn words(change: &Change) -> String {
+    match change {
+        Change::AddService(service) => format!("-A {}", service_words(service)),
+        Change::SetService(service) => format!("-E {}", service_words(service)),
+        Change::DeleteService(key) => format!("-D {}", key_words(key)),
+        Change::AddDestination { service, destination } => {
+            format!("-a {}{}", server_words(service, destination), threshold_words(destination))
+        }
+        Change::SetDestination { service, destination } => {
+            format!("-e {}{}", server_words(service, destination), threshold_words(destination))
+        }
+        Change::DeleteDestination { service, destination } => {
+            format!("-d {} -r {destination}", key_words(service))
+        }
+        other => panic!("never drawn: {other}"),
+    }
 }
 
-impl Change {
-    /// Carries it out.
-    ///
-    /// # Errors
-    ///
-    /// The client's.
-    pub fn carry_out<T: Transport>(&self, client: &mut Client<T>) -> Result<(), Error> {
-        match self {
-            Self::AddService(service) => client.add_service(service),
-            Self::SetService(service) => client.set_service(service),
-            Self::DeleteService(key) => client.delete_service(key),
-            Self::AddDestination(key, server) => client.add_destination(key, server),
-            Self::SetDestination(key, server) => client.set_destination(key, server),
-            Self::DeleteDestination(key, server) => client.delete_destination(key, server),
+fn apply_to(change: &Change, table: &mut Table) {
+    match change {
+        Change::AddService(service) | Change::SetService(service) => {
+            table.insert_service(service.clone());
         }
-    }
-
-    /// Puts it into a batch.
-    pub fn put_into(&self, batch: &mut Batch) {
-        match self {
-            Self::AddService(service) => batch.add_service(service),
-            Self::SetService(service) => batch.set_service(service),
-            Self::DeleteService(key) => batch.delete_service(key),
-            Self::AddDestination(key, server) => batch.add_destination(key, server),
-            Self::SetDestination(key, server) => batch.set_destination(key, server),
-            Self::DeleteDestination(key, server) => batch.delete_destination(key, server),
-        };
-    }
-
-    /// The arguments of `ipvsadm` that do the same.
-    pub fn words(&self) -> String {
-        match self {
-            Self::AddService(service) => format!("-A {}", service_words(service)),
-            Self::SetService(service) => format!("-E {}", service_words(service)),
-            Self::DeleteService(key) => format!("-D {}", key_words(key)),
-            Self::AddDestination(key, server) => {
-                format!("-a {}{}", server_words(key, server), threshold_words(server))
-            }
-            Self::SetDestination(key, server) => {
-                format!("-e {}{}", server_words(key, server), threshold_words(server))
-            }
-            Self::DeleteDestination(key, server) => format!("-d {} -r {server}", key_words(key)),
+        Change::DeleteService(key) => {
+            table.remove(key);
         }
-    }
-
-    fn apply_to(&self, table: &mut Table) {
-        match self {
-            Self::AddService(service) | Self::SetService(service) => {
-                table.insert_service(service.clone());
-            }
-            Self::DeleteService(key) => {
-                table.remove(key);
-            }
-            Self::AddDestination(key, server) | Self::SetDestination(key, server) => {
-                table.get_mut(key).map(|service| service.insert(server.clone()));
-            }
-            Self::DeleteDestination(key, server) => {
-                table.get_mut(key).map(|service| service.remove(server));
-            }
+        Change::AddDestination { service, destination }
+        | Change::SetDestination { service, destination } => {
+            table.get_mut(service).map(|service| service.insert(destination.clone()));
         }
+        Change::DeleteDestination { service, destination } => {
+            table.get_mut(service).map(|service| service.remove(destination));
+        }
+        other => panic!("never drawn: {other}"),
     }
 }
 
@@ -212,7 +170,7 @@ impl Changes {
     /// The next change.
     pub fn change(&mut self) -> Change {
         let change = self.draw();
-        change.apply_to(&mut self.table);
+        apply_to(&change, &mut self.table);
         change
     }
 
@@ -279,9 +237,11 @@ impl Changes {
         let server = self.any_server(&key);
         let is_there = self.table.get(&key).is_some_and(|it| it.get(&server.key()).is_some());
         match is_there {
-            false => Change::AddDestination(key, server),
-            true if self.random.one_in(2) => Change::SetDestination(key, server),
-            true => Change::DeleteDestination(key, server.key()),
+            false => Change::AddDestination { service: key, destination: server },
+            true if self.random.one_in(2) => {
+                Change::SetDestination { service: key, destination: server }
+            }
+            true => Change::DeleteDestination { service: key, destination: server.key() },
         }
     }
 
@@ -347,6 +307,7 @@ impl Changes {
 mod tests {
     use std::collections::BTreeSet;
 
+    use ipvs::Client;
     use ipvs_model::Kernel;
 
     use super::*;
@@ -358,8 +319,8 @@ mod tests {
         let mut seen = BTreeSet::new();
         for _ in 0..20_000 {
             let change = changes.change();
-            seen.insert(change.words()[..2].to_owned());
-            change.carry_out(&mut client).unwrap();
+            seen.insert(words(&change)[..2].to_owned());
+            client.change(&change).unwrap();
         }
         assert_eq!(client.snapshot().unwrap().into_table(), *changes.table());
         assert_eq!(seen, ["-A", "-D", "-E", "-a", "-d", "-e"].map(str::to_owned).into());

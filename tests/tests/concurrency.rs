@@ -13,9 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipvs::{Batch, Destination, DestinationKey, ErrorKind, Scheduler, Service, ServiceKey, Table};
+use ipvs::{
+    Batch, Change, Destination, DestinationKey, ErrorKind, Scheduler, Service, ServiceKey, Table,
+};
 use ipvs_testkit::{Context, Finished, Namespace, Suite, finish};
-use ipvs_tests::changes::{Change, Changes, saved};
+use ipvs_tests::changes::{Changes, saved, words};
 use ipvs_tests::{Reader, c_ipvsadm, connect};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -203,16 +205,16 @@ impl Writer {
         let mut batch = Batch::new();
         while !stop.load(Ordering::Relaxed) {
             for _ in 0..10 {
-                self.changes.change().carry_out(&mut client)?;
+                client.change(self.changes.change())?;
             }
             batch.clear();
             for _ in 0..30 {
-                self.changes.change().put_into(&mut batch);
+                batch.push(self.changes.change());
             }
             client.run(&batch).into_iter().collect::<Result<(), _>>()?;
             self.done += 40;
             let change = self.contest();
-            let outcome = match change.carry_out(&mut client) {
+            let outcome = match client.change(&change) {
                 Ok(()) => "done".to_owned(),
                 Err(error) if LOST_RACES.iter().any(|(kind, _)| *kind == error.kind()) => {
                     format!("{:?}", error.kind())
@@ -228,7 +230,7 @@ impl Writer {
     fn use_program(&mut self, netns: &Namespace, program: &Path, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
             let changes: Vec<_> = (0..30).map(|_| self.changes.change()).collect();
-            let lines: Vec<_> = changes.iter().map(Change::words).collect();
+            let lines: Vec<_> = changes.iter().map(words).collect();
             let mut rules = File::from(memfd_create("rules", MemfdFlags::CLOEXEC)?);
             rules.write_all((lines.join("\n") + "\n").as_bytes())?;
             rules.rewind()?;
@@ -237,7 +239,7 @@ impl Writer {
             finished.success()?;
             self.done += changes.len();
 
-            let words = self.contest().words();
+            let words = words(&self.contest());
             let words: Vec<_> = words.split(' ').collect();
             let finished = run(netns, program, &words, Stdio::null())?;
             let said = finished.stderr.trim_end();
@@ -259,14 +261,17 @@ impl Writer {
 
     /// A change that may come too late.
     fn contest(&mut self) -> Change {
-        let (service, server) = (contested(), contested_server());
-        let key = service.key;
+        let (added, mut destination) = (contested(), contested_server());
+        let service = added.key;
         match self.changes.random().below(6) {
-            0 | 1 => Change::AddService(service),
-            2 => Change::DeleteService(key),
-            3 => Change::AddDestination(key, server),
-            4 => Change::SetDestination(key, server.weight(self.lane.into())),
-            _ => Change::DeleteDestination(key, server.key()),
+            0 | 1 => Change::AddService(added),
+            2 => Change::DeleteService(service),
+            3 => Change::AddDestination { service, destination },
+            4 => {
+                destination.weight = self.lane.into();
+                Change::SetDestination { service, destination }
+            }
+            _ => Change::DeleteDestination { service, destination: destination.key() },
         }
     }
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use ipvs::plan::{Options, Plan, Prune};
 use ipvs::{
-    Batch, Client, Destination, DestinationKey, Ensured, Error, InterfaceName, Service, ServiceKey,
-    SyncDaemon, SyncRole, Table, Timeouts, Transport,
+    Change, Client, Destination, DestinationKey, Ensured, Error, InterfaceName, Service,
+    ServiceKey, SyncDaemon, SyncRole, Table, Timeouts, Transport,
 };
 use ipvs_model::Kernel;
 use ipvs_testkit::{Context, Namespace, Suite};
-use ipvs_tests::changes::{Change, Changes, saved};
+use ipvs_tests::changes::{Changes, saved};
 use ipvs_tests::{Reader, add_dummy_device, connect};
 
 use crate::test;
@@ -165,11 +165,9 @@ enum Said {
 fn ask<T: Transport>(client: &mut Client<T>, operation: &Operation) -> Result<Said> {
     let done = |result: Result<(), Error>| result.map(|()| Said::Done(1));
     Ok(match operation {
-        Operation::One(change) => done(change.carry_out(client))?,
+        Operation::One(change) => done(client.change(change))?,
         Operation::Batch(changes) => {
-            let mut batch = Batch::new();
-            changes.iter().for_each(|change| change.put_into(&mut batch));
-            let results = client.run(&batch);
+            let results = client.run(&changes.iter().collect());
             ensure!(results.len() == changes.len(), "{} results", results.len());
             results.into_iter().collect::<Result<(), _>>()?;
             Said::Done(changes.len())

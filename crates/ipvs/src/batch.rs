@@ -1,14 +1,12 @@
 //! Many changes in few system calls.
 
 use ipvs_sys as sys;
-use ipvs_sys::nl;
 
-use crate::change::Change;
-use crate::error::{Error, ErrorKind, Names, Object, Operation};
+use crate::error::{Error, ErrorKind};
 use crate::proto::{Shape, WINDOW_BYTES, WINDOW_REQUESTS};
 use crate::{
-    Destination, DestinationKey, InvalidInput, Service, ServiceKey, SyncDaemon, SyncRole,
-    TimeoutsChange, wire,
+    Change, Destination, DestinationKey, InvalidInput, Service, ServiceKey, SyncDaemon, SyncRole,
+    TimeoutsChange,
 };
 
 /// Changes that go to the kernel together. It is **not atomic**: each is carried out or refused by
@@ -71,11 +69,10 @@ pub struct Batch {
     items: Vec<Item>,
 }
 
-/// What is known of a change but for its request.
+/// A change, and what is known of its request.
 #[derive(Clone, Debug)]
 struct Item {
-    operation: Operation,
-    object: Option<Object>,
+    change: Change,
     shape: Shape,
     /// Where its request ends, and that of the next starts.
     end: usize,
@@ -110,75 +107,92 @@ impl Batch {
         self.items.clear();
     }
 
-    /// Puts in [`Client::add_service`](crate::Client::add_service).
+    /// What is queued, in order: each result of [`Client::run`](crate::Client::run) is that of the
+    /// change at its place.
+    pub fn changes(&self) -> impl ExactSizeIterator<Item = &Change> {
+        self.items.iter().map(|item| &item.change)
+    }
+
+    /// Queues a [`Client::add_service`](crate::Client::add_service).
     pub fn add_service(&mut self, service: &Service) -> &mut Self {
-        self.push(&Change::AddService(service))
+        self.push_change(Change::AddService(service.clone()))
     }
 
-    /// Puts in [`Client::set_service`](crate::Client::set_service).
+    /// Queues a [`Client::set_service`](crate::Client::set_service).
     pub fn set_service(&mut self, service: &Service) -> &mut Self {
-        self.push(&Change::SetService(service))
+        self.push_change(Change::SetService(service.clone()))
     }
 
-    /// Puts in [`Client::delete_service`](crate::Client::delete_service).
+    /// Queues a [`Client::delete_service`](crate::Client::delete_service).
     pub fn delete_service(&mut self, key: &ServiceKey) -> &mut Self {
-        self.push(&Change::DeleteService(key))
+        self.push_change(Change::DeleteService(*key))
     }
 
-    /// Puts in [`Client::add_destination`](crate::Client::add_destination).
+    /// Queues a [`Client::add_destination`](crate::Client::add_destination).
     pub fn add_destination(
         &mut self,
         service: &ServiceKey,
         destination: &Destination,
     ) -> &mut Self {
-        self.push(&Change::AddDestination(service, destination))
+        self.push_change(Change::AddDestination {
+            service: *service,
+            destination: destination.clone(),
+        })
     }
 
-    /// Puts in [`Client::set_destination`](crate::Client::set_destination).
+    /// Queues a [`Client::set_destination`](crate::Client::set_destination).
     pub fn set_destination(
         &mut self,
         service: &ServiceKey,
         destination: &Destination,
     ) -> &mut Self {
-        self.push(&Change::SetDestination(service, destination))
+        self.push_change(Change::SetDestination {
+            service: *service,
+            destination: destination.clone(),
+        })
     }
 
-    /// Puts in [`Client::delete_destination`](crate::Client::delete_destination).
+    /// Queues a [`Client::delete_destination`](crate::Client::delete_destination).
     pub fn delete_destination(
         &mut self,
         service: &ServiceKey,
         destination: &DestinationKey,
     ) -> &mut Self {
-        self.push(&Change::DeleteDestination(service, destination))
+        self.push_change(Change::DeleteDestination { service: *service, destination: *destination })
     }
 
-    /// Puts in [`Client::zero`](crate::Client::zero).
+    /// Queues a [`Client::zero`](crate::Client::zero).
     pub fn zero(&mut self, service: Option<&ServiceKey>) -> &mut Self {
-        self.push(&Change::Zero(service))
+        self.push_change(Change::Zero(service.copied()))
     }
 
-    /// Puts in [`Client::flush`](crate::Client::flush): deletes all virtual services when its turn
-    /// comes. It has nothing to do with sending the batch.
+    /// Queues a [`Client::flush`](crate::Client::flush), which deletes all virtual services when its
+    /// turn comes. It doesn't send the batch.
     pub fn flush(&mut self) -> &mut Self {
-        self.push(&Change::Flush)
+        self.push_change(Change::Flush)
     }
 
-    /// Puts in [`Client::set_timeouts`](crate::Client::set_timeouts).
+    /// Queues a [`Client::set_timeouts`](crate::Client::set_timeouts).
     pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> &mut Self {
-        self.push(&Change::SetTimeouts(&change.into()))
+        self.push_change(Change::SetTimeouts(change.into()))
     }
 
-    /// Puts in [`Client::start_sync_daemon`](crate::Client::start_sync_daemon).
+    /// Queues a [`Client::start_sync_daemon`](crate::Client::start_sync_daemon).
     pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> &mut Self {
-        self.push(&Change::StartSyncDaemon(daemon))
+        self.push_change(Change::StartSyncDaemon(daemon.clone()))
     }
 
-    /// Puts in [`Client::stop_sync_daemon`](crate::Client::stop_sync_daemon).
+    /// Queues a [`Client::stop_sync_daemon`](crate::Client::stop_sync_daemon).
     pub fn stop_sync_daemon(&mut self, role: SyncRole) -> &mut Self {
-        self.push(&Change::StopSyncDaemon(role))
+        self.push_change(Change::StopSyncDaemon(role))
     }
 
-    pub(crate) fn push(&mut self, change: &Change<'_>) -> &mut Self {
+    /// Queues a change, or a [step](crate::plan::Step) of a plan.
+    pub fn push(&mut self, change: impl Into<Change>) -> &mut Self {
+        self.push_change(change.into())
+    }
+
+    fn push_change(&mut self, change: Change) -> &mut Self {
         let messages = &mut self.messages;
         let header = sys::Header { message_type: 0, flags: 0, seq: 0, port_id: 0 };
         let written = change.with_request(|request| {
@@ -189,13 +203,7 @@ impl Batch {
             Ok(shape) => (shape, None),
             Err(input) => (Shape::Change, Some(input)),
         };
-        self.items.push(Item {
-            operation: change.operation(),
-            object: change.object(),
-            shape,
-            end: self.messages.len(),
-            invalid,
-        });
+        self.items.push(Item { change, shape, end: self.messages.len(), invalid });
         self
     }
 
@@ -209,23 +217,29 @@ impl Batch {
         Ok((&self.messages[start..item.end], item.shape))
     }
 
-    /// What a change is and what it is about.
-    pub(crate) fn operation_and_object(&self, index: usize) -> (Operation, Option<Object>) {
-        (self.items[index].operation, self.items[index].object)
+    /// The change at that place.
+    pub(crate) fn change(&self, index: usize) -> &Change {
+        &self.items[index].change
     }
 
     pub(crate) fn error(&self, index: usize, kind: ErrorKind) -> Error {
-        let (operation, object) = self.operation_and_object(index);
-        Error::new(operation, object, kind)
+        let change = self.change(index);
+        Error::new(change.operation(), change.object(), kind)
     }
+}
 
-    /// The scheduler and the engine that a change names.
-    pub(crate) fn names(&self, index: usize) -> Names {
-        let payload =
-            self.request(index).ok().and_then(|(message, _)| message.get(nl::NLMSG_HDRLEN..));
-        let service = payload
-            .and_then(|payload| sys::Message::decode(payload).ok())
-            .and_then(|message| message.service);
-        service.map(|service| wire::names_from_wire(&service)).unwrap_or_default()
+impl<C: Into<Change>> Extend<C> for Batch {
+    fn extend<I: IntoIterator<Item = C>>(&mut self, changes: I) {
+        for change in changes {
+            self.push(change);
+        }
+    }
+}
+
+impl<C: Into<Change>> FromIterator<C> for Batch {
+    fn from_iter<I: IntoIterator<Item = C>>(changes: I) -> Self {
+        let mut batch = Self::new();
+        batch.extend(changes);
+        batch
     }
 }

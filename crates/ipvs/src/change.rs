@@ -1,41 +1,92 @@
 //! What the kernel can be asked to change: the one place where an operation, what it is about and
-//! its request meet. Single calls and batches both go through it.
+//! its request meet. Single calls, batches and plans all go through it.
+
+use std::fmt;
 
 use ipvs_sys as sys;
 use ipvs_sys::Command;
 
-use crate::error::{Object, Operation};
+use crate::error::{Names, Object, Operation};
 use crate::proto::{Request, Shape};
 use crate::{
     Destination, DestinationKey, InvalidInput, Service, ServiceKey, SyncDaemon, SyncRole,
     TimeoutsChange, wire,
 };
 
-/// A change of one object.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Change<'a> {
-    AddService(&'a Service),
-    SetService(&'a Service),
-    DeleteService(&'a ServiceKey),
-    AddDestination(&'a ServiceKey, &'a Destination),
-    SetDestination(&'a ServiceKey, &'a Destination),
-    DeleteDestination(&'a ServiceKey, &'a DestinationKey),
-    Zero(Option<&'a ServiceKey>),
+/// A change of one object: one request to the kernel.
+///
+/// Each variant is the [`Client`](crate::Client) method of the same name, which documents what it
+/// does and how it can fail. A change is a value: keep it, compare it, print it, send it alone
+/// ([`Client::change`](crate::Client::change)) or with others ([`Batch::push`](crate::Batch::push)).
+/// It owns what it is made of, and has nothing on the heap: a clone copies about 100 bytes.
+///
+/// As text it is what it does on which object, as in `add virtual service tcp/10.10.10.53:80`.
+///
+/// ```
+/// use ipvs::{Change, Operation, Service, ServiceKey};
+///
+/// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+/// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+/// let change = Change::AddService(Service::new(vip));
+/// assert_eq!(change.to_string(), "add virtual service tcp/10.10.10.53:80");
+/// assert_eq!(change.operation(), Operation::AddService);
+/// client.change(change)?;
+/// # assert!(client.service(&vip)?.is_some());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Change {
+    /// Adds a virtual service.
+    AddService(Service),
+    /// Replaces the configuration of a virtual service.
+    SetService(Service),
+    /// Deletes a virtual service and its real servers.
+    DeleteService(ServiceKey),
+    /// Adds a real server to a virtual service.
+    AddDestination {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The real server.
+        destination: Destination,
+    },
+    /// Replaces the configuration of a real server.
+    SetDestination {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The real server, as it is to be.
+        destination: Destination,
+    },
+    /// Takes a real server out of a virtual service.
+    DeleteDestination {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The real server.
+        destination: DestinationKey,
+    },
+    /// Zeroes the counters of one virtual service and its real servers, or of all.
+    Zero(Option<ServiceKey>),
+    /// Deletes all virtual services.
     Flush,
-    SetTimeouts(&'a TimeoutsChange),
-    StartSyncDaemon(&'a SyncDaemon),
+    /// Sets connection timeouts.
+    SetTimeouts(TimeoutsChange),
+    /// Starts a sync daemon.
+    StartSyncDaemon(SyncDaemon),
+    /// Stops the sync daemon of a role.
     StopSyncDaemon(SyncRole),
 }
 
-impl Change<'_> {
-    pub(crate) fn operation(&self) -> Operation {
+impl Change {
+    /// What is attempted: what an [`Error`](crate::Error) says in
+    /// [`operation`](crate::Error::operation).
+    pub fn operation(&self) -> Operation {
         match self {
             Self::AddService(_) => Operation::AddService,
             Self::SetService(_) => Operation::SetService,
             Self::DeleteService(_) => Operation::DeleteService,
-            Self::AddDestination(..) => Operation::AddDestination,
-            Self::SetDestination(..) => Operation::SetDestination,
-            Self::DeleteDestination(..) => Operation::DeleteDestination,
+            Self::AddDestination { .. } => Operation::AddDestination,
+            Self::SetDestination { .. } => Operation::SetDestination,
+            Self::DeleteDestination { .. } => Operation::DeleteDestination,
             Self::Zero(_) => Operation::Zero,
             Self::Flush => Operation::Flush,
             Self::SetTimeouts(_) => Operation::SetTimeouts,
@@ -44,21 +95,36 @@ impl Change<'_> {
         }
     }
 
-    pub(crate) fn object(&self) -> Option<Object> {
-        match *self {
+    /// What it is about, if that is one object: what an [`Error`](crate::Error) says in
+    /// [`object`](crate::Error::object).
+    pub fn object(&self) -> Option<Object> {
+        match self {
             Self::AddService(service) | Self::SetService(service) => {
                 Some(Object::Service(service.key))
             }
             Self::DeleteService(key) | Self::Zero(Some(key)) => Some(Object::Service(*key)),
-            Self::AddDestination(service, destination)
-            | Self::SetDestination(service, destination) => {
+            Self::AddDestination { service, destination }
+            | Self::SetDestination { service, destination } => {
                 Some(Object::Destination(*service, destination.key()))
             }
-            Self::DeleteDestination(service, key) => Some(Object::Destination(*service, *key)),
+            Self::DeleteDestination { service, destination } => {
+                Some(Object::Destination(*service, *destination))
+            }
             Self::Zero(None) => Some(Object::AllServices),
             Self::Flush | Self::SetTimeouts(_) => None,
             Self::StartSyncDaemon(daemon) => Some(Object::SyncDaemon(daemon.role)),
-            Self::StopSyncDaemon(role) => Some(Object::SyncDaemon(role)),
+            Self::StopSyncDaemon(role) => Some(Object::SyncDaemon(*role)),
+        }
+    }
+
+    /// What it names that the kernel may lack.
+    pub(crate) fn names(&self) -> Names {
+        match self {
+            Self::AddService(service) | Self::SetService(service) => Names {
+                scheduler: service.scheduler,
+                persistence_engine: service.persistence_engine,
+            },
+            _ => Names::default(),
         }
     }
 
@@ -72,7 +138,7 @@ impl Change<'_> {
         take: impl FnOnce(&Request<'_>) -> R,
     ) -> Result<R, InvalidInput> {
         let request = |command| Request::new(command, Shape::Change);
-        Ok(match *self {
+        Ok(match self {
             Self::AddService(service) => {
                 take(&request(Command::NewService).service(&wire::service_to_wire(service)?))
             }
@@ -82,17 +148,17 @@ impl Change<'_> {
             Self::DeleteService(key) => {
                 take(&request(Command::DelService).service(&wire::key_to_wire(key)))
             }
-            Self::AddDestination(service, destination) => take(
+            Self::AddDestination { service, destination } => take(
                 &request(Command::NewDest)
                     .service(&wire::key_to_wire(service))
                     .dest(&wire::destination_to_wire(destination)),
             ),
-            Self::SetDestination(service, destination) => take(
+            Self::SetDestination { service, destination } => take(
                 &request(Command::SetDest)
                     .service(&wire::key_to_wire(service))
                     .dest(&wire::destination_to_wire(destination)),
             ),
-            Self::DeleteDestination(service, destination) => take(
+            Self::DeleteDestination { service, destination } => take(
                 &request(Command::DelDest)
                     .service(&wire::key_to_wire(service))
                     .dest(&wire::destination_key_to_wire(destination)),
@@ -108,10 +174,34 @@ impl Change<'_> {
             }
             Self::StopSyncDaemon(role) => take(
                 &Request::new(Command::DelDaemon, Shape::AcknowledgedChange).daemon(&sys::Daemon {
-                    state: Some(wire::role_to_wire(role)),
+                    state: Some(wire::role_to_wire(*role)),
                     ..sys::Daemon::default()
                 }),
             ),
         })
+    }
+}
+
+impl From<&Self> for Change {
+    fn from(change: &Self) -> Self {
+        change.clone()
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.operation())?;
+        self.object().map_or(Ok(()), |object| write!(f, " {object}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_is_a_small_copy() {
+        assert!(!std::mem::needs_drop::<Change>(), "a part of it is on the heap");
+        assert!(size_of::<Change>() <= 104, "{} bytes", size_of::<Change>());
     }
 }

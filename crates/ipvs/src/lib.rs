@@ -35,6 +35,7 @@ mod wire;
 #[cfg(feature = "tokio")]
 pub use aio::AsyncClient;
 pub use batch::Batch;
+pub use change::Change;
 pub use client::{Client, Ensured};
 pub use config::{Info, Timeouts, TimeoutsChange, Version};
 pub use connections::{Connection, Connections};

@@ -34,11 +34,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use std::{env, process, thread};
 
-use ipvs::{Client, ErrorKind, Stats, SyncRole};
+use ipvs::{Change, Client, ErrorKind, Stats, SyncRole};
 use ipvs_model::Kernel;
 
 use call::{Call, Said};
-use change::Change;
 use fault::{Fault, Severity};
 use random::Random;
 use wire::{Handled, Socket, Wire};
@@ -199,12 +198,12 @@ fn kernel(random: &mut Random) -> Kernel {
     let kernel = Kernel::new();
     let mut client = Client::with_transport(kernel.clone()).unwrap();
     for _ in 0..random.below(30) {
-        let change = Change::random(random);
+        let change = change::change(random);
         // The kernel refuses some.
-        let _ = change.carry_out(&mut client);
-        if let Change::AddDestination(key, server) = change {
+        let _ = client.change(&change);
+        if let Change::AddDestination { service, destination } = change {
             let stats = Stats::default().connections(random.below(100) as u64).incoming_bytes(1);
-            let _ = kernel.count(&key, &server.key(), &stats);
+            let _ = kernel.count(&service, &destination.key(), &stats);
         }
     }
     kernel

@@ -165,7 +165,7 @@ impl Tool<'_> {
                 self.out.write_all(text.as_bytes())?;
                 Ok(Outcome { code: exit::SUCCESS, ends_restore: true })
             }
-            Ok(Task::Command(Command::Change(change))) => match kernel.change(&change) {
+            Ok(Task::Command(Command::Change(change))) => match kernel.client.change(&change) {
                 Ok(()) => Ok(Outcome { code: exit::SUCCESS, ends_restore: false }),
                 Err(error) => {
                     self.out.complain(messages::kernel_error(&error).as_bytes())?;

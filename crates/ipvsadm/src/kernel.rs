@@ -2,10 +2,8 @@
 
 use std::process::Command as Process;
 
-use ipvs::{Batch, Client, Error, ErrorKind, Info, KernelSocket, Transport};
+use ipvs::{Batch, Change, Client, Error, ErrorKind, Info, KernelSocket, Transport};
 use rustix::net::{AddressFamily, SocketType, ipproto};
-
-use crate::flags::high::Change;
 
 /// A connection to the kernel's IPVS.
 #[derive(Debug)]
@@ -39,29 +37,9 @@ impl<T: Transport> Kernel<T> {
         Ok(Self { client, info, waiting: Batch::new() })
     }
 
-    pub(crate) fn change(&mut self, change: &Change) -> Result<(), Error> {
-        let mut outcome = Ok(());
-        self.put_off(change);
-        self.catch_up(|result| outcome = result);
-        outcome
-    }
-
     /// Puts a change behind those that wait.
     pub(crate) fn put_off(&mut self, change: &Change) {
-        let batch = &mut self.waiting;
-        match change {
-            Change::AddService(service) => batch.add_service(service),
-            Change::EditService(service) => batch.set_service(service),
-            Change::DeleteService(key) => batch.delete_service(key),
-            Change::Flush => batch.flush(),
-            Change::AddServer(key, server) => batch.add_destination(key, server),
-            Change::EditServer(key, server) => batch.set_destination(key, server),
-            Change::DeleteServer(key, server) => batch.delete_destination(key, server),
-            Change::Zero(key) => batch.zero(key.as_ref()),
-            Change::SetTimeouts(change) => batch.set_timeouts(*change),
-            Change::StartDaemon(daemon) => batch.start_sync_daemon(daemon),
-            Change::StopDaemon(role) => batch.stop_sync_daemon(*role),
-        };
+        self.waiting.push(change);
     }
 
     /// Whether as many changes wait as go to the kernel at once.

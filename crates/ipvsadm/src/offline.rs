@@ -69,7 +69,7 @@ impl<T: Transport> Session<T> {
                 ends_restore: error.ends_restore(),
             },
             Ok(Some(Command::Change(change))) => {
-                let result = self.kernel.change(&change);
+                let result = self.kernel.client.change(&change);
                 if let Err(error) = &result {
                     // Every error has words.
                     let _ = messages::kernel_error(error);

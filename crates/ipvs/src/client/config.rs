@@ -5,11 +5,10 @@ use ipvs_sys::Command;
 use super::Client;
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::change::Change;
 use crate::error::{Error, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
-use crate::{Info, Timeouts, TimeoutsChange, wire};
+use crate::{Change, Info, Timeouts, TimeoutsChange, wire};
 
 impl<T: Transport> Client<T> {
     /// The version of IPVS and the size of its connection table (`IPVS_CMD_GET_INFO`).
@@ -42,6 +41,6 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::InvalidInput`] for 0 and for fractions of a second,
     /// [`ErrorKind::InvalidArgument`] for more than the kernel can count.
     pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> Result<(), Error> {
-        self.change(&Change::SetTimeouts(&change.into()))
+        self.change(Change::SetTimeouts(change.into()))
     }
 }

@@ -5,12 +5,11 @@ use ipvs_sys::Command;
 use super::Client;
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::change::Change;
 use crate::error::{Error, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
 use crate::wire::{self, Implausible};
-use crate::{SyncDaemon, SyncRole};
+use crate::{Change, SyncDaemon, SyncRole};
 
 impl<T: Transport> Client<T> {
     /// The sync daemons that run: none, one, or one of each role (`IPVS_CMD_GET_DAEMON`).
@@ -34,7 +33,7 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::InterfaceNotFound`]; [`ErrorKind::InvalidArgument`] for a group that isn't
     /// multicast, or while a service has real servers of the other address family.
     pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), Error> {
-        self.change(&Change::StartSyncDaemon(daemon))
+        self.change(Change::StartSyncDaemon(daemon.clone()))
     }
 
     /// Stops the sync daemon of a role (`IPVS_CMD_DEL_DAEMON`).
@@ -43,6 +42,6 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::SyncDaemonNotRunning`].
     pub fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), Error> {
-        self.change(&Change::StopSyncDaemon(role))
+        self.change(Change::StopSyncDaemon(role))
     }
 }

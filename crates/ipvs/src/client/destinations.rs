@@ -5,12 +5,11 @@ use ipvs_sys::Command;
 use super::Client;
 #[cfg(doc)]
 use crate::ErrorKind;
-use crate::change::Change;
 use crate::error::{Error, Object, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
 use crate::wire::{self, Implausible};
-use crate::{Destination, DestinationEntry, DestinationKey, ServiceKey};
+use crate::{Change, Destination, DestinationEntry, DestinationKey, ServiceKey};
 
 impl<T: Transport> Client<T> {
     /// The real servers of a virtual service, in the kernel's order (`IPVS_CMD_GET_DEST`, as a
@@ -62,7 +61,7 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> Result<(), Error> {
-        self.change(&Change::AddDestination(service, destination))
+        self.change(Change::AddDestination { service: *service, destination: destination.clone() })
     }
 
     /// Replaces the configuration of a real server as a whole, and leaves its connections and
@@ -76,7 +75,7 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> Result<(), Error> {
-        self.change(&Change::SetDestination(service, destination))
+        self.change(Change::SetDestination { service: *service, destination: destination.clone() })
     }
 
     /// Takes a real server out of a virtual service (`IPVS_CMD_DEL_DEST`). Its connections end
@@ -90,6 +89,6 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &DestinationKey,
     ) -> Result<(), Error> {
-        self.change(&Change::DeleteDestination(service, destination))
+        self.change(Change::DeleteDestination { service: *service, destination: *destination })
     }
 }

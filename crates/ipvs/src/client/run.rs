@@ -6,12 +6,11 @@ use ipvs_sys::Command;
 
 use super::Client;
 use super::exchange::Trouble;
-use crate::change::Change;
 use crate::error::{Error, ErrorKind, Object};
 use crate::proto::{Event, Failure, Request, RequestId, Shape};
 use crate::trace;
 use crate::transport::Transport;
-use crate::{Batch, SyncRole};
+use crate::{Batch, Change, SyncRole};
 
 /// A change that was sent, and how it ended, once that is known.
 #[derive(Debug)]
@@ -79,8 +78,8 @@ impl<T: Transport> Client<T> {
     pub fn run_each(&mut self, batch: &Batch, mut on_result: impl FnMut(usize, Result<(), Error>)) {
         let _span = trace::changes(batch.len());
         let mut on_result = |index, result: Result<(), Error>| {
-            let (operation, object) = batch.operation_and_object(index);
-            trace::ended(operation, object.as_ref(), result.as_ref().copied());
+            let change = batch.change(index);
+            trace::ended(change.operation(), change.object().as_ref(), result.as_ref().copied());
             on_result(index, result);
         };
         let mut window = Vec::new();
@@ -143,8 +142,12 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Carries out one change.
-    pub(super) fn change(&mut self, change: &Change<'_>) -> Result<(), Error> {
+    /// Makes one change, as the method that it is named after does.
+    ///
+    /// # Errors
+    ///
+    /// Those of that method.
+    pub fn change(&mut self, change: impl Into<Change>) -> Result<(), Error> {
         let mut batch = mem::take(&mut self.single);
         batch.clear();
         batch.push(change);
@@ -197,7 +200,8 @@ impl<T: Transport> Client<T> {
         index: usize,
         result: Result<(), Trouble>,
     ) -> Result<(), Error> {
-        let (operation, object) = batch.operation_and_object(index);
+        let change = batch.change(index);
+        let (operation, object) = (change.operation(), change.object());
         match (result, object) {
             (Err(Trouble::Failure(Failure::Unacknowledged)), Some(Object::SyncDaemon(role))) => {
                 let unknown = || batch.error(index, ErrorKind::OutcomeUnknown);
@@ -208,7 +212,7 @@ impl<T: Transport> Client<T> {
                 }
             }
             (result, _) => result.map_err(|trouble| {
-                trouble.into_error(operation, object).with_names(batch.names(index))
+                trouble.into_error(operation, object).with_names(change.names())
             }),
         }
     }

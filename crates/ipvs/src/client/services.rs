@@ -4,12 +4,11 @@ use ipvs_sys as sys;
 use ipvs_sys::Command;
 
 use super::Client;
-use crate::change::Change;
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::proto::{Request, Shape};
 use crate::transport::Transport;
 use crate::wire::{self, Implausible};
-use crate::{Service, ServiceEntry, ServiceKey};
+use crate::{Change, Service, ServiceEntry, ServiceKey};
 
 impl<T: Transport> Client<T> {
     /// All virtual services, in the kernel's order (`IPVS_CMD_GET_SERVICE`, as a dump). An empty
@@ -66,7 +65,7 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::ServiceExists`]; [`ErrorKind::SchedulerOrPersistenceEngineNotFound`];
     /// [`ErrorKind::InvalidInput`] for what the kernel has no place for.
     pub fn add_service(&mut self, service: &Service) -> Result<(), Error> {
-        self.change(&Change::AddService(service))
+        self.change(Change::AddService(service.clone()))
     }
 
     /// Replaces the configuration of a virtual service as a whole, and leaves its real servers
@@ -77,7 +76,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::ServiceNotFound`]; else as [`add_service`](Self::add_service).
     pub fn set_service(&mut self, service: &Service) -> Result<(), Error> {
-        self.change(&Change::SetService(service))
+        self.change(Change::SetService(service.clone()))
     }
 
     /// Deletes a virtual service and its real servers (`IPVS_CMD_DEL_SERVICE`).
@@ -86,7 +85,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::ServiceNotFound`].
     pub fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Error> {
-        self.change(&Change::DeleteService(key))
+        self.change(Change::DeleteService(*key))
     }
 
     /// Starts the counters of one virtual service and its real servers at 0 again, or those of
@@ -96,7 +95,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::ServiceNotFound`].
     pub fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Error> {
-        self.change(&Change::Zero(service))
+        self.change(Change::Zero(service.copied()))
     }
 
     /// Deletes all virtual services of the network namespace (`IPVS_CMD_FLUSH`).
@@ -105,7 +104,7 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.change(&Change::Flush)
+        self.change(Change::Flush)
     }
 }
 

@@ -71,29 +71,9 @@ fn batch(steps: &[Step], is_sent: impl Fn(&Step) -> bool) -> (Vec<bool>, Batch) 
     let mut batch = Batch::new();
     let sent: Vec<bool> = steps.iter().map(is_sent).collect();
     for (step, _) in steps.iter().zip(&sent).filter(|(_, sent)| **sent) {
-        step.put_into(&mut batch);
+        batch.push(step);
     }
     (sent, batch)
-}
-
-impl Step {
-    fn put_into(&self, batch: &mut Batch) {
-        match self {
-            Self::AddService(service) => batch.add_service(service),
-            Self::SetService { to, .. } => batch.set_service(to),
-            Self::DeleteService(service) => batch.delete_service(&service.key),
-            Self::AddDestination { service, destination } => {
-                batch.add_destination(service, destination)
-            }
-            Self::SetDestination { service, to, .. } => batch.set_destination(service, to),
-            Self::DrainDestination { service, destination } => {
-                batch.set_destination(service, &destination.clone().weight(0))
-            }
-            Self::DeleteDestination { service, destination } => {
-                batch.delete_destination(service, &destination.key())
-            }
-        };
-    }
 }
 
 /// Whether other services are bound to meet the same error.

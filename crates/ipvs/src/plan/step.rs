@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{Destination, Persistence, SchedulerFlags, Service, ServiceKey};
+use crate::{Change, Destination, Persistence, SchedulerFlags, Service, ServiceKey};
 
 /// One change of a plan: one request to the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +90,30 @@ impl Step {
     }
 }
 
+impl From<&Step> for Change {
+    /// What a step asks of the kernel.
+    fn from(step: &Step) -> Self {
+        match step {
+            Step::AddService(service) => Self::AddService(service.clone()),
+            Step::SetService { to, .. } => Self::SetService(to.clone()),
+            Step::DeleteService(service) => Self::DeleteService(service.key),
+            Step::AddDestination { service, destination } => {
+                Self::AddDestination { service: *service, destination: destination.clone() }
+            }
+            Step::SetDestination { service, to, .. } => {
+                Self::SetDestination { service: *service, destination: to.clone() }
+            }
+            Step::DrainDestination { service, destination } => Self::SetDestination {
+                service: *service,
+                destination: destination.clone().weight(0),
+            },
+            Step::DeleteDestination { service, destination } => {
+                Self::DeleteDestination { service: *service, destination: destination.key() }
+            }
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -97,14 +121,14 @@ impl fmt::Display for Step {
                 write!(f, "+ service {}", service.key)?;
                 write!(f, ", scheduler {}", text_or_none(service.scheduler.as_ref()))?;
                 let usual = Service::new(service.key).scheduler(service.scheduler);
-                for change in service_changes(&usual, service) {
+                for change in service_differences(&usual, service) {
                     write!(f, ", {} {}", change.what, change.to)?;
                 }
                 Ok(())
             }
             Self::SetService { from, to } => {
                 write!(f, "~ service {}: ", to.key)?;
-                write_changes(f, &service_changes(from, to))
+                write_differences(f, &service_differences(from, to))
             }
             Self::DeleteService(service) => write!(f, "- service {}", service.key),
             Self::AddDestination { service, destination } => {
@@ -119,7 +143,7 @@ impl fmt::Display for Step {
             }
             Self::SetDestination { service, from, to } => {
                 write!(f, "~ server {} of {service}: ", to.key())?;
-                write_changes(f, &destination_changes(from, to))
+                write_differences(f, &destination_differences(from, to))
             }
             Self::DrainDestination { service, destination } => {
                 let weight = destination.weight;
@@ -137,26 +161,26 @@ impl fmt::Display for Step {
 }
 
 /// A field that differs.
-struct Change {
+struct Difference {
     what: &'static str,
     from: String,
     to: String,
 }
 
-fn write_changes(f: &mut fmt::Formatter<'_>, changes: &[Change]) -> fmt::Result {
-    for (index, Change { what, from, to }) in changes.iter().enumerate() {
+fn write_differences(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> fmt::Result {
+    for (index, Difference { what, from, to }) in differences.iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
         write!(f, "{comma}{what} {from} → {to}")?;
     }
     Ok(())
 }
 
-fn service_changes(from: &Service, to: &Service) -> Vec<Change> {
+fn service_differences(from: &Service, to: &Service) -> Vec<Difference> {
     // Whoever adds a field to the type has to say here how it reads.
     let Service { key: _, scheduler, scheduler_flags, one_packet, persistence, persistence_engine } =
         to;
     let on = |on: bool| if on { "on" } else { "off" }.to_owned();
-    changes([
+    differences([
         ("scheduler", text_or_none(from.scheduler.as_ref()), text_or_none(scheduler.as_ref())),
         ("scheduler flags", flags(from.scheduler_flags), flags(*scheduler_flags)),
         ("one-packet", on(from.one_packet), on(*one_packet)),
@@ -173,9 +197,9 @@ fn service_changes(from: &Service, to: &Service) -> Vec<Change> {
     ])
 }
 
-fn destination_changes(from: &Destination, to: &Destination) -> Vec<Change> {
+fn destination_differences(from: &Destination, to: &Destination) -> Vec<Difference> {
     let Destination { addr: _, port: _, forward, weight, upper_threshold, lower_threshold } = to;
-    changes([
+    differences([
         ("forward", from.forward.to_string(), forward.to_string()),
         ("weight", from.weight.to_string(), weight.to_string()),
         ("upper threshold", from.upper_threshold.to_string(), upper_threshold.to_string()),
@@ -183,11 +207,11 @@ fn destination_changes(from: &Destination, to: &Destination) -> Vec<Change> {
     ])
 }
 
-fn changes<const N: usize>(fields: [(&'static str, String, String); N]) -> Vec<Change> {
+fn differences<const N: usize>(fields: [(&'static str, String, String); N]) -> Vec<Difference> {
     fields
         .into_iter()
         .filter(|(_, from, to)| from != to)
-        .map(|(what, from, to)| Change { what, from, to })
+        .map(|(what, from, to)| Difference { what, from, to })
         .collect()
 }
 

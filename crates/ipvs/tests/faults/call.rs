@@ -2,13 +2,13 @@
 
 use ipvs::plan::{Options, Outcome, Plan, Prune};
 use ipvs::{
-    Batch, Client, Destination, DestinationEntry, DestinationKey, Ensured, Error, ErrorKind, Info,
+    Change, Client, Destination, DestinationEntry, DestinationKey, Ensured, Error, ErrorKind, Info,
     Service, ServiceEntry, ServiceKey, ServiceSnapshot, SyncDaemon, Table, TableService, Timeouts,
     Transport,
 };
 use ipvs_model::Kernel;
 
-use super::change::{self, Change};
+use super::change;
 use super::random::Random;
 
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Call {
         let key = change::key(random);
         let server = change::server_key(random, &key);
         match random.below(40) {
-            0..12 => Self::Change(Change::random(random)),
+            0..12 => Self::Change(change::change(random)),
             12..16 => Self::Batch(changes(random)),
             16..19 => {
                 let mut client = Client::with_transport(kernel.clone()).unwrap();
@@ -127,17 +127,16 @@ impl Call {
         match self {
             Self::Change(change) => vec![change.clone()],
             Self::Batch(changes) => changes.clone(),
-            Self::Apply(plan) => plan.steps().iter().map(Change::of_step).collect(),
+            Self::Apply(plan) => plan.steps().iter().map(Change::from).collect(),
             _ => Vec::new(),
         }
     }
 
     pub(crate) fn make<T: Transport>(&self, client: &mut Client<T>) -> Said {
         match self {
-            Self::Change(change) => Said::Changes(vec![Claim::of(change.carry_out(client))]),
+            Self::Change(change) => Said::Changes(vec![Claim::of(client.change(change))]),
             Self::Batch(changes) => {
-                let mut batch = Batch::new();
-                changes.iter().for_each(|change| change.put_into(&mut batch));
+                let batch = changes.iter().collect();
                 Said::Changes(client.run(&batch).into_iter().map(Claim::of).collect())
             }
             Self::Apply(plan) => Said::Changes(match client.apply(plan) {
@@ -164,9 +163,13 @@ impl Call {
     pub(crate) fn holds(&self, client: &mut Client<Kernel>) -> bool {
         let change = match self {
             Self::EnsureService(service) => Change::SetService(service.clone()),
-            Self::EnsureDestination(key, server) => Change::SetDestination(*key, server.clone()),
+            Self::EnsureDestination(key, server) => {
+                Change::SetDestination { service: *key, destination: server.clone() }
+            }
             Self::RemoveService(key) => Change::DeleteService(*key),
-            Self::RemoveDestination(key, server) => Change::DeleteDestination(*key, *server),
+            Self::RemoveDestination(key, server) => {
+                Change::DeleteDestination { service: *key, destination: *server }
+            }
             Self::EditService(key, one_packet) => {
                 let found = client.service(key).unwrap();
                 return found.is_some_and(|it| it.service.one_packet == *one_packet);
@@ -178,7 +181,7 @@ impl Call {
             }
             Self::Change(_) | Self::Batch(_) | Self::Apply(_) | Self::Read(_) => return true,
         };
-        change.holds(client)
+        change::holds(&change, client)
     }
 }
 
@@ -222,7 +225,7 @@ fn changes(random: &mut Random) -> Vec<Change> {
     let count = if random.one_in(8) { 100 + random.below(200) } else { 1 + random.below(12) };
     let mut changes: Vec<Change> = Vec::with_capacity(count);
     for _ in 0..count {
-        let change = Change::random(random);
+        let change = change::change(random);
         if !changes.contains(&change) {
             changes.push(change);
         }

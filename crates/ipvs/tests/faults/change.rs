@@ -5,10 +5,9 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ipvs::plan::Step;
 use ipvs::proto::Responder;
 use ipvs::{
-    Batch, Client, Destination, DestinationKey, Error, ErrorKind, Family, Forward, GueChecksum,
+    Change, Client, Destination, DestinationKey, ErrorKind, Family, Forward, GueChecksum,
     InterfaceName, Persistence, PersistenceEngine, Scheduler, SchedulerFlags, Service, ServiceKey,
     Stats, SyncDaemon, SyncRole, TimeoutsChange, Transport, Tunnel,
 };
@@ -16,21 +15,6 @@ use ipvs_model::Kernel;
 use ipvs_sys as sys;
 
 use super::random::Random;
-
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change {
-    AddService(Service),
-    SetService(Service),
-    DeleteService(ServiceKey),
-    AddDestination(ServiceKey, Destination),
-    SetDestination(ServiceKey, Destination),
-    DeleteDestination(ServiceKey, DestinationKey),
-    Zero(Option<ServiceKey>),
-    Flush,
-    SetTimeouts(TimeoutsChange),
-    StartSyncDaemon(SyncDaemon),
-    StopSyncDaemon(SyncRole),
-}
 
 pub(crate) fn key(random: &mut Random) -> ServiceKey {
     let keys = ["tcp/192.0.2.53:80", "udp/192.0.2.53:80", "tcp/[2001:db8::53]:80", "fwmark/7"];
@@ -88,126 +72,78 @@ fn timeouts(random: &mut Random) -> TimeoutsChange {
     change
 }
 
-impl Change {
-    pub(crate) fn random(random: &mut Random) -> Self {
-        let key = key(random);
-        let role = random.pick(&[SyncRole::Master, SyncRole::Backup]);
-        match random.below(48) {
-            0..8 => Self::AddService(service(random, key)),
-            8..14 => Self::SetService(service(random, key)),
-            14..18 => Self::DeleteService(key),
-            18..28 => Self::AddDestination(key, destination(random, &key)),
-            28..34 => Self::SetDestination(key, destination(random, &key)),
-            34..38 => Self::DeleteDestination(key, server_key(random, &key)),
-            38 => Self::Zero(None),
-            39 => Self::Zero(Some(key)),
-            40 => Self::Flush,
-            41 | 42 => Self::SetTimeouts(timeouts(random)),
-            43 | 44 => {
-                let interface = random.pick(&["eth0", "eth0", "eth9"]);
-                let daemon = SyncDaemon::new(role, InterfaceName::new(interface).unwrap());
-                Self::StartSyncDaemon(daemon.sync_id(random.below(256) as u8))
-            }
-            _ => Self::StopSyncDaemon(role),
+/// A change of one of those objects.
+pub(crate) fn change(random: &mut Random) -> Change {
+    let service = key(random);
+    let role = random.pick(&[SyncRole::Master, SyncRole::Backup]);
+    match random.below(48) {
+        0..8 => Change::AddService(self::service(random, service)),
+        8..14 => Change::SetService(self::service(random, service)),
+        14..18 => Change::DeleteService(service),
+        18..28 => Change::AddDestination { service, destination: destination(random, &service) },
+        28..34 => Change::SetDestination { service, destination: destination(random, &service) },
+        34..38 => Change::DeleteDestination { service, destination: server_key(random, &service) },
+        38 => Change::Zero(None),
+        39 => Change::Zero(Some(service)),
+        40 => Change::Flush,
+        41 | 42 => Change::SetTimeouts(timeouts(random)),
+        43 | 44 => {
+            let interface = random.pick(&["eth0", "eth0", "eth9"]);
+            let daemon = SyncDaemon::new(role, InterfaceName::new(interface).unwrap());
+            Change::StartSyncDaemon(daemon.sync_id(random.below(256) as u8))
         }
+        _ => Change::StopSyncDaemon(role),
     }
+}
 
-    pub(crate) fn of_step(step: &Step) -> Self {
-        match step.clone() {
-            Step::AddService(service) => Self::AddService(service),
-            Step::SetService { to, .. } => Self::SetService(to),
-            Step::DeleteService(service) => Self::DeleteService(service.key),
-            Step::AddDestination { service, destination } => {
-                Self::AddDestination(service, destination)
-            }
-            Step::SetDestination { service, to, .. } => Self::SetDestination(service, to),
-            Step::DrainDestination { service, destination } => {
-                Self::SetDestination(service, destination.weight(0))
-            }
-            Step::DeleteDestination { service, destination } => {
-                Self::DeleteDestination(service, destination.key())
-            }
-            other => panic!("a step that this test doesn't know: {other}"),
+/// What a change is on the wire; `None` if it isn't sent at all.
+pub(crate) fn request(change: &Change) -> Option<sys::Message> {
+    let seen = Rc::default();
+    let listener = Listener { responder: Responder::new(0x1c), seen: Rc::clone(&seen) };
+    let _ = Client::with_transport(listener).unwrap().change(change);
+    seen.take()
+}
+
+/// Whether the table is as a change leaves it.
+pub(crate) fn holds(change: &Change, client: &mut Client<Kernel>) -> bool {
+    match change {
+        Change::AddService(wanted) | Change::SetService(wanted) => {
+            client.service(&wanted.key).unwrap().is_some_and(|it| it.service == *wanted)
         }
-    }
-
-    pub(crate) fn put_into(&self, batch: &mut Batch) {
-        match self {
-            Self::AddService(service) => batch.add_service(service),
-            Self::SetService(service) => batch.set_service(service),
-            Self::DeleteService(key) => batch.delete_service(key),
-            Self::AddDestination(key, server) => batch.add_destination(key, server),
-            Self::SetDestination(key, server) => batch.set_destination(key, server),
-            Self::DeleteDestination(key, server) => batch.delete_destination(key, server),
-            Self::Zero(key) => batch.zero(key.as_ref()),
-            Self::Flush => batch.flush(),
-            Self::SetTimeouts(change) => batch.set_timeouts(*change),
-            Self::StartSyncDaemon(daemon) => batch.start_sync_daemon(daemon),
-            Self::StopSyncDaemon(role) => batch.stop_sync_daemon(*role),
-        };
-    }
-
-    pub(crate) fn carry_out<T: Transport>(&self, client: &mut Client<T>) -> Result<(), Error> {
-        match self {
-            Self::AddService(service) => client.add_service(service),
-            Self::SetService(service) => client.set_service(service),
-            Self::DeleteService(key) => client.delete_service(key),
-            Self::AddDestination(key, server) => client.add_destination(key, server),
-            Self::SetDestination(key, server) => client.set_destination(key, server),
-            Self::DeleteDestination(key, server) => client.delete_destination(key, server),
-            Self::Zero(key) => client.zero(key.as_ref()),
-            Self::Flush => client.flush(),
-            Self::SetTimeouts(change) => client.set_timeouts(*change),
-            Self::StartSyncDaemon(daemon) => client.start_sync_daemon(daemon),
-            Self::StopSyncDaemon(role) => client.stop_sync_daemon(*role),
+        Change::DeleteService(key) => client.service(key).unwrap().is_none(),
+        Change::AddDestination { service, destination: wanted }
+        | Change::SetDestination { service, destination: wanted } => {
+            let found = client.destination(service, &wanted.key());
+            found.is_ok_and(|it| it.is_some_and(|it| it.destination == *wanted))
         }
-    }
-
-    /// What it is on the wire; `None` if it isn't sent at all.
-    pub(crate) fn request(&self) -> Option<sys::Message> {
-        let seen = Rc::default();
-        let listener = Listener { responder: Responder::new(0x1c), seen: Rc::clone(&seen) };
-        let _ = self.carry_out(&mut Client::with_transport(listener).unwrap());
-        seen.take()
-    }
-
-    /// Whether the table is as this change leaves it.
-    pub(crate) fn holds(&self, client: &mut Client<Kernel>) -> bool {
-        match self {
-            Self::AddService(wanted) | Self::SetService(wanted) => {
-                client.service(&wanted.key).unwrap().is_some_and(|it| it.service == *wanted)
-            }
-            Self::DeleteService(key) => client.service(key).unwrap().is_none(),
-            Self::AddDestination(key, wanted) | Self::SetDestination(key, wanted) => {
-                let found = client.destination(key, &wanted.key());
-                found.is_ok_and(|it| it.is_some_and(|it| it.destination == *wanted))
-            }
-            Self::DeleteDestination(key, server) => match client.destination(key, server) {
+        Change::DeleteDestination { service, destination } => {
+            match client.destination(service, destination) {
                 Ok(found) => found.is_none(),
                 Err(error) => error.kind() == ErrorKind::ServiceNotFound,
-            },
-            Self::Zero(zeroed) => client.snapshot().unwrap().services.iter().all(|service| {
-                let servers = service.destinations.iter().map(|it| &it.stats);
-                let is_zero = |stats: &Stats| stats.connections == 0 && stats.incoming_bytes == 0;
-                zeroed.is_some_and(|zeroed| zeroed != service.entry.service.key)
-                    || servers.chain([&service.entry.stats]).all(is_zero)
-            }),
-            Self::Flush => client.services().unwrap().is_empty(),
-            Self::SetTimeouts(change) => {
-                let now = client.timeouts().unwrap();
-                let pairs =
-                    [(change.tcp, now.tcp), (change.tcp_fin, now.tcp_fin), (change.udp, now.udp)];
-                pairs.iter().all(|(wanted, now)| wanted.is_none_or(|wanted| wanted == *now))
-            }
-            Self::StartSyncDaemon(daemon) => client
-                .sync_daemons()
-                .unwrap()
-                .iter()
-                .any(|it| it.role == daemon.role && it.sync_id == daemon.sync_id),
-            Self::StopSyncDaemon(role) => {
-                client.sync_daemons().unwrap().iter().all(|it| it.role != *role)
             }
         }
+        Change::Zero(zeroed) => client.snapshot().unwrap().services.iter().all(|service| {
+            let servers = service.destinations.iter().map(|it| &it.stats);
+            let is_zero = |stats: &Stats| stats.connections == 0 && stats.incoming_bytes == 0;
+            zeroed.is_some_and(|zeroed| zeroed != service.entry.service.key)
+                || servers.chain([&service.entry.stats]).all(is_zero)
+        }),
+        Change::Flush => client.services().unwrap().is_empty(),
+        Change::SetTimeouts(change) => {
+            let now = client.timeouts().unwrap();
+            let pairs =
+                [(change.tcp, now.tcp), (change.tcp_fin, now.tcp_fin), (change.udp, now.udp)];
+            pairs.iter().all(|(wanted, now)| wanted.is_none_or(|wanted| wanted == *now))
+        }
+        Change::StartSyncDaemon(daemon) => client
+            .sync_daemons()
+            .unwrap()
+            .iter()
+            .any(|it| it.role == daemon.role && it.sync_id == daemon.sync_id),
+        Change::StopSyncDaemon(role) => {
+            client.sync_daemons().unwrap().iter().all(|it| it.role != *role)
+        }
+        other => panic!("a change that this test doesn't know: {other}"),
     }
 }
 

@@ -3,12 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ipvs::{Client, Destination, Service, ServiceKey, SyncDaemon, SyncRole};
+use ipvs::{Change, Client, Destination, Service, ServiceKey, SyncDaemon, SyncRole};
 use ipvs_model::Kernel;
 use rustix::io::Errno;
 
 use super::call::{Answer, Call, Claim, Question, Said};
-use super::change::Change;
 use super::fault::Fault;
 use super::random::Random;
 use super::wire::{Socket, Wire};
@@ -67,7 +66,7 @@ fn enoent_before_a_missing_answer_says_nothing() {
 /// Whether the family is still the same couldn't be made out, and that was said of the change.
 #[test]
 fn an_unreadable_family_leaves_the_meaning_of_enoent_open() {
-    let call = Call::Change(Change::SetDestination(vip(), server()));
+    let call = Call::Change(Change::SetDestination { service: vip(), destination: server() });
     let plan = [(1, Fault::CutAt(20))];
     assert_eq!(said(&call, &plan).0, Said::Changes(vec![Claim::Unknown]));
 }

@@ -1,12 +1,12 @@
 //! Whether what a call said is true.
 
-use ipvs::{Client, ErrorKind};
+use ipvs::{Change, Client, ErrorKind};
 use ipvs_model::Kernel;
 use ipvs_sys as sys;
 use rustix::io::Errno;
 
 use super::call::{Answer, Call, Claim, Question, Said};
-use super::change::Change;
+use super::change;
 use super::fault::{Fault, Severity};
 use super::wire::{Handled, Wire};
 
@@ -77,7 +77,7 @@ fn same(one: &Kernel, other: &Kernel) -> bool {
 fn changes(call: &Call, claims: &[Claim], wire: &Wire) -> Verdict {
     let changes = call.changes();
     demand!(changes.len() == claims.len(), "{} results", claims.len());
-    let requests: Vec<_> = changes.iter().map(Change::request).collect();
+    let requests: Vec<_> = changes.iter().map(change::request).collect();
     for handled in wire.log.iter().filter(|it| it.is_change()) {
         let asked = requests.iter().flatten().any(|it| *it == handled.message);
         demand!(asked, "nobody asked for {:?}", handled.message);
@@ -110,7 +110,10 @@ fn one_change(
         Claim::Done => {
             demand!(done.len() == 1, "it was not carried out");
             if let Some(after) = &done[0].after {
-                demand!(change.holds(&mut client_of(after)), "it doesn't show in the table");
+                demand!(
+                    change::holds(change, &mut client_of(after)),
+                    "it doesn't show in the table"
+                );
             }
         }
         Claim::Unknown => {
@@ -145,7 +148,7 @@ fn one_change(
 /// Whether a daemon runs no more although the kernel was interrupted before it had stopped it.
 fn is_gone_without_it(change: &Change, seen: &[&Handled], wire: &Wire) -> bool {
     let interrupted = seen.last().is_some_and(|it| it.errno == Errno::INTR.raw_os_error());
-    interrupted && wire.states.last().is_some_and(|it| change.holds(&mut client_of(it)))
+    interrupted && wire.states.last().is_some_and(|it| change::holds(change, &mut client_of(it)))
 }
 
 /// The changes of a batch are carried out in its order. Where the module was loaded anew, those that

@@ -12,7 +12,7 @@ use ipvs_sys as sys;
 use ipvs_sys::nl;
 use rustix::io::Errno;
 
-use super::change::Change;
+use super::change;
 use super::fault::{Fault, Severity};
 use super::random::Random;
 
@@ -168,9 +168,9 @@ impl Wire {
         }
         if faults.contains(&Fault::Rival) {
             self.applied.push(Fault::Rival);
-            let change = Change::random(&mut self.random);
+            let change = change::change(&mut self.random);
             let mut rival = Client::with_transport(self.kernel.clone()).unwrap();
-            let _ = change.carry_out(&mut rival);
+            let _ = rival.change(&change);
             self.states.push(self.kernel.fork());
         }
         let mut answers = Vec::new();

@@ -4,10 +4,10 @@ use std::io::{self, BufRead};
 use std::mem;
 
 use anyhow::Context as _;
-use ipvs::{ErrorKind, Transport};
+use ipvs::{Change, ErrorKind, Transport};
 
 use super::{Task, Tool, exit};
-use crate::flags::high::{Change, Command};
+use crate::flags::high::Command;
 use crate::kernel::Kernel;
 use crate::messages::UsageError;
 use crate::restore::Lines;
@@ -185,7 +185,7 @@ impl Tally {
 
 /// Whether the library sends it without others: the end of a daemon has to be looked for.
 fn goes_alone(change: &Change) -> bool {
-    matches!(change, Change::StopDaemon(_))
+    matches!(change, Change::StopSyncDaemon(_))
 }
 
 #[cfg(test)]
@@ -223,7 +223,7 @@ mod tests {
     fn nothing_is_tried_after_a_missing_answer() {
         let plan: Plan = vec![
             (3, adding(3)),
-            (4, Change::StopDaemon(SyncRole::Master)),
+            (4, Change::StopSyncDaemon(SyncRole::Master)),
             (7, adding(7)),
             (9, Change::Flush),
         ];

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
 use ipvs::{
-    Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName, Persistence,
+    Change, Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName, Persistence,
     PersistenceEngine, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, SyncDaemon,
-    SyncRole, TimeoutsChange, Tunnel,
+    TimeoutsChange, Tunnel,
 };
 
 use super::low::{Forwarding, LowArgs, TunnelType};
@@ -28,23 +28,6 @@ pub(crate) enum Command {
     Restore,
     /// A restore that changes nothing if a line is wrong.
     RestoreStrictly,
-}
-
-/// What changes the kernel's state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    AddService(Service),
-    EditService(Service),
-    DeleteService(ServiceKey),
-    Flush,
-    AddServer(ServiceKey, Destination),
-    EditServer(ServiceKey, Destination),
-    DeleteServer(ServiceKey, DestinationKey),
-    /// One service's counters, or everybody's.
-    Zero(Option<ServiceKey>),
-    SetTimeouts(TimeoutsChange),
-    StartDaemon(SyncDaemon),
-    StopDaemon(SyncRole),
 }
 
 /// What to list, and how.
@@ -104,19 +87,28 @@ impl Command {
         matrix::check_command(args.command, args.given)?;
         let change = match args.command {
             CommandKind::AddService => Change::AddService(service(args, scheduler_flags)?),
-            CommandKind::EditService => Change::EditService(service(args, scheduler_flags)?),
+            CommandKind::EditService => Change::SetService(service(args, scheduler_flags)?),
             CommandKind::DeleteService => Change::DeleteService(service_key(args)?),
             CommandKind::Flush => Change::Flush,
-            CommandKind::AddServer => Change::AddServer(service_key(args)?, destination(args)?),
-            CommandKind::EditServer => Change::EditServer(service_key(args)?, destination(args)?),
+            CommandKind::AddServer => Change::AddDestination {
+                service: service_key(args)?,
+                destination: destination(args)?,
+            },
+            CommandKind::EditServer => Change::SetDestination {
+                service: service_key(args)?,
+                destination: destination(args)?,
+            },
             CommandKind::DeleteServer => {
                 let (addr, port) = server(args)?;
-                Change::DeleteServer(service_key(args)?, DestinationKey::new(addr, port))
+                Change::DeleteDestination {
+                    service: service_key(args)?,
+                    destination: DestinationKey::new(addr, port),
+                }
             }
             CommandKind::Zero => Change::Zero(args.service.filter(|key| !is_all_zero(key))),
             CommandKind::SetTimeouts => Change::SetTimeouts(timeouts(args.timeouts)),
-            CommandKind::StartDaemon => Change::StartDaemon(daemon(args)?),
-            CommandKind::StopDaemon => Change::StopDaemon(args.role),
+            CommandKind::StartDaemon => Change::StartSyncDaemon(daemon(args)?),
+            CommandKind::StopDaemon => Change::StopSyncDaemon(args.role),
             CommandKind::List => return list(args).map(Self::List),
             CommandKind::Save => {
                 return Ok(Self::Save { numeric: args.given.contains(OptionKind::Numeric) });
@@ -314,6 +306,8 @@ pub(super) mod tests {
     use std::ffi::OsStr;
 
     use super::super::parse::tests::given;
+    use ipvs::SyncRole;
+
     use super::*;
 
     pub(in crate::flags) fn accepted(line: &str) -> Command {
@@ -335,7 +329,7 @@ pub(super) mod tests {
 
     fn server(options: &str) -> Destination {
         match accepted(&format!("-a -t 10.0.0.1:80 -r 10.1.0.1:8080 {options}")) {
-            Command::Change(Change::AddServer(_, destination)) => destination,
+            Command::Change(Change::AddDestination { destination, .. }) => destination,
             other => panic!("{other:?}"),
         }
     }
@@ -420,9 +414,13 @@ pub(super) mod tests {
         assert_eq!(server("-i").port, 80);
         assert_eq!(server("-m").port, 8080);
         let marked = accepted("-a -f 1 -r 10.1.0.1:8080");
-        assert!(matches!(marked, Command::Change(Change::AddServer(_, d)) if d.port == 8080));
+        assert!(
+            matches!(marked, Command::Change(Change::AddDestination { destination: d, .. }) if d.port == 8080)
+        );
         let deleted = accepted("-d -t 10.0.0.1:80 -r 10.1.0.1:8080");
-        assert!(matches!(deleted, Command::Change(Change::DeleteServer(_, d)) if d.port == 8080));
+        assert!(
+            matches!(deleted, Command::Change(Change::DeleteDestination { destination: d, .. }) if d.port == 8080)
+        );
     }
 
     #[test]
@@ -486,7 +484,7 @@ pub(super) mod tests {
     #[test]
     fn daemons_default_to_eth0() {
         let daemon = |options: &str| match accepted(&format!("--start-daemon backup {options}")) {
-            Command::Change(Change::StartDaemon(daemon)) => daemon,
+            Command::Change(Change::StartSyncDaemon(daemon)) => daemon,
             other => panic!("{other:?}"),
         };
         let eth0 = InterfaceName::new("eth0").unwrap();
