@@ -3,18 +3,18 @@
 
 #![forbid(unsafe_code)]
 
-mod altered;
 pub mod changes;
 mod forwarded;
 pub mod model;
 pub mod parity;
 mod reader;
+mod rewriting_transport;
 pub mod schedulers;
 mod splitmix;
 
-pub use altered::Altered;
 pub use forwarded::Forwarded;
 pub use reader::{Reader, c_ipvsadm};
+pub use rewriting_transport::RewritingTransport;
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;

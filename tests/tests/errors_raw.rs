@@ -1,5 +1,5 @@
 //! What the kernel refuses, or doesn't answer, only where a request is none of the library's: each
-//! is altered on its way, so that the answer still comes to the library.
+//! is rewritten on its way, so that the answer still comes to the library.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use ipvs::{Destination, ErrorKind, InterfaceName, Service, ServiceKey, SyncDaemo
 use ipvs_sys as sys;
 use ipvs_sys::Command;
 use ipvs_testkit::{Context, Namespace, Suite, eventually};
-use ipvs_tests::{Altered, add_dummy_device, at_real_time_priority, connect};
+use ipvs_tests::{RewritingTransport, add_dummy_device, at_real_time_priority, connect};
 use rustix::io::Errno;
 
 use crate::errors::fails;
@@ -38,7 +38,7 @@ fn server() -> Result<Destination> {
     Ok(Destination::new("192.0.2.102:80".parse::<SocketAddr>()?))
 }
 
-type Alter = fn(&mut Vec<sys::Message>);
+type Rewrite = fn(&mut Vec<sys::Message>);
 
 /// EAFNOSUPPORT of `NEW_SERVICE`, `SET_SERVICE`, `DEL_SERVICE`, ZERO, `GET_SERVICE`, `NEW_DEST`,
 /// `SET_DEST` and `DEL_DEST`.
@@ -51,7 +51,7 @@ fn of_strange_families(context: &mut Context) -> Result<()> {
     sane.add_destination(&key, &server)?;
     let (kind, errno) = (ErrorKind::AddressFamilyNotSupported, Errno::AFNOSUPPORT);
 
-    let mut wire = Altered::open(&netns, |messages| {
+    let mut wire = RewritingTransport::open(&netns, |messages| {
         for service in messages.iter_mut().filter_map(|message| message.service.as_mut()) {
             service.family = Some(STRANGE_FAMILY);
         }
@@ -64,7 +64,7 @@ fn of_strange_families(context: &mut Context) -> Result<()> {
     fails(client.service(&key), kind, errno)?;
     fails(client.add_destination(&key, &server), kind, errno)?;
 
-    let mut wire = Altered::open(&netns, |messages| {
+    let mut wire = RewritingTransport::open(&netns, |messages| {
         for dest in messages.iter_mut().filter_map(|message| message.dest.as_mut()) {
             dest.addr_family = Some(STRANGE_FAMILY);
         }
@@ -82,16 +82,16 @@ fn of_ipv6_prefixes(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let [_, v6] = keys()?;
     let service = Service::new(v6);
-    let alterations: [Alter; 2] =
+    let rewrites: [Rewrite; 2] =
         [|messages| set_netmask(messages, 0), |messages| set_netmask(messages, 129)];
-    for alter in alterations {
-        let mut wire = Altered::open(&netns, alter)?;
+    for rewrite in rewrites {
+        let mut wire = RewritingTransport::open(&netns, rewrite)?;
         fails(wire.client()?.add_service(&service), ErrorKind::InvalidArgument, Errno::INVAL)?;
     }
     let mut sane = connect(&netns)?;
     sane.add_service(&service)?;
-    for alter in alterations {
-        let mut wire = Altered::open(&netns, alter)?;
+    for rewrite in rewrites {
+        let mut wire = RewritingTransport::open(&netns, rewrite)?;
         fails(wire.client()?.set_service(&service), ErrorKind::InvalidArgument, Errno::INVAL)?;
     }
     assert_eq!(sane.service(&v6)?.context("it was added")?.service, service);
@@ -109,14 +109,14 @@ fn of_missing_attributes(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let [key, _] = keys()?;
     let service = Service::new(key);
-    let without: [(&str, Alter); 4] = [
+    let without: [(&str, Rewrite); 4] = [
         ("scheduler", |messages| each_service(messages, |service| service.scheduler = None)),
         ("flags", |messages| each_service(messages, |service| service.flags = None)),
         ("timeout", |messages| each_service(messages, |service| service.timeout = None)),
         ("netmask", |messages| each_service(messages, |service| service.netmask = None)),
     ];
-    for (attribute, alter) in without {
-        let mut wire = Altered::open(&netns, alter)?;
+    for (attribute, rewrite) in without {
+        let mut wire = RewritingTransport::open(&netns, rewrite)?;
         let result = wire.client()?.add_service(&service);
         fails(result, ErrorKind::InvalidArgument, Errno::INVAL).context(attribute)?;
     }
@@ -124,7 +124,7 @@ fn of_missing_attributes(context: &mut Context) -> Result<()> {
     assert_eq!(sane.services()?, []);
 
     sane.add_service(&service)?;
-    let without: [(&str, Alter); 6] = [
+    let without: [(&str, Rewrite); 6] = [
         ("address", |messages| each_dest(messages, |dest| dest.addr = None)),
         ("port", |messages| each_dest(messages, |dest| dest.port = None)),
         ("method", |messages| each_dest(messages, |dest| dest.fwd_method = None)),
@@ -132,8 +132,8 @@ fn of_missing_attributes(context: &mut Context) -> Result<()> {
         ("upper threshold", |messages| each_dest(messages, |dest| dest.u_thresh = None)),
         ("lower threshold", |messages| each_dest(messages, |dest| dest.l_thresh = None)),
     ];
-    for (attribute, alter) in without {
-        let mut wire = Altered::open(&netns, alter)?;
+    for (attribute, rewrite) in without {
+        let mut wire = RewritingTransport::open(&netns, rewrite)?;
         let result = wire.client()?.add_destination(&key, &server()?);
         fails(result, ErrorKind::InvalidArgument, Errno::INVAL).context(attribute)?;
     }
@@ -154,15 +154,15 @@ fn of_incomplete_keys(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let [key, _] = keys()?;
     connect(&netns)?.add_service(&Service::new(key))?;
-    let without: [(&str, Alter); 4] = [
+    let without: [(&str, Rewrite); 4] = [
         ("family", |messages| each_service(messages, |service| service.family = None)),
         ("protocol", |messages| each_service(messages, |service| service.protocol = None)),
         ("address", |messages| each_service(messages, |service| service.addr = None)),
         ("port", |messages| each_service(messages, |service| service.port = None)),
     ];
     let (kind, errno) = (ErrorKind::InvalidArgument, Errno::INVAL);
-    for (attribute, alter) in without {
-        let mut wire = Altered::open(&netns, alter)?;
+    for (attribute, rewrite) in without {
+        let mut wire = RewritingTransport::open(&netns, rewrite)?;
         let mut client = wire.client()?;
         fails(client.delete_service(&key), kind, errno).context(attribute)?;
         fails(client.zero(Some(&key)), kind, errno).context(attribute)?;
@@ -216,7 +216,7 @@ enum Sent {
 fn start_and_stop(netns: &Namespace, role: SyncRole, sent: Sent) -> Result<bool> {
     let daemon = SyncDaemon::new(role, InterfaceName::new("eth0")?);
     let mut wire = match sent {
-        Sent::Together => Altered::open(netns, |messages| {
+        Sent::Together => RewritingTransport::open(netns, |messages| {
             let Some(stop) = messages.first().filter(|first| first.command == Command::DelDaemon)
             else {
                 return;
@@ -231,7 +231,7 @@ fn start_and_stop(netns: &Namespace, role: SyncRole, sent: Sent) -> Result<bool>
         Sent::Apart => {
             connect(netns)?.start_sync_daemon(&daemon)?;
             thread::sleep(Duration::from_millis(20));
-            Altered::open(netns, |_| ())?
+            RewritingTransport::open(netns, |_| ())?
         }
     };
     wire.client()?.stop_sync_daemon(role)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use ipvs::InvalidInput;
-use ipvs::sysctl::{EST_CPULIST, RUN_ESTIMATION, Sysctl, Value};
+use ipvs::sysctl::{Sysctl, Value};
 use rustix::io::Errno;
 
 /// The list of connections, relative to `/proc`, as all that follows.
@@ -53,13 +53,6 @@ impl Files {
         let setting = path.strip_prefix(SETTINGS).and_then(|name| self.settings.get_mut(name));
         text.clone_into(setting.ok_or(Errno::NOENT)?);
         Ok(())
-    }
-
-    pub(crate) fn estimates_rates(&self) -> bool {
-        let is = |name: &str, off: &str| {
-            self.settings.get(name).is_some_and(|value| value.trim_ascii() == off)
-        };
-        !is(RUN_ESTIMATION.name(), "0") && !is(EST_CPULIST.name(), "")
     }
 }
 

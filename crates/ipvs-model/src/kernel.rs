@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipvs::proto::{Call, Refusal, Replies, Responder};
-use ipvs::{DestinationKey, ServiceKey, Stats, Transport};
+use ipvs::{DestinationKey, ProcFiles, ServiceKey, Stats, Transport};
 use ipvs_sys as sys;
 use rustix::io::Errno;
 use thiserror::Error;
@@ -341,16 +341,18 @@ impl Transport for Kernel {
         Ok(())
     }
 
-    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+    fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+        Some(self)
+    }
+}
+
+impl ProcFiles for Kernel {
+    fn open(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
         Ok(Box::new(Cursor::new(lock(&self.shared.files).read(path)?)))
     }
 
-    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+    fn write(&mut self, path: &str, text: &str) -> io::Result<()> {
         lock(&self.shared.files).write(path, text)
-    }
-
-    fn estimates_rates(&mut self) -> bool {
-        lock(&self.shared.files).estimates_rates()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which of the kernel's two interfaces to IPVS to use.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::time::Instant;
 
 use ipvs_sys::{Body, Messages, nl};
@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::Error;
 use crate::netns::Namespace;
+use crate::proc_files::ProcFiles;
 use crate::sockopt::SocketOptions;
 use crate::trace;
 use crate::transport::{NetlinkSocket, Transport};
@@ -158,16 +159,8 @@ impl Transport for KernelSocket {
         }
     }
 
-    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        self.netlink.open_file(path)
-    }
-
-    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
-        self.netlink.write_file(path, text)
-    }
-
-    fn estimates_rates(&mut self) -> bool {
-        self.netlink.estimates_rates()
+    fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+        self.netlink.files()
     }
 }
 

@@ -17,6 +17,7 @@ mod key;
 mod name;
 mod netns;
 pub mod plan;
+mod proc_files;
 pub mod proto;
 #[cfg(feature = "serde")]
 mod serde;
@@ -48,6 +49,7 @@ pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use netns::Namespace;
 pub use plan::Plan;
+pub use proc_files::ProcFiles;
 pub use service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
 };

@@ -1,15 +1,14 @@
-//! Network namespaces: which one a client acts in, and the files of `/proc` that belong to it.
+//! Network namespaces: which one a client acts in.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Error, ErrorKind, InvalidInput, Operation};
@@ -18,7 +17,7 @@ use crate::error::{Error, ErrorKind, InvalidInput, Operation};
 const NAMED: &str = "/run/netns";
 
 /// The calling thread's own; `/proc/self` would be the process' first thread.
-const OWN: &str = "/proc/thread-self/ns/net";
+pub(crate) const OWN: &str = "/proc/thread-self/ns/net";
 
 /// A network namespace: each has an IPVS table, connections and settings of its own.
 ///
@@ -182,129 +181,6 @@ fn opening(which: &str, cause: io::Error) -> Error {
     Error::from_os(Operation::OpenNamespace, cause).with_object_name(which.to_owned())
 }
 
-/// The files under `/proc` of a network namespace, whatever thread asks for them.
-#[derive(Debug)]
-pub(crate) struct NamespaceFiles {
-    /// Without `/proc` there is none, which matters only to who asks for a file.
-    namespace: Result<Namespace, Errno>,
-    estimation: [Switch; 2],
-}
-
-impl NamespaceFiles {
-    /// Those of the calling thread's namespace.
-    pub(crate) fn of_current() -> Self {
-        Self::new(
-            Namespace::current().map_err(|error| {
-                error.raw_os_error().map_or(Errno::NOENT, Errno::from_raw_os_error)
-            }),
-        )
-    }
-
-    /// Those of `namespace`.
-    pub(crate) fn of(namespace: &Namespace) -> Self {
-        Self::new(Ok(namespace.clone()))
-    }
-
-    fn new(namespace: Result<Namespace, Errno>) -> Self {
-        let estimation = [
-            // Since Linux 5.16.
-            Switch::new("sys/net/ipv4/vs/run_estimation", |value| value != b"0"),
-            // Since Linux 6.2: without processors there is nobody to estimate.
-            Switch::new("sys/net/ipv4/vs/est_cpulist", |value| !value.is_empty()),
-        ];
-        Self { namespace, estimation }
-    }
-
-    /// The namespace, as far as there is a handle of it.
-    pub(crate) fn namespace(&self) -> Option<&Namespace> {
-        self.namespace.as_ref().ok()
-    }
-
-    /// Opens `/proc/PATH` for reading.
-    pub(crate) fn open(&self, path: &str) -> io::Result<File> {
-        open_in(&self.namespace, path)
-    }
-
-    /// Writes `text` to `/proc/PATH`, which must be there.
-    pub(crate) fn write(&self, path: &str, text: &[u8]) -> io::Result<()> {
-        let path = Path::new("/proc").join(path);
-        run_in(&self.namespace, || {
-            let mut file = OpenOptions::new().write(true).open(&path)?;
-            // The kernel takes each write for a whole value.
-            if file.write(text)? < text.len() {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            Ok(())
-        })
-    }
-
-    /// Whether the kernel estimates rates here.
-    pub(crate) fn estimates_rates(&mut self) -> bool {
-        let open = |path: &str| open_in(&self.namespace, path);
-        self.estimation.iter_mut().all(|switch| switch.is_on(open))
-    }
-}
-
-fn open_in(namespace: &Result<Namespace, Errno>, path: &str) -> io::Result<File> {
-    let path = Path::new("/proc").join(path);
-    run_in(namespace, || File::open(&path))
-}
-
-fn run_in<R: Send>(
-    namespace: &Result<Namespace, Errno>,
-    work: impl FnOnce() -> io::Result<R> + Send,
-) -> io::Result<R> {
-    match namespace {
-        Ok(namespace) => namespace.run(work).map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied => io::Error::new(io::ErrorKind::PermissionDenied, error),
-            _ => io::Error::other(error),
-        })?,
-        Err(errno) => Err(io::Error::other(format!("{OWN} can't be opened: {errno}"))),
-    }
-}
-
-/// A setting that is asked for with every list: its file stays open, so that this costs one system
-/// call.
-#[derive(Debug)]
-struct Switch {
-    path: &'static str,
-    means_on: fn(&[u8]) -> bool,
-    file: Option<File>,
-    /// Whether this kernel or namespace has no such setting.
-    absent: bool,
-}
-
-impl Switch {
-    fn new(path: &'static str, means_on: fn(&[u8]) -> bool) -> Self {
-        Self { path, means_on, file: None, absent: false }
-    }
-
-    /// It's on if nothing says otherwise.
-    fn is_on(&mut self, open: impl Fn(&str) -> io::Result<File>) -> bool {
-        // A file that was kept is dead once the module has been loaded anew.
-        let value = self.read().or_else(|| {
-            if !self.absent {
-                // Only that there is no such file lasts: descriptors may run short for a while, and
-                // the calling thread may be where it may not enter the namespace from.
-                match open(self.path) {
-                    Ok(file) => self.file = Some(file),
-                    Err(error) => self.absent = error.kind() == io::ErrorKind::NotFound,
-                }
-            }
-            self.read()
-        });
-        value.is_none_or(|value| (self.means_on)(value.trim_ascii()))
-    }
-
-    /// The value's beginning, which tells.
-    fn read(&self) -> Option<Vec<u8>> {
-        let mut value = vec![0; 16];
-        let length = self.file.as_ref()?.read_at(&mut value, 0).ok()?;
-        value.truncate(length);
-        Some(value)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,31 +239,5 @@ mod tests {
             let here = namespace.unwrap().run(|| thread::current().id()).unwrap();
             assert_eq!(here, thread::current().id());
         }
-    }
-
-    #[test]
-    fn a_switch_is_read_anew_each_time() {
-        let path = std::env::temp_dir().join(format!("ipvs-switch-{}", std::process::id()));
-        let mut switch = Switch::new("a setting", |value| value != b"0");
-        let open = |_: &str| File::open(&path);
-        for (value, on) in [("1\n", true), ("0\n", false), ("-1\n", true)] {
-            fs::write(&path, value).unwrap();
-            assert_eq!(switch.is_on(open), on, "{value}");
-        }
-        fs::remove_file(&path).unwrap();
-    }
-
-    #[test]
-    fn a_switch_that_could_not_be_opened_is_tried_again() {
-        let mut switch = Switch::new("a setting", |_| false);
-        assert!(switch.is_on(|_| Err(Errno::MFILE.into())));
-        assert!(!switch.is_on(|_| File::open("/dev/null")));
-    }
-
-    #[test]
-    fn a_switch_that_there_is_not_is_on_and_not_looked_for_again() {
-        let mut switch = Switch::new("a setting", |_| false);
-        assert!(switch.is_on(|_| Err(io::ErrorKind::NotFound.into())));
-        assert!(switch.is_on(|_| unreachable!("it was looked for")));
     }
 }

@@ -1,6 +1,6 @@
 //! What carries datagrams to the kernel and back.
 
-use std::io::{self, Read};
+use std::io;
 use std::mem;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -16,10 +16,15 @@ use rustix::net::SendFlags;
 #[cfg(doc)]
 use crate::error::ErrorKind;
 use crate::error::{Error, Operation};
-use crate::netns::{Namespace, NamespaceFiles};
+use crate::netns::Namespace;
+use crate::proc_files::{NamespaceFiles, ProcFiles};
 
 /// What carries datagrams to the kernel and back: the seam at which [`Client`](crate::Client)
 /// can be tested without a kernel.
+///
+/// For tests there is a model of the kernel, the crate `ipvs-model`; where a few answers are
+/// enough, [`proto::Served`](crate::proto::Served) makes a transport of one function. A client may
+/// also own its transport only by reference or as `Box<dyn Transport>`.
 pub trait Transport {
     /// Sends one datagram. The kernel carries out the requests in it before this returns.
     ///
@@ -55,35 +60,41 @@ pub trait Transport {
     /// As recv(2).
     fn reset(&mut self) -> io::Result<()>;
 
-    /// Opens a file under `/proc` for reading, as a thread in the network namespace at the other
-    /// end sees it: `thread-self/net/ip_vs_conn` for the connections,
-    /// `sys/net/ipv4/vs/NAME` for a [setting](crate::sysctl).
-    ///
-    /// # Errors
-    ///
-    /// As open(2); `ENOENT` says that there is no such file. A transport that doesn't implement
-    /// this has no files at all, which is [`io::ErrorKind::Unsupported`].
-    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        let _ = path;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Writes `text` to such a file, in one write.
-    ///
-    /// # Errors
-    ///
-    /// As open(2) and write(2); see [`open_file`](Self::open_file).
-    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
-        let _ = (path, text);
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Whether rates are estimated at the other end. If not, what it reports as rates means
-    /// nothing, and isn't passed on.
-    fn estimates_rates(&mut self) -> bool {
-        true
+    /// The files under `/proc` there: connections, [settings](crate::sysctl), and by these whether
+    /// rates are estimated. By default there are none, so that reading connections and settings
+    /// fails with [`io::ErrorKind::Unsupported`], and rates are taken for estimated.
+    fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+        None
     }
 }
+
+macro_rules! transport_of_pointer {
+    ($($pointer:ty),*) => {
+        $(impl<T: Transport + ?Sized> Transport for $pointer {
+            fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+                (**self).send(datagram)
+            }
+
+            fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+                (**self).receive(buffer)
+            }
+
+            fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
+                (**self).wait(deadline)
+            }
+
+            fn reset(&mut self) -> io::Result<()> {
+                (**self).reset()
+            }
+
+            fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+                (**self).files()
+            }
+        })*
+    };
+}
+
+transport_of_pointer!(&mut T, Box<T>);
 
 /// The kernel sizes the datagrams of a list by the largest buffer it has seen, up to 32 KiB, and
 /// wants to see it from the first receive on. No other answer is nearly as long.
@@ -215,16 +226,8 @@ impl Transport for NetlinkSocket {
         }
     }
 
-    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(self.files.open(path)?))
-    }
-
-    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
-        self.files.write(path, text.as_bytes())
-    }
-
-    fn estimates_rates(&mut self) -> bool {
-        self.files.estimates_rates()
+    fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+        Some(&mut self.files)
     }
 }
 

@@ -9,7 +9,7 @@ use ipvs::{Client, ErrorKind, Operation, Service, ServiceKey, SyncRole};
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod script;
 
-use script::{Act, EIO, ENOBUFS, ENOENT, Scripted, client, script};
+use script::{Act, EIO, ENOBUFS, ENOENT, client, script};
 
 fn service() -> Service {
     Service::new(ServiceKey::tcp("10.10.10.53:80".parse().expect("an address")))
@@ -101,7 +101,7 @@ fn a_stopped_daemon_whose_acknowledgement_is_left_out_is_looked_for() {
     // The list that follows is empty: it runs no more.
     let mut script = script([Act::SkipFirst, Act::Answer(0)]);
     let started = Instant::now();
-    let mut client = Client::with_transport(Scripted(&mut script)).unwrap();
+    let mut client = Client::with_transport(&mut script).unwrap();
     client.stop_sync_daemon(SyncRole::Master).unwrap();
     assert!(started.elapsed() < Duration::from_secs(5), "it didn't wait for the deadline");
 }

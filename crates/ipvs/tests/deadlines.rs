@@ -11,7 +11,7 @@ use ipvs::{
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod script;
 
-use script::{Act, Scripted, script};
+use script::{Act, Script, script};
 
 /// Long enough to tell an operation that waits from one that doesn't.
 const TIMEOUT: Duration = Duration::from_millis(50);
@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_millis(50);
 /// How much later than its deadline an operation may end on a machine that is busy.
 const DELAY: Duration = Duration::from_secs(5);
 
-type Call = fn(&mut Client<Scripted<'_>>) -> Result<(), Error>;
+type Call = fn(&mut Client<&mut Script>) -> Result<(), Error>;
 
 fn key() -> ServiceKey {
     ServiceKey::tcp("10.10.10.53:80".parse().expect("an address"))
@@ -86,8 +86,7 @@ const CALLS: [(Operation, Call); 27] = [
 fn silence_ends_every_operation_at_its_deadline() {
     for (operation, call) in CALLS {
         let mut script = script([Act::Silence]);
-        let mut client =
-            Client::with_transport(Scripted(&mut script)).expect("the family is known");
+        let mut client = Client::with_transport(&mut script).expect("the family is known");
         client.set_timeout(TIMEOUT);
         let started = Instant::now();
         let error = call(&mut client).expect_err("nothing answers");
@@ -106,8 +105,7 @@ fn silence_after_an_answer_is_silence() {
     let stop: Call = |client| client.stop_sync_daemon(SyncRole::Master);
     for (call, first) in [(question, Act::Answer(0)), (stop, Act::SkipFirst)] {
         let mut script = script([first, Act::Silence]);
-        let mut client =
-            Client::with_transport(Scripted(&mut script)).expect("the family is known");
+        let mut client = Client::with_transport(&mut script).expect("the family is known");
         client.set_timeout(TIMEOUT);
         let started = Instant::now();
         let error = call(&mut client).expect_err("the second question isn't answered");
@@ -120,7 +118,7 @@ fn silence_after_an_answer_is_silence() {
 #[test]
 fn an_endless_timeout_is_a_long_one() {
     let mut script = script([Act::Answer(0)]);
-    let mut client = Client::with_transport(Scripted(&mut script)).expect("the family is known");
+    let mut client = Client::with_transport(&mut script).expect("the family is known");
     client.set_timeout(Duration::MAX);
     client.flush().expect("it was answered");
 }
@@ -131,7 +129,7 @@ struct Nobody {
     deadlines: Vec<Duration>,
 }
 
-impl Transport for &mut Nobody {
+impl Transport for Nobody {
     fn send(&mut self, _datagram: &[u8]) -> io::Result<()> {
         Ok(())
     }

@@ -2,29 +2,25 @@
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
-mod shelf;
+mod fake_table;
 
 use std::time::Duration;
 
-use ipvs::{Client, DrainOptions, Drained, Ensured, ErrorKind, Operation, Scheduler, Service};
+use fake_table::{FakeTable, key, server};
+use ipvs::{DrainOptions, Drained, Ensured, ErrorKind, Operation, Scheduler, Service};
 use ipvs_sys::Command;
-use shelf::{Shelf, key, server};
 
 /// Two services, one of them with two real servers.
-fn two<'a>() -> Shelf<'a> {
-    let mut shelf = Shelf::default();
-    shelf.add(key(1), [server(1), server(2)]);
-    shelf.add(key(2), []);
-    shelf
-}
-
-fn client(shelf: Shelf<'_>) -> Client<Shelf<'_>> {
-    Client::with_transport(shelf).unwrap()
+fn two<'a>() -> FakeTable<'a> {
+    let mut table = FakeTable::default();
+    table.add(key(1), [server(1), server(2)]);
+    table.add(key(2), []);
+    table
 }
 
 /// Deletes the first service, or its first real server, just before the first command of that kind,
 /// and has it back for the next command.
-fn gone_for(command: Command) -> impl FnMut(Command, &mut shelf::Services) {
+fn gone_for(command: Command) -> impl FnMut(Command, &mut fake_table::Services) {
     let mut step = 0;
     move |seen, services| match (step, seen) {
         (0, seen) if seen == command => {
@@ -44,9 +40,9 @@ fn gone_for(command: Command) -> impl FnMut(Command, &mut shelf::Services) {
 
 #[test]
 fn an_edit_that_changes_nothing_sends_nothing() {
-    let shelf = two();
-    let commands = shelf.commands.clone();
-    let mut client = client(shelf);
+    let table = two();
+    let commands = table.commands.clone();
+    let mut client = table.client();
     assert!(!client.edit_service(&key(1), |service| service.one_packet = false).unwrap());
     assert!(!client.edit_destination(&key(1), &server(1).key(), |it| it.weight = 1).unwrap());
     assert_eq!(*commands.borrow(), [Command::GetService, Command::GetDest]);
@@ -54,7 +50,7 @@ fn an_edit_that_changes_nothing_sends_nothing() {
 
 #[test]
 fn an_edit_changes_what_it_says_and_keeps_the_rest() {
-    let mut client = client(two());
+    let mut client = two().client();
     let rr = Some(Scheduler::RR);
     assert!(client.edit_service(&key(1), |service| service.scheduler = rr).unwrap());
     assert!(client.edit_destination(&key(1), &server(1).key(), |it| it.weight = 9).unwrap());
@@ -67,7 +63,7 @@ fn an_edit_changes_what_it_says_and_keeps_the_rest() {
 
 #[test]
 fn an_edit_of_what_is_not_there_says_so() {
-    let mut client = client(two());
+    let mut client = two().client();
     let error = client.edit_service(&key(3), |_| panic!("there is nothing to edit")).unwrap_err();
     assert_eq!(
         (error.kind(), error.operation()),
@@ -81,9 +77,9 @@ fn an_edit_of_what_is_not_there_says_so() {
 
 #[test]
 fn an_edit_of_the_key_is_refused() {
-    let shelf = two();
-    let commands = shelf.commands.clone();
-    let mut client = client(shelf);
+    let table = two();
+    let commands = table.commands.clone();
+    let mut client = table.client();
     let error = client.edit_service(&key(1), |service| service.key = key(9)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let port = client.edit_destination(&key(1), &server(1).key(), |server| server.port = 9);
@@ -93,24 +89,26 @@ fn an_edit_of_the_key_is_refused() {
 
 #[test]
 fn what_is_deleted_and_added_between_reading_and_writing_is_edited_all_the_same() {
-    let shelf = two().before(gone_for(Command::SetService));
+    let table = two().before(gone_for(Command::SetService));
     let mut edits = 0;
-    let edited = client(shelf).edit_service(&key(1), |service| {
+    let edited = table.client().edit_service(&key(1), |service| {
         edits += 1;
         service.one_packet = true;
     });
     assert!(edited.unwrap());
     assert_eq!(edits, 2);
 
-    let shelf = two().before(gone_for(Command::SetDest));
-    assert!(client(shelf).edit_destination(&key(1), &server(1).key(), |it| it.weight = 2).unwrap());
+    let table = two().before(gone_for(Command::SetDest));
+    assert!(
+        table.client().edit_destination(&key(1), &server(1).key(), |it| it.weight = 2).unwrap()
+    );
 }
 
 #[test]
 fn ensuring_adds_sets_or_leaves_alone() {
-    let shelf = two();
-    let commands = shelf.commands.clone();
-    let mut client = client(shelf);
+    let table = two();
+    let commands = table.commands.clone();
+    let mut client = table.client();
     let service = Service::new(key(3)).scheduler(Scheduler::RR);
     assert_eq!(client.ensure_service(&service).unwrap(), Ensured::Added);
     assert_eq!(client.ensure_service(&service).unwrap(), Ensured::Unchanged);
@@ -121,7 +119,7 @@ fn ensuring_adds_sets_or_leaves_alone() {
     assert_eq!(client.ensure_destination(&key(3), &heavy).unwrap(), Ensured::Changed);
     let missing = client.ensure_destination(&key(4), &server(1)).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::ServiceNotFound);
-    let writes = commands.borrow().iter().filter(|command| !shelf::reads(**command)).count();
+    let writes = commands.borrow().iter().filter(|command| !fake_table::reads(**command)).count();
     assert_eq!(writes, 5, "each but the unchanged ones wrote once: {:?}", commands.borrow());
 }
 
@@ -129,39 +127,39 @@ fn ensuring_adds_sets_or_leaves_alone() {
 fn a_race_for_a_service_is_lost_and_won() {
     // Somebody else adds it just before; then it only has to be set.
     let mut step = 0;
-    let shelf = two().before(|command, services| {
+    let table = two().before(|command, services| {
         if command == Command::NewService && step == 0 {
             step = 1;
-            let mut other = Shelf::default();
+            let mut other = FakeTable::default();
             other.add(key(3), []);
             services.append(&mut other.services());
         }
     });
     let rr = Service::new(key(3)).scheduler(Scheduler::RR);
-    assert_eq!(client(shelf).ensure_service(&rr).unwrap(), Ensured::Changed);
+    assert_eq!(table.client().ensure_service(&rr).unwrap(), Ensured::Changed);
 
-    let shelf = two().before(gone_for(Command::SetService));
+    let table = two().before(gone_for(Command::SetService));
     let rr = Service::new(key(1)).scheduler(Scheduler::RR);
-    assert_eq!(client(shelf).ensure_service(&rr).unwrap(), Ensured::Changed);
+    assert_eq!(table.client().ensure_service(&rr).unwrap(), Ensured::Changed);
 
-    let shelf = two().before(gone_for(Command::SetDest));
+    let table = two().before(gone_for(Command::SetDest));
     let heavy = server(1).weight(2);
-    assert_eq!(client(shelf).ensure_destination(&key(1), &heavy).unwrap(), Ensured::Changed);
+    assert_eq!(table.client().ensure_destination(&key(1), &heavy).unwrap(), Ensured::Changed);
 }
 
 #[test]
 fn somebody_who_always_wins_is_not_raced_for_ever() {
     let mut tries = 0;
-    let shelf = two().before(|command, services| match command {
+    let table = two().before(|command, services| match command {
         Command::NewService => {
             tries += 1;
-            let mut other = Shelf::default();
+            let mut other = FakeTable::default();
             other.add(key(3), []);
             services.append(&mut other.services());
         }
         _ => services.truncate(2),
     });
-    let error = client(shelf).ensure_service(&Service::new(key(3))).unwrap_err();
+    let error = table.client().ensure_service(&Service::new(key(3))).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ServiceExists);
     assert_eq!(tries, 8);
 }
@@ -171,7 +169,7 @@ fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
     // The first list of real servers lacks the first, which nobody touched.
     let lacking = || {
         let mut lists = 0;
-        move |command, services: &mut shelf::Services| {
+        move |command, services: &mut fake_table::Services| {
             if command == Command::GetDest {
                 lists += 1;
                 if lists == 1 {
@@ -182,9 +180,9 @@ fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
             *services = two().services();
         }
     };
-    let found = client(two().before(lacking())).destination(&key(1), &server(1).key());
+    let found = two().before(lacking()).client().destination(&key(1), &server(1).key());
     assert_eq!(found.unwrap().unwrap().destination, server(1));
-    let ensured = client(two().before(lacking())).ensure_destination(&key(1), &server(1));
+    let ensured = two().before(lacking()).client().ensure_destination(&key(1), &server(1));
     assert_eq!(ensured.unwrap(), Ensured::Unchanged);
 }
 
@@ -192,7 +190,7 @@ fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
 fn a_list_that_lacks_a_server_by_mistake_does_not_end_its_drain() {
     let (mut lists, mut hidden) = (0, None);
     // It is the second list that lacks it: the first after its weight was taken.
-    let shelf = two().before(|command, services| {
+    let table = two().before(|command, services| {
         if let Some(server) = hidden.take() {
             services[0].1.insert(0, server);
         }
@@ -201,7 +199,7 @@ fn a_list_that_lacks_a_server_by_mistake_does_not_end_its_drain() {
             hidden = Some(services[0].1.remove(0));
         }
     });
-    let mut client = client(shelf);
+    let mut client = table.client();
     let drained =
         client.drain(&key(1), &server(1).key(), &DrainOptions::new(Duration::ZERO)).unwrap();
     assert!(matches!(drained, Drained::Empty { .. }), "{drained:?}");
@@ -210,7 +208,7 @@ fn a_list_that_lacks_a_server_by_mistake_does_not_end_its_drain() {
 
 #[test]
 fn a_single_real_server_is_found_or_not() {
-    let mut client = client(two());
+    let mut client = two().client();
     let found = client.destination(&key(1), &server(2).key()).unwrap().unwrap();
     assert_eq!(found.destination, server(2));
     assert_eq!(client.destination(&key(1), &server(3).key()).unwrap(), None);
@@ -224,7 +222,7 @@ fn a_single_real_server_is_found_or_not() {
 
 #[test]
 fn removing_tells_whether_it_was_there() {
-    let mut client = client(two());
+    let mut client = two().client();
     assert!(client.remove_destination(&key(1), &server(1).key()).unwrap());
     assert!(!client.remove_destination(&key(1), &server(1).key()).unwrap());
     assert!(client.remove_service(&key(1)).unwrap());

@@ -1,48 +1,25 @@
+#![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 //! What the client reads from files, over a transport that has them, and one that has none.
 
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
+use std::sync::{Arc, Mutex};
 
+use ipvs::proto::{Refusal, Served};
 use ipvs::sysctl::{self, CpuList, Defense, SyncThreshold};
-use ipvs::{Client, ErrorKind, Object, Operation, Transport};
+use ipvs::{Client, ErrorKind, Object, Operation, ProcFiles, Transport};
 
-/// Knows the family, and nothing else of netlink.
-#[derive(Default)]
+/// Files in memory; a clone shows what was written.
+#[derive(Clone, Default)]
 struct Files {
-    answer: Vec<u8>,
     /// `None` is a file that can't be opened.
     files: HashMap<&'static str, Option<&'static str>>,
-    written: Vec<(String, String)>,
+    written: Arc<Mutex<Vec<(String, String)>>>,
     refuse: Option<i32>,
 }
 
-impl Transport for &mut Files {
-    fn send(&mut self, request: &[u8]) -> io::Result<()> {
-        // CTRL_CMD_NEWFAMILY with CTRL_ATTR_FAMILY_ID, and the acknowledgement.
-        let mut family = vec![1, 2, 0, 0];
-        family.extend([6_u16.to_ne_bytes(), 1_u16.to_ne_bytes(), 0x21_u16.to_ne_bytes()].concat());
-        family.extend([0; 2]);
-        self.answer.clear();
-        for (kind, payload) in [(0x10_u16, family), (2, vec![0; 20])] {
-            self.answer.extend((16 + payload.len() as u32).to_ne_bytes());
-            self.answer.extend([kind.to_ne_bytes(), [0; 2]].concat());
-            self.answer.extend(&request[8..12]);
-            self.answer.extend([0; 4]);
-            self.answer.extend(payload);
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        *buffer = std::mem::take(&mut self.answer);
-        Ok(!buffer.is_empty())
-    }
-
-    fn reset(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+impl ProcFiles for Files {
+    fn open(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
         match self.files.get(path) {
             Some(Some(text)) => Ok(Box::new(Cursor::new(*text))),
             Some(None) => Err(io::Error::from_raw_os_error(EACCES)),
@@ -50,13 +27,19 @@ impl Transport for &mut Files {
         }
     }
 
-    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
+    fn write(&mut self, path: &str, text: &str) -> io::Result<()> {
         if let Some(errno) = self.refuse {
             return Err(io::Error::from_raw_os_error(errno));
         }
-        self.written.push((path.to_owned(), text.to_owned()));
+        self.written.lock().unwrap().push((path.to_owned(), text.to_owned()));
         Ok(())
     }
+}
+
+/// A client of an IPVS that has these files and refuses every request.
+fn client(files: &Files) -> Client<impl Transport> {
+    let served = Served::new(|_, _| Err(Refusal::new(EACCES))).with_files(files.clone());
+    Client::with_transport(served).unwrap()
 }
 
 const ENOENT: i32 = 2;
@@ -73,7 +56,7 @@ fn settings_are_read_with_their_types() {
     files.files.insert("sys/net/ipv4/vs/est_cpulist", Some("\n"));
     files.files.insert("sys/net/ipv4/vs/drop_entry", Some("high\n"));
     files.files.insert("sys/net/ipv4/vs/drop_packet", None);
-    let mut client = Client::with_transport(&mut files).unwrap();
+    let mut client = client(&files);
     assert_eq!(client.sysctl(sysctl::CONNTRACK).unwrap(), Some(true));
     let threshold = SyncThreshold { packets: 3, period: 50 };
     assert_eq!(client.sysctl(sysctl::SYNC_THRESHOLD).unwrap(), Some(threshold));
@@ -92,13 +75,14 @@ fn settings_are_read_with_their_types() {
 
 #[test]
 fn settings_are_written_as_lines() {
-    let mut files = Files::default();
-    let mut client = Client::with_transport(&mut files).unwrap();
+    let files = Files::default();
+    let mut client = client(&files);
     client.set_sysctl(sysctl::CONNTRACK, false).unwrap();
     client.set_sysctl(sysctl::DROP_ENTRY, Defense::Always).unwrap();
     // Of an empty text the kernel would take no notice.
     client.set_sysctl(sysctl::EST_CPULIST, CpuList::default()).unwrap();
-    let written: Vec<_> = files.written.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
+    let written = files.written.lock().unwrap();
+    let written: Vec<_> = written.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();
     assert_eq!(
         written,
         [
@@ -118,16 +102,16 @@ fn refused_settings_are_errors_with_kinds() {
         (EINVAL, ErrorKind::InvalidArgument),
         (ERANGE, ErrorKind::InvalidArgument),
     ] {
-        let mut files = Files { refuse: Some(errno), ..Files::default() };
-        let mut client = Client::with_transport(&mut files).unwrap();
+        let files = Files { refuse: Some(errno), ..Files::default() };
+        let mut client = client(&files);
         let error = client.set_sysctl(sysctl::SYNC_PORTS, 3).unwrap_err();
         assert_eq!((error.kind(), error.raw_os_error()), (kind, Some(errno)));
         assert_eq!(error.object(), Some(&Object::Sysctl("sync_ports")));
         let text = error.to_string();
         assert!(text.starts_with("cannot set net.ipv4.vs.sync_ports: "), "{text}");
     }
-    let mut files = Files::default();
-    let mut client = Client::with_transport(&mut files).unwrap();
+    let files = Files::default();
+    let mut client = client(&files);
     let half = std::time::Duration::from_millis(500);
     let error = client.set_sysctl(sysctl::SYNC_REFRESH_PERIOD, half).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -138,33 +122,15 @@ fn connections_come_from_the_transport() {
     const LINE: &str = "title\nTCP C0000201 B666 C0000201 0050 C000020A 0050 SYN_RECV 59\n";
     let mut files = Files::default();
     files.files.insert("thread-self/net/ip_vs_conn", Some(LINE));
-    let mut client = Client::with_transport(&mut files).unwrap();
+    let mut client = client(&files);
     let all: Vec<_> = client.connections().unwrap().map(Result::unwrap).collect();
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].destination, "192.0.2.10:80".parse().unwrap());
 }
 
-/// A transport that implements only what it must.
-struct NoFiles<'a>(&'a mut Files);
-
-impl Transport for NoFiles<'_> {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        (&mut *self.0).send(datagram)
-    }
-
-    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        (&mut *self.0).receive(buffer)
-    }
-
-    fn reset(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[test]
 fn without_files_nothing_is_made_up() {
-    let mut files = Files::default();
-    let mut client = Client::with_transport(NoFiles(&mut files)).unwrap();
+    let mut client = Client::with_transport(Served::new(|_, _| Ok(()))).unwrap();
     assert_eq!(client.connections().unwrap_err().kind(), ErrorKind::Io);
     assert_eq!(client.sysctl(sysctl::CONNTRACK).unwrap_err().kind(), ErrorKind::Io);
     let error = client.set_sysctl(sysctl::CONNTRACK, true).unwrap_err();

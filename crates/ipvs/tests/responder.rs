@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::{io, mem};
 
-use ipvs::proto::{Call, Refusal, Replies, Responder};
+use ipvs::proto::{Call, Refusal, Replies, Responder, Served};
 use ipvs::{Client, ErrorKind, Service, ServiceKey, Transport};
 use ipvs_sys::{Body, Command, ExtAck, Family, Header, Message, Messages, nl};
 
@@ -120,36 +120,27 @@ fn it_answers_as_the_kernels_did() {
     assert!(compared > 0 && lists > 0 && explained > 0, "{compared} {lists} {explained}");
 }
 
-type CarryOut = fn(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>;
+/// Makes sure that no datagram is longer than the kernel's own can be.
+struct Bounded<T>(T);
 
-/// A kernel in which `carry_out` is all there is.
-struct Kernel {
-    responder: Responder,
-    carry_out: CarryOut,
-}
-
-impl Transport for Kernel {
+impl<T: Transport> Transport for Bounded<T> {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        self.responder.respond(datagram, self.carry_out);
-        Ok(())
+        self.0.send(datagram)
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        let any = self.responder.receive(buffer);
-        // What the kernel's own are limited to.
+        let any = self.0.receive(buffer)?;
         assert!(buffer.len() <= 32 * 1024, "a datagram of {} bytes", buffer.len());
         Ok(any)
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        self.responder.discard();
-        Ok(())
+        self.0.reset()
     }
 }
 
-fn client(carry_out: CarryOut) -> Client<Kernel> {
-    let kernel = Kernel { responder: Responder::new(FAMILY), carry_out };
-    Client::with_transport(kernel).unwrap()
+fn client(serve: fn(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>) -> Client<impl Transport> {
+    Client::with_transport(Bounded(Served::new(serve))).unwrap()
 }
 
 /// Many services, which differ by their mark.

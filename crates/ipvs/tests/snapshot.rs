@@ -2,24 +2,24 @@
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
-mod shelf;
+mod fake_table;
 
 use std::time::{Duration, Instant};
 
-use ipvs::{Client, Error, ErrorKind, Operation, Service, SnapshotOptions, Table, TableService};
+use fake_table::{FakeTable, key, server};
+use ipvs::{Error, ErrorKind, Operation, Service, SnapshotOptions, Table, TableService};
 use ipvs_sys::Command;
-use shelf::{Shelf, key, server};
 
 /// Two services, with two real servers and with one.
-fn two() -> Shelf<'static> {
-    let mut shelf = Shelf::default();
-    shelf.add(key(1), [server(1), server(2)]);
-    shelf.add(key(2), [server(3)]);
-    shelf
+fn two() -> FakeTable<'static> {
+    let mut table = FakeTable::default();
+    table.add(key(1), [server(1), server(2)]);
+    table.add(key(2), [server(3)]);
+    table
 }
 
-fn snapshot(shelf: Shelf<'_>) -> Result<ipvs::Snapshot, Error> {
-    Client::with_transport(shelf)?.snapshot()
+fn snapshot(table: FakeTable<'_>) -> Result<ipvs::Snapshot, Error> {
+    table.client().snapshot()
 }
 
 fn untouched() -> Table {
@@ -39,14 +39,14 @@ fn a_table_that_nobody_changes_is_read_twice() {
 
 #[test]
 fn an_empty_table_is_an_empty_snapshot() {
-    assert_eq!(snapshot(Shelf::default()).unwrap().into_table(), Table::new());
+    assert_eq!(snapshot(FakeTable::default()).unwrap().into_table(), Table::new());
 }
 
 #[test]
 fn what_one_pass_lacks_is_read_again() {
     // The list of services lacks one that nobody touched, in the first pass only.
     let mut lists = 0;
-    let shelf = two().before(|command, services| {
+    let table = two().before(|command, services| {
         if command == Command::GetService {
             lists += 1;
             match lists {
@@ -56,40 +56,40 @@ fn what_one_pass_lacks_is_read_again() {
             }
         }
     });
-    let snapshot = snapshot(shelf).unwrap();
+    let snapshot = snapshot(table).unwrap();
     assert_eq!((snapshot.table(), snapshot.passes), (untouched(), 3));
 }
 
 #[test]
 fn a_service_deleted_before_its_real_servers_are_read_is_no_service_without_any() {
     let mut done = false;
-    let shelf = two().before(|command, services| {
+    let table = two().before(|command, services| {
         if command == Command::GetDest && !done {
             done = true;
             services.remove(0);
         }
     });
-    let snapshot = snapshot(shelf).unwrap();
+    let snapshot = snapshot(table).unwrap();
     assert_eq!(snapshot.services.len(), 1);
     assert_eq!((snapshot.services[0].entry.service.key, snapshot.passes), (key(2), 3));
 }
 
 #[test]
 fn counters_may_change_all_the_time() {
-    let shelf = two().before(|_, services| {
+    let table = two().before(|_, services| {
         for (_, destinations) in services {
             for destination in destinations {
                 *destination.active_conns.get_or_insert(0) += 1;
             }
         }
     });
-    assert_eq!(snapshot(shelf).unwrap().passes, 2);
+    assert_eq!(snapshot(table).unwrap().passes, 2);
 }
 
 #[test]
 fn what_was_deleted_and_added_again_is_seen_by_its_place() {
     let mut lists = 0;
-    let shelf = two().before(|command, services| {
+    let table = two().before(|command, services| {
         if command == Command::GetService {
             lists += 1;
             if lists == 2 {
@@ -97,7 +97,7 @@ fn what_was_deleted_and_added_again_is_seen_by_its_place() {
             }
         }
     });
-    assert_eq!(snapshot(shelf).unwrap().passes, 3);
+    assert_eq!(snapshot(table).unwrap().passes, 3);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn after_a_change_each_list_is_confirmed_once_wherever_that_ends() {
         [(0, 2, 6_u32), (3, 0, 7), (4, 1, 8), (5, 2, 9), (3, 2, 9), (4, 0, 6), (5, 1, 6)]
     {
         let mut asked = 0;
-        let shelf = two().before(|_, services| {
+        let table = two().before(|_, services| {
             if asked == change {
                 match list {
                     0 => services.swap(0, 1),
@@ -117,7 +117,7 @@ fn after_a_change_each_list_is_confirmed_once_wherever_that_ends() {
             }
             asked += 1;
         });
-        let passes = snapshot(shelf).unwrap().passes;
+        let passes = snapshot(table).unwrap().passes;
         assert_eq!(asked, questions, "list {list} changed before question {change}");
         assert_eq!(passes, questions.div_ceil(3));
     }
@@ -128,13 +128,13 @@ fn passes_that_keep_disagreeing_are_further_and_further_apart() {
     let pause = Duration::from_millis(2);
     for (max_passes, pauses) in [(3, 0), (4, 1), (10, 1 + 2 + 4 + 8 + 16 + 16 + 16)] {
         let mut lists = 0;
-        let shelf = two().before(|command, services| {
+        let table = two().before(|command, services| {
             if command == Command::GetService {
                 lists += 1;
                 services[0].1[0].weight = Some(lists);
             }
         });
-        let mut client = Client::with_transport(shelf).unwrap();
+        let mut client = table.client();
         let options = SnapshotOptions::default().max_passes(max_passes);
         let begin = Instant::now();
         client.snapshot_with(&options.pause(pause)).unwrap_err();
@@ -150,13 +150,13 @@ fn a_table_that_never_stays_is_an_error_of_its_own_after_so_many_passes() {
         (SnapshotOptions::default().max_passes(0).agreeing(4), 4),
     ] {
         let mut lists = 0;
-        let shelf = two().before(|command, services| {
+        let table = two().before(|command, services| {
             if command == Command::GetService {
                 lists += 1;
                 services[0].1[0].weight = Some(lists);
             }
         });
-        let error = Client::with_transport(shelf).unwrap().snapshot_with(&options).unwrap_err();
+        let error = table.client().snapshot_with(&options).unwrap_err();
         assert_eq!(
             (error.kind(), error.operation()),
             (ErrorKind::Inconsistent, Operation::Snapshot)
@@ -169,7 +169,7 @@ fn a_table_that_never_stays_is_an_error_of_its_own_after_so_many_passes() {
 fn as_many_passes_agree_as_are_asked_for() {
     for (agreeing, passes) in [(0, 1), (1, 1), (2, 2), (5, 5)] {
         let options = SnapshotOptions::default().agreeing(agreeing);
-        let snapshot = Client::with_transport(two()).unwrap().snapshot_with(&options).unwrap();
+        let snapshot = two().client().snapshot_with(&options).unwrap();
         assert_eq!(snapshot.passes, passes);
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use super::Client;
 use crate::connections::{self, Connections};
 use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::proc_files::ProcFiles;
 use crate::sysctl::{self, Sysctl, Value};
 use crate::trace;
 use crate::transport::Transport;
@@ -19,8 +20,8 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::Io`] if the file can't be opened; [`ErrorKind::PermissionDenied`] if the
     /// calling thread has left the namespace and may not enter it.
     pub fn connections(&mut self) -> Result<Connections, Error> {
-        let file = self.transport.open_file(connections::PATH);
-        let opened = file
+        let opened = files_of(&mut self.transport)
+            .and_then(|files| files.open(connections::PATH))
             .map(Connections::of_file)
             .map_err(|cause| Error::from_io(Operation::Connections, None, cause));
         trace::ended(Operation::Connections, None, opened.as_ref().map(|_| ()));
@@ -49,7 +50,9 @@ impl<T: Transport> Client<T> {
         object: Object,
     ) -> Result<Option<V>, Error> {
         let failed = |cause| Error::from_os(operation, cause).with_object(object);
-        let file = match self.transport.open_file(&sysctl::path(setting.name())) {
+        let path = sysctl::path(setting.name());
+        let opened = files_of(&mut self.transport).and_then(|files| files.open(&path));
+        let file = match opened {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(failed)?,
         };
@@ -79,8 +82,8 @@ impl<T: Transport> Client<T> {
         let outcome = value.to_text().map_err(invalid).and_then(|text| {
             // Of nothing at all the kernel takes no notice: an empty list of processors is a line.
             let text = text + "\n";
-            self.transport
-                .write_file(&sysctl::path(setting.name()), &text)
+            files_of(&mut self.transport)
+                .and_then(|files| files.write(&sysctl::path(setting.name()), &text))
                 .map_err(|cause| Error::from_os(operation, cause).with_object(object))
         });
         trace::ended(operation, Some(&object), outcome.as_ref().copied());
@@ -94,8 +97,42 @@ impl<T: Transport> Client<T> {
         all: impl IntoIterator<Item = &'a mut Stats>,
     ) {
         let mut all = all.into_iter().peekable();
-        if !self.stale_rates && all.peek().is_some() && !self.transport.estimates_rates() {
+        if self.stale_rates || all.peek().is_none() {
+            return;
+        }
+        if self.transport.files().is_some_and(|files| !estimates_rates(files)) {
             all.for_each(|stats| stats.rates = None);
         }
+    }
+}
+
+fn files_of<T: Transport>(transport: &mut T) -> io::Result<&mut dyn ProcFiles> {
+    transport.files().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Whether the kernel estimates rates. A setting that can't be read says nothing against it.
+fn estimates_rates(files: &mut dyn ProcFiles) -> bool {
+    let mut says = |setting: &str, off: fn(&[u8]) -> bool| {
+        // The value's beginning tells.
+        let mut value = [0; 16];
+        let length = files.peek(setting, &mut value);
+        length.is_ok_and(|length| off(value.get(..length).unwrap_or(&value).trim_ascii()))
+    };
+    // Since Linux 5.16; and since 6.2, because without processors there is nobody to estimate.
+    !says(RUN_ESTIMATION, |value| value == b"0") && !says(EST_CPULIST, <[u8]>::is_empty)
+}
+
+/// The files of two settings that are read with every list.
+const RUN_ESTIMATION: &str = "sys/net/ipv4/vs/run_estimation";
+const EST_CPULIST: &str = "sys/net/ipv4/vs/est_cpulist";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_that_tell_of_rates_are_where_all_settings_are() {
+        assert_eq!(sysctl::path(sysctl::RUN_ESTIMATION.name()), RUN_ESTIMATION);
+        assert_eq!(sysctl::path(sysctl::EST_CPULIST.name()), EST_CPULIST);
     }
 }

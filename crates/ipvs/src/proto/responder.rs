@@ -76,40 +76,7 @@ impl Replies<'_> {
 /// ends lists, and refuses what generic netlink itself refuses. Like the kernel it carries out the
 /// requests of a datagram in order, whatever becomes of each.
 ///
-/// ```
-/// use std::collections::VecDeque;
-/// use std::{io, time::Instant};
-/// use ipvs::proto::{Refusal, Responder};
-/// use ipvs::{Client, ErrorKind, ServiceKey, Transport};
-///
-/// /// An IPVS without any service.
-/// struct Empty(Responder);
-///
-/// impl Transport for Empty {
-///     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-///         self.0.respond(datagram, |call, _replies| match call.dump {
-///             true => Ok(()),
-///             false => Err(Refusal::new(3)), // ESRCH
-///         });
-///         Ok(())
-///     }
-///
-///     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-///         Ok(self.0.receive(buffer))
-///     }
-///
-///     fn reset(&mut self) -> io::Result<()> {
-///         self.0.discard();
-///         Ok(())
-///     }
-/// }
-///
-/// let mut client = Client::with_transport(Empty(Responder::new(0x1c)))?;
-/// assert_eq!(client.services()?, []);
-/// let key: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
-/// assert_eq!(client.delete_service(&key).unwrap_err().kind(), ErrorKind::ServiceNotFound);
-/// # Ok::<(), ipvs::Error>(())
-/// ```
+/// A transport whose answers come from one function is [`Served`](super::Served).
 #[derive(Debug)]
 pub struct Responder {
     family: u16,

@@ -3,7 +3,7 @@
 mod convert;
 mod layout;
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 
 use ipvs_os::{get_ipvs_option, set_ipvs_option};
@@ -18,7 +18,8 @@ use self::layout::{
     ServiceAndDestUser, ServiceEntry, ServiceUser, TimeoutUser, bytes_of,
 };
 use crate::error::{Error, Operation};
-use crate::netns::{Namespace, NamespaceFiles};
+use crate::netns::Namespace;
+use crate::proc_files::{NamespaceFiles, ProcFiles};
 use crate::proto::{Call, Refusal, Replies, Responder};
 use crate::transport::Transport;
 
@@ -146,16 +147,8 @@ impl Transport for SocketOptions {
         Ok(())
     }
 
-    fn open_file(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
-        Ok(Box::new(self.files.open(path)?))
-    }
-
-    fn write_file(&mut self, path: &str, text: &str) -> io::Result<()> {
-        self.files.write(path, text.as_bytes())
-    }
-
-    fn estimates_rates(&mut self) -> bool {
-        self.files.estimates_rates()
+    fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+        Some(&mut self.files)
     }
 }
 

@@ -1,15 +1,12 @@
 //! Changes at random, about few objects, so that they meet; some that the kernel refuses.
 
-use std::cell::Cell;
-use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
-use ipvs::proto::Responder;
+use ipvs::proto::Served;
 use ipvs::{
     Change, Client, Destination, DestinationKey, ErrorKind, Family, Forward, GueChecksum,
     InterfaceName, Persistence, PersistenceEngine, Scheduler, SchedulerFlags, Service, ServiceKey,
-    Stats, SyncDaemon, SyncRole, TimeoutsChange, Transport, Tunnel,
+    Stats, SyncDaemon, SyncRole, TimeoutsChange, Tunnel,
 };
 use ipvs_model::Kernel;
 use ipvs_sys as sys;
@@ -98,10 +95,13 @@ pub(crate) fn change(random: &mut Random) -> Change {
 
 /// What a change is on the wire; `None` if it isn't sent at all.
 pub(crate) fn request(change: &Change) -> Option<sys::Message> {
-    let seen = Rc::default();
-    let listener = Listener { responder: Responder::new(0x1c), seen: Rc::clone(&seen) };
-    let _ = Client::with_transport(listener).unwrap().change(change);
-    seen.take()
+    let mut seen = None;
+    let served = Served::new(|call, _| {
+        seen.get_or_insert(*call.message);
+        Ok(())
+    });
+    let _ = Client::with_transport(served).unwrap().change(change);
+    seen
 }
 
 /// Whether the table is as a change leaves it.
@@ -144,31 +144,5 @@ pub(crate) fn holds(change: &Change, client: &mut Client<Kernel>) -> bool {
             client.sync_daemons().unwrap().iter().all(|it| it.role != *role)
         }
         other => panic!("a change that this test doesn't know: {other}"),
-    }
-}
-
-/// Remembers the first request to IPVS.
-struct Listener {
-    responder: Responder,
-    seen: Rc<Cell<Option<sys::Message>>>,
-}
-
-impl Transport for Listener {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let seen = &self.seen;
-        self.responder.respond(datagram, |call, _| {
-            seen.set(seen.get().or(Some(*call.message)));
-            Ok(())
-        });
-        Ok(())
-    }
-
-    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        Ok(self.responder.receive(buffer))
-    }
-
-    fn reset(&mut self) -> io::Result<()> {
-        self.responder.discard();
-        Ok(())
     }
 }

@@ -49,8 +49,6 @@ pub(crate) struct Script {
     pub(crate) windows: Vec<usize>,
 }
 
-pub(crate) struct Scripted<'a>(pub(crate) &'a mut Script);
-
 fn message(kind: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -81,9 +79,9 @@ fn requests(datagram: &[u8]) -> Vec<(u16, u32)> {
     all
 }
 
-impl Transport for Scripted<'_> {
+impl Transport for Script {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let script = &mut *self.0;
+        let script = self;
         let requests = requests(datagram);
         if requests[0].0 == CTRL {
             // CTRL_CMD_NEWFAMILY with CTRL_ATTR_FAMILY_ID and CTRL_ATTR_FAMILY_NAME.
@@ -146,7 +144,7 @@ impl Transport for Scripted<'_> {
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        let Some(answer) = self.0.answers.pop_front() else { return Ok(false) };
+        let Some(answer) = self.answers.pop_front() else { return Ok(false) };
         *buffer = answer?;
         Ok(true)
     }
@@ -157,8 +155,8 @@ impl Transport for Scripted<'_> {
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        self.0.resets += 1;
-        self.0.answers.clear();
+        self.resets += 1;
+        self.answers.clear();
         Ok(())
     }
 }
@@ -167,8 +165,8 @@ pub(crate) fn script(acts: impl IntoIterator<Item = Act>) -> Script {
     Script { acts: acts.into_iter().collect(), family: FAMILY, ..Script::default() }
 }
 
-pub(crate) fn client(script: &mut Script) -> Client<Scripted<'_>> {
-    let mut client = Client::with_transport(Scripted(script)).expect("the family is known");
+pub(crate) fn client(script: &mut Script) -> Client<&mut Script> {
+    let mut client = Client::with_transport(script).expect("the family is known");
     client.set_timeout(Duration::from_millis(20));
     client
 }

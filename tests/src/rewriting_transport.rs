@@ -13,32 +13,32 @@ use anyhow::{Context as _, Result};
 
 /// A socket that sends other requests than those it is given, and so shows what the library makes
 /// of answers that its own requests never bring about.
-pub struct Altered {
+pub struct RewritingTransport {
     socket: NetlinkSocket,
-    alter: fn(&mut Vec<sys::Message>),
+    rewrite: fn(&mut Vec<sys::Message>),
     asked: Vec<(sys::Command, u32)>,
     answered: Vec<u32>,
 }
 
-impl fmt::Debug for Altered {
+impl fmt::Debug for RewritingTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Altered")
+        f.debug_struct("RewritingTransport")
             .field("asked", &self.asked)
             .field("answered", &self.answered)
             .finish()
     }
 }
 
-impl Altered {
-    /// A socket in `netns`. `alter` is given each request alone: it may change it, and put others
+impl RewritingTransport {
+    /// A socket in `netns`. `rewrite` is given each request alone: it may change it, and put others
     /// before it, which want no acknowledgement.
     ///
     /// # Errors
     ///
     /// If the namespace can't be entered or no socket can be had.
-    pub fn open(netns: &Namespace, alter: fn(&mut Vec<sys::Message>)) -> Result<Self> {
+    pub fn open(netns: &Namespace, rewrite: fn(&mut Vec<sys::Message>)) -> Result<Self> {
         let socket = netns.run(NetlinkSocket::open)?.context("cannot open a socket")?;
-        Ok(Self { socket, alter, asked: Vec::new(), answered: Vec::new() })
+        Ok(Self { socket, rewrite, asked: Vec::new(), answered: Vec::new() })
     }
 
     /// A client that speaks through it.
@@ -61,9 +61,9 @@ fn invalid(cause: sys::DecodeError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, cause)
 }
 
-impl Transport for &mut Altered {
+impl Transport for RewritingTransport {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let mut altered = Vec::new();
+        let mut rewritten = Vec::new();
         for frame in sys::Messages::new(datagram) {
             let frame = frame.map_err(invalid)?;
             if frame.header.message_type == nl::GENL_ID_CTRL {
@@ -71,17 +71,17 @@ impl Transport for &mut Altered {
             }
             let sys::Body::Data(payload) = frame.body else { continue };
             let mut messages = vec![sys::Message::decode(payload).map_err(invalid)?];
-            (self.alter)(&mut messages);
+            (self.rewrite)(&mut messages);
             let Some((request, before)) = messages.split_last() else { continue };
             // The engine knows nothing of these: no request of its own has the number 0.
             let header = sys::Header { flags: nl::NLM_F_REQUEST, seq: 0, ..frame.header };
             for message in before {
-                message.encode(&mut altered, &header);
+                message.encode(&mut rewritten, &header);
             }
-            request.encode(&mut altered, &frame.header);
+            request.encode(&mut rewritten, &frame.header);
             self.asked.push((request.command, frame.header.seq));
         }
-        self.socket.send(&altered)
+        self.socket.send(&rewritten)
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {

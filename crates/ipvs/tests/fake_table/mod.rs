@@ -1,10 +1,9 @@
 //! A table of services behind a transport, and somebody else who changes it between the requests.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 
-use ipvs::proto::{Call, Refusal, Replies, Responder};
+use ipvs::proto::{Call, Refusal, Replies, Served};
 use ipvs::{Client, Destination, DestinationKey, Service, ServiceKey, Transport};
 use ipvs_sys as sys;
 use ipvs_sys::Command;
@@ -16,32 +15,21 @@ const EEXIST: i32 = 17;
 pub(crate) type Services = Vec<(sys::Service, Vec<sys::Dest>)>;
 type Other<'a> = Box<dyn FnMut(Command, &mut Services) + 'a>;
 
-pub(crate) struct Shelf<'a> {
-    responder: Responder,
+#[derive(Default)]
+pub(crate) struct FakeTable<'a> {
     services: Rc<RefCell<Services>>,
     /// All that was asked for.
     pub(crate) commands: Rc<RefCell<Vec<Command>>>,
     other: Option<Other<'a>>,
 }
 
-impl Default for Shelf<'_> {
-    fn default() -> Self {
-        Self {
-            responder: Responder::new(0x1c),
-            services: Rc::default(),
-            commands: Rc::default(),
-            other: None,
-        }
-    }
-}
-
-impl<'a> Shelf<'a> {
+impl<'a> FakeTable<'a> {
     /// Adds a service as [`Service::new`] has it, with real servers.
     pub(crate) fn add(&mut self, key: ServiceKey, servers: impl IntoIterator<Item = Destination>) {
-        // The client itself does it, on a shelf of its own, and so knows the bytes.
-        let shelf = Shelf::default();
-        let services = Rc::clone(&shelf.services);
-        let mut client = Client::with_transport(shelf).unwrap();
+        // The client itself does it, in a table of its own, and so knows the bytes.
+        let table = FakeTable::default();
+        let services = Rc::clone(&table.services);
+        let mut client = table.client();
         client.add_service(&Service::new(key)).unwrap();
         for server in servers {
             client.add_destination(&key, &server).unwrap();
@@ -58,6 +46,20 @@ impl<'a> Shelf<'a> {
     pub(crate) fn before(self, other: impl FnMut(Command, &mut Services) + 'a) -> Self {
         Self { other: Some(Box::new(other)), ..self }
     }
+
+    /// A client of this table.
+    pub(crate) fn client(self) -> Client<impl Transport + 'a> {
+        let Self { services, commands, mut other } = self;
+        let served = Served::new(move |call: &Call<'_>, replies: &mut Replies<'_>| {
+            let command = call.message.command;
+            commands.borrow_mut().push(command);
+            if let Some(other) = &mut other {
+                other(command, &mut services.borrow_mut());
+            }
+            apply(&mut services.borrow_mut(), command, call, replies)
+        });
+        Client::with_transport(served).unwrap()
+    }
 }
 
 /// Whether a command changes nothing.
@@ -73,33 +75,9 @@ pub(crate) fn server(last: u8) -> Destination {
     Destination::new(DestinationKey::new([192, 0, 2, last].into(), 80))
 }
 
-impl Transport for Shelf<'_> {
-    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let Self { responder, services, commands, other } = self;
-        responder.respond(datagram, |call, replies| {
-            let command = call.message.command;
-            commands.borrow_mut().push(command);
-            if let Some(other) = other {
-                other(command, &mut services.borrow_mut());
-            }
-            carry_out(&mut services.borrow_mut(), command, call, replies)
-        });
-        Ok(())
-    }
-
-    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        Ok(self.responder.receive(buffer))
-    }
-
-    fn reset(&mut self) -> io::Result<()> {
-        self.responder.discard();
-        Ok(())
-    }
-}
-
 /// What `ip_vs_ctl.c` makes of a command, as far as these tests go: services by mark, real servers
 /// by address.
-fn carry_out(
+fn apply(
     services: &mut Services,
     command: Command,
     call: &Call<'_>,
