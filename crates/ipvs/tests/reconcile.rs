@@ -11,8 +11,9 @@ use generate::{key, pair_of_tables, server};
 use ipvs::plan::{Options, Outcome, Plan, Prune};
 use ipvs::proto::Refusal;
 use ipvs::{
-    Client, DestinationEntry, DrainOptions, Drained, ErrorKind, Scheduler, Service, ServiceEntry,
-    ServiceSnapshot, Snapshot, Stats, Table, TableChange, TableService, Transport, Watch,
+    Client, Destination, DestinationEntry, DestinationKey, DrainOptions, Drained, ErrorKind,
+    Forward, Scheduler, Service, ServiceEntry, ServiceSnapshot, Snapshot, Stats, Table,
+    TableChange, TableService, Transport, Watch,
 };
 use ipvs_model::Kernel;
 use proptest::prelude::*;
@@ -74,7 +75,7 @@ proptest! {
             for (step, outcome) in error.steps() {
                 match outcome {
                     Outcome::Done => prop_assert!(!rest.steps().contains(step), "{}", step),
-                    Outcome::Failed(_) | Outcome::NotTried => {
+                    Outcome::Failed(_) | Outcome::HeldBack(_) | Outcome::NotTried => {
                         prop_assert!(rest.steps().contains(step), "{}", step);
                     }
                     _ => {}
@@ -96,43 +97,107 @@ fn web(servers: impl IntoIterator<Item = u8>) -> Table {
 
 /// What can't be replaced isn't taken out, and other services go on.
 #[test]
-fn a_refused_step_stops_its_service_only() {
-    let mut client = Client::with_transport(Kernel::new()).unwrap();
-    let other = TableService::new(Service::new(key(1))).destination(server(1));
-    reconcile(&mut client, &web([1]).with(other));
+fn the_last_live_server_stays_if_the_next_is_refused() {
+    // The kernel refuses multicast addresses.
+    let invalid = Destination::new("224.0.0.1:80".parse::<DestinationKey>().unwrap());
+    let other = || TableService::new(Service::new(key(1))).destination(server(1));
+    let current = web([1]).with(other());
+    let mut desired = web([]);
+    desired.get_mut(&key(0)).unwrap().insert(invalid);
+    assert_eq!(
+        outcomes(&current, &desired),
+        (
+            vec![
+                "invalid: + server 224.0.0.1:80 of tcp/192.0.2.53:80, direct route, weight 1"
+                    .to_owned(),
+                "held back, because `+ server 224.0.0.1:80 of tcp/192.0.2.53:80, direct route, \
+                 weight 1` failed: the service would be left without a live real server: \
+                 - server 10.0.0.1:80 of tcp/192.0.2.53:80"
+                    .to_owned(),
+                "done: - service fwmark/1".to_owned(),
+            ],
+            web([1])
+        )
+    );
+}
+
+/// One server with a typo used to keep dead ones serving for good.
+#[test]
+fn a_refused_server_holds_back_no_other() {
+    // Of another address family, which only a tunnel can carry.
+    let refused = Destination::new("[fd00::1]:80".parse::<DestinationKey>().unwrap())
+        .forward(Forward::Masquerade);
+    let invalid =
+        "invalid: + server [fd00::1]:80 of tcp/192.0.2.53:80, masquerade, weight 1".to_owned();
 
     let mut desired = web([2]);
-    // The kernel refuses multicast addresses.
-    let invalid = ipvs::Destination::new("224.0.0.1:80".parse::<ipvs::DestinationKey>().unwrap());
-    *desired.get_mut(&key(0)).unwrap() =
-        TableService::new(Service::new(key(0)).scheduler(Scheduler::RR)).destination(invalid);
-    let current = client.snapshot().unwrap().into_table();
-    let plan = Plan::diff(&current, &desired, &Options::new().prune(EVERYTHING));
-    let error = client.apply(&plan).unwrap_err();
-
-    let outcomes: Vec<String> = error
-        .steps()
-        .iter()
-        .map(|(step, outcome)| {
-            let word = match outcome {
-                Outcome::Done => "done",
-                Outcome::Failed(error) if error.kind() == ErrorKind::InvalidArgument => "invalid",
-                Outcome::NotTried => "not tried",
-                _ => "?",
-            };
-            format!("{word}: {step}")
-        })
-        .collect();
+    desired.get_mut(&key(0)).unwrap().insert(refused.clone());
     assert_eq!(
-        outcomes,
-        [
-            "invalid: + server 224.0.0.1:80 of tcp/192.0.2.53:80, direct route, weight 1",
-            "not tried: - server 10.0.0.1:80 of tcp/192.0.2.53:80",
-            "done: - service fwmark/1",
-        ]
+        outcomes(&web([1]), &desired),
+        (
+            vec![
+                "done: + server 10.0.0.2:80 of tcp/192.0.2.53:80, direct route, weight 1"
+                    .to_owned(),
+                invalid.clone(),
+                "done: - server 10.0.0.1:80 of tcp/192.0.2.53:80".to_owned(),
+            ],
+            web([2])
+        )
     );
-    assert_eq!(error.to_string(), "of 3 steps 1 were done, 1 failed, 1 were not tried");
-    assert_eq!(client.snapshot().unwrap().into_table(), web([1]));
+
+    let off = server(1).weight(0);
+    desired.get_mut(&key(0)).unwrap().insert(off.clone());
+    let mut left = web([2]);
+    left.get_mut(&key(0)).unwrap().insert(off);
+    assert_eq!(
+        outcomes(&web([1, 2]), &desired),
+        (
+            vec![
+                invalid,
+                "done: ~ server 10.0.0.1:80 of tcp/192.0.2.53:80: weight 1 → 0".to_owned(),
+            ],
+            left
+        )
+    );
+}
+
+#[test]
+fn servers_of_a_service_that_is_refused_are_held_back() {
+    let mut desired = web([1]);
+    let unknown = Scheduler::new("no-such").unwrap();
+    desired.insert_service(Service::new(key(0)).scheduler(unknown));
+    assert_eq!(
+        outcomes(&Table::new(), &desired),
+        (
+            vec![
+                "SchedulerOrPersistenceEngineNotFound: + service tcp/192.0.2.53:80, scheduler no-such"
+                    .to_owned(),
+                "held back, because `+ service tcp/192.0.2.53:80, scheduler no-such` failed: the \
+                 service isn't there: + server 10.0.0.1:80 of tcp/192.0.2.53:80, direct route, \
+                 weight 1"
+                    .to_owned(),
+            ],
+            Table::new()
+        )
+    );
+}
+
+/// What becomes of each step from one table to another, and the table that is there then.
+fn outcomes(current: &Table, desired: &Table) -> (Vec<String>, Table) {
+    let mut client = Client::with_transport(Kernel::new()).unwrap();
+    reconcile(&mut client, current);
+    let plan = Plan::diff(current, desired, &Options::new().prune(EVERYTHING));
+    let error = client.apply(&plan).unwrap_err();
+    let outcomes = error.steps().iter().map(|(step, outcome)| match outcome {
+        Outcome::Done => format!("done: {step}"),
+        Outcome::Failed(error) if error.kind() == ErrorKind::InvalidArgument => {
+            format!("invalid: {step}")
+        }
+        Outcome::Failed(error) => format!("{:?}: {step}", error.kind()),
+        Outcome::HeldBack(why) => format!("{why}: {step}"),
+        other => panic!("{other:?}"),
+    });
+    (outcomes.collect(), client.snapshot().unwrap().into_table())
 }
 
 /// Drains server 1, which starts with 3 connections; `each` happens at each sleep.

@@ -1,22 +1,23 @@
 //! Carrying out a plan.
 
-use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt;
 
+use super::progress::Progress;
 use super::{Plan, Step};
 use crate::trace;
-use crate::{Batch, Client, Error, ErrorKind, ServiceKey, Transport};
+use crate::{Batch, Client, Error, ErrorKind, Transport};
 
 impl<T: Transport> Client<T> {
     /// Carries out a plan, in a few system calls. It isn't atomic: other programs see and change
     /// what is there in between.
     ///
     /// Each phase of the plan (additions, edits, edits that take all weight, deletions) begins
-    /// when the one before it has ended. If the kernel refuses a step, later phases leave that
-    /// virtual service as it is, so that no real server is taken out whose successor couldn't be
-    /// added; other services go on. An error that has nothing to do with one step, such as missing
-    /// privileges or an answer that didn't come, ends the plan with the phase.
+    /// when the one before it has ended. If the kernel refuses a step, every step that doesn't
+    /// need it is still executed. Only those are [held back](Outcome::HeldBack) that would leave
+    /// the virtual service without the last live real server it has, although it is to have one.
+    /// An error that has nothing to do with one step, such as missing privileges or an answer
+    /// that didn't come, ends the plan with the phase.
     ///
     /// To go on after an error, make a new plan from what is there then: steps that were done
     /// aren't in it, and those whose outcome is unknown are if need be. The same plan a second
@@ -41,22 +42,29 @@ impl<T: Transport> Client<T> {
     /// ```
     pub fn apply(&mut self, plan: &Plan) -> Result<(), ApplyError> {
         let _span = trace::apply(plan.steps().len());
-        let mut outcomes = Vec::with_capacity(plan.steps().len());
-        let mut left: BTreeSet<ServiceKey> = BTreeSet::new();
-        let mut stopped = false;
-        for phase in plan.steps().chunk_by(|a, b| a.phase() == b.phase()) {
-            let is_sent = |step: &Step| !stopped && !left.contains(step.service());
-            let (sent, batch) = batch(phase, is_sent);
-            trace::phase(batch.len(), phase.len() - batch.len());
-            let mut results = self.run(&batch).into_iter();
-            for (step, is_sent) in phase.iter().zip(sent) {
-                let result = if is_sent { results.next() } else { None };
-                let outcome = result.map_or(Outcome::NotTried, Outcome::of);
-                if let Outcome::Failed(error) | Outcome::Unknown(error) = &outcome {
-                    left.insert(*step.service());
-                    stopped |= ends_everything(error.kind());
-                }
-                outcomes.push(outcome);
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(plan.steps().len());
+        outcomes.resize_with(plan.steps().len(), || Outcome::NotTried);
+        let mut progress = Progress::new(plan);
+        let mut batch = Batch::new();
+        loop {
+            let sent = progress.poll_send();
+            if sent.is_empty() {
+                break;
+            }
+            batch.clear();
+            for &index in &sent {
+                batch.push(&plan.steps()[index]);
+            }
+            trace::phase(sent.len(), progress.waiting());
+            self.run_each(&batch, |place, result| {
+                let kind = result.as_ref().copied().map_err(Error::kind);
+                progress.handle_result(sent[place], kind);
+                outcomes[sent[place]] = Outcome::of(result);
+            });
+        }
+        for (index, outcome) in outcomes.iter_mut().enumerate() {
+            if let Some(held_back) = progress.held_back(index) {
+                *outcome = Outcome::HeldBack(held_back);
             }
         }
         if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done)) {
@@ -64,30 +72,6 @@ impl<T: Transport> Client<T> {
         }
         Err(ApplyError { steps: plan.steps().iter().cloned().zip(outcomes).collect() })
     }
-}
-
-/// Which steps are sent, and the requests for these.
-fn batch(steps: &[Step], is_sent: impl Fn(&Step) -> bool) -> (Vec<bool>, Batch) {
-    let mut batch = Batch::new();
-    let sent: Vec<bool> = steps.iter().map(is_sent).collect();
-    for (step, _) in steps.iter().zip(&sent).filter(|(_, sent)| **sent) {
-        batch.push(step);
-    }
-    (sent, batch)
-}
-
-/// Whether other services are bound to meet the same error.
-fn ends_everything(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::PermissionDenied
-            | ErrorKind::NotAvailable
-            | ErrorKind::Unloading
-            | ErrorKind::OutOfMemory
-            | ErrorKind::OutcomeUnknown
-            | ErrorKind::Protocol
-            | ErrorKind::Io
-    )
 }
 
 /// What became of a step.
@@ -100,8 +84,46 @@ pub enum Outcome {
     Failed(Error),
     /// It was sent, and no answer came.
     Unknown(Error),
-    /// It wasn't sent, because of an earlier error.
+    /// It has no effect, because a step that it needs failed: see [`HeldBack`].
+    HeldBack(HeldBack),
+    /// It wasn't sent, because an earlier error ended the plan.
     NotTried,
+}
+
+/// Why a step was held back: another one failed, and this one needs it.
+///
+/// Its text is a sentence such as "held back, because `+ server 10.0.0.2:80 of
+/// tcp/192.0.2.53:80, direct route, weight 1` failed: the service would be left without a live
+/// real server".
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeldBack {
+    /// The step that failed.
+    pub failed: Box<Step>,
+    /// What makes this step need it.
+    pub dependency: Dependency,
+}
+
+/// What makes a step need another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dependency {
+    /// It would take the last live real server (of a weight above 0) out of a virtual service
+    /// that is to have one.
+    LiveServer,
+    /// It adds a real server to the virtual service that the other was to add.
+    Service,
+}
+
+impl fmt::Display for HeldBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { failed, dependency } = self;
+        let needed = match dependency {
+            Dependency::LiveServer => "the service would be left without a live real server",
+            Dependency::Service => "the service isn't there",
+        };
+        write!(f, "held back, because `{failed}` failed: {needed}")
+    }
 }
 
 impl Outcome {
@@ -131,11 +153,16 @@ impl ApplyError {
         &self.steps
     }
 
+    /// As [`steps`](Self::steps), without copying.
+    pub fn into_steps(self) -> impl ExactSizeIterator<Item = (Step, Outcome)> {
+        self.steps.into_iter()
+    }
+
     /// The first error.
     pub fn first_error(&self) -> Option<&Error> {
         self.steps.iter().find_map(|(_, outcome)| match outcome {
             Outcome::Failed(error) | Outcome::Unknown(error) => Some(error),
-            Outcome::Done | Outcome::NotTried => None,
+            Outcome::Done | Outcome::HeldBack(_) | Outcome::NotTried => None,
         })
     }
 
@@ -149,10 +176,14 @@ impl fmt::Display for ApplyError {
         let done = self.count(|it| matches!(it, Outcome::Done));
         let failed = self.count(|it| matches!(it, Outcome::Failed(_)));
         let unknown = self.count(|it| matches!(it, Outcome::Unknown(_)));
+        let held_back = self.count(|it| matches!(it, Outcome::HeldBack(_)));
         let not_tried = self.count(|it| matches!(it, Outcome::NotTried));
         write!(f, "of {} steps {done} were done, {failed} failed", self.steps.len())?;
         if unknown > 0 {
             write!(f, ", the outcome of {unknown} is unknown")?;
+        }
+        if held_back > 0 {
+            write!(f, ", {held_back} were held back")?;
         }
         if not_tried > 0 {
             write!(f, ", {not_tried} were not tried")?;

@@ -64,7 +64,9 @@ impl Diff<'_> {
         }
         self.add_destinations(wanted, |destination| present.get(&destination.key()).is_none());
         let service = *wanted.key();
+        let (first, mut is_covered) = (self.plan.steps.len(), false);
         for from in present.destinations() {
+            let steps = self.plan.steps.len();
             match wanted.get(&from.key()) {
                 Some(to) if from != to => {
                     let (from, to) = (from.clone(), to.clone());
@@ -78,6 +80,10 @@ impl Diff<'_> {
                 }
                 None => self.drain(service, from),
             }
+            is_covered |= from.weight > 0 && self.plan.steps.len() == steps;
+        }
+        if is_covered && self.plan.steps[first..].iter().any(Step::takes_live_server) {
+            self.plan.covered.push(service);
         }
     }
 

@@ -35,8 +35,9 @@
 //! 5. Deletions of virtual services, which take their real servers along.
 //!
 //! So a service that has a live real server (of a weight above 0) before and after the plan has
-//! one all the time in between. The one gap that IPVS itself makes is between a new service and
-//! its first real server.
+//! one all the time in between, even if the kernel refuses steps: whatever would take the last one
+//! is then [held back](Outcome::HeldBack), and nothing else is. The one gap that IPVS itself makes
+//! is between a new service and its first real server.
 //!
 //! # Draining
 //!
@@ -48,11 +49,12 @@ mod apply;
 mod diff;
 mod drainer;
 mod options;
+mod progress;
 mod step;
 
 use std::fmt;
 
-pub use apply::{ApplyError, Outcome};
+pub use apply::{ApplyError, Dependency, HeldBack, Outcome};
 pub use drainer::Drainer;
 pub use options::{Network, NetworkError, Options, Ports, Prune, Scope};
 pub use step::Step;
@@ -73,6 +75,9 @@ pub struct Plan {
     draining: Vec<(ServiceKey, DestinationKey)>,
     #[cfg_attr(feature = "serde", serde(default))]
     out_of_scope: Vec<ServiceKey>,
+    /// Virtual services that lose live real servers and have one that no step touches.
+    #[cfg_attr(feature = "serde", serde(default))]
+    covered: Vec<ServiceKey>,
 }
 
 impl Plan {

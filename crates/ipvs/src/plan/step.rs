@@ -77,6 +77,16 @@ impl Step {
         }
     }
 
+    /// Whether a service has one live real server less afterwards, and remains.
+    pub(super) fn takes_live_server(&self) -> bool {
+        match self {
+            Self::SetDestination { from, to, .. } => from.weight > 0 && to.weight == 0,
+            Self::DrainDestination { destination, .. }
+            | Self::DeleteDestination { destination, .. } => destination.weight > 0,
+            _ => false,
+        }
+    }
+
     pub(super) fn phase(&self) -> Phase {
         match self {
             Self::AddService(_) | Self::AddDestination { .. } => Phase::Add,

@@ -1,12 +1,13 @@
 //! Calls of a client, and what they say.
 
-use ipvs::plan::{Options, Outcome, Plan, Prune};
+use ipvs::plan::{Dependency, HeldBack, Options, Outcome, Plan, Prune};
 use ipvs::{
     Change, Client, Destination, DestinationEntry, DestinationKey, Ensured, Error, ErrorKind, Info,
     Service, ServiceEntry, ServiceKey, ServiceSnapshot, SyncDaemon, Table, TableService, Timeouts,
     Transport,
 };
 use ipvs_model::Kernel;
+use rustix::io::Errno;
 
 use super::change;
 use super::random::Random;
@@ -214,7 +215,11 @@ fn became(outcome: &Outcome) -> Claim {
     match outcome {
         Outcome::Done => Claim::Done,
         Outcome::Failed(error) | Outcome::Unknown(error) => Claim::of_error(error),
-        Outcome::NotTried => Claim::NotSent,
+        // Its service couldn't be added: it was sent along with it.
+        Outcome::HeldBack(HeldBack { dependency: Dependency::Service, .. }) => {
+            Claim::Failed(ErrorKind::ServiceNotFound, Some(Errno::SRCH.raw_os_error()))
+        }
+        Outcome::HeldBack(_) | Outcome::NotTried => Claim::NotSent,
         other => panic!("an outcome that this test doesn't know: {other:?}"),
     }
 }
