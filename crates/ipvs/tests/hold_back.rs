@@ -1,7 +1,7 @@
 //! Plans of which the kernel refuses any steps: whatever would leave a virtual service without its
 //! last live real server is held back, and nothing else is.
 //!
-//! `PROPTEST_CASES=10000 cargo test -p ipvs --test hold_back` tries that many pairs of tables.
+//! `PROPTEST_CASES=10000 cargo test -p ipvs-client --test hold_back` tries that many pairs of tables.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
