@@ -106,6 +106,9 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Internal: the package's service on a machine that systemd runs.
+    #[command(hide = true)]
+    GuestService { package: PathBuf, systemd: Vec<PathBuf> },
     /// Internal: a comparison in one kernel.
     #[command(hide = true)]
     ParityPart(parity::Part),
@@ -174,6 +177,9 @@ fn run(task: Task) -> Result<u8> {
         Task::Dist(dist) => dist.run(),
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
+        Task::GuestService { package, systemd } => {
+            dist::boot_inside(&package, &systemd).map(|()| 0)
+        }
         Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
         Task::GuestGate(start) => match kernel::keeper::pass_gate(&start)? {},
         Task::NativeNamespaces { command } => kernel::native::enter(&command),

@@ -1,9 +1,10 @@
 //! What tests of IPVS on a real kernel need: network namespaces that clean up after themselves,
 //! the direct-routing cluster of the LVS literature and its variants, real servers and packet
-//! captures in it, and a harness that never hangs and never skips in silence.
+//! captures in it, machines that systemd runs, and a harness that never hangs and never skips in
+//! silence.
 //!
 //! Everything here wants root and the program `ip` (iproute2) on `PATH`; servers and captures want
-//! `nginx`, `socat`, `vsftpd` and `tcpdump`.
+//! `nginx`, `socat`, `vsftpd` and `tcpdump`, machines `systemd`.
 //! Nothing is put into the network namespace that the tests are started from.
 
 #![forbid(unsafe_code)]
@@ -20,6 +21,7 @@ mod folder;
 mod ftp;
 mod harness;
 mod kernel;
+mod machine;
 mod namespace;
 pub mod nlmon;
 mod poll;
@@ -37,6 +39,7 @@ pub use farm::Farm;
 pub use ftp::FtpServer;
 pub use harness::{Context, Requires, Suite, Test};
 pub use kernel::KernelVersion;
+pub use machine::{Booted, Machine};
 pub use namespace::Namespace;
 pub use poll::eventually;
 pub use tunnel::{TunnelEnd, Wrapping};

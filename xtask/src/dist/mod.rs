@@ -2,6 +2,7 @@
 //! completions that ipvsadm's table of flags makes, and a Debian package of it all that takes the
 //! place of Debian's `ipvsadm`.
 
+mod boot;
 mod package;
 mod replace;
 mod service;
@@ -9,13 +10,15 @@ mod texts;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::kernel::Choice;
 use crate::places::{self, Lock};
-use crate::work::Where;
+use crate::work::{Place, Where};
 use crate::{cargo, progress};
 
+pub(crate) use self::boot::inside as boot_inside;
 pub(crate) use self::texts::prove as prove_texts;
 
 #[derive(Debug, Args)]
@@ -23,7 +26,8 @@ pub(crate) struct Dist {
     /// Also prove that the package takes the place of Debian's, and look at its service's rights
     ///
     /// In a kernel that was fetched, where all changes to this machine's files are forgotten:
-    /// installs Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back.
+    /// installs Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back;
+    /// and has a machine that systemd runs boot with it, with rules that are right and wrong.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -48,9 +52,24 @@ impl Dist {
         }
         if self.check {
             service::check(&folder)?;
-            return replace::check(&folder, &package, &self.place);
+            let place = Place::prepare(self.choice()?, self.place.machine)?;
+            let machine = self.place.machine;
+            boot::check(&folder, &package, &place, machine)?;
+            return replace::check(&folder, &package, &place, machine);
         }
         Ok(0)
+    }
+}
+
+impl Dist {
+    fn choice(&self) -> Result<Choice> {
+        let choice = self.place.choice();
+        // There the changes to this machine's files would last.
+        ensure!(
+            choice != Choice::Host,
+            "this takes a kernel that was fetched, not this machine's own"
+        );
+        Ok(choice)
     }
 }
 

@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use crate::apt::Apt;
-use crate::kernel::Choice;
-use crate::work::{Place, Where, Work};
+use crate::work::{Machine, Place, Work};
 use crate::{places, progress};
 
 const SCRIPT: &str = include_str!("replace.sh");
@@ -16,10 +15,7 @@ const SCRIPT: &str = include_str!("replace.sh");
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs the script; its exit status.
-pub(super) fn check(folder: &Path, package: &Path, place: &Where) -> Result<u8> {
-    let choice = place.choice();
-    // There the changes to this machine's files would last.
-    ensure!(choice != Choice::Host, "this takes a kernel that was fetched, not this machine's own");
+pub(super) fn check(folder: &Path, package: &Path, place: &Place, machine: Machine) -> Result<u8> {
     let apt = Apt::machine(&places::tools().join("apt"))?;
     apt.update()?;
     progress::note("fetching Debian's ipvsadm");
@@ -39,9 +35,9 @@ pub(super) fn check(folder: &Path, package: &Path, place: &Where) -> Result<u8> 
         writable: Vec::new(),
         terminal: false,
         timeout: Some(TIMEOUT),
-        machine: place.machine,
+        machine,
     };
-    let status = work.run(&Place::prepare(choice, place.machine)?)?;
+    let status = work.run(place)?;
     if status == 0 {
         progress::note("the package takes the place of Debian's, and goes again");
     }

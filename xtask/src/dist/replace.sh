@@ -56,6 +56,57 @@ use_service() {
 	[ -e /etc/rc2.d/S*ipvsadm ] || fail "$1: nothing starts it at boot"
 }
 
+# A service action that has to fail: $1 says why, the rest is the rules.
+refuses() {
+	why=$1
+	shift
+	printf '%s\n' "$@" > /etc/ipvsadm.rules
+	for action in start restart reload force-reload load; do
+		! /etc/init.d/ipvsadm "$action" > /tmp/said 2>&1 || fail "$action succeeds: $why"
+		grep -q failed /tmp/said || fail "$action says nothing of it: $why"
+	done
+}
+
+# Nothing but rules that were all loaded is a success, with and without daemons to be started after
+# them.
+report_failures() {
+	for daemon in none both; do
+		printf 'AUTO="true"\nDAEMON="%s"\nIFACE="lo"\nSYNCID="7"\n' $daemon > /etc/default/ipvsadm
+		refuses "a line is no command" '-A -t 192.0.2.1:80 -s rr' 'nonsense'
+		refuses "an option is unknown" '-A -t 192.0.2.1:80 --bogus' '-A -t 192.0.2.2:80'
+		refuses "the kernel refuses a line before the last" \
+			'-a -t 192.0.2.1:80 -r 192.0.2.2' '-A -t 192.0.2.1:80 -s rr'
+		[ "$(services)" = 1 ] || fail "a line after the refused one wasn't loaded"
+		refuses "the kernel refuses the last line" '-A -t 192.0.2.1:80' '-A -t 192.0.2.1:80'
+		/etc/init.d/ipvsadm stop
+	done
+	printf 'AUTO="true"\nIFACE="missing"\nDAEMON="master"\n' > /etc/default/ipvsadm
+	refuses_daemon() { ! /etc/init.d/ipvsadm "$1" || fail "$1 succeeds without its daemon"; }
+	printf -- '-A -t 192.0.2.1:80 -s rr\n' > /etc/ipvsadm.rules
+	refuses_daemon start
+	refuses_daemon restart
+	/etc/init.d/ipvsadm stop
+}
+
+# With STRICT a wrong line leaves the table alone, and messages have the file's line numbers.
+load_strictly() {
+	printf 'AUTO="true"\nSTRICT="true"\n' > /etc/default/ipvsadm
+	for rules in '# ipvsadm.rules\n' '\n' ''; do
+		printf -- "$rules"'-A -t 192.0.2.1:80 -s rr\n-A -t 192.0.2.2:80 -s rr\n' > /etc/ipvsadm.rules
+		for action in start restart reload load; do
+			/etc/init.d/ipvsadm "$action" || fail "strictly: $action"
+			[ "$(services)" = 2 ] || fail "strictly: $action doesn't load the rules"
+		done
+	done
+	refuses "strictly: a line is wrong" '# ipvsadm.rules' '-A -t 192.0.2.9:80' '-A -t 192.0.2.9:80 --bogus'
+	grep -q 'line 3' /tmp/said || fail "strictly: the wrong line isn't named: $(cat /tmp/said)"
+	[ "$(services)" = 2 ] || fail "strictly: a wrong line changes the table"
+	refuses "strictly: the kernel refuses a line" '-A -t 192.0.2.9:80' '-A -t 192.0.2.9:80'
+	: > /etc/ipvsadm.rules
+	/etc/init.d/ipvsadm load || fail "strictly: no rules"
+	[ "$(services)" = 0 ] || fail "strictly: no rules aren't an empty table"
+}
+
 say "Debian's ipvsadm"
 dpkg -i "$@"
 is_theirs || fail "Debian's ipvsadm isn't the one installed"
@@ -81,6 +132,9 @@ for way in "dpkg -i" "apt-get install -y --no-install-recommends"; do
 		dpkg -L ipvsadm-rs | grep -qx "/usr/share/$file" || fail "no $file"
 	done
 	use_service ours
+	report_failures
+	load_strictly
+	use_service "ours, again"
 	ipvsadm-save -n | grep -q 192.0.2.2:80 || fail "ipvsadm-save"
 
 	say "ours is installed again, as for an upgrade: the table stays"

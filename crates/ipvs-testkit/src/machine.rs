@@ -1,0 +1,257 @@
+//! Machines that systemd runs: services are tested as they run at boot, with its deadlines, restarts
+//! and restrictions.
+//!
+//! A machine is a container: systemd is PID 1 of namespaces of its own, so that several can run at
+//! once, each in a [`Namespace`] that tests can wire up, on the kernel that the test runs on.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::exec::{Background, Finished, finish};
+use crate::namespace::Namespace;
+use crate::poll::eventually;
+
+/// Where the files of machines are kept.
+const STAGE: &str = "/run/ipvs-machines";
+
+/// What becomes PID 1.
+const INIT: &str = include_str!("machine.sh");
+
+/// How long a machine may take to boot or to shut down: several times what it takes on a busy
+/// machine with one processor.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// What this machine was told to start, mount and be at boot, which another one is not to do.
+const SETTINGS: [&str; 12] = [
+    "etc/systemd",
+    "etc/fstab",
+    "etc/crypttab",
+    "etc/rc0.d",
+    "etc/rc1.d",
+    "etc/rc2.d",
+    "etc/rc3.d",
+    "etc/rc4.d",
+    "etc/rc5.d",
+    "etc/rc6.d",
+    "etc/rcS.d",
+    "var/lib/systemd",
+];
+
+/// Makers of units from such settings and from devices.
+const GENERATORS: [&str; 2] = ["lib/systemd/system-generators", "usr/local/lib/systemd"];
+
+/// Units that are about a machine's hardware and terminals, which a container has none of.
+const MASKED: [&str; 4] = [
+    "kmod-static-nodes.service",
+    "systemd-modules-load.service",
+    "console-getty.service",
+    "getty.target",
+];
+
+/// The files of a machine with systemd: this machine's own, without its settings for services. What
+/// the machine changes is kept from one boot to the next, and gone when this is dropped.
+///
+/// ```no_run
+/// use ipvs_testkit::{Machine, Namespace};
+///
+/// let machine = Machine::create("director")?;
+/// machine.write("etc/ipvsadm.rules", "-A -t 192.0.2.1:80 -s rr\n")?;
+/// let network = Namespace::create("director")?;
+/// let booted = machine.boot(&network)?;
+/// booted.run("systemctl", &["start", "ipvsadm"])?.success()?;
+/// booted.shut_down()?;
+/// // A reboot: the same files, and a network and an IPVS table that are new.
+/// let booted = machine.boot(&Namespace::create("director")?)?;
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Machine {
+    /// Where its files are: a file system of its own, in memory.
+    folder: PathBuf,
+}
+
+impl Machine {
+    /// Makes the files. `label` is its host name.
+    ///
+    /// # Errors
+    ///
+    /// If this isn't root, there is no systemd, or the kernel has no overlayfs.
+    pub fn create(label: &str) -> Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        ensure!(
+            Path::new("/lib/systemd/systemd").exists(),
+            "there is no systemd (Debian package systemd)"
+        );
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = PathBuf::from(format!("{STAGE}/{label}-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+        mount("tmpfs", &folder, "tmpfs", MountFlags::empty(), None)
+            .with_context(|| format!("cannot mount {folder:?}"))?;
+        // From here on dropping it unmounts.
+        let machine = Self { folder };
+        let [upper, work, root] = ["upper", "work", "root"].map(|name| machine.folder.join(name));
+        for folder in [&upper, &work, &root] {
+            fs::create_dir(folder).with_context(|| format!("cannot make {folder:?}"))?;
+        }
+        let mut layers = b"lowerdir=/,upperdir=".to_vec();
+        layers.extend(upper.as_os_str().as_bytes());
+        layers.extend(b",workdir=");
+        layers.extend(work.as_os_str().as_bytes());
+        mount("overlay", &root, "overlay", MountFlags::empty(), &*std::ffi::CString::new(layers)?)
+            .context("cannot lay a machine's files over those of this one")?;
+        machine.settle(label)?;
+        Ok(machine)
+    }
+
+    /// Takes away what this machine would start, and says which machine it is.
+    fn settle(&self, label: &str) -> Result<()> {
+        for path in SETTINGS.into_iter().chain(GENERATORS) {
+            let path = self.path(path);
+            let gone =
+                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match gone {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {path:?}"));
+                }
+                _ => {}
+            }
+        }
+        for folder in ["etc/systemd/system", "proc", "sys", "dev", "run", "tmp"] {
+            let folder = self.path(folder);
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
+        }
+        for unit in MASKED {
+            let link = self.path("etc/systemd/system").join(unit);
+            std::os::unix::fs::symlink("/dev/null", &link)
+                .with_context(|| format!("cannot mask {unit}"))?;
+        }
+        self.write("etc/hostname", &format!("{label}\n"))?;
+        // Without one it would take this for its first boot, and enable whatever is installed.
+        let id = fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot make an id")?;
+        self.write("etc/machine-id", &id.replace('-', ""))
+    }
+
+    /// A file of the machine, as seen from outside: `etc/default/ipvsadm`.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.folder.join("root").join(path)
+    }
+
+    /// Writes a file of the machine.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be written.
+    pub fn write(&self, path: &str, contents: &str) -> Result<()> {
+        let path = self.path(path);
+        fs::write(&path, contents).with_context(|| format!("cannot write {path:?}"))
+    }
+
+    /// Starts the machine in that network, and waits until it has started what it is to start,
+    /// whether or not all of that succeeded.
+    ///
+    /// # Errors
+    ///
+    /// If that takes more than a minute and a half, with what systemd said.
+    pub fn boot(&self, network: &Namespace) -> Result<Booted> {
+        let console = self.folder.join("console");
+        File::create(&console).with_context(|| format!("cannot make {console:?}"))?;
+        let mut command = network.command("unshare");
+        command.args(["--fork", "--kill-child=KILL", "--pid", "--mount", "--ipc", "--uts"]);
+        command.args(["--cgroup", "--", "sh", "-euc", INIT, "machine"]);
+        command.arg(self.folder.join("root")).arg(&console);
+        let mut process = Background::start(command.stdin(std::process::Stdio::null()))?;
+        let pid = eventually(LIMIT, || {
+            process.still_running()?;
+            let said = process.stdout()?;
+            said.trim_end().parse::<u32>().with_context(|| format!("it said {said:?}"))
+        })?;
+        let mut booted = Booted { process, pid, console };
+        booted.wait_until_up().map_err(|error| booted.explain(error))?;
+        Ok(booted)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for path in [self.folder.join("root"), self.folder.clone()] {
+            // The overlay isn't there if making it failed.
+            let _ = unmount(&path, UnmountFlags::DETACH);
+        }
+        let _ = fs::remove_dir(&self.folder);
+    }
+}
+
+/// A machine that runs. Dropping it ends all of its processes at once, like a power failure.
+#[derive(Debug)]
+pub struct Booted {
+    process: Background,
+    /// Its PID 1, in our numbers.
+    pid: u32,
+    console: PathBuf,
+}
+
+impl Booted {
+    /// A command that runs `program` on the machine, as root.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.pid.to_string()).args(["--all", "--wd=/", "--"]);
+        command.args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"]);
+        command.arg(program);
+        command
+    }
+
+    /// Runs a program on the machine to its end, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started, or runs for more than a minute and a half.
+    pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Finished> {
+        finish(self.command(program).args(arguments), LIMIT)
+    }
+
+    /// What systemd and the services said, for messages.
+    pub fn log(&self) -> String {
+        let journal = self.run("journalctl", &["--no-pager", "--boot", "--lines=60"]);
+        let journal = journal.map_or_else(|error| format!("{error:#}"), |said| said.stdout);
+        let console = fs::read(&self.console).unwrap_or_default();
+        format!("{}{journal}", String::from_utf8_lossy(&console))
+    }
+
+    /// Stops all services in their order, and waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// If that takes more than a minute and a half.
+    pub fn shut_down(mut self) -> Result<()> {
+        self.run("systemctl", &["poweroff", "--no-wall"])?.success()?;
+        if self.process.wait(LIMIT)?.is_none() {
+            bail!("the machine doesn't shut down: {}", self.log());
+        }
+        Ok(())
+    }
+
+    fn wait_until_up(&mut self) -> Result<()> {
+        // It answers once it has made its sockets.
+        eventually(LIMIT, || {
+            self.process.still_running()?;
+            self.run("systemctl", &["show", "--property=Version"])?.success()
+        })?;
+        let state = self.run("systemctl", &["is-system-running", "--wait"])?;
+        let word = state.stdout.trim_end();
+        // Degraded: a unit failed, which may be what is tested.
+        ensure!(["running", "degraded"].contains(&word), "it is {word:?} after its boot");
+        Ok(())
+    }
+
+    fn explain(&self, error: anyhow::Error) -> anyhow::Error {
+        error.context(format!("the machine doesn't boot: {}", self.log()))
+    }
+}
