@@ -75,7 +75,10 @@ fn systemd(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Where there is a kernel of its own: installs what is missing there, then boots machines.
 pub(crate) fn inside(package: &Path, systemd: &[PathBuf]) -> Result<()> {
     if !systemd.is_empty() {
-        succeed(Command::new("dpkg").arg("-i").args(systemd), TIMEOUT)?;
+        // Each file of the host that this kernel remembers is an open file of its process there, so
+        // that reading thousands of manual pages may be too much for it.
+        succeed(Command::new("dpkg").args(["--no-triggers", "-i"]).args(systemd), TIMEOUT)?;
+        std::fs::write("/proc/sys/vm/drop_caches", "2").context("can't let the host's files go")?;
     }
     let machine = ipvs_testkit::Machine::create("service")?;
     // A container's, which forbids packages to start services.
