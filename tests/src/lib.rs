@@ -11,6 +11,7 @@ mod reader;
 mod rewriting_transport;
 pub mod schedulers;
 mod splitmix;
+pub mod values;
 
 pub use forwarded::Forwarded;
 pub use reader::{Reader, c_ipvsadm};

@@ -36,6 +36,7 @@ mod sync;
 mod sysctls;
 mod thresholds;
 mod user_namespace;
+mod values;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
     sysctls::add_to(&mut suite);
     thresholds::add_to(&mut suite);
     user_namespace::add_to(&mut suite);
+    values::add_to(&mut suite);
     snapshot::add_to(&mut suite);
     suite.run()
 }

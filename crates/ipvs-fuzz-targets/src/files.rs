@@ -49,9 +49,9 @@ fn try_plan(plan: &Plan) {
     assert!(lines >= plan.steps().len(), "each step has a line");
 }
 
-/// A client of a model of the kernel that keeps timeouts of any length.
+/// A client of a model of the kernel that has room for the shortest times.
 fn client() -> Client<Kernel> {
-    well(Client::with_transport(Kernel::builder().ticks_per_second(1).build()))
+    well(Client::with_transport(Kernel::builder().ticks_per_second(1000).build()))
 }
 
 fn well<T, E: Debug>(result: Result<T, E>) -> T {

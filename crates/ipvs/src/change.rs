@@ -151,12 +151,12 @@ impl Change {
             Self::AddDestination { service, destination } => take(
                 &request(Command::NewDest)
                     .service(&wire::key_to_wire(service))
-                    .dest(&wire::destination_to_wire(destination)),
+                    .dest(&wire::destination_to_wire(destination)?),
             ),
             Self::SetDestination { service, destination } => take(
                 &request(Command::SetDest)
                     .service(&wire::key_to_wire(service))
-                    .dest(&wire::destination_to_wire(destination)),
+                    .dest(&wire::destination_to_wire(destination)?),
             ),
             Self::DeleteDestination { service, destination } => take(
                 &request(Command::DelDest)

@@ -123,15 +123,28 @@ bitflags! {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Persistence {
-    /// How long after its last connection a client is remembered. The kernel counts whole
-    /// seconds; a fraction is refused before anything is sent.
+    /// How long after its last connection a client is remembered: whole seconds, from 1 to
+    /// [`Persistence::MAX_TIMEOUT`]. Anything else is refused before it is sent, with
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
+    ///
+    /// A service that another program has set up may be reported with 0 or a longer timeout. A
+    /// plan, an edit or an `ensure_service` that leaves such a service as it is writes nothing; one
+    /// that changes it has to give a timeout in range.
     pub timeout: Duration,
     /// Which clients count as one.
     pub mask: PersistenceMask,
 }
 
 impl Persistence {
-    /// Every client address for itself, remembered for `timeout`.
+    /// The longest timeout, 4,294,967 s (49 days).
+    ///
+    /// The kernel multiplies seconds by its ticks a second (`CONFIG_HZ`) in 32 bits
+    /// (`ip_vs_add_service` in `ip_vs_ctl.c`), and what is longer starts again at 0: at 100 ticks
+    /// 42,949,673 s become 0. This is the longest that all have room for that have up to 1,000.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64 / 1_000);
+
+    /// Every client address for itself, remembered for `timeout`, from 1 s to
+    /// [`Persistence::MAX_TIMEOUT`]. What is out of range is refused when it is to be sent.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, mask: PersistenceMask::HOST }
     }

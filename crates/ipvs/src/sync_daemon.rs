@@ -1,9 +1,20 @@
 //! Connection synchronisation between directors.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::InterfaceName;
+
+/// `IP_VS_SYNC_GROUP` in `ip_vs_sync.c`.
+const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
+/// `IP_VS_SYNC_PORT` in `ip_vs_sync.c`.
+const DEFAULT_PORT: u16 = 8848;
+/// What a master takes for its interface's MTU if it isn't told.
+const ETHERNET_MTU: u16 = 1500;
+/// The headers of IPv4 and UDP.
+const IPV4_HEADERS: u16 = 20 + 8;
+/// The headers of IPv6 and UDP.
+const IPV6_HEADERS: u16 = 40 + 8;
 
 /// Which side of the synchronisation a daemon is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,14 +57,18 @@ pub struct SyncDaemon {
     /// Tells clusters on one network apart, 0 to 255. A backup of id 0 takes every cluster's
     /// connections in.
     pub sync_id: u8,
-    /// The most bytes of UDP payload a message may have, 1 to 65507 (kernel default: 1472, or
-    /// what the interface's MTU leaves).
+    /// The most bytes of UDP payload a message may have: 1 to 65507, or 65487 with an IPv6 group.
+    /// The kernel takes the nearest of these for any other number, and 1024 for a smaller one of a
+    /// backup; [`SyncDaemon::reported`] has what comes of it.
+    ///
+    /// The kernel's default is 1472 (1452 with an IPv6 group) for a master, and for a backup what
+    /// the MTU of its interface leaves, at least as much.
     pub max_length: Option<u16>,
     /// The multicast group (kernel default: 224.0.0.81).
     pub group: Option<IpAddr>,
-    /// The UDP port (kernel default: 8848).
+    /// The UDP port (kernel default: 8848, which 0 stands for too).
     pub port: Option<u16>,
-    /// The time to live, or hop limit (kernel default: 1).
+    /// The time to live, or hop limit (kernel default: 1, which 0 stands for too).
     pub ttl: Option<u8>,
 }
 
@@ -96,5 +111,42 @@ impl SyncDaemon {
     pub fn ttl(mut self, ttl: impl Into<Option<u8>>) -> Self {
         self.ttl = ttl.into();
         self
+    }
+
+    /// What the kernel reports of a daemon that was started like this: with the kernel's choice
+    /// where it was left to it (`None`, or 0), and a [`max_length`](Self::max_length) that the
+    /// kernel has room for (`start_sync_thread` in `ip_vs_sync.c`).
+    ///
+    /// A backup's default length stays `None`: it goes by the MTU of the interface, which the
+    /// kernel alone knows.
+    ///
+    /// ```
+    /// use ipvs::{InterfaceName, SyncDaemon, SyncRole};
+    ///
+    /// let backup = SyncDaemon::new(SyncRole::Backup, InterfaceName::new("eth1")?).max_length(1000);
+    /// assert_eq!(backup.reported().max_length, Some(1024));
+    /// assert_eq!(backup.reported().port, Some(8848));
+    /// # Ok::<(), ipvs::NameError>(())
+    /// ```
+    #[must_use]
+    pub fn reported(&self) -> Self {
+        let group = self.group.unwrap_or(DEFAULT_GROUP);
+        let headers = if group.is_ipv6() { IPV6_HEADERS } else { IPV4_HEADERS };
+        let least = match self.role {
+            SyncRole::Master => 1,
+            SyncRole::Backup => 1024,
+        };
+        let max_length = match (self.max_length.filter(|length| *length != 0), self.role) {
+            (Some(length), _) => Some(length.clamp(least, u16::MAX - headers)),
+            (None, SyncRole::Master) => Some(ETHERNET_MTU - headers),
+            (None, SyncRole::Backup) => None,
+        };
+        Self {
+            max_length,
+            group: Some(group),
+            port: Some(self.port.filter(|port| *port != 0).unwrap_or(DEFAULT_PORT)),
+            ttl: Some(self.ttl.filter(|ttl| *ttl != 0).unwrap_or(1)),
+            ..self.clone()
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The translation between what a user thinks in and what is on the wire.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -63,6 +64,22 @@ fn seconds(what: &'static str, time: Duration) -> Result<u32, InvalidInput> {
     u32::try_from(time.as_secs()).map_err(|_| InvalidInput::TooLong { what })
 }
 
+/// Seconds that the kernel can keep whatever its ticks, and report as they were.
+fn persistence_seconds(time: Duration) -> Result<u32, InvalidInput> {
+    if time.is_zero() || time > Persistence::MAX_TIMEOUT {
+        return Err(InvalidInput::PersistenceTimeout(time));
+    }
+    seconds("persistence timeout", time)
+}
+
+/// Refuses what the kernel would report as something else.
+fn reported_as_is<T: PartialEq + Display>(given: &T, reported: &T) -> Result<(), InvalidInput> {
+    if given == reported {
+        return Ok(());
+    }
+    Err(InvalidInput::Alias { given: given.to_string(), reported: reported.to_string() })
+}
+
 pub(crate) fn key_to_wire(key: &ServiceKey) -> sys::Service {
     let family = Some(family_to_wire(key.family()));
     match *key {
@@ -96,6 +113,9 @@ fn key_from_wire(wire: &sys::Service) -> Result<ServiceKey, Implausible> {
 }
 
 pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, InvalidInput> {
+    if let ServiceKey::Addr { protocol, .. } = service.key {
+        reported_as_is(&protocol, &Protocol::from_number(protocol.number()))?;
+    }
     let mut flags = sys::ServiceFlags::from_bits_retain(service.scheduler_flags.bits());
     if flags.intersects(FIELD_FLAGS) {
         return Err(InvalidInput::ReservedFlags(flags.bits()));
@@ -103,7 +123,7 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
     flags.set(sys::ServiceFlags::ONE_PACKET, service.one_packet);
     flags.set(sys::ServiceFlags::PERSISTENT, service.persistence.is_some());
     let (timeout, mask) = match &service.persistence {
-        Some(p) => (seconds("persistence timeout", p.timeout)?, p.mask),
+        Some(p) => (persistence_seconds(p.timeout)?, p.mask),
         None => (0, PersistenceMask::HOST),
     };
     let netmask = match service.key.family() {
@@ -168,8 +188,19 @@ pub(crate) fn destination_key_to_wire(key: &DestinationKey) -> sys::Dest {
     }
 }
 
-pub(crate) fn destination_to_wire(destination: &Destination) -> sys::Dest {
-    let (method, tunnel) = match destination.forward {
+pub(crate) fn destination_to_wire(destination: &Destination) -> Result<sys::Dest, InvalidInput> {
+    let forward = destination.forward;
+    reported_as_is(&forward, &reported_forward(forward))?;
+    Ok(sys::Dest {
+        weight: Some(destination.weight),
+        u_thresh: Some(destination.upper_threshold),
+        l_thresh: Some(destination.lower_threshold),
+        ..forward_to_wire(forward, &destination.key())
+    })
+}
+
+fn forward_to_wire(forward: Forward, key: &DestinationKey) -> sys::Dest {
+    let (method, tunnel) = match forward {
         Forward::Masquerade => (sys::ForwardMethod::MASQUERADE, None),
         Forward::DirectRoute => (sys::ForwardMethod::DIRECT_ROUTE, None),
         Forward::Tunnel(tunnel) => (sys::ForwardMethod::TUNNEL, Some(tunnel)),
@@ -196,13 +227,10 @@ pub(crate) fn destination_to_wire(destination: &Destination) -> sys::Dest {
     };
     sys::Dest {
         fwd_method: Some(method),
-        weight: Some(destination.weight),
         tun_type: Some(tun_type),
         tun_port: Some(tun_port),
         tun_flags: Some(tun_flags),
-        u_thresh: Some(destination.upper_threshold),
-        l_thresh: Some(destination.lower_threshold),
-        ..destination_key_to_wire(&destination.key())
+        ..destination_key_to_wire(key)
     }
 }
 
@@ -248,10 +276,8 @@ fn forward_from_wire(method: sys::ForwardMethod, wire: &sys::Dest) -> Forward {
 
 /// What the kernel will report of a forwarding method that is given by numbers: they may be those of
 /// one that has a name, and of the method's own it keeps some bits only.
-#[cfg(feature = "serde")]
 pub(crate) fn reported_forward(forward: Forward) -> Forward {
-    let anywhere = DestinationKey::new([0; 4].into(), 0);
-    let wire = destination_to_wire(&Destination::new(anywhere).forward(forward));
+    let wire = forward_to_wire(forward, &DestinationKey::new([0; 4].into(), 0));
     let method = wire.fwd_method.map_or(0, |method| method.0 & sys::ForwardMethod::MASK);
     forward_from_wire(sys::ForwardMethod(method), &wire)
 }
@@ -423,7 +449,8 @@ mod tests {
             let wire = destination_to_wire(
                 &Destination::new(DestinationKey::new([10, 10, 10, 102].into(), 80))
                     .forward(forward),
-            );
+            )
+            .unwrap();
             let seen = (
                 wire.fwd_method.unwrap().0,
                 wire.tun_type.unwrap().0,
@@ -441,7 +468,8 @@ mod tests {
         let mut wire = destination_to_wire(&Destination::new(DestinationKey::new(
             "2001:db8::1".parse().unwrap(),
             80,
-        )));
+        )))
+        .unwrap();
         assert_eq!(wire.addr_family, Some(10), "AF_INET6 is always sent");
         wire.addr_family = None;
         let seen = |family| destination_from_wire(&wire, family).unwrap().destination.addr;
@@ -487,10 +515,15 @@ mod tests {
             service_to_wire(&persistent(Duration::from_millis(1500))),
             Err(InvalidInput::FractionOfSecond { what: "persistence timeout" })
         );
-        assert_eq!(
-            service_to_wire(&persistent(Duration::from_secs(1 << 32))),
-            Err(InvalidInput::TooLong { what: "persistence timeout" })
-        );
+        // What 1,000 ticks a second leave of 32 bits; the kernel would take 0, and report it.
+        for seconds in [0, 4_294_968, 42_949_673, u64::from(u32::MAX), 1 << 32, u64::MAX] {
+            let timeout = Duration::from_secs(seconds);
+            let expected = Err(InvalidInput::PersistenceTimeout(timeout));
+            assert_eq!(service_to_wire(&persistent(timeout)), expected);
+        }
+        let longest = service_to_wire(&persistent(Duration::from_secs(4_294_967))).unwrap();
+        assert_eq!(longest.timeout, Some(4_294_967));
+        assert!(service_to_wire(&persistent(Duration::from_nanos(4_294_967_000_000_001))).is_err());
         let v6_mask =
             Persistence::new(Duration::from_secs(1)).mask(PersistenceMask::v6(64).unwrap());
         assert_eq!(
@@ -502,6 +535,24 @@ mod tests {
             service_to_wire(&Service::new(vip()).scheduler_flags(flags)),
             Err(InvalidInput::ReservedFlags(0x4))
         );
+        let alias = |given: &str, reported: &str| InvalidInput::Alias {
+            given: given.to_owned(),
+            reported: reported.to_owned(),
+        };
+        let tcp = ServiceKey::Addr {
+            protocol: Protocol::Other(6),
+            addr: [10, 10, 10, 53].into(),
+            port: 80,
+        };
+        assert_eq!(service_to_wire(&Service::new(tcp)), Err(alias("proto-6", "tcp")));
+        // IP_VS_CONN_F_FWD_MASK is 7.
+        for (number, reported) in
+            [(3, "direct route"), (8, "masquerade"), (13, "forwarding method 5")]
+        {
+            let server = Destination::new(DestinationKey::new([10, 10, 10, 102].into(), 80));
+            let refused = destination_to_wire(&server.forward(Forward::Other(number)));
+            assert_eq!(refused, Err(alias(&format!("forwarding method {number}"), reported)));
+        }
         let zero = TimeoutsChange { udp: Some(Duration::ZERO), ..Default::default() };
         assert_eq!(timeouts_to_wire(&zero), Err(InvalidInput::ZeroTimeout { what: "UDP timeout" }));
     }

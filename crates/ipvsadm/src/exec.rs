@@ -303,11 +303,16 @@ impl Tool<'_> {
         // Rules have no rates, so it needn't be known whether these mean anything.
         kernel.client.set_stale_rates(true);
         let services = kernel.client.services()?;
+        let mut changed = String::new();
         for service in sort::services(&services) {
             rules.service(&service.service)?;
+            changed += &messages::saved_timeout(&service.service);
             for server in sort::destinations(&servers(kernel, service)?) {
                 rules.server(&service.service.key, &server.destination)?;
             }
+        }
+        if !changed.is_empty() {
+            self.out.complain(changed.as_bytes())?;
         }
         Ok(())
     }

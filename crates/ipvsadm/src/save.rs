@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 
-use ipvs::{Destination, Family, Forward, GueChecksum, Protocol, Service, ServiceKey, Tunnel};
+use ipvs::{
+    Destination, Family, Forward, GueChecksum, Persistence, Protocol, Service, ServiceKey, Tunnel,
+};
 
 use crate::columns::Columns as _;
+use crate::flags::low::TIMEOUT_MAX;
 use crate::list;
 use crate::names::EndpointText;
 use crate::numbers::signed;
@@ -32,7 +35,7 @@ impl<'a, W: Write> Rules<'a, W> {
         line.extend_from_slice(list::scheduler_text(service));
         if let Some(persistence) = &service.persistence {
             line.extend_from_slice(b" -p ");
-            line.number(persistence.timeout.as_secs());
+            line.number(saved_timeout(persistence));
             if let Some(mask) = list::mask_text(service) {
                 write!(line, " -M {mask}")?;
             }
@@ -105,6 +108,12 @@ impl<'a, W: Write> Rules<'a, W> {
     }
 }
 
+/// The nearest to a persistence timeout that `-p` takes, in seconds. The kernel has another one only
+/// where a program other than the C tool and this one has set the service up.
+pub(crate) fn saved_timeout(persistence: &Persistence) -> u64 {
+    persistence.timeout.as_secs().clamp(1, TIMEOUT_MAX.unsigned_abs())
+}
+
 fn tunnel_options(tunnel: Tunnel) -> String {
     match tunnel {
         Tunnel::Ipip => " --tun-type ipip".to_owned(),
@@ -129,7 +138,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    use ipvs::{Persistence, PersistenceEngine, PersistenceMask, Scheduler, SchedulerFlags};
+    use ipvs::{PersistenceEngine, PersistenceMask, Scheduler, SchedulerFlags};
 
     use super::*;
     use crate::names::tests::TestNames;
@@ -191,6 +200,22 @@ mod tests {
         let unnamed =
             Service::new(tcp()).scheduler(Scheduler::MH).scheduler_flags(SchedulerFlags::FLAG_3);
         assert_eq!(saved(&unnamed), "-A -t 10.0.0.1:80 -s mh -b \n");
+    }
+
+    /// `-p` takes 1 to 2678400 seconds, in the C tool too.
+    #[test]
+    fn a_timeout_that_no_option_takes_is_saved_as_the_nearest_that_one_does() {
+        for (seconds, expected) in [
+            (0, 1),
+            (1, 1),
+            (2_678_400, 2_678_400),
+            (2_678_401, 2_678_400),
+            (42_949_672, 2_678_400),
+        ] {
+            let persistence = Persistence::new(Duration::from_secs(seconds));
+            let line = saved(&Service::new(tcp()).persistent(persistence));
+            assert_eq!(line, format!("-A -t 10.0.0.1:80 -s wlc -p {expected}\n"));
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What is refused before anything is sent.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 /// A value that the library refuses, because the kernel has no place for it or would take it for
@@ -24,6 +26,22 @@ pub enum InvalidInput {
     ZeroTimeout {
         /// Which time.
         what: &'static str,
+    },
+    /// A persistence timeout of 0 or of more than
+    /// [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT), which not every kernel can
+    /// hold.
+    #[error(
+        "the persistence timeout is {0:?}; give 1 to 4294967 seconds, which every kernel can hold"
+    )]
+    PersistenceTimeout(Duration),
+    /// A protocol or a forwarding method given by a number (`Other`) that the kernel would report
+    /// as another one: a number that has a name, or more than the kernel keeps of it.
+    #[error("`{given}` would be reported as `{reported}`; use that instead")]
+    Alias {
+        /// What was given, as text.
+        given: String,
+        /// What the kernel would make of it, as text.
+        reported: String,
     },
     /// A persistence mask made for the other address family.
     #[error("the persistence mask was made for the other address family")]

@@ -87,7 +87,7 @@ const INTERFACE_MAX: usize = 15;
 const SCHEDULER_FLAGS_MAX: usize = 127;
 
 /// 31 days, in seconds: the longest timeout.
-const TIMEOUT_MAX: i64 = 31 * 24 * 60 * 60;
+pub(crate) const TIMEOUT_MAX: i64 = 31 * 24 * 60 * 60;
 /// Seconds that `-p` without a value stands for.
 const PERSISTENT_DEFAULT: u32 = 360;
 
