@@ -6,7 +6,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipvs::plan::{Options, Plan, Prune};
+use ipvs::plan::{Options, Plan, Prune, Scope};
 use ipvs::{
     Change, Client, Destination, DestinationKey, Ensured, Error, InterfaceName, Service,
     ServiceKey, SyncDaemon, SyncRole, Table, Timeouts, Transport,
@@ -174,7 +174,11 @@ fn ask<T: Transport>(client: &mut Client<T>, operation: &Operation) -> Result<Sa
         }
         Operation::Plan(wanted) => {
             let current = client.snapshot()?.into_table();
-            let plan = Plan::diff(&current, wanted, &Options::new().prune(Prune::Everything));
+            let plan = Plan::diff(
+                &current,
+                wanted,
+                &Options::new().prune(Prune::Everything, Scope::everything()),
+            );
             client.apply(&plan)?;
             Said::Done(plan.steps().len())
         }
@@ -387,7 +391,11 @@ impl<'a> Trio<'a> {
             ("kernel", self.real.snapshot()?.into_table()),
             ("model", self.model.snapshot()?.into_table()),
         ] {
-            let plan = Plan::diff(&table, expected, &Options::new().prune(Prune::Everything));
+            let plan = Plan::diff(
+                &table,
+                expected,
+                &Options::new().prune(Prune::Everything, Scope::everything()),
+            );
             ensure!(table == *expected, "this is what the {name} lacks:\n{plan}");
         }
         ensure!(self.real.timeouts()? == self.timeouts, "{:?}", self.real.timeouts()?);

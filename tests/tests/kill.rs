@@ -279,7 +279,7 @@ struct Apply {
 
 impl Apply {
     fn options() -> Result<Options> {
-        Ok(Options::new().prune(Prune::Everything).scope(scope()?))
+        Ok(Options::new().prune(Prune::Everything, scope()?))
     }
 }
 

@@ -5,7 +5,7 @@
 mod generate;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs::plan::{Dependency, Options, Outcome, Plan, Prune};
+use ipvs::plan::{Dependency, Options, Outcome, Plan, Prune, Scope};
 use ipvs::{
     Client, Destination, DestinationKey, Family, Forward, Scheduler, Service, Table, TableService,
 };
@@ -44,7 +44,11 @@ fn planned_tables_are_as_if_made_from_nothing(context: &mut Context) -> Result<(
 
         let current = by_plan.snapshot()?.into_table();
         ensure!(current == first, "seed {seed}: read {current:#?}, not {first:#?}");
-        let plan = Plan::diff(&current, &second, &Options::new().prune(Prune::Everything));
+        let plan = Plan::diff(
+            &current,
+            &second,
+            &Options::new().prune(Prune::Everything, Scope::everything()),
+        );
         by_plan.apply(&plan).with_context(|| format!("seed {seed}:\n{plan}"))?;
         steps += plan.steps().len();
 
@@ -93,7 +97,7 @@ fn a_server_that_the_kernel_refuses_holds_back_no_other(context: &mut Context) -
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
     let reader = Reader::new(&netns)?;
-    let options = Options::new().prune(Prune::Everything);
+    let options = Options::new().prune(Prune::Everything, Scope::everything());
     let listed = |reader: &Reader, servers: &[&str]| -> Result<()> {
         let mut saved = reader.saved()?;
         saved.sort();
@@ -150,7 +154,7 @@ fn a_server_that_the_kernel_refuses_holds_back_no_other(context: &mut Context) -
 /// all that can be done is done, and a live service stays live.
 fn the_last_live_server_stays_whatever_the_kernel_refuses(context: &mut Context) -> Result<()> {
     let mut client = connect(&context.netns("director")?)?;
-    let options = Options::new().prune(Prune::Everything);
+    let options = Options::new().prune(Prune::Everything, Scope::everything());
     let mut held_back = 0;
     for seed in 0..PAIRS {
         let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);

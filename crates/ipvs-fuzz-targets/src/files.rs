@@ -1,6 +1,6 @@
 use std::fmt::Debug;
 
-use ipvs::plan::{Options, Plan, Prune};
+use ipvs::plan::{Options, Plan, Prune, Scope};
 use ipvs::{Client, Table};
 use ipvs_model::Kernel;
 
@@ -38,7 +38,8 @@ fn try_table(table: &Table) {
     let there = well(client.snapshot()).into_table();
     assert_eq!(there, *table);
     assert!(Plan::diff(&there, table, &Options::new()).is_empty(), "there's nothing left to do");
-    let back = Plan::diff(&there, &empty, &Options::new().prune(Prune::Everything));
+    let back =
+        Plan::diff(&there, &empty, &Options::new().prune(Prune::Everything, Scope::everything()));
     well(client.apply(&back));
     assert!(well(client.services()).is_empty(), "everything was taken out");
 }

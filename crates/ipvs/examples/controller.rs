@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use ipvs::plan::{Drainer, Options, Plan, Prune};
+use ipvs::plan::{Drainer, Options, Plan, Prune, Scope};
 use ipvs::{Client, ErrorKind, Table};
 
 /// How often the file and the kernel are looked at.
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut controller = Controller {
         client: Client::connect()?,
         drainer: Drainer::new(Duration::from_secs(seconds)),
-        options: Options::new().prune(Prune::Everything),
+        options: Options::new().prune(Prune::Everything, Scope::everything()),
         // What is wrong at the start is for the user to mend; what is wrong later is to be survived.
         desired: read(Path::new(&file))?,
     };

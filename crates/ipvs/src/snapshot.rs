@@ -15,12 +15,21 @@ pub struct Snapshot {
     /// How many times the table was read until it was the same often enough; the last time perhaps
     /// not as a whole.
     pub passes: u32,
+    /// Whether these are all virtual services. If not, others may be there, too.
+    pub is_whole: bool,
 }
 
 impl Snapshot {
-    /// A snapshot of these services.
+    /// A snapshot of these services, and perhaps not of all.
     pub fn new(services: impl IntoIterator<Item = ServiceSnapshot>) -> Self {
-        Self { services: services.into_iter().collect(), passes: 0 }
+        Self { services: services.into_iter().collect(), passes: 0, is_whole: false }
+    }
+
+    /// Sets whether these are all virtual services.
+    #[must_use]
+    pub fn whole(mut self, whole: bool) -> Self {
+        self.is_whole = whole;
+        self
     }
 
     /// The virtual service of that key, if it is there.
@@ -30,17 +39,12 @@ impl Snapshot {
 
     /// What is configured, without what was counted: to be compared with the table that is wanted.
     pub fn table(&self) -> Table {
-        self.clone().into_table()
+        self.services.iter().map(TableService::from).collect()
     }
 
     /// As [`table`](Self::table), without copying.
     pub fn into_table(self) -> Table {
-        let services = self.services.into_iter().map(|ServiceSnapshot { entry, destinations }| {
-            let mut service = TableService::new(entry.service);
-            service.extend(destinations.into_iter().map(|entry| entry.destination));
-            service
-        });
-        services.collect()
+        self.services.into_iter().map(TableService::from).collect()
     }
 }
 
@@ -68,6 +72,23 @@ impl ServiceSnapshot {
     ) -> Self {
         self.destinations = destinations.into_iter().collect();
         self
+    }
+}
+
+impl From<ServiceSnapshot> for TableService {
+    fn from(ServiceSnapshot { entry, destinations }: ServiceSnapshot) -> Self {
+        let mut service = Self::new(entry.service);
+        service.extend(destinations.into_iter().map(|entry| entry.destination));
+        service
+    }
+}
+
+impl From<&ServiceSnapshot> for TableService {
+    fn from(snapshot: &ServiceSnapshot) -> Self {
+        let mut service = Self::new(snapshot.entry.service.clone());
+        let servers = snapshot.destinations.iter().map(|entry| entry.destination.clone());
+        service.extend(servers);
+        service
     }
 }
 

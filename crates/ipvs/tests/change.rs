@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ipvs::plan::Step;
+use ipvs::plan::{Removal, Step};
 use ipvs::{
     Batch, Change, Client, Destination, DestinationKey, ErrorKind, Operation, PersistenceEngine,
     Scheduler, Service, ServiceKey, SyncDaemon, SyncRole, TimeoutsChange,
@@ -181,7 +181,11 @@ fn a_step_of_a_plan_is_a_change() {
             Change::SetDestination { service: key, destination: from.clone().weight(0) },
         ),
         (
-            Step::DeleteDestination { service: key, destination: from.clone() },
+            Step::DeleteDestination {
+                service: key,
+                destination: from.clone(),
+                how: Removal::AtOnce,
+            },
             Change::DeleteDestination { service: key, destination: from.key() },
         ),
     ] {

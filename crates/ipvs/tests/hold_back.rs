@@ -12,7 +12,7 @@ use std::mem;
 use std::sync::{Arc, Mutex};
 
 use generate::{pair_of_tables, server};
-use ipvs::plan::{Dependency, HeldBack, Options, Outcome, Plan, Prune, Step};
+use ipvs::plan::{Dependency, HeldBack, Options, Outcome, Plan, Prune, Scope, Step};
 use ipvs::proto::Refusal;
 use ipvs::{
     Client, Destination, DestinationKey, Service, ServiceKey, Table, TableService, Transport,
@@ -110,7 +110,7 @@ proptest! {
         drains in any::<bool>(),
         chosen in any::<u64>(),
     ) {
-        let mut options = Options::new().prune(prune);
+        let mut options = Options::new().prune(prune, Scope::everything());
         if drains {
             options = options.drained([]);
         }
@@ -180,7 +180,11 @@ fn what_was_held_back_is_released() {
         Table::new().with(service)
     };
     let (current, desired) = (web(&[1, 2]), web(&[3]));
-    let plan = Plan::diff(&current, &desired, &Options::new().prune(Prune::Everything));
+    let plan = Plan::diff(
+        &current,
+        &desired,
+        &Options::new().prune(Prune::Everything, Scope::everything()),
+    );
     let kernel = kernel_with(&current);
     let (requests, _) = requests(&kernel, &plan);
     // The addition, and the first deletion.

@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use generate::{key, pair_of_tables, server, table};
-use ipvs::plan::{Drainer, Options, Plan, Prune, Scope, Step};
+use ipvs::plan::{DrainPolicy, Drainer, Options, Plan, Prune, Removal, Scope, Step};
 use ipvs::{
-    Destination, DestinationEntry, DestinationKey, Scheduler, Service, ServiceEntry, ServiceKey,
-    ServiceSnapshot, Snapshot, Table, TableService,
+    Destination, DestinationEntry, Scheduler, Service, ServiceEntry, ServiceKey, ServiceSnapshot,
+    Snapshot, Table, TableService,
 };
 use proptest::prelude::*;
 
@@ -41,7 +41,7 @@ fn carry_out(table: &mut Table, step: &Step) {
             let before = table.get_mut(service).unwrap().insert(drained);
             assert_eq!(before.as_ref(), Some(destination));
         }
-        Step::DeleteDestination { service, destination } => {
+        Step::DeleteDestination { service, destination, .. } => {
             let before = table.get_mut(service).unwrap().remove(&destination.key());
             assert_eq!(before.as_ref(), Some(destination));
         }
@@ -117,7 +117,12 @@ fn by_drainer(
     now: Instant,
 ) -> Plan {
     let current = snapshot(current, connections);
-    drainer.plan(&current, desired, &Options::new().prune(Prune::Everything), now)
+    drainer.plan(
+        &current,
+        desired,
+        &Options::new().prune(Prune::Everything, Scope::everything()),
+        now,
+    )
 }
 
 proptest! {
@@ -125,7 +130,7 @@ proptest! {
 
     #[test]
     fn a_plan_leads_to_what_is_desired((current, desired) in pair_of_tables(), prune in prune()) {
-        let options = Options::new().prune(prune);
+        let options = Options::new().prune(prune, Scope::everything());
         let plan = Plan::diff(&current, &desired, &options);
         let result = result_of(&plan, &current);
         prop_assert_eq!(&result, &expected_without(prune, &current, &desired));
@@ -137,7 +142,7 @@ proptest! {
 
     #[test]
     fn equal_tables_need_no_steps(table in table()) {
-        let plan = Plan::diff(&table, &table, &Options::new().prune(Prune::Everything));
+        let plan = Plan::diff(&table, &table, &Options::new().prune(Prune::Everything, Scope::everything()));
         prop_assert_eq!(plan, Plan::default());
     }
 
@@ -165,7 +170,7 @@ proptest! {
                 .fold(Scope::nothing(), |scope, network| scope.or_addresses(network, .., None))
         };
         let belongs = |key: &ServiceKey| matches!(key, ServiceKey::Fwmark { .. }) == marks;
-        let options = Options::new().prune(Prune::Everything).scope(scope);
+        let options = Options::new().prune(Prune::Everything, scope);
         let plan = Plan::diff(&current, &desired, &options);
         let expected: Table = desired
             .services()
@@ -250,7 +255,7 @@ fn additions_come_before_edits_before_deletions() {
     desired.insert_service(Service::new(key(0)).scheduler(Scheduler::RR));
     desired.insert(TableService::new(Service::new(key(2))).destination(server(1)));
     assert_eq!(
-        text(&current, &desired, &Options::new().prune(Prune::Everything)),
+        text(&current, &desired, &Options::new().prune(Prune::Everything, Scope::everything())),
         [
             "+ server 10.0.0.4:80 of tcp/192.0.2.53:80, direct route, weight 1",
             "+ server 10.0.0.3:80 of tcp/192.0.2.53:80, direct route, weight 0",
@@ -288,17 +293,208 @@ fn a_server_that_is_wanted_again_gets_its_weight_back() {
 #[test]
 fn a_service_goes_once_all_its_servers_may() {
     let current = web([server(1).weight(0), server(2).weight(0)]);
-    let plan = |drained: &[DestinationKey]| {
-        let drained = drained.iter().map(|server| (key(0), *server));
-        let options = Options::new().prune(Prune::Everything).drained(drained);
+    let plan = |drained: &[(u8, Removal)]| {
+        let drained = drained.iter().map(|&(number, how)| (key(0), server(number).key(), how));
+        let options = everything().drained(drained);
         text(&current, &Table::new(), &options)
     };
     assert_eq!(
-        plan(&[server(1).key()]),
+        plan(&[(1, Removal::Empty)]),
         [
-            "- server 10.0.0.1:80 of tcp/192.0.2.53:80",
+            "- server 10.0.0.1:80 of tcp/192.0.2.53:80, which has drained",
             "  server 10.0.0.2:80 of tcp/192.0.2.53:80 drains",
         ]
     );
-    assert_eq!(plan(&[server(1).key(), server(2).key()]), ["- service tcp/192.0.2.53:80"]);
+    assert_eq!(
+        plan(&[(1, Removal::Deadline), (2, Removal::AtOnce)]),
+        [
+            "- server 10.0.0.1:80 of tcp/192.0.2.53:80, whose time to drain is up",
+            "- server 10.0.0.2:80 of tcp/192.0.2.53:80",
+            "- service tcp/192.0.2.53:80",
+        ]
+    );
+}
+
+fn everything() -> Options {
+    Options::new().prune(Prune::Everything, Scope::everything())
+}
+
+/// A service with one real server, of weight 0, with these active and inactive connections.
+fn draining(number: u32, [active, inactive]: [u32; 2]) -> ServiceSnapshot {
+    let entry = DestinationEntry::new(server(1).weight(0))
+        .active_connections(active)
+        .inactive_connections(inactive);
+    ServiceSnapshot::new(ServiceEntry::new(Service::new(key(number)))).destinations([entry])
+}
+
+/// Planning service by service used to forget, each time, what all the others drain.
+#[test]
+fn services_that_are_planned_one_by_one_reach_their_deadlines() {
+    let timeout = Duration::from_secs(60);
+    let (mut drainer, start) = (Drainer::new(timeout), Instant::now());
+    let step = Duration::from_secs(20);
+    for round in 0..4 {
+        let now = start + step * round;
+        for number in 0..3 {
+            // As a part of the table, and as a service by itself.
+            let desired = Table::new().with(Service::new(key(number)));
+            let current = draining(number, [1, 0]);
+            let plan = if number == 0 {
+                let current = Snapshot::new([current]);
+                drainer.plan(&current, &desired, &everything(), now)
+            } else {
+                let wanted = desired.get(&key(number));
+                drainer.plan_service(&key(number), Some(&current), wanted, &everything(), now)
+            };
+            let expected =
+                format!("- server 10.0.0.1:80 of {}, whose time to drain is up\n", key(number));
+            let drains = format!("  server 10.0.0.1:80 of {} drains\n", key(number));
+            assert_eq!(plan.to_string(), if round == 3 { expected } else { drains }, "{round}");
+        }
+    }
+}
+
+#[test]
+fn a_drainer_forgets_what_it_looked_for_and_what_is_gone() {
+    let (mut drainer, start) = (Drainer::new(Duration::from_secs(60)), Instant::now());
+    let late = start + Duration::from_secs(60);
+    let remembered = |drainer: &Drainer| drainer.services().copied().collect::<Vec<_>>();
+    let services = [0, 1, 2].map(|number| draining(number, [1, 0]));
+    drainer.plan(&Snapshot::new(services.clone()), &Table::new(), &everything(), start);
+    assert_eq!(remembered(&drainer), [key(0), key(1), key(2)]);
+
+    // Of one service it is told that it's gone; a part of the table says nothing of the others.
+    drainer.plan_service(&key(1), None, None, &everything(), late);
+    drainer.plan(&Snapshot::new([]), &Table::new(), &everything(), late);
+    assert_eq!(remembered(&drainer), [key(0), key(2)]);
+    // The whole table does.
+    let whole = Snapshot::new([services[2].clone()]).whole(true);
+    let plan = drainer.plan(&whole, &Table::new(), &everything(), late);
+    assert_eq!(remembered(&drainer), [key(2)]);
+    assert_eq!(plan.steps().len(), 2, "{plan}");
+
+    // What is back after that has all the time again.
+    let plan = drainer.plan_service(&key(0), Some(&services[0]), None, &everything(), late);
+    assert_eq!(plan.draining(), [(key(0), server(1).key())]);
+
+    // What belongs to others drains by their own clocks.
+    let others = Options::new().prune(Prune::Everything, Scope::services([key(1)]));
+    drainer.plan(&Snapshot::new(services).whole(true), &Table::new(), &others, late);
+    assert_eq!(remembered(&drainer), [key(1)]);
+}
+
+#[test]
+fn each_service_drains_by_its_policy() {
+    let long = Duration::from_secs(3600);
+    let mut drainer = Drainer::new(DrainPolicy::new(long).udp_at_once(true));
+    drainer.set_policy(key(1), DrainPolicy::new(long).active_only(true));
+    drainer.set_policy(key(2), DrainPolicy::new(Duration::ZERO));
+    let now = Instant::now();
+    let how = |drainer: &mut Drainer, number, connections| {
+        let current = draining(number, connections);
+        let wanted = TableService::new(Service::new(key(number)));
+        let plan =
+            drainer.plan_service(&key(number), Some(&current), Some(&wanted), &everything(), now);
+        match plan.steps() {
+            [] => None,
+            [Step::DeleteDestination { how, .. }] => Some(*how),
+            steps => panic!("{steps:?}"),
+        }
+    };
+    // Number 5 is a UDP service.
+    for (number, connections, expected) in [
+        (0, [0, 0], Some(Removal::Empty)),
+        (0, [0, 1], None),
+        (0, [1, 0], None),
+        (1, [0, 1], Some(Removal::Empty)),
+        (1, [1, 0], None),
+        (2, [1, 0], Some(Removal::Deadline)),
+        (5, [0, 1], Some(Removal::AtOnce)),
+    ] {
+        let reason = how(&mut drainer, number, connections);
+        assert_eq!(reason, expected, "{number}, {connections:?}");
+    }
+    drainer.set_policy(key(2), None);
+    assert_eq!(how(&mut drainer, 2, [1, 0]), None);
+
+    // With weight, too.
+    let udp = TableService::new(Service::new(key(5))).destination(server(1));
+    let current = snapshot(&Table::new().with(udp), 1);
+    let plan = drainer.plan(&current, &Table::new(), &everything(), now);
+    assert!(plan.draining().is_empty());
+    assert_eq!(plan.steps().len(), 2, "{plan}");
+}
+
+#[test]
+fn nothing_is_deleted_outside_of_a_scope() {
+    let mut current = web([server(1), server(2)]);
+    current.insert(TableService::new(Service::new(key(1))).destination(server(1)));
+    let desired = web([server(2)]);
+    assert!(Plan::diff(&current, &desired, &Options::new()).is_empty());
+    let mine = |keys: &[ServiceKey]| {
+        let scope = Scope::services(keys.iter().copied());
+        text(&current, &desired, &Options::new().prune(Prune::Everything, scope))
+    };
+    let server_goes = "- server 10.0.0.1:80 of tcp/192.0.2.53:80";
+    assert_eq!(mine(&[key(0)]), [server_goes]);
+    let not_mine = "! service tcp/192.0.2.53:80 is out of scope: left as it is";
+    assert_eq!(mine(&[key(1)]), ["- service fwmark/1", not_mine]);
+    assert_eq!(mine(&[key(0), key(1)]), [server_goes, "- service fwmark/1"]);
+}
+
+#[test]
+fn a_joined_plan_has_the_phases_of_one() {
+    let now = Instant::now();
+    let current = web([server(1)]);
+    let mut desired = web([server(2)]);
+    desired.insert(TableService::new(Service::new(key(1))).destination(server(1)));
+    let whole = Plan::diff(&current, &desired, &everything());
+    let each: Vec<Plan> = [key(0), key(1)]
+        .iter()
+        .map(|key| Plan::diff_service(current.get(key), desired.get(key), &everything()))
+        .collect();
+    let mut joined: Plan = each.iter().cloned().collect();
+    assert_eq!(joined, whole);
+
+    // A later look at the same service counts.
+    let later = Plan::diff_service(current.get(&key(0)), None, &everything());
+    joined.extend([later]);
+    assert_eq!(
+        joined.to_string(),
+        "+ service fwmark/1, scheduler wlc\n\
+         + server 10.0.0.1:80 of fwmark/1, direct route, weight 1\n\
+         - service tcp/192.0.2.53:80\n"
+    );
+    let mut drainer = Drainer::new(Duration::from_secs(1));
+    let drains = drainer.plan_service(
+        &key(0),
+        snapshot(&current, 1).services.first(),
+        None,
+        &everything(),
+        now,
+    );
+    joined.extend([drains]);
+    assert_eq!(joined.draining(), [(key(0), server(1).key())]);
+    assert_eq!(joined.steps().len(), 3, "{joined}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plans_of_all_services_are_the_plan_of_the_table(
+        (current, desired) in pair_of_tables(),
+        prune in prune(),
+    ) {
+        let options = Options::new().prune(prune, Scope::everything());
+        let keys: BTreeSet<ServiceKey> =
+            current.services().chain(desired.services()).map(|it| *it.key()).collect();
+        let joined: Plan = keys
+            .iter()
+            .map(|key| Plan::diff_service(current.get(key), desired.get(key), &options))
+            .collect();
+        prop_assert_eq!(result_of(&joined, &current), expected_without(prune, &current, &desired));
+        prop_assert_eq!(joined.steps().len(), Plan::diff(&current, &desired, &options).steps().len());
+        assert_never_without_servers(&joined, &current);
+    }
 }

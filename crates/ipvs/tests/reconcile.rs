@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use generate::{key, pair_of_tables, server};
-use ipvs::plan::{Options, Outcome, Plan, Prune};
+use ipvs::plan::{Options, Outcome, Plan, Prune, Scope};
 use ipvs::proto::Refusal;
 use ipvs::{
     Client, Destination, DestinationEntry, DestinationKey, DrainOptions, Drained, ErrorKind,
@@ -25,7 +25,8 @@ const EVERYTHING: Prune = Prune::Everything;
 
 fn reconcile<T: Transport>(client: &mut Client<T>, desired: &Table) {
     let current = client.snapshot().unwrap().into_table();
-    let plan = Plan::diff(&current, desired, &Options::new().prune(EVERYTHING));
+    let plan =
+        Plan::diff(&current, desired, &Options::new().prune(EVERYTHING, Scope::everything()));
     client.apply(&plan).unwrap();
 }
 
@@ -52,7 +53,7 @@ proptest! {
         let kernel = Kernel::new();
         let mut client = Client::with_transport(kernel.clone()).unwrap();
         reconcile(&mut client, &first);
-        let plan = Plan::diff(&first, &second, &Options::new().prune(EVERYTHING));
+        let plan = Plan::diff(&first, &second, &Options::new().prune(EVERYTHING, Scope::everything()));
         if lost {
             kernel.lose_answers(1);
         } else {
@@ -70,7 +71,7 @@ proptest! {
             let rest = Plan::diff(
                 &client.snapshot().unwrap().into_table(),
                 &second,
-                &Options::new().prune(EVERYTHING),
+                &Options::new().prune(EVERYTHING, Scope::everything()),
             );
             for (step, outcome) in error.steps() {
                 match outcome {
@@ -186,7 +187,7 @@ fn servers_of_a_service_that_is_refused_are_held_back() {
 fn outcomes(current: &Table, desired: &Table) -> (Vec<String>, Table) {
     let mut client = Client::with_transport(Kernel::new()).unwrap();
     reconcile(&mut client, current);
-    let plan = Plan::diff(current, desired, &Options::new().prune(EVERYTHING));
+    let plan = Plan::diff(current, desired, &Options::new().prune(EVERYTHING, Scope::everything()));
     let error = client.apply(&plan).unwrap_err();
     let outcomes = error.steps().iter().map(|(step, outcome)| match outcome {
         Outcome::Done => format!("done: {step}"),

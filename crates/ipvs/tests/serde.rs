@@ -8,7 +8,7 @@ mod generate;
 use std::time::Duration;
 
 use generate::{key, pair_of_tables, server};
-use ipvs::plan::{Options, Plan, Prune};
+use ipvs::plan::{Options, Plan, Prune, Scope};
 use ipvs::{
     Destination, Forward, Persistence, PersistenceMask, Scheduler, SchedulerFlags, Service, Table,
     TableService, Tunnel,
@@ -20,7 +20,7 @@ proptest! {
 
     #[test]
     fn what_is_written_reads_the_same((first, second) in pair_of_tables()) {
-        let plan = Plan::diff(&first, &second, &Options::new().prune(Prune::Everything));
+        let plan = Plan::diff(&first, &second, &Options::new().prune(Prune::Everything, Scope::everything()));
         let json = serde_json::to_string(&plan).unwrap();
         prop_assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan);
         let json = serde_json::to_string(&first).unwrap();

@@ -60,7 +60,7 @@ impl<T: Transport> Client<T> {
             trace::pass(passes, reading.table.len(), reading.agreeing());
             if reading.is_done() {
                 let services = self.without_unestimated_rates(reading);
-                return Ok(Snapshot { services, passes });
+                return Ok(Snapshot { services, passes, is_whole: true });
             }
         }
         let error = Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent);

@@ -1,7 +1,11 @@
 //! From two tables to the steps between them.
 
+use std::collections::BTreeMap;
+use std::iter;
+
+use super::options::Ready;
 use super::step::Phase;
-use super::{Options, Plan, Prune, Step};
+use super::{Options, Plan, Removal, Step};
 use crate::{Destination, Service, ServiceKey, Table, TableService};
 
 impl Plan {
@@ -10,28 +14,94 @@ impl Plan {
     ///
     /// What the kernel would refuse is found out by applying only.
     pub fn diff(current: &Table, desired: &Table, options: &Options) -> Self {
-        let mut diff = Diff { options, plan: Self::default() };
+        Self::diff_draining(current, desired, options, options.drained.as_ref())
+    }
+
+    /// As [`diff`](Self::diff), for one virtual service; `None` for one that isn't there, or isn't
+    /// wanted.
+    ///
+    /// Plans of several services can be [joined](#impl-FromIterator<Plan>-for-Plan).
+    pub fn diff_service(
+        current: Option<&TableService>,
+        desired: Option<&TableService>,
+        options: &Options,
+    ) -> Self {
+        Self::diff_service_draining(current, desired, options, options.drained.as_ref())
+    }
+
+    pub(super) fn diff_draining(
+        current: &Table,
+        desired: &Table,
+        options: &Options,
+        drained: Option<&Ready>,
+    ) -> Self {
+        let mut diff = Diff { options, drained, plan: Self::default() };
         for wanted in desired.services() {
-            let key = wanted.key();
-            if !options.scope.contains(key) {
-                diff.plan.out_of_scope.push(*key);
-                continue;
-            }
-            match current.get(key) {
-                Some(present) => diff.existing_service(present, wanted),
-                None => diff.new_service(wanted),
-            }
+            diff.wanted_service(current.get(wanted.key()), wanted);
         }
-        for present in current.services() {
-            let key = present.key();
-            let goes = options.prune == Prune::Everything && desired.get(key).is_none();
-            if goes && options.scope.contains(key) {
-                diff.unwanted_service(present);
-            }
+        for present in current.services().filter(|it| desired.get(it.key()).is_none()) {
+            diff.unwanted_service(present);
         }
-        // The sort is stable, so that a new service stays in front of its real servers.
-        diff.plan.steps.sort_by_key(|step| (step.phase(), rank(step)));
+        diff.plan.sort();
         diff.plan
+    }
+
+    pub(super) fn diff_service_draining(
+        current: Option<&TableService>,
+        desired: Option<&TableService>,
+        options: &Options,
+        drained: Option<&Ready>,
+    ) -> Self {
+        let mut diff = Diff { options, drained, plan: Self::default() };
+        match (current, desired) {
+            (current, Some(wanted)) => {
+                let same = current.filter(|current| current.key() == wanted.key());
+                diff.wanted_service(same, wanted);
+            }
+            (Some(present), None) => diff.unwanted_service(present),
+            (None, None) => {}
+        }
+        diff.plan.sort();
+        diff.plan
+    }
+
+    fn sort(&mut self) {
+        // The sort is stable, so that a new service stays in front of its real servers.
+        self.steps.sort_by_key(|step| (step.phase(), rank(step)));
+    }
+}
+
+/// Joins plans, such as those of several services, phase by phase.
+///
+/// A virtual service that more than one has something to do with is as the last of them has it,
+/// because that came of the latest look. (A plan that finds a service as wanted has nothing to do
+/// with it.)
+impl FromIterator<Plan> for Plan {
+    fn from_iter<I: IntoIterator<Item = Plan>>(plans: I) -> Self {
+        let plans: Vec<Plan> = plans.into_iter().collect();
+        let mut last: BTreeMap<ServiceKey, usize> = BTreeMap::new();
+        for (index, plan) in plans.iter().enumerate() {
+            last.extend(plan.services().map(|key| (*key, index)));
+        }
+        let mut joined = Self::default();
+        for (index, plan) in plans.into_iter().enumerate() {
+            let is_last = |key: &ServiceKey| last.get(key) == Some(&index);
+            let Self { steps, draining, out_of_scope, covered } = plan;
+            joined.steps.extend(steps.into_iter().filter(|step| is_last(step.service())));
+            joined.draining.extend(draining.into_iter().filter(|(key, _)| is_last(key)));
+            joined.out_of_scope.extend(out_of_scope.into_iter().filter(is_last));
+            joined.covered.extend(covered.into_iter().filter(is_last));
+        }
+        joined.sort();
+        joined
+    }
+}
+
+impl Extend<Plan> for Plan {
+    /// As [`from_iter`](#impl-FromIterator<Plan>-for-Plan), with this plan as the first.
+    fn extend<I: IntoIterator<Item = Plan>>(&mut self, plans: I) {
+        let first = std::mem::take(self);
+        *self = iter::once(first).chain(plans).collect();
     }
 }
 
@@ -48,10 +118,23 @@ fn rank(step: &Step) -> u8 {
 
 struct Diff<'a> {
     options: &'a Options,
+    /// `None` if nothing is to drain.
+    drained: Option<&'a Ready>,
     plan: Plan,
 }
 
 impl Diff<'_> {
+    fn wanted_service(&mut self, present: Option<&TableService>, wanted: &TableService) {
+        if !self.options.scope.contains(wanted.key()) {
+            self.plan.out_of_scope.push(*wanted.key());
+            return;
+        }
+        match present {
+            Some(present) => self.existing_service(present, wanted),
+            None => self.new_service(wanted),
+        }
+    }
+
     fn new_service(&mut self, wanted: &TableService) {
         self.plan.steps.push(Step::AddService(wanted.service().clone()));
         self.add_destinations(wanted, |_| true);
@@ -65,6 +148,7 @@ impl Diff<'_> {
         self.add_destinations(wanted, |destination| present.get(&destination.key()).is_none());
         let service = *wanted.key();
         let (first, mut is_covered) = (self.plan.steps.len(), false);
+        let prunes = self.options.prunes(&service, true);
         for from in present.destinations() {
             let steps = self.plan.steps.len();
             match wanted.get(&from.key()) {
@@ -73,12 +157,8 @@ impl Diff<'_> {
                     self.plan.steps.push(Step::SetDestination { service, from, to });
                 }
                 Some(_) => {}
-                None if self.options.prune == Prune::Nothing => {}
-                None if self.may_go(service, from) => {
-                    let destination = from.clone();
-                    self.plan.steps.push(Step::DeleteDestination { service, destination });
-                }
-                None => self.drain(service, from),
+                None if !prunes => {}
+                None => self.unwanted_destination(service, from),
             }
             is_covered |= from.weight > 0 && self.plan.steps.len() == steps;
         }
@@ -89,18 +169,40 @@ impl Diff<'_> {
 
     fn unwanted_service(&mut self, present: &TableService) {
         let service = *present.key();
-        let (ready, others): (Vec<_>, Vec<_>) =
-            present.destinations().partition(|destination| self.may_go(service, destination));
-        if others.is_empty() {
-            self.plan.steps.push(Step::DeleteService(present.service().clone()));
+        if !self.options.prunes(&service, false) {
             return;
         }
-        for destination in ready {
-            let destination = destination.clone();
-            self.plan.steps.push(Step::DeleteDestination { service, destination });
+        // Without draining, the service takes its real servers along.
+        if self.drained.is_some() {
+            for destination in present.destinations() {
+                self.unwanted_destination(service, destination);
+            }
         }
-        for destination in others {
-            self.drain(service, destination);
+        let drains = self.plan.draining.last().is_some_and(|(of, _)| *of == service);
+        if !drains {
+            self.plan.steps.push(Step::DeleteService(present.service().clone()));
+        }
+    }
+
+    fn unwanted_destination(&mut self, service: ServiceKey, destination: &Destination) {
+        let how = match self.drained {
+            None => Some(Removal::AtOnce),
+            Some(drained) => drained
+                .get(&(service, destination.key()))
+                .filter(|how| destination.weight == 0 || **how == Removal::AtOnce)
+                .copied(),
+        };
+        let destination = destination.clone();
+        match how {
+            Some(how) => {
+                self.plan.steps.push(Step::DeleteDestination { service, destination, how });
+            }
+            None => {
+                self.plan.draining.push((service, destination.key()));
+                if destination.weight > 0 {
+                    self.plan.steps.push(Step::DrainDestination { service, destination });
+                }
+            }
         }
     }
 
@@ -115,19 +217,5 @@ impl Diff<'_> {
                 destination: destination.clone(),
             }),
         );
-    }
-
-    fn may_go(&self, service: ServiceKey, destination: &Destination) -> bool {
-        self.options.drained.as_ref().is_none_or(|drained| {
-            destination.weight == 0 && drained.contains(&(service, destination.key()))
-        })
-    }
-
-    fn drain(&mut self, service: ServiceKey, destination: &Destination) {
-        self.plan.draining.push((service, destination.key()));
-        if destination.weight > 0 {
-            let destination = destination.clone();
-            self.plan.steps.push(Step::DrainDestination { service, destination });
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! at, stored, or applied.
 //!
 //! ```
-//! use ipvs::plan::{Options, Plan, Prune};
+//! use ipvs::plan::{Options, Plan, Prune, Scope};
 //! use ipvs::{Destination, DestinationKey, Scheduler, Service, ServiceKey, Table, TableService};
 //!
 //! let key: ServiceKey = "tcp/10.10.10.53:80".parse()?;
@@ -13,7 +13,8 @@
 //! let desired = Table::new()
 //!     .with(service.destination(server("10.10.10.103:80")?.weight(5)));
 //!
-//! let plan = Plan::diff(&current, &desired, &Options::new().prune(Prune::Everything));
+//! let options = Options::new().prune(Prune::Everything, Scope::services([key]));
+//! let plan = Plan::diff(&current, &desired, &options);
 //! assert_eq!(
 //!     plan.to_string(),
 //!     "+ server 10.10.10.103:80 of tcp/10.10.10.53:80, direct route, weight 5\n\
@@ -44,6 +45,13 @@
 //! A plan with [`Options::drained`] takes the weight of what is to go, and leaves it in the kernel
 //! while clients are still connected. Nothing waits: each round of a controller makes a plan from
 //! what is there then, and a [`Drainer`] remembers since when each real server has been draining.
+//! The step that deletes it says [why](Removal) it may go.
+//!
+//! # Whose services
+//!
+//! Other programs may have virtual services in the same table. So a plan deletes nothing unless it
+//! is [told](Options::prune) to, together with the [`Scope`] of services that belong to the caller.
+//! [`Scope::everything`] is one, but somebody has to write it.
 
 mod apply;
 mod diff;
@@ -55,8 +63,8 @@ mod step;
 use std::fmt;
 
 pub use apply::{ApplyError, Dependency, HeldBack, Outcome};
-pub use drainer::Drainer;
-pub use options::{Network, NetworkError, Options, Ports, Prune, Scope};
+pub use drainer::{DrainPolicy, Drainer};
+pub use options::{Network, NetworkError, Options, Ports, Prune, Removal, Scope};
 pub use step::Step;
 
 use crate::{DestinationKey, ServiceKey};
@@ -95,6 +103,13 @@ impl Plan {
     /// plan deletes them.
     pub fn draining(&self) -> &[(ServiceKey, DestinationKey)] {
         &self.draining
+    }
+
+    /// The virtual services that it has something to do with, some more than once.
+    fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        let steps = self.steps.iter().map(Step::service);
+        let draining = self.draining.iter().map(|(service, _)| service);
+        steps.chain(draining).chain(&self.out_of_scope)
     }
 
     /// Virtual services that are wanted, but outside of the plan's [`Scope`] and so left as they

@@ -1,6 +1,6 @@
 //! What a plan may touch, and how it takes real servers out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -10,19 +10,18 @@ use thiserror::Error;
 
 use crate::{DestinationKey, Family, Protocol, ServiceKey};
 
+/// Real servers that have drained, and how.
+pub(super) type Ready = BTreeMap<(ServiceKey, DestinationKey), Removal>;
+
 /// What a plan may touch, and how it takes real servers out.
 ///
-/// By default a plan adds and edits, and deletes nothing.
+/// By default a plan adds and edits, and deletes nothing. To delete, it has to be told
+/// [of which services](Self::prune): other programs have virtual services in the same table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Options {
-    /// What is deleted.
-    pub prune: Prune,
-    /// Which virtual services are looked at.
-    pub scope: Scope,
-    /// `None`: what is to go is deleted at once. Else it gets weight 0, and is deleted only once
-    /// it is in this set: the [`Drainer`](super::Drainer) knows when.
-    pub drained: Option<BTreeSet<(ServiceKey, DestinationKey)>>,
+    prune: Prune,
+    pub(super) scope: Scope,
+    pub(super) drained: Option<Ready>,
 }
 
 impl Options {
@@ -31,11 +30,22 @@ impl Options {
         Self::default()
     }
 
-    /// Sets what is deleted.
+    /// Sets what is deleted, and which virtual services belong to the caller, so that this may be
+    /// done: only those in `scope` are looked at. Whoever owns the whole table says so with
+    /// [`Scope::everything`].
+    ///
+    /// ```
+    /// use ipvs::plan::{Options, Prune, Scope};
+    ///
+    /// let mine = Scope::nothing().or_addresses("10.10.0.0/16".parse()?, .., None);
+    /// let options = Options::new().prune(Prune::Everything, mine);
+    /// # let _ = options;
+    /// # Ok::<(), ipvs::plan::NetworkError>(())
+    /// ```
     #[must_use]
-    pub fn prune(mut self, prune: Prune) -> Self {
+    pub fn prune(mut self, prune: Prune, scope: Scope) -> Self {
         self.prune = prune;
-        self
+        self.scope(scope)
     }
 
     /// Sets which virtual services are looked at.
@@ -45,18 +55,45 @@ impl Options {
         self
     }
 
-    /// Makes what is to go drain: it gets weight 0, and is deleted only once it is in `servers`
-    /// (and has weight 0 by then). A virtual service goes when all its real servers may go.
+    /// Makes what is to go drain: it gets weight 0, and is deleted only once it is among `servers`
+    /// (and has weight 0 by then, unless it may go [at once](Removal::AtOnce)). A virtual service
+    /// goes when all its real servers may go.
     ///
-    /// [`Drainer::plan`](super::Drainer::plan) fills it in.
+    /// A [`Drainer`](super::Drainer) does that by itself.
     #[must_use]
     pub fn drained(
         mut self,
-        servers: impl IntoIterator<Item = (ServiceKey, DestinationKey)>,
+        servers: impl IntoIterator<Item = (ServiceKey, DestinationKey, Removal)>,
     ) -> Self {
-        self.drained = Some(servers.into_iter().collect());
+        let servers = servers.into_iter().map(|(service, server, how)| ((service, server), how));
+        self.drained = Some(servers.collect());
         self
     }
+
+    /// Whether real servers of a service go if they aren't wanted.
+    pub(super) fn prunes(&self, service: &ServiceKey, is_wanted: bool) -> bool {
+        let prunes = match self.prune {
+            Prune::Nothing => false,
+            Prune::Destinations => is_wanted,
+            Prune::Everything => true,
+        };
+        prunes && self.scope.contains(service)
+    }
+}
+
+/// Why a real server that is to go is deleted now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Removal {
+    /// It wasn't to drain.
+    #[default]
+    AtOnce,
+    /// It has drained: its connections have ended.
+    Empty,
+    /// It drained until its time was up, and still has connections.
+    Deadline,
 }
 
 /// What a plan deletes.
@@ -97,6 +134,7 @@ pub struct Scope {
 enum Rule {
     Addresses { network: Network, ports: Ports, protocol: Option<Protocol> },
     Marks(RangeInclusive<u32>),
+    Services(BTreeSet<ServiceKey>),
 }
 
 /// A range of ports, for [`Scope::or_addresses`]: `..`, `80..=80` or `8000..=8999`.
@@ -124,6 +162,26 @@ impl Scope {
     /// No virtual service, until others are added.
     pub fn nothing() -> Self {
         Self { rules: Some(Vec::new()) }
+    }
+
+    /// These virtual services.
+    ///
+    /// ```
+    /// use ipvs::ServiceKey;
+    /// use ipvs::plan::Scope;
+    ///
+    /// let [web, dns]: [ServiceKey; 2] = ["tcp/10.10.10.53:80".parse()?, "fwmark/7".parse()?];
+    /// assert!(Scope::services([web]).contains(&web) && !Scope::services([web]).contains(&dns));
+    /// # Ok::<(), ipvs::ParseKeyError>(())
+    /// ```
+    pub fn services(keys: impl IntoIterator<Item = ServiceKey>) -> Self {
+        Self::nothing().or_services(keys)
+    }
+
+    /// Takes in these virtual services.
+    #[must_use]
+    pub fn or_services(self, keys: impl IntoIterator<Item = ServiceKey>) -> Self {
+        self.or(Rule::Services(keys.into_iter().collect()))
     }
 
     /// Takes in virtual services at addresses of `network`, at these ports (`..` for all), of this
@@ -169,6 +227,7 @@ impl Rule {
                     && ports.0.contains(&port)
                     && wanted.is_none_or(|wanted| wanted == protocol)
             }
+            (Self::Services(keys), key) => keys.contains(&key),
             (Self::Marks(marks), ServiceKey::Fwmark { mark, .. }) => marks.contains(&mark.get()),
             _ => false,
         }

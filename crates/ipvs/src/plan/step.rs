@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Removal;
 use crate::{Change, Destination, Persistence, SchedulerFlags, Service, ServiceKey};
 
 /// One change of a plan: one request to the kernel.
@@ -50,6 +51,9 @@ pub enum Step {
         service: ServiceKey,
         /// The real server when the plan was made.
         destination: Destination,
+        /// Why it may go.
+        #[cfg_attr(feature = "serde", serde(default))]
+        how: Removal,
     },
 }
 
@@ -117,7 +121,7 @@ impl From<&Step> for Change {
                 service: *service,
                 destination: destination.clone().weight(0),
             },
-            Step::DeleteDestination { service, destination } => {
+            Step::DeleteDestination { service, destination, .. } => {
                 Self::DeleteDestination { service: *service, destination: destination.key() }
             }
         }
@@ -163,8 +167,13 @@ impl fmt::Display for Step {
                     destination.key()
                 )
             }
-            Self::DeleteDestination { service, destination } => {
-                write!(f, "- server {} of {service}", destination.key())
+            Self::DeleteDestination { service, destination, how } => {
+                write!(f, "- server {} of {service}", destination.key())?;
+                f.write_str(match how {
+                    Removal::AtOnce => "",
+                    Removal::Empty => ", which has drained",
+                    Removal::Deadline => ", whose time to drain is up",
+                })
             }
         }
     }

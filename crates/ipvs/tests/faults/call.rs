@@ -1,6 +1,6 @@
 //! Calls of a client, and what they say.
 
-use ipvs::plan::{Dependency, HeldBack, Options, Outcome, Plan, Prune};
+use ipvs::plan::{Dependency, HeldBack, Options, Outcome, Plan, Prune, Scope};
 use ipvs::{
     Change, Client, Destination, DestinationEntry, DestinationKey, Ensured, Error, ErrorKind, Info,
     Service, ServiceEntry, ServiceKey, ServiceSnapshot, SyncDaemon, Table, TableService, Timeouts,
@@ -103,7 +103,7 @@ impl Call {
             16..19 => {
                 let mut client = Client::with_transport(kernel.clone()).unwrap();
                 let current = client.snapshot().unwrap().into_table();
-                let options = Options::new().prune(Prune::Everything);
+                let options = Options::new().prune(Prune::Everything, Scope::everything());
                 Self::Apply(Plan::diff(&current, &table(random), &options))
             }
             19 => Self::EnsureService(change::service(random, key)),
