@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs::plan::{Options, Plan, Prune};
+use ipvs::plan::{Options, Plan, Prune, Scope};
 use ipvs::{
     Client, Ensured, ErrorKind, NetlinkSocket, Persistence, Scheduler, Service, ServiceKey,
 };
@@ -103,7 +103,11 @@ fn stays_as_it_is(client: &mut Client, service: &Service) -> Result<()> {
     assert_eq!(client.ensure_service(service)?, Ensured::Unchanged);
     ensure!(!client.edit_service(&service.key, |_| ())?);
     let table = client.snapshot()?.into_table();
-    let plan = Plan::diff(&table, &table.clone(), &Options::new().prune(Prune::Everything));
+    let plan = Plan::diff(
+        &table,
+        &table.clone(),
+        &Options::new().prune(Prune::Everything, Scope::everything()),
+    );
     ensure!(plan.is_empty(), "{plan}");
     Ok(())
 }
