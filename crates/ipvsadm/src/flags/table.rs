@@ -473,7 +473,8 @@ pub(crate) static FLAGS: &[Flag] = &[
          scheduler or tunnel type starts without the old one's options"),
     option(FlagId::Only, OptionKind::Only, &[], "only", Nothing, Additions,
         "With --list --connection: list the connections of the virtual service, to the real server, \
-         or both, that are given too; without a port, of all its ports"),
+         or both, that are given too; without a port, of all its ports; of a firewall mark, \
+         the persistence templates"),
     option(FlagId::All, OptionKind::All, &[], "all", Nothing, Additions,
         "With --save: write thresholds, timeouts and synchronisation daemons too, and everything as \
          numbers, so that --restore brings all of it back"),
