@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut last_trouble = String::new();
     loop {
-        let trouble = controller.round(Path::new(&file)).err().map(|error| chain(&*error));
+        let trouble = controller.round(Path::new(&file)).err().map(|error| format!("{error:#}"));
         match trouble {
             // The same trouble, round after round, is said once.
             Some(trouble) if trouble != last_trouble => {
@@ -81,15 +81,4 @@ impl Controller {
 fn read(file: &Path) -> Result<Table, Box<dyn Error>> {
     let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()).into())
-}
-
-/// An error with what caused it, and what to do about it.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += &format!(": {cause:#}");
-        source = cause.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use ipvs_sys as sys;
 use ipvs_sys::Command;
 
-use crate::error::{Names, Object, Operation};
+use crate::error::{Object, Operation};
 use crate::proto::{Request, Shape};
 use crate::{
     Destination, DestinationKey, InvalidInput, Service, ServiceKey, SyncDaemon, SyncRole,
@@ -114,17 +114,6 @@ impl Change {
             Self::Flush | Self::SetTimeouts(_) => None,
             Self::StartSyncDaemon(daemon) => Some(Object::SyncDaemon(daemon.role)),
             Self::StopSyncDaemon(role) => Some(Object::SyncDaemon(*role)),
-        }
-    }
-
-    /// What it names that the kernel may lack.
-    pub(crate) fn names(&self) -> Names {
-        match self {
-            Self::AddService(service) | Self::SetService(service) => Names {
-                scheduler: service.scheduler,
-                persistence_engine: service.persistence_engine,
-            },
-            _ => Names::default(),
         }
     }
 

@@ -369,8 +369,11 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
         let mut connections = Connections::new(&b"title\nTCP rubbish\nTCP more\n"[..]);
         let error = connections.next().unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol);
-        let cause = std::error::Error::source(&error).unwrap().to_string();
-        assert_eq!(cause, "line 2 is no connection: `TCP rubbish`");
+        assert_eq!(
+            error.to_string(),
+            "cannot read the connections: the kernel's reply is malformed: line 2 is no \
+             connection: `TCP rubbish`"
+        );
         assert!(connections.next().is_none());
     }
 

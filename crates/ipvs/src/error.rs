@@ -1,17 +1,26 @@
 //! Errors that say what was attempted, on which object, what the kernel said, and what to do.
 
 mod invalid_input;
+mod kind;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 pub use invalid_input::InvalidInput;
+pub use kind::ErrorKind;
+use kind::kind_of;
 
-use crate::{DestinationKey, PersistenceEngine, Scheduler, ServiceKey, SyncRole};
+use crate::plan::ApplyError;
+use crate::{
+    Change, DestinationKey, PersistenceEngine, Scheduler, ServiceKey, SyncRole, TimeoutsChange,
+};
 
 /// What was attempted when an [`Error`] came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +47,7 @@ pub enum Operation {
     Zero,
     Flush,
     Snapshot,
+    Apply,
     Connections,
     Sysctl,
     SetSysctl,
@@ -66,6 +76,7 @@ impl fmt::Display for Operation {
             Self::Zero => "zero the counters of",
             Self::Flush => "delete all virtual services",
             Self::Snapshot => "read the whole table",
+            Self::Apply => "apply the plan",
             Self::Connections => "read the connections",
             Self::Sysctl => "read",
             Self::SetSysctl => "set",
@@ -105,72 +116,14 @@ impl fmt::Display for Object {
     }
 }
 
-/// What went wrong, as far as a program can act on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// There is no such virtual service.
-    ServiceNotFound,
-    /// The virtual service is there already.
-    ServiceExists,
-    /// The virtual service has no such real server.
-    DestinationNotFound,
-    /// The virtual service has that real server already.
-    DestinationExists,
-    /// The kernel has no scheduler, or no persistence engine, of that name, and couldn't load a
-    /// module for it.
-    SchedulerOrPersistenceEngineNotFound,
-    /// A sync daemon of that role runs already.
-    SyncDaemonRunning,
-    /// No sync daemon of that role runs.
-    SyncDaemonNotRunning,
-    /// There is no such network interface.
-    InterfaceNotFound,
-    /// There is no such network namespace, or no such process to have one.
-    NamespaceNotFound,
-    /// It isn't a network namespace, but another file.
-    NotANamespace,
-    /// This kernel, or this network namespace, has no such setting.
-    SysctlNotFound,
-    /// The caller may not do that: IPVS wants CAP_NET_ADMIN, in the initial user namespace or,
-    /// for what its socket options can do, in the one that owns the network namespace.
-    PermissionDenied,
-    /// This kernel has no IPVS, or couldn't load its module.
-    NotAvailable,
-    /// IPVS is being unloaded.
-    Unloading,
-    /// The kernel refused a value, or a combination of values.
-    InvalidArgument,
-    /// A weight or a threshold is out of range.
-    OutOfRange,
-    /// The kernel's interface that is used can't say that: its socket options are
-    /// [limited](crate::SocketOptions).
-    NotSupported,
-    /// The kernel can't do that with this address family.
-    AddressFamilyNotSupported,
-    /// The kernel is out of memory.
-    OutOfMemory,
-    /// The request was refused before anything was sent: see [`InvalidInput`].
-    InvalidInput,
-    /// The kernel didn't answer in time, or its answer was lost or, to a change, can't be made
-    /// sense of. Whether a change was carried out is unknown: read back.
-    OutcomeUnknown,
-    /// It was not sent, because an earlier change of the same [batch](crate::Batch) failed in a
-    /// way that later ones would too.
-    NotSent,
-    /// The table changed all the time while it was read, so that no two passes agreed.
-    Inconsistent,
-    /// The kernel answered what this version can't make sense of.
-    Protocol,
-    /// Reading or writing failed below IPVS; a change wasn't carried out.
-    Io,
-    /// Another error of the kernel: see [`Error::raw_os_error`].
-    Other,
-}
-
 /// A failed operation: what was attempted, on which object, what the kernel said.
 ///
-/// Its text says all of this; with `{:#}` it ends with [what to do about it](Error::hint).
+/// Its text says all of this, down to the last cause; with `{:#}` it ends with
+/// [what to do about it](Error::hint). `{:?}` is the same text as `{:#}`, so that
+/// `fn main() -> Result<(), ipvs::Error>` ends with a sentence.
+///
+/// As with [`io::Error`], [`source`](StdError::source) leads to what the text doesn't say already, and
+/// the cause itself is to be had by [`get_ref`](Self::get_ref). A clone shares its causes.
 ///
 /// ```
 /// use ipvs::{ErrorKind, Service, ServiceKey};
@@ -183,9 +136,10 @@ pub enum ErrorKind {
 /// }
 /// # Ok::<(), ipvs::Error>(())
 /// ```
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone)]
 struct Inner {
     operation: Operation,
     object: Option<Object>,
@@ -195,7 +149,8 @@ struct Inner {
     errno: Option<Errno>,
     kernel_message: Option<String>,
     names: Names,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    timeouts: TimeoutsChange,
+    cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What a request names that is a module of its own, which the kernel may lack.
@@ -215,7 +170,8 @@ impl Error {
             errno: None,
             kernel_message: None,
             names: Names::default(),
-            source: None,
+            timeouts: TimeoutsChange::default(),
+            cause: None,
         }))
     }
 
@@ -272,13 +228,33 @@ impl Error {
         mut self,
         source: impl Into<Box<dyn StdError + Send + Sync>>,
     ) -> Self {
-        self.0.source = Some(source.into());
+        self.0.cause = Some(Arc::from(source.into()));
         self
     }
 
-    pub(crate) fn with_names(mut self, names: Names) -> Self {
-        self.0.names = names;
+    /// Tells what the change asked for, of which the text says what matters.
+    pub(crate) fn with_change(mut self, change: &Change) -> Self {
+        match change {
+            Change::AddService(service) | Change::SetService(service) => {
+                self.0.names = Names {
+                    scheduler: service.scheduler,
+                    persistence_engine: service.persistence_engine,
+                };
+            }
+            Change::SetTimeouts(timeouts) => self.0.timeouts = *timeouts,
+            _ => {}
+        }
         self
+    }
+
+    /// An [`ApplyError`] as the error of one operation.
+    pub(crate) fn from_apply(cause: ApplyError) -> Self {
+        let mut error = Self::new(Operation::Apply, None, cause.kind());
+        if let Some(first) = cause.first_error() {
+            error.0.errno = first.0.errno;
+            error.0.kernel_message.clone_from(&first.0.kernel_message);
+        }
+        error.with_source(cause)
     }
 
     /// What was attempted.
@@ -306,8 +282,43 @@ impl Error {
         self.0.kernel_message.as_deref()
     }
 
+    /// Whether the same call may succeed if it's simply made again later: see
+    /// [`ErrorKind::is_transient`]. That of a plan is if all errors that its steps met are.
+    pub fn is_transient(&self) -> bool {
+        self.apply_error().map_or(self.0.kind.is_transient(), ApplyError::is_transient)
+    }
+
+    /// The cause, if there is one below IPVS: an [`InvalidInput`], an [`io::Error`], or the
+    /// [`ApplyError`] that this error was made from.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ipvs::{ErrorKind, InvalidInput, Timeouts};
+    ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+    /// let error = client.set_timeouts(Timeouts::default().udp(Duration::ZERO)).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "cannot set the connection timeouts: \
+    ///      the UDP timeout is 0, which the kernel takes for \"keep as it is\""
+    /// );
+    /// let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    /// assert_eq!(cause, Some(&InvalidInput::ZeroTimeout { what: "UDP timeout" }));
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn get_ref(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.0.cause.as_deref()
+    }
+
+    fn apply_error(&self) -> Option<&ApplyError> {
+        self.get_ref()?.downcast_ref()
+    }
+
     /// What to do about it, where there's more to say than the error itself says.
     pub fn hint(&self) -> Option<&'static str> {
+        if let Some(error) = self.apply_error() {
+            return error.first_error()?.hint();
+        }
         Some(match (self.0.kind, self.0.operation) {
             (
                 ErrorKind::PermissionDenied,
@@ -371,28 +382,50 @@ impl Error {
             (ErrorKind::Inconsistent, _) => {
                 "try again when fewer changes are made, or allow more passes"
             }
-            (ErrorKind::OutcomeUnknown, _) => "read back to see whether it was carried out",
+            (ErrorKind::OutcomeUnknown, _) => "read back to see whether the change was made",
             _ => return None,
         })
+    }
+
+    /// What the kernel refused. Of timeouts it doesn't say which, but it takes any up to 2147483647
+    /// ticks, of which a second has at most 1000.
+    fn refused(&self) -> String {
+        let TimeoutsChange { tcp, tcp_fin, udp } = self.0.timeouts;
+        let all = [("TCP", tcp), ("TCP FIN", tcp_fin), ("UDP", udp)];
+        let asked = all.iter().filter_map(|(what, time)| time.map(|time| (*what, time)));
+        let always_taken = Duration::from_secs(i32::MAX as u64 / 1000);
+        let (mut long, mut others): (Vec<_>, Vec<_>) =
+            asked.partition(|(_, time)| *time > always_taken);
+        if long.is_empty() {
+            mem::swap(&mut long, &mut others);
+        }
+        if long.is_empty() {
+            return "the kernel refused the values".to_owned();
+        }
+        let texts: Vec<_> = long
+            .iter()
+            .map(|(what, time)| format!("the {what} timeout of {} s", time.as_secs()))
+            .collect();
+        format!("the kernel refused {}", texts.join(" or "))
     }
 
     fn reason(&self) -> Cow<'static, str> {
         match self.0.kind {
             ErrorKind::ServiceNotFound => "no such virtual service".into(),
-            ErrorKind::ServiceExists => "the virtual service exists already".into(),
+            ErrorKind::ServiceExists => "the virtual service already exists".into(),
             ErrorKind::DestinationNotFound => "no such real server".into(),
-            ErrorKind::DestinationExists => "the real server exists already".into(),
+            ErrorKind::DestinationExists => "the real server already exists".into(),
             ErrorKind::SchedulerOrPersistenceEngineNotFound => self.0.names.missing(),
-            ErrorKind::SyncDaemonRunning => "it runs already".into(),
-            ErrorKind::SyncDaemonNotRunning => "it isn't running".into(),
+            ErrorKind::SyncDaemonRunning => "already running".into(),
+            ErrorKind::SyncDaemonNotRunning => "not running".into(),
             ErrorKind::InterfaceNotFound => "no such network interface".into(),
             ErrorKind::NamespaceNotFound => "no such network namespace".into(),
-            ErrorKind::NotANamespace => "it isn't a network namespace".into(),
+            ErrorKind::NotANamespace => "not a network namespace".into(),
             ErrorKind::SysctlNotFound => "there is no such setting here".into(),
             ErrorKind::PermissionDenied => "permission denied".into(),
             ErrorKind::NotAvailable => "this kernel has no IPVS".into(),
             ErrorKind::Unloading => "IPVS is being unloaded".into(),
-            ErrorKind::InvalidArgument => "the kernel refused the values".into(),
+            ErrorKind::InvalidArgument => self.refused().into(),
             ErrorKind::OutOfRange => "a value is out of range".into(),
             ErrorKind::NotSupported => "not supported".into(),
             ErrorKind::AddressFamilyNotSupported => {
@@ -400,11 +433,11 @@ impl Error {
             }
             ErrorKind::OutOfMemory => "the kernel is out of memory".into(),
             ErrorKind::InvalidInput => "invalid input".into(),
-            ErrorKind::OutcomeUnknown => "the kernel's answer is missing".into(),
-            ErrorKind::NotSent => "it was not sent, because the kernel could not be reached".into(),
-            ErrorKind::Inconsistent => "others change it all the time".into(),
-            ErrorKind::Protocol => "the kernel's answer makes no sense".into(),
-            ErrorKind::Io => "input or output failed".into(),
+            ErrorKind::OutcomeUnknown => "the kernel's reply is missing".into(),
+            ErrorKind::NotSent => "not sent, because the kernel could not be reached".into(),
+            ErrorKind::Inconsistent => "the table kept changing while it was read".into(),
+            ErrorKind::Protocol => "the kernel's reply is malformed".into(),
+            ErrorKind::Io => "an I/O error".into(),
             ErrorKind::Other => match self.0.errno {
                 Some(errno) => io::Error::from(errno).to_string().into(),
                 None => "unknown error".into(),
@@ -434,54 +467,6 @@ impl Names {
     }
 }
 
-/// (operation, errno) → meaning. The same number means different things for different commands;
-/// the table follows the kernel's `net/netfilter/ipvs/ip_vs_ctl.c`.
-fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
-    use Operation as Op;
-    match (operation, errno) {
-        (Op::Connect, Errno::NOENT) => ErrorKind::NotAvailable,
-        (Op::AddService, Errno::EXIST) => ErrorKind::ServiceExists,
-        (Op::AddService | Op::SetService, Errno::NOENT) => {
-            ErrorKind::SchedulerOrPersistenceEngineNotFound
-        }
-        (
-            Op::Service
-            | Op::SetService
-            | Op::DeleteService
-            | Op::Zero
-            | Op::Destinations
-            | Op::Destination
-            | Op::AddDestination
-            | Op::SetDestination
-            | Op::DeleteDestination,
-            Errno::SRCH,
-        ) => ErrorKind::ServiceNotFound,
-        (Op::AddDestination, Errno::EXIST) => ErrorKind::DestinationExists,
-        (Op::SetDestination | Op::DeleteDestination, Errno::NOENT) => {
-            ErrorKind::DestinationNotFound
-        }
-        (Op::StartSyncDaemon, Errno::EXIST) => ErrorKind::SyncDaemonRunning,
-        (Op::StartSyncDaemon, Errno::NODEV) => ErrorKind::InterfaceNotFound,
-        (Op::StopSyncDaemon, Errno::SRCH) => ErrorKind::SyncDaemonNotRunning,
-        (Op::OpenNamespace, Errno::NOENT | Errno::SRCH | Errno::NOTDIR) => {
-            ErrorKind::NamespaceNotFound
-        }
-        (Op::EnterNamespace, Errno::INVAL) => ErrorKind::NotANamespace,
-        (Op::Sysctl | Op::SetSysctl, Errno::NOENT) => ErrorKind::SysctlNotFound,
-        (Op::SetSysctl, Errno::ROFS) => ErrorKind::PermissionDenied,
-        // A processor that there isn't.
-        (Op::SetSysctl, Errno::RANGE) => ErrorKind::InvalidArgument,
-        (_, Errno::PERM | Errno::ACCESS) => ErrorKind::PermissionDenied,
-        (_, Errno::NOPROTOOPT) => ErrorKind::Unloading,
-        (_, Errno::INVAL) => ErrorKind::InvalidArgument,
-        (_, Errno::RANGE) => ErrorKind::OutOfRange,
-        (_, Errno::OPNOTSUPP) => ErrorKind::NotSupported,
-        (_, Errno::AFNOSUPPORT) => ErrorKind::AddressFamilyNotSupported,
-        (_, Errno::NOMEM) => ErrorKind::OutOfMemory,
-        _ => ErrorKind::Other,
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot {}", self.0.operation)?;
@@ -491,16 +476,20 @@ impl fmt::Display for Error {
         if let Some(object_name) = &self.0.object_name {
             write!(f, " {object_name}")?;
         }
-        write!(f, ": {}", self.reason())?;
-        match &self.0.kernel_message {
-            // Said for the kernel, which has no words of its own there.
-            Some(message) if self.0.kind == ErrorKind::NotSupported => write!(f, ": {message}")?,
-            Some(message) => write!(f, " (kernel: {message})")?,
-            None => {}
-        }
-        // The reason of what has no kind of its own ends with the number already.
-        if let Some(errno) = self.0.errno.filter(|_| self.0.kind != ErrorKind::Other) {
-            write!(f, " (os error {})", errno.raw_os_error())?;
+        match (self.0.kind, &self.0.cause) {
+            // These say by themselves what went wrong.
+            (ErrorKind::InvalidInput | ErrorKind::Io, Some(cause)) => write!(f, ": {cause}")?,
+            (_, Some(cause)) if self.0.operation == Operation::Apply => write!(f, ": {cause}")?,
+            (_, cause) => {
+                write!(f, ": {}", self.reason())?;
+                self.write_kernels_words(f)?;
+                match cause {
+                    Some(cause) if self.words_the_cause() || !self.has_number_of(&**cause) => {
+                        write!(f, ": {cause}")?;
+                    }
+                    _ => {}
+                }
+            }
         }
         if f.alternate() {
             if let Some(hint) = self.hint() {
@@ -511,15 +500,45 @@ impl fmt::Display for Error {
     }
 }
 
+impl Error {
+    fn write_kernels_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.kernel_message {
+            // Said for the kernel, which has no words of its own there.
+            Some(message) if self.0.kind == ErrorKind::NotSupported => write!(f, ": {message}")?,
+            Some(message) => write!(f, " (kernel: {message})")?,
+            None => {}
+        }
+        match self.0.errno {
+            // What is said in words ends with the number already.
+            Some(errno) if self.0.kind != ErrorKind::Other && !self.words_the_cause() => {
+                write!(f, " (os error {})", errno.raw_os_error())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the cause is an error number that the text has anyway.
+    fn has_number_of(&self, cause: &(dyn StdError + Send + Sync + 'static)) -> bool {
+        let number = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        number.is_some() && number == self.raw_os_error()
+    }
+
+    /// Whether the cause says more than the kind, even if all it has is a number: why there is no
+    /// reply.
+    fn words_the_cause(&self) -> bool {
+        self.0.kind == ErrorKind::OutcomeUnknown && self.0.cause.is_some()
+    }
+}
+
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{self:#}")
     }
 }
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0.cause.as_ref().and_then(|cause| cause.source())
     }
 }
 
@@ -546,7 +565,8 @@ mod tests {
         );
         assert!(format!("{error:#}").contains("check the spelling"));
         let scheduler = Some(Scheduler::new("lbrc").unwrap());
-        let error = error.with_names(Names { scheduler, persistence_engine: None });
+        let misspelt = crate::Service::new(service()).scheduler(scheduler);
+        let error = error.with_change(&Change::AddService(misspelt));
         assert_eq!(
             error.to_string(),
             "cannot add virtual service tcp/10.10.10.53:80: the kernel has no scheduler lbrc \
@@ -564,45 +584,5 @@ mod tests {
             "cannot start the master sync daemon: Cannot assign requested address (os error 99)"
         );
         assert!(format!("{error:#}").contains("needs an address of the group's family"));
-    }
-
-    /// Every pair of `ip_vs_ctl.c` and `ip_vs_sync.c`.
-    #[test]
-    fn the_same_number_means_different_things() {
-        use ErrorKind as Kind;
-        use Operation as Op;
-        let services = [Op::AddService, Op::SetService];
-        let keys = [Op::SetService, Op::DeleteService, Op::Zero, Op::Service, Op::Destinations];
-        let destinations = [Op::AddDestination, Op::SetDestination, Op::DeleteDestination];
-        let all = |operations: &[Op], errno, kind| {
-            operations.iter().map(|op| (*op, errno, kind)).collect::<Vec<_>>()
-        };
-        let rows = [
-            all(&services, Errno::NOENT, Kind::SchedulerOrPersistenceEngineNotFound),
-            all(&[Op::AddService], Errno::EXIST, Kind::ServiceExists),
-            all(&keys, Errno::SRCH, Kind::ServiceNotFound),
-            all(&destinations, Errno::SRCH, Kind::ServiceNotFound),
-            all(&destinations[1..], Errno::NOENT, Kind::DestinationNotFound),
-            all(&[Op::AddDestination], Errno::EXIST, Kind::DestinationExists),
-            all(&[Op::StopSyncDaemon], Errno::SRCH, Kind::SyncDaemonNotRunning),
-            all(&[Op::StartSyncDaemon], Errno::EXIST, Kind::SyncDaemonRunning),
-            all(&[Op::StartSyncDaemon], Errno::NODEV, Kind::InterfaceNotFound),
-            all(&[Op::Connect], Errno::NOENT, Kind::NotAvailable),
-            // Mean the same wherever they come from.
-            all(&[Op::Services, Op::AddService], Errno::PERM, Kind::PermissionDenied),
-            all(&[Op::AddService, Op::StartSyncDaemon], Errno::NOPROTOOPT, Kind::Unloading),
-            all(&services, Errno::INVAL, Kind::InvalidArgument),
-            all(&destinations, Errno::INVAL, Kind::InvalidArgument),
-            all(&[Op::StartSyncDaemon, Op::SetTimeouts], Errno::INVAL, Kind::InvalidArgument),
-            all(&destinations, Errno::RANGE, Kind::OutOfRange),
-            all(&services, Errno::AFNOSUPPORT, Kind::AddressFamilyNotSupported),
-            all(&destinations, Errno::AFNOSUPPORT, Kind::AddressFamilyNotSupported),
-            all(&services, Errno::NOMEM, Kind::OutOfMemory),
-            all(&[Op::AddDestination, Op::StartSyncDaemon], Errno::NOMEM, Kind::OutOfMemory),
-            all(&[Op::Service, Op::Info, Op::Timeouts], Errno::MSGSIZE, Kind::Other),
-        ];
-        for (operation, errno, kind) in rows.into_iter().flatten() {
-            assert_eq!(kind_of(operation, errno), kind, "{operation:?} {errno}");
-        }
     }
 }

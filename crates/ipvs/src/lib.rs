@@ -68,3 +68,41 @@ pub mod guide {}
 #[doc = include_str!("../MIGRATING.md")]
 pub mod migrating {}
 pub use watch::{TableChange, Watch};
+
+/// What is wasted if it isn't looked at says so: each of these would compile without its warning.
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn waste(client: &mut ipvs::Client, batch: &ipvs::Batch) {
+///     client.run(batch);
+/// }
+/// ```
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn waste(table: &ipvs::Table, options: &ipvs::plan::Options) {
+///     ipvs::Plan::diff(table, table, options);
+/// }
+/// ```
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// fn waste(watch: &mut ipvs::Watch, snapshot: ipvs::Snapshot) {
+///     watch.update(snapshot);
+/// }
+/// ```
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// fn heed(client: &mut ipvs::Client, batch: &ipvs::Batch) {
+///     let _ = client.run(batch);
+/// }
+/// fn plan(table: &ipvs::Table, options: &ipvs::plan::Options) {
+///     let _ = ipvs::Plan::diff(table, table, options);
+/// }
+/// fn look(watch: &mut ipvs::Watch, snapshot: ipvs::Snapshot) {
+///     let _ = watch.update(snapshot);
+/// }
+/// ```
+#[cfg(doctest)]
+struct MustUse;

@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::NotANamespace);
         assert_eq!(
             error.to_string(),
-            "cannot open network namespace /dev/null: it isn't a network namespace"
+            "cannot open network namespace /dev/null: not a network namespace"
         );
         let file = File::open("/dev/null").unwrap();
         let error = Namespace::from_fd(file.into()).unwrap_err();

@@ -105,6 +105,7 @@ impl Watch {
     ///
     /// As [`Client::snapshot`]. The next look then reports what has changed since the last one
     /// that succeeded.
+    #[must_use = "changes are reported once"]
     pub fn poll<T: Transport>(
         &mut self,
         client: &mut Client<T>,
@@ -113,6 +114,7 @@ impl Watch {
     }
 
     /// Takes a snapshot that is there already for a look, and returns what has changed.
+    #[must_use = "changes are reported once"]
     pub fn update(&mut self, snapshot: Snapshot) -> Vec<TableChange> {
         let mut comparison = Comparison { counters: self.counters, changes: Vec::new() };
         comparison.snapshots(&self.last, &snapshot);

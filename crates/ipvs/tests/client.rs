@@ -1,7 +1,6 @@
 //! The client over a scripted transport: what no healthy kernel does must not hang it, and must
 //! not be taken for success.
 
-use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use ipvs::{Client, ErrorKind, Operation, Service, ServiceKey, SyncRole};
@@ -49,13 +48,22 @@ fn a_change_whose_answer_cannot_be_had_has_an_unknown_outcome() {
     let acts = || [Act::Cut, Act::ReceiveError(EIO), Act::ReceiveError(1)];
     let mut script = script(acts().into_iter().chain(acts()));
     let mut client = client(&mut script);
-    for _ in acts() {
+    let text = "cannot delete all virtual services: the kernel's reply is missing: ";
+    for cause in ["", "Input/output error (os error 5)", "Operation not permitted (os error 1)"] {
         let error = client.flush().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
-        assert!(error.source().is_some(), "{error:?}");
+        assert!(error.get_ref().is_some(), "{error:?}");
+        let said = error.to_string();
+        assert!(said.starts_with(text) && said.ends_with(cause), "{said}");
+        assert_ne!(said, text);
     }
     for kind in [ErrorKind::Protocol, ErrorKind::Io, ErrorKind::PermissionDenied] {
-        assert_eq!(client.services().unwrap_err().kind(), kind);
+        let error = client.services().unwrap_err();
+        assert_eq!(error.kind(), kind);
+        if kind == ErrorKind::Io {
+            let text = "cannot list virtual services: Input/output error (os error 5)";
+            assert_eq!(error.to_string(), text);
+        }
     }
 }
 

@@ -93,7 +93,7 @@ fn silence_ends_every_operation_at_its_deadline() {
         let elapsed = started.elapsed();
         assert_eq!((error.kind(), error.operation()), (ErrorKind::OutcomeUnknown, operation));
         assert!((TIMEOUT..TIMEOUT + DELAY).contains(&elapsed), "{operation:?}: {elapsed:?}");
-        assert!(format!("{error:#}").ends_with("read back to see whether it was carried out"));
+        assert!(format!("{error:#}").ends_with("read back to see whether the change was made"));
     }
 }
 

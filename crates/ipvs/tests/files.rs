@@ -67,7 +67,7 @@ fn settings_are_read_with_their_types() {
     assert_eq!((error.operation(), error.kind()), (Operation::Sysctl, ErrorKind::Protocol));
     assert_eq!(
         error.to_string(),
-        "cannot read net.ipv4.vs.drop_entry: the kernel's answer makes no sense"
+        "cannot read net.ipv4.vs.drop_entry: the kernel's reply is malformed: its value is `high`"
     );
     let error = client.sysctl(sysctl::DROP_PACKET).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);

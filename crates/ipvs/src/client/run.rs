@@ -67,6 +67,7 @@ impl<T: Transport> Client<T> {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "each change has a result of its own"]
     pub fn run(&mut self, batch: &Batch) -> Vec<Result<(), Error>> {
         let mut results = Vec::with_capacity(batch.len());
         self.run_each(batch, |_, result| results.push(result));
@@ -211,9 +212,9 @@ impl<T: Transport> Client<T> {
                     Err(cause) => Err(unknown().with_source(cause)),
                 }
             }
-            (result, _) => result.map_err(|trouble| {
-                trouble.into_error(operation, object).with_names(change.names())
-            }),
+            (result, _) => {
+                result.map_err(|trouble| trouble.into_error(operation, object).with_change(change))
+            }
         }
     }
 

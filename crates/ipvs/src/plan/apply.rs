@@ -75,7 +75,7 @@ impl<T: Transport> Client<T> {
 }
 
 /// What became of a step.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
     /// The kernel has carried it out.
@@ -127,6 +127,14 @@ impl fmt::Display for HeldBack {
 }
 
 impl Outcome {
+    /// The error that the step met.
+    fn error(&self) -> Option<&Error> {
+        match self {
+            Self::Failed(error) | Self::Unknown(error) => Some(error),
+            Self::Done | Self::HeldBack(_) | Self::NotTried => None,
+        }
+    }
+
     fn of(result: Result<(), Error>) -> Self {
         match result {
             Ok(()) => Self::Done,
@@ -139,10 +147,45 @@ impl Outcome {
     }
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Unknown(error) => write!(f, "outcome unknown: {error}"),
+            Self::HeldBack(why) => why.fmt(f),
+            Self::NotTried => f.write_str("not tried"),
+        }
+    }
+}
+
 /// A plan that wasn't carried out as a whole.
 ///
-/// Its text is a summary, its source the first error; [`steps`](Self::steps) has what became of each.
-#[derive(Debug)]
+/// Its text is a summary and the first error, with `{:#}` what to do about that one, too;
+/// [`steps`](Self::steps) has what became of each. `{:?}` names the first few steps that weren't done.
+///
+/// `?` turns it into an [`Error`] of the operation [`Apply`](crate::Operation::Apply), of the same
+/// [`kind`](Self::kind), which [`Error::get_ref`] has it back from:
+///
+/// ```
+/// use ipvs::plan::{ApplyError, Options, Plan};
+/// use ipvs::{Client, ErrorKind, Service, Table, Transport};
+///
+/// fn add<T: Transport>(client: &mut Client<T>, wanted: &Table) -> Result<(), ipvs::Error> {
+///     client.apply(&Plan::diff(&Table::new(), wanted, &Options::new()))?;
+///     Ok(())
+/// }
+///
+/// # let mut client = Client::with_transport(ipvs_model::Kernel::new())?;
+/// let wanted = Table::new().with(Service::new("tcp/10.10.10.53:80".parse()?));
+/// add(&mut client, &wanted)?;
+/// let error = add(&mut client, &wanted).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::ServiceExists);
+/// let cause: &ApplyError = error.get_ref().and_then(|cause| cause.downcast_ref()).unwrap();
+/// assert_eq!(cause.steps().len(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
 pub struct ApplyError {
     steps: Vec<(Step, Outcome)>,
 }
@@ -160,10 +203,22 @@ impl ApplyError {
 
     /// The first error.
     pub fn first_error(&self) -> Option<&Error> {
-        self.steps.iter().find_map(|(_, outcome)| match outcome {
-            Outcome::Failed(error) | Outcome::Unknown(error) => Some(error),
-            Outcome::Done | Outcome::HeldBack(_) | Outcome::NotTried => None,
-        })
+        self.errors().next()
+    }
+
+    /// What went wrong with the first step that did: the kind of [`first_error`](Self::first_error).
+    pub fn kind(&self) -> ErrorKind {
+        self.first_error().map_or(ErrorKind::NotSent, Error::kind)
+    }
+
+    /// Whether a new plan may succeed if it's simply made later: whether all errors that the steps
+    /// met are [transient](ErrorKind::is_transient).
+    pub fn is_transient(&self) -> bool {
+        self.errors().all(Error::is_transient)
+    }
+
+    fn errors(&self) -> impl Iterator<Item = &Error> {
+        self.steps.iter().filter_map(|(_, outcome)| outcome.error())
     }
 
     fn count(&self, is: impl Fn(&Outcome) -> bool) -> usize {
@@ -188,12 +243,40 @@ impl fmt::Display for ApplyError {
         if not_tried > 0 {
             write!(f, ", {not_tried} were not tried")?;
         }
-        Ok(())
+        match self.first_error() {
+            Some(error) if f.alternate() => write!(f, "; the first error: {error:#}"),
+            Some(error) => write!(f, "; the first error: {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How many steps `{:?}` names: a plan may have thousands.
+const NAMED: usize = 8;
+
+impl fmt::Debug for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:#}")?;
+        let mut left = self.steps.iter().filter(|(_, it)| !matches!(it, Outcome::Done));
+        for (step, outcome) in left.by_ref().take(NAMED) {
+            write!(f, "\n  {step}: {outcome}")?;
+        }
+        match left.count() {
+            0 => Ok(()),
+            more => write!(f, "\n  and {more} more steps that were not done"),
+        }
     }
 }
 
 impl StdError for ApplyError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.first_error().map(|error| error as &(dyn StdError + 'static))
+        // The text has the first error already.
+        self.first_error().and_then(StdError::source)
+    }
+}
+
+impl From<ApplyError> for Error {
+    fn from(error: ApplyError) -> Self {
+        Self::from_apply(error)
     }
 }

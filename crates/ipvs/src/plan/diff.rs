@@ -13,6 +13,7 @@ impl Plan {
     /// safe for clients: see the [module](super). Without any difference it is empty.
     ///
     /// What the kernel would refuse is found out by applying only.
+    #[must_use = "a plan changes nothing until it is applied"]
     pub fn diff(current: &Table, desired: &Table, options: &Options) -> Self {
         Self::diff_draining(current, desired, options, options.drained.as_ref())
     }

@@ -123,6 +123,7 @@ impl Drainer {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "a plan changes nothing until it is applied"]
     pub fn plan(
         &mut self,
         current: &Snapshot,

@@ -85,7 +85,7 @@ impl Claim {
             ErrorKind::OutcomeUnknown => Self::Unknown,
             ErrorKind::NotSent => Self::NotSent,
             kind => {
-                let is_answer = std::error::Error::source(error).is_none();
+                let is_answer = error.get_ref().is_none();
                 Self::Failed(kind, error.raw_os_error().filter(|_| is_answer))
             }
         }
