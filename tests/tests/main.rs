@@ -4,7 +4,6 @@
 
 #![forbid(unsafe_code)]
 
-mod additions;
 mod batch;
 mod cli;
 mod concurrency;
@@ -49,7 +48,6 @@ fn main() -> ExitCode {
     }
     let mut suite = Suite::default();
     suite.prepare(ipvs_tests::load_modules);
-    additions::add_to(&mut suite);
     batch::add_to(&mut suite);
     cli::add_to(&mut suite);
     concurrency::add_to(&mut suite);

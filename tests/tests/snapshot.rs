@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::env;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{
-    Batch, Client, Destination, DestinationEntry, DestinationKey, ErrorKind, Service, ServiceEntry,
-    ServiceKey,
+    Batch, Client, Consistency, Destination, DestinationEntry, DestinationKey, ErrorKind, Service,
+    ServiceEntry, ServiceKey, SnapshotOptions,
 };
 use ipvs_testkit::{Context, Suite, eventually};
 use ipvs_tests::{Reader, connect};
@@ -38,10 +38,74 @@ const SPELL: Duration = Duration::from_secs(10);
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(has_what_the_c_tool_saves));
     suite.add(test!(never_lacks_what_nobody_touched));
+    suite.add(
+        test!(lists_are_whole_while_somebody_writes_every_10_ms).limit(Duration::from_secs(120)),
+    );
     // `cargo xtask test a_minute_of_changes`.
     if env::args().skip(1).any(|word| word.contains("a_minute_of_changes")) {
         suite.add(test!(a_minute_of_changes).limit(Duration::from_secs(3 * 60)));
     }
+}
+
+/// A large table, of which no snapshot ever came about beside this writer.
+fn lists_are_whole_while_somebody_writes_every_10_ms(context: &mut Context) -> Result<()> {
+    const SERVICES: u16 = 5000;
+    const SERVERS: u16 = 5;
+    const OTHER: u16 = 60_000;
+    let netns = context.netns("director")?;
+    let (mut client, mut writer) = (connect(&netns)?, connect(&netns)?);
+    let mut batch = Batch::new();
+    for port in 1..=SERVICES {
+        batch.add_service(&Service::new(service(port)));
+        for n in 1..=SERVERS {
+            batch.add_destination(&service(port), &server(n));
+        }
+    }
+    client.run(&batch).into_iter().collect::<Result<(), _>>()?;
+
+    let (stop, writes) = (AtomicBool::new(false), AtomicU32::new(0));
+    let options = SnapshotOptions::default().consistency(Consistency::Lists);
+    thread::scope(|scope| {
+        let written = scope.spawn(|| -> Result<()> {
+            // A service comes, gets a real server, changes its weight, and goes.
+            for n in 0.. {
+                let key = service(OTHER + n / 4 % 100);
+                match n % 4 {
+                    0 => writer.add_service(&Service::new(key))?,
+                    1 => writer.add_destination(&key, &server(1))?,
+                    2 => writer.set_destination(&key, &server(1).weight(7))?,
+                    _ => writer.delete_service(&key)?,
+                }
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                writes.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(10));
+            }
+            Ok(())
+        });
+        let read = (0..5).try_for_each(|_| -> Result<()> {
+            let before = writes.load(Ordering::Relaxed);
+            let snapshot = client.snapshot_with(&options)?;
+            let during = writes.load(Ordering::Relaxed) - before;
+            ensure!(during > 0, "nobody wrote");
+            let mut untouched = 0;
+            for found in &snapshot.services {
+                let key = found.entry.service.key;
+                if matches!(key, ServiceKey::Addr { port, .. } if port < OTHER) {
+                    untouched += 1;
+                    let servers = found.destinations.len();
+                    ensure!(servers == usize::from(SERVERS), "{key} has {servers} real servers");
+                }
+            }
+            ensure!(untouched == SERVICES, "{untouched} services");
+            println!("{during} writes while {} services were read", snapshot.services.len());
+            Ok(())
+        });
+        stop.store(true, Ordering::Relaxed);
+        let written = written.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+        read.and(written)
+    })
 }
 
 fn service(port: u16) -> ServiceKey {

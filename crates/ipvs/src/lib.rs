@@ -53,7 +53,7 @@ pub use proc_files::ProcFiles;
 pub use service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
 };
-pub use snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
+pub use snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
 pub use sockopt::SocketOptions;
 pub use stats::{Rates, Stats, StatsWidth};
 pub use sync_daemon::{SyncDaemon, SyncRole};

@@ -92,6 +92,22 @@ impl From<&ServiceSnapshot> for TableService {
     }
 }
 
+/// What a [`Snapshot`] has to be consistent in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Consistency {
+    /// The whole table is as it was at one time. A plan needs that: it may move a real server from
+    /// one service to another. With thousands of services, somebody who changes one every few
+    /// milliseconds may keep it from ever coming about.
+    #[default]
+    Table,
+    /// Each list, that of the services and that of each service's real servers, is as it was at a
+    /// time of its own, and lacks nothing that was there all the time. It is enough for metrics,
+    /// and doesn't fail because others change the table while it is read: only a single list that
+    /// changes faster than it can be read twice is [`Inconsistent`](crate::ErrorKind::Inconsistent).
+    Lists,
+}
+
 /// How hard to try for a [`Snapshot`].
 ///
 /// ```
@@ -105,10 +121,13 @@ impl From<&ServiceSnapshot> for TableService {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SnapshotOptions {
+    /// What has to be consistent: the whole table by default.
+    pub consistency: Consistency,
     /// How many passes in a row have to agree: 2 by default. 1 is a single pass that may lack
     /// entries which nobody touched; 0 counts as 1.
     pub agreeing: u32,
-    /// How many times to read the table at most: 10 by default. Less than `agreeing` counts as
+    /// How many times to read the table, or with [`Consistency::Lists`] each list, at most: 10 by
+    /// default. Less than `agreeing` counts as
     /// `agreeing`.
     pub max_passes: u32,
     /// How long to wait, in the calling thread, before the fourth pass if the third disagreed: 1 ms
@@ -119,11 +138,23 @@ pub struct SnapshotOptions {
 
 impl Default for SnapshotOptions {
     fn default() -> Self {
-        Self { agreeing: 2, max_passes: 10, pause: Duration::from_millis(1) }
+        Self {
+            consistency: Consistency::Table,
+            agreeing: 2,
+            max_passes: 10,
+            pause: Duration::from_millis(1),
+        }
     }
 }
 
 impl SnapshotOptions {
+    /// Sets what has to be consistent.
+    #[must_use]
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
     /// Sets how many passes in a row have to agree.
     #[must_use]
     pub fn agreeing(mut self, passes: u32) -> Self {

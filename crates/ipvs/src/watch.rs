@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     Client, Destination, DestinationEntry, DestinationKey, Error, Service, ServiceKey,
-    ServiceSnapshot, Snapshot, Stats, Transport, trace,
+    ServiceSnapshot, Snapshot, SnapshotOptions, Stats, Transport, trace,
 };
 
 /// A change in the table of a kernel, as [`Watch`] sees it.
@@ -77,6 +77,7 @@ pub enum TableChange {
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
     counters: bool,
+    options: SnapshotOptions,
     last: Snapshot,
 }
 
@@ -88,13 +89,21 @@ impl Watch {
 
     /// A watch that reports what has changed since `snapshot`.
     pub fn since(snapshot: Snapshot) -> Self {
-        Self { counters: false, last: snapshot }
+        Self { last: snapshot, ..Self::default() }
     }
 
     /// Sets whether what was carried is reported too. Off by default.
     #[must_use]
     pub fn counters(mut self, on: bool) -> Self {
         self.counters = on;
+        self
+    }
+
+    /// Sets how the table is read, such as [`Consistency::Lists`](crate::Consistency::Lists) where
+    /// others change it all the time.
+    #[must_use]
+    pub fn options(mut self, options: SnapshotOptions) -> Self {
+        self.options = options;
         self
     }
 
@@ -110,7 +119,7 @@ impl Watch {
         &mut self,
         client: &mut Client<T>,
     ) -> Result<Vec<TableChange>, Error> {
-        Ok(self.update(client.snapshot()?))
+        Ok(self.update(client.snapshot_with(&self.options)?))
     }
 
     /// Takes a snapshot that is there already for a look, and returns what has changed.

@@ -7,7 +7,6 @@ use ipvs::{
     Destination, Family, Forward, GueChecksum, Protocol, Scheduler, SchedulerFlags, Service,
     ServiceKey, Stats, SyncDaemon, Tunnel, Version,
 };
-use ipvs_os::InetNtop;
 
 use crate::columns::Columns as _;
 use crate::flags::high::Format;
@@ -335,7 +334,7 @@ pub(crate) fn write_daemon(out: &mut impl Write, daemon: &SyncDaemon) -> io::Res
         write!(out, ", maxlen={length}")?;
     }
     if let Some(group) = daemon.group {
-        write!(out, ", group={}", InetNtop(group))?;
+        write!(out, ", group={group}")?;
     }
     if let Some(port) = daemon.port {
         write!(out, ", port={port}")?;

@@ -6,6 +6,8 @@ mod destinations;
 mod edit;
 mod exchange;
 mod files;
+mod lists;
+mod reconcile;
 mod run;
 mod services;
 mod snapshot;

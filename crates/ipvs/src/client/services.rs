@@ -38,11 +38,18 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn service(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, Error> {
+        let mut found = self.found_service(key)?;
+        self.drop_unestimated_rates(found.iter_mut().map(|entry| &mut entry.stats));
+        Ok(found)
+    }
+
+    /// As [`service`](Self::service), with rates even if they aren't estimated.
+    pub(super) fn found_service(
+        &mut self,
+        key: &ServiceKey,
+    ) -> Result<Option<ServiceEntry>, Error> {
         match self.existing_service(Operation::Service, key) {
-            Ok(mut entry) => {
-                self.drop_unestimated_rates([&mut entry.stats]);
-                Ok(Some(entry))
-            }
+            Ok(entry) => Ok(Some(entry)),
             Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(None),
             Err(error) => Err(error),
         }

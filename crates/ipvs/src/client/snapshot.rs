@@ -7,7 +7,9 @@ use super::Client;
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::trace;
 use crate::transport::Transport;
-use crate::{DestinationEntry, ServiceEntry, ServiceSnapshot, Snapshot, SnapshotOptions};
+use crate::{
+    Consistency, DestinationEntry, ServiceEntry, ServiceSnapshot, Snapshot, SnapshotOptions,
+};
 
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers, as they were together at one time.
@@ -19,7 +21,8 @@ impl<T: Transport> Client<T> {
     /// pass before, in all but what was counted: then there is a time that each was read before and
     /// after, with the same outcome. Two agreeing passes are strong evidence, not proof: both may
     /// have met the same change in the same place, or changes that were undone in between.
-    /// [`snapshot_with`](Self::snapshot_with) reads on until more passes agree.
+    /// [`snapshot_with`](Self::snapshot_with) reads on until more passes agree, or is content with
+    /// lists that [each agree with themselves](crate::Consistency::Lists).
     ///
     /// A pass takes a question for the services and one for each service's real servers. While
     /// passes keep disagreeing, there are [pauses](SnapshotOptions::pause) between them.
@@ -41,14 +44,36 @@ impl<T: Transport> Client<T> {
         self.snapshot_with(&SnapshotOptions::default())
     }
 
-    /// As [`snapshot`](Self::snapshot), with a say in how many passes have to agree, how many there
-    /// may be, and how long the pauses between them are.
+    /// As [`snapshot`](Self::snapshot), with a say in [what has to agree](crate::Consistency), how
+    /// often in a row, how many passes there may be, and how long the pauses between them are.
     ///
     /// # Errors
     ///
     /// As [`snapshot`](Self::snapshot).
     pub fn snapshot_with(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
         let _span = trace::snapshot();
+        let outcome = match options.consistency {
+            Consistency::Table => self.read_table(options),
+            Consistency::Lists => self.read_lists(options),
+        };
+        match outcome {
+            Ok(mut snapshot) => {
+                self.drop_unestimated_rates(snapshot.services.iter_mut().flat_map(|service| {
+                    let servers = service.destinations.iter_mut().map(|entry| &mut entry.stats);
+                    iter::once(&mut service.entry.stats).chain(servers)
+                }));
+                Ok(snapshot)
+            }
+            Err(error) => {
+                if error.kind() == ErrorKind::Inconsistent {
+                    trace::ended(Operation::Snapshot, error.object(), Err(&error));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn read_table(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
         let mut reading = Reading::new(options.agreeing);
         let mut pauses = options.pauses();
         for passes in 1..=options.max_passes.max(options.agreeing).max(1) {
@@ -59,13 +84,10 @@ impl<T: Transport> Client<T> {
             self.pass(&mut reading)?;
             trace::pass(passes, reading.table.len(), reading.agreeing());
             if reading.is_done() {
-                let services = self.without_unestimated_rates(reading);
-                return Ok(Snapshot { services, passes, is_whole: true });
+                return Ok(Snapshot { services: reading.into_services(), passes, is_whole: true });
             }
         }
-        let error = Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent);
-        trace::ended(Operation::Snapshot, None, Err(&error));
-        Err(error)
+        Err(Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent))
     }
 
     /// Reads each list once more, or fewer of them if that's enough.
@@ -81,15 +103,6 @@ impl<T: Transport> Client<T> {
             reading.destinations(index, list);
         }
         Ok(())
-    }
-
-    fn without_unestimated_rates(&mut self, reading: Reading) -> Vec<ServiceSnapshot> {
-        let mut services = reading.into_services();
-        self.drop_unestimated_rates(services.iter_mut().flat_map(|service| {
-            let servers = service.destinations.iter_mut().map(|entry| &mut entry.stats);
-            iter::once(&mut service.entry.stats).chain(servers)
-        }));
-        services
     }
 }
 

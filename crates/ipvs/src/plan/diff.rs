@@ -126,7 +126,7 @@ struct Diff<'a> {
 
 impl Diff<'_> {
     fn wanted_service(&mut self, present: Option<&TableService>, wanted: &TableService) {
-        if !self.options.scope.contains(wanted.key()) {
+        if !self.options.contains(wanted.key()) {
             self.plan.out_of_scope.push(*wanted.key());
             return;
         }

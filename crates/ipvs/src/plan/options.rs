@@ -20,7 +20,7 @@ pub(super) type Ready = BTreeMap<(ServiceKey, DestinationKey), Removal>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     prune: Prune,
-    pub(super) scope: Scope,
+    scope: Scope,
     pub(super) drained: Option<Ready>,
 }
 
@@ -70,6 +70,11 @@ impl Options {
         self
     }
 
+    /// Whether a service is looked at.
+    pub(crate) fn contains(&self, service: &ServiceKey) -> bool {
+        self.scope.contains(service)
+    }
+
     /// Whether real servers of a service go if they aren't wanted.
     pub(super) fn prunes(&self, service: &ServiceKey, is_wanted: bool) -> bool {
         let prunes = match self.prune {
@@ -77,7 +82,7 @@ impl Options {
             Prune::Destinations => is_wanted,
             Prune::Everything => true,
         };
-        prunes && self.scope.contains(service)
+        prunes && self.contains(service)
     }
 }
 

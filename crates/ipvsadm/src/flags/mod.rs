@@ -13,4 +13,3 @@ pub(crate) mod man;
 pub(crate) mod matrix;
 pub(crate) mod parse;
 pub(crate) mod table;
-pub(crate) mod update;

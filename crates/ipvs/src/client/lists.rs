@@ -1,0 +1,76 @@
+//! Reading the whole table where each list only has to agree with itself.
+
+use std::collections::BTreeSet;
+use std::thread;
+
+use super::Client;
+use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::transport::Transport;
+use crate::{
+    DestinationEntry, ServiceEntry, ServiceKey, ServiceSnapshot, Snapshot, SnapshotOptions,
+};
+
+impl<T: Transport> Client<T> {
+    /// All services with their real servers, each list as it was at a time of its own; with rates
+    /// even if they aren't estimated.
+    pub(super) fn read_lists(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
+        let entries = self.read_services(options)?;
+        let mut services = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let key = entry.service.key;
+            let destinations = self.read_destinations(&key, options)?;
+            // The list of a service that was deleted meanwhile is empty, too.
+            if destinations.is_empty() && self.found_service(&key)?.is_none() {
+                continue;
+            }
+            services.push(ServiceSnapshot { entry, destinations });
+        }
+        Ok(Snapshot { services, passes: options.agreeing.max(1), is_whole: true })
+    }
+
+    /// The list of services lacks none that was there all the time, unless each of as many lists as
+    /// have to agree has skipped it. It isn't waited for until two agree: with thousands of
+    /// services and somebody who adds and deletes some all the time they may never do. Of a service
+    /// that only some lists have, the kernel can be asked instead.
+    fn read_services(&mut self, options: &SnapshotOptions) -> Result<Vec<ServiceEntry>, Error> {
+        let mut doubtful: BTreeSet<ServiceKey> = BTreeSet::new();
+        let mut last = self.list_services()?;
+        for _ in 1..options.agreeing {
+            doubtful.extend(last.iter().map(|entry| entry.service.key));
+            last = self.list_services()?;
+        }
+        // An entry that moved between two parts of a list may be in both.
+        let mut seen: BTreeSet<ServiceKey> = BTreeSet::new();
+        last.retain(|entry| seen.insert(entry.service.key));
+        for key in doubtful.difference(&seen) {
+            last.extend(self.found_service(key)?);
+        }
+        Ok(last)
+    }
+
+    /// A list of real servers that was the same as often as it has to be.
+    fn read_destinations(
+        &mut self,
+        key: &ServiceKey,
+        options: &SnapshotOptions,
+    ) -> Result<Vec<DestinationEntry>, Error> {
+        let object = Some(Object::Service(*key));
+        let mut pauses = options.pauses();
+        let (mut agreeing, mut list) = (0, Vec::new());
+        for pass in 1..=options.max_passes.max(options.agreeing).max(1) {
+            if pass > 3 && agreeing == 1 {
+                thread::sleep(pauses.next().unwrap_or_default());
+            }
+            let next = self.list_destinations(Operation::Destinations, object, key)?;
+            let is_same = |a: &[DestinationEntry], b: &[DestinationEntry]| {
+                a.iter().map(|it| &it.destination).eq(b.iter().map(|it| &it.destination))
+            };
+            agreeing = if agreeing > 0 && is_same(&list, &next) { agreeing + 1 } else { 1 };
+            list = next;
+            if agreeing >= options.agreeing {
+                return Ok(list);
+            }
+        }
+        Err(Error::new(Operation::Snapshot, object, ErrorKind::Inconsistent))
+    }
+}
