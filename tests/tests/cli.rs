@@ -65,7 +65,7 @@ pub(crate) fn run(
     })?
 }
 
-fn ours(netns: &Namespace, arguments: &str) -> Result<Finished> {
+pub(crate) fn ours(netns: &Namespace, arguments: &str) -> Result<Finished> {
     run(netns, ipvsadm()?, |command| {
         command.args(arguments.split_whitespace());
     })
@@ -76,7 +76,10 @@ pub(crate) fn said(finished: &Finished) -> (Option<i32>, &str, &str) {
 }
 
 /// Runs the C tool and ours, which have to agree in all they say.
-fn same(netns: &Namespace, prepare: impl Fn(&mut Command) + Send + Sync) -> Result<Finished> {
+pub(crate) fn same(
+    netns: &Namespace,
+    prepare: impl Fn(&mut Command) + Send + Sync,
+) -> Result<Finished> {
     let reference = run(netns, c_ipvsadm()?, &prepare)?;
     let ours = run(netns, ipvsadm()?, &prepare)?;
     ensure!(
@@ -324,7 +327,7 @@ fn who_may_not_is_told(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-fn restore_strictly(netns: &Namespace, lines: &str) -> Result<Finished> {
+pub(crate) fn restore_strictly(netns: &Namespace, lines: &str) -> Result<Finished> {
     let mut stdin = File::from(memfd_create("lines", MemfdFlags::CLOEXEC)?);
     stdin.write_all(lines.as_bytes())?;
     stdin.rewind()?;
@@ -385,7 +388,7 @@ fn a_strict_restore_counts_what_is_refused(context: &mut Context) -> Result<()> 
     Ok(())
 }
 
-fn json(netns: &Namespace, arguments: &str) -> Result<Value> {
+pub(crate) fn json(netns: &Namespace, arguments: &str) -> Result<Value> {
     let text = ours(netns, arguments)?.success()?;
     serde_json::from_str(&text).with_context(|| format!("of {arguments}: {text}"))
 }
@@ -394,7 +397,12 @@ fn the_table_as_json(context: &mut Context) -> Result<()> {
     let netns = director(context)?;
     ours(&netns, "-A -f 4294967295 -6 -s none")?.success()?;
     let document = json(&netns, "-L --json")?;
-    for other in ["-Ln --json --stats", "-L --json -X --rate", "--list --json --tun-info"] {
+    for other in [
+        "-Ln --json --stats",
+        "-L --json -X --rate",
+        "-L --json --stats --rate",
+        "--list --json --tun-info",
+    ] {
         assert_eq!(json(&netns, other)?, document, "{other}");
     }
     assert_eq!(document["schema_version"], 1);

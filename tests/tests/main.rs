@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod additions;
 mod batch;
 mod cli;
 mod concurrency;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
     }
     let mut suite = Suite::default();
     suite.prepare(ipvs_tests::load_modules);
+    additions::add_to(&mut suite);
     batch::add_to(&mut suite);
     cli::add_to(&mut suite);
     concurrency::add_to(&mut suite);

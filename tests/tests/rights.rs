@@ -1,6 +1,7 @@
 //! What each command says to those who may and to those who may not, and where the machine gives it
 //! less than usual.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
@@ -16,6 +17,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(cap_net_admin_is_enough));
     suite.add(test!(proc_may_be_read_only));
     suite.add(test!(without_proc_only_connections_are_missing));
+    suite.add(test!(an_empty_list_of_connections_is_none));
     suite.add(test!(values_at_and_past_their_limits));
 }
 
@@ -59,10 +61,10 @@ fn nobody_may_do_anything(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Runs our tool in a shell's hands: `around` gets the program and its arguments as "$@".
-fn within(netns: &Namespace, public: &Public, around: &str, arguments: &str) -> Result<Finished> {
+/// Runs a program in a shell's hands: `around` gets it and its arguments as "$@".
+fn within(netns: &Namespace, program: &Path, around: &str, arguments: &str) -> Result<Finished> {
     run(netns, "sh", |command| {
-        command.args(["-ec", around, "sh"]).arg(public.path()).args(arguments.split_whitespace());
+        command.args(["-ec", around, "sh"]).arg(program).args(arguments.split_whitespace());
     })
 }
 
@@ -76,7 +78,7 @@ fn all_commands(context: &mut Context, around: &str) -> Result<()> {
     }
     let public = Public::new()?;
     for command in COMMANDS {
-        let finished = within(&ours, &public, around, command)?;
+        let finished = within(&ours, public.path(), around, command)?;
         ensure!(finished.status.success() && finished.stderr.is_empty(), "{finished:?}");
         if command.contains("--json") {
             continue;
@@ -107,9 +109,33 @@ fn without_proc_only_connections_are_missing(context: &mut Context) -> Result<()
     let without = format!("exec unshare --mount sh -ec '{script}' sh \"$@\"");
     all_commands(context, &without)?;
     let netns = context.netns("director")?;
-    let finished = within(&netns, &Public::new()?, &without, "-L -n -c")?;
-    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
-    ensure!(finished.stdout.is_empty() && !finished.stderr.is_empty(), "{finished:?}");
+    let public = Public::new()?;
+    for arguments in ["-L -c", "-L -n -c", "-L -c --persistent-conn"] {
+        let reference = within(&netns, &c_ipvsadm()?, &without, arguments)?;
+        let finished = within(&netns, public.path(), &without, arguments)?;
+        let words = "cannot open file /proc/net/ip_vs_conn\n";
+        assert_eq!(said(&reference), (Some(1), "", words), "the C program");
+        assert_eq!(said(&finished), said(&reference), "{arguments}");
+    }
+    let finished = within(&netns, public.path(), &without, "-L -c --json")?;
+    assert_eq!(said(&finished), (Some(1), "", "cannot open file /proc/net/ip_vs_conn\n"));
+    Ok(())
+}
+
+/// The kernel's list has a title at least, so another file system has to stand in for /proc. Ours
+/// opens its network namespace there besides.
+fn an_empty_list_of_connections_is_none(context: &mut Context) -> Result<()> {
+    let script = "mount -t tmpfs none /mnt && cd /mnt && mkdir -p net thread-self/net thread-self/ns && \
+                  : > net/ip_vs_conn && : > thread-self/net/ip_vs_conn && : > thread-self/ns/net && \
+                  mount --bind /proc/$$/ns/net thread-self/ns/net && mount --rbind /mnt /proc && \
+                  exec \"$@\"";
+    let around = format!("exec unshare --mount sh -ec '{script}' sh \"$@\"");
+    let netns = context.netns("director")?;
+    let reference = within(&netns, &c_ipvsadm()?, &around, "-L -n -c")?;
+    let finished = within(&netns, Public::new()?.path(), &around, "-L -n -c")?;
+    let words = "unexpected input from /proc/net/ip_vs_conn\n";
+    assert_eq!(said(&reference), (Some(1), "", words), "the C program");
+    assert_eq!(said(&finished), said(&reference));
     Ok(())
 }
 

@@ -3,7 +3,7 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use ipvs::{Client, ErrorKind};
 use ipvs_model::Kernel;
-use ipvsadm::offline::{Outcome, Session};
+use ipvsadm::offline::{Outcome, Refusal, Session};
 
 /// Any bytes as command lines of `ipvsadm`, one a line, with a tab between words: the program never
 /// panics, sends nothing that the model of the kernel can't read, and can list what it has made. What
@@ -21,8 +21,8 @@ pub fn argv(input: &[u8]) {
             .collect();
         let posix = Session::<Kernel>::understands(&words, true);
         let outcome = session.run(&words);
-        if let Outcome::Changed(Err(error)) = &outcome {
-            assert!(is_refusal(error.kind()), "{words:?}: {error}");
+        if let Outcome::Changed(Err(refusal)) = &outcome {
+            assert!(is_answer(refusal), "{words:?}: {refusal}");
         }
         assert!(posix || !matches!(outcome, Outcome::Changed(_)) || has_words_behind(&words));
     }
@@ -45,9 +45,10 @@ pub(crate) fn session() -> Session<Kernel> {
 }
 
 /// Whether the kernel understood the request, or it was refused unsent.
-pub(crate) fn is_refusal(kind: ErrorKind) -> bool {
+pub(crate) fn is_answer(refusal: &Refusal) -> bool {
+    let Refusal::Kernel(error) = refusal else { return true };
     !matches!(
-        kind,
+        error.kind(),
         ErrorKind::Protocol
             | ErrorKind::Io
             | ErrorKind::OutcomeUnknown

@@ -1,6 +1,6 @@
 use ipvsadm::offline::Outcome;
 
-use crate::argv::{is_refusal, session};
+use crate::argv::{is_answer, session};
 
 /// Any bytes as what `ipvsadm -R` reads: the same lines and words come of it however it arrives, and
 /// changes that go to the kernel together have the same results as one by one.
@@ -27,8 +27,8 @@ pub fn restore(input: &[u8]) {
     for words in lines.iter().filter(|words| !words.is_empty()) {
         match alone.run(words) {
             Outcome::Changed(result) => {
-                if let Err(error) = &result {
-                    assert!(is_refusal(error.kind()), "{words:?}: {error}");
+                if let Err(refusal) = &result {
+                    assert!(is_answer(refusal), "{words:?}: {refusal}");
                 }
                 expected.push(result.map_err(|error| error.to_string()));
             }

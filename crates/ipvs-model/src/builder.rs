@@ -165,7 +165,7 @@ impl Builder {
     }
 
     /// The list of connections as Linux has it in `/proc/net/ip_vs_conn`, its title line included;
-    /// empty unless told otherwise. Counters of real servers have nothing to do with it:
+    /// without connections unless told otherwise. Counters of real servers have nothing to do with it:
     /// [`Kernel::set_connections`].
     ///
     /// ```

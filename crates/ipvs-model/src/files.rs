@@ -9,13 +9,22 @@ use rustix::io::Errno;
 
 /// The list of connections, relative to `/proc`, as all that follows.
 const CONNECTIONS: &str = "thread-self/net/ip_vs_conn";
+/// What Linux 6.1 to 7.2 begin that list with.
+const TITLE: &str =
+    "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
 /// The folder of the settings.
 const SETTINGS: &str = "sys/net/ipv4/vs/";
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     connections: String,
     settings: BTreeMap<String, String>,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { connections: TITLE.to_owned(), settings: BTreeMap::new() }
+    }
 }
 
 impl Files {

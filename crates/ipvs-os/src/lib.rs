@@ -2,7 +2,8 @@
 //!
 //! Names are looked up as `nsswitch.conf` says, addresses are read as `inet_aton` reads them: what
 //! decades of `ipvsadm` scripts rely on, and what the Rust standard library, which asks
-//! `getaddrinfo` and reads strict dotted quads, has no equivalent for.
+//! `getaddrinfo` and reads strict dotted quads, has no equivalent for. They are written as
+//! `inet_ntop` writes them.
 //!
 //! IPVS has socket options beside its generic-netlink interface, and no safe crate sets options
 //! that it doesn't know. The end of a list is a datagram of its own, and no safe crate receives
@@ -18,7 +19,7 @@ mod netdb;
 mod process;
 mod sockopt;
 
-pub use address::parse_ipv4_lenient;
+pub use address::{InetNtop, parse_ipv4_lenient};
 pub use datagrams::receive_datagrams;
 pub use netdb::{host_by_addr, host_by_name, service_by_name, service_by_port};
 #[doc(hidden)]

@@ -18,6 +18,12 @@ const BUFFER: usize = 64 * 1024;
 /// 255 bytes (`IP_VS_PEDATA_MAXLEN`).
 const MAX_LINE: u64 = 4096;
 
+/// From here on a number of seconds stands for a time in the past: kernels that list
+/// `(expires - jiffies) / HZ` as it is (before `jiffies_delta_to_msecs`) wrap it at 2^64, and with
+/// any `HZ` up to 1024 what comes out is beyond this. It is also where the integers end that every
+/// reader of JSON holds.
+const PAST: u64 = 1 << 53;
+
 /// A connection that IPVS tracks, or a persistence template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,7 +40,8 @@ pub struct Connection {
     /// The state in the kernel's words, `ESTABLISHED` for one. They differ between protocols
     /// and kernels.
     pub state: Box<str>,
-    /// When it will be forgotten if nothing comes any more; whole seconds.
+    /// When it will be forgotten if nothing comes any more; whole seconds, and zero for one whose
+    /// time is up but that is still listed.
     pub expires: Duration,
     /// The persistence engine that made it belong to others.
     pub persistence_engine: Option<PersistenceEngine>,
@@ -102,6 +109,9 @@ impl Connection {
 /// The connections of a network namespace, one after the other: memory doesn't grow with their
 /// number.
 ///
+/// What isn't in a kernel's form, as an empty file isn't, is an error ([`ErrorKind::Protocol`]) and
+/// ends the list; so does what can't be read ([`ErrorKind::Io`]).
+///
 /// The file isn't read at one instant, and the kernel goes by its hash table: connections that
 /// come or go meanwhile may be missed, none is made up. Up to Linux 6.13 reading takes time in
 /// the square of their number.
@@ -156,7 +166,8 @@ impl<R: BufRead> Connections<R> {
 
     fn read_next(&mut self) -> io::Result<Option<Connection>> {
         if self.number == 0 && !self.read_line()? {
-            return Ok(None);
+            // The kernel writes the title whatever else there is.
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "not even a title line"));
         }
         if !self.read_line()? {
             return Ok(None);
@@ -181,7 +192,7 @@ impl<R: BufRead> Iterator for Connections<R> {
         let next = self.read_next();
         self.ended = !matches!(next, Ok(Some(_)));
         next.map_err(|cause| match cause.kind() {
-            io::ErrorKind::InvalidData => {
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 Error::new(Operation::Connections, None, ErrorKind::Protocol).with_source(cause)
             }
             _ => Error::from_io(Operation::Connections, None, cause),
@@ -200,7 +211,8 @@ fn parse(line: &[u8]) -> Option<Connection> {
     let virtual_addr = parse_addr(fields.text()?, fields.text()?)?;
     let destination = parse_addr(fields.text()?, fields.text()?)?;
     let state = fields.text()?.into();
-    let expires = Duration::from_secs(fields.text()?.parse().ok()?);
+    let expires = fields.text()?.parse().ok()?;
+    let expires = Duration::from_secs(if expires < PAST { expires } else { 0 });
     let (persistence_engine, persistence_data) = match fields.next() {
         Some(name) => (PersistenceEngine::new(name).ok(), Some(fields.rest().into())),
         None => (None, None),
@@ -321,9 +333,25 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
     }
 
     #[test]
-    fn an_empty_file_and_a_title_alone_hold_no_connection() {
-        assert_eq!(read("").unwrap(), []);
+    fn a_title_alone_holds_no_connection_and_an_empty_file_is_none() {
         assert_eq!(read("Pro FromIP ...\n").unwrap(), []);
+        assert_eq!(read("").unwrap_err().kind(), ErrorKind::Protocol);
+    }
+
+    /// The first is 2^64 / 250, as a kernel with HZ 250 wrote it for a connection whose time was up.
+    #[test]
+    fn times_in_the_past_are_zero() {
+        for (expires, seconds) in [
+            ("73786976294838206", 0),
+            ("18014398509481983", 0),
+            ("18446744073709551615", 0),
+            ("9007199254740992", 0),
+            ("9007199254740991", 9_007_199_254_740_991),
+        ] {
+            let line = "TCP 0A090003 0000 0A090001 0050 0A090002 2580 NONE";
+            let all = read(format!("title\n{line} {expires:>23}\n")).unwrap();
+            assert_eq!(all[0].expires, Duration::from_secs(seconds), "{expires}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
+use ipvs_os::InetNtop;
 use thiserror::Error;
 
 /// The family of an address.
@@ -195,6 +196,9 @@ fn parse_addr(text: &str) -> Option<SocketAddr> {
 }
 
 /// What identifies a real server (destination) within its virtual service.
+///
+/// As text it is `10.10.10.102:80` or `[2001:db8::102]:80`, and addresses are written as
+/// `ipvsadm` lists them: `[::10.0.0.2]:80` for an IPv4-compatible one, as `inet_ntop(3)` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
     /// The real server's address.
@@ -218,7 +222,10 @@ impl From<SocketAddr> for DestinationKey {
 
 impl fmt::Display for DestinationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        SocketAddr::new(self.addr, self.port).fmt(f)
+        match self.addr {
+            IpAddr::V4(addr) => SocketAddr::from((addr, self.port)).fmt(f),
+            IpAddr::V6(_) => f.pad(&format!("[{}]:{}", InetNtop(self.addr), self.port)),
+        }
     }
 }
 
@@ -242,6 +249,8 @@ mod tests {
         for text in [
             "tcp/10.10.10.53:80",
             "udp/[2001:db8::53]:53",
+            "tcp/[::10.0.0.2]:80",
+            "tcp/[::ffff:10.0.0.2]:80",
             "sctp/192.0.2.1:0",
             "proto-47/192.0.2.1:9",
             "fwmark/4294967295",

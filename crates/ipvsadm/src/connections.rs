@@ -129,6 +129,25 @@ mod tests {
         );
     }
 
+    /// As a kernel with HZ 250 wrote the first, which the C tool reads as an int.
+    #[test]
+    fn a_time_that_is_up_is_no_time() {
+        let proc = "title\n\
+                    TCP 0A090003 0000 0A090001 0050 0A090002 2580 NONE       73786976294838206\n\
+                    TCP 0000:0000:0000:0000:0000:0000:0a09:0003 0000 \
+                    2001:0db8:0000:0000:0000:0000:0000:0001 0050 0A090002 2580 NONE       0\n";
+        let text = EndpointText::new(true, &TestNames);
+        let mut table = ConnectionTable::new(Vec::new(), text, false);
+        for connection in Connections::new(proc.as_bytes()) {
+            table.connection(&connection.unwrap()).unwrap();
+        }
+        assert_eq!(
+            String::from_utf8(table.out).unwrap(),
+            "TCP 00:00  NONE        10.9.0.3:0         10.9.0.1:80        10.9.0.2:9600\n\
+             TCP 00:00  NONE        [::10.9.0.3]:0     [2001:db8::1]:80   10.9.0.2:9600\n"
+        );
+    }
+
     #[test]
     fn connections_with_engine() {
         assert_eq!(

@@ -6,20 +6,22 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::mem;
 
-use ipvs::{DestinationEntry, ErrorKind, Info, ServiceEntry, SyncDaemon, SyncRole, Timeouts};
+use ipvs::{
+    Connection, DestinationEntry, ErrorKind, Info, ServiceEntry, SyncDaemon, SyncRole, Timeouts,
+};
 
 use crate::connections::ConnectionTable;
 use crate::flags::doc;
-use crate::flags::high::{Command, List, Listed};
+use crate::flags::high::{Command, ConnectionFilter, List, Listed};
 use crate::flags::parse::{self, Dialect, Parsed};
 use crate::json::{self, Document};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Refusal};
 use crate::list::{self, Counts, Table};
 use crate::messages::{self, UsageError};
 use crate::names::{EndpointText, Resolver};
 use crate::output::Output;
 use crate::restore::{Input, Lines};
-use crate::save::Rules;
+use crate::save::{AllRules, Rules};
 use crate::sort;
 
 /// The codes that the C tool exits with, but for those of [`UsageError::exit_code`].
@@ -128,6 +130,7 @@ impl Tool<'_> {
             }
             match self.interpret(&words) {
                 Ok(Task::Command(Command::Change(change))) => kernel.put_off(&change),
+                Ok(Task::Command(Command::Update(update))) => kernel.put_off_update(update),
                 task => {
                     self.catch_up(kernel, &mut code)?;
                     let outcome = self.carry_out(kernel, task)?;
@@ -145,9 +148,9 @@ impl Tool<'_> {
         let mut written = Ok(());
         kernel.catch_up(|result| {
             *code = exit::SUCCESS;
-            if let Err(error) = result {
+            if let Err(refusal) = result {
                 *code = exit::REFUSED;
-                let complaint = self.out.complain(messages::kernel_error(&error).as_bytes());
+                let complaint = self.out.complain(messages::refusal(&refusal).as_bytes());
                 written = mem::replace(&mut written, Ok(())).and(complaint);
             }
         });
@@ -165,19 +168,20 @@ impl Tool<'_> {
                 self.out.write_all(text.as_bytes())?;
                 Ok(Outcome { code: exit::SUCCESS, ends_restore: true })
             }
-            Ok(Task::Command(Command::Change(change))) => match kernel.client.change(&change) {
-                Ok(()) => Ok(Outcome { code: exit::SUCCESS, ends_restore: false }),
-                Err(error) => {
-                    self.out.complain(messages::kernel_error(&error).as_bytes())?;
-                    Ok(Outcome { code: exit::REFUSED, ends_restore: false })
-                }
-            },
+            Ok(Task::Command(Command::Change(change))) => {
+                self.changed(kernel.client.change(&change).map_err(Refusal::Kernel))
+            }
+            Ok(Task::Command(Command::Update(update))) => self.changed(kernel.update(&update)),
             Ok(Task::Command(Command::List(list))) => {
                 let shown = self.list(kernel, &list);
                 self.shown(shown)
             }
-            Ok(Task::Command(Command::Save { numeric })) => {
+            Ok(Task::Command(Command::Save { numeric, all: false })) => {
                 let shown = self.save(kernel, numeric);
+                self.shown(shown)
+            }
+            Ok(Task::Command(Command::Save { all: true, .. })) => {
+                let shown = self.save_all(kernel);
                 self.shown(shown)
             }
             // They are no commands within a restore.
@@ -185,6 +189,14 @@ impl Tool<'_> {
                 self.refuse(&UsageError::NoCommand)
             }
         }
+    }
+
+    fn changed(&mut self, changed: Result<(), Refusal>) -> io::Result<Outcome> {
+        let Err(refusal) = changed else {
+            return Ok(Outcome { code: exit::SUCCESS, ends_restore: false });
+        };
+        self.out.complain(messages::refusal(&refusal).as_bytes())?;
+        Ok(Outcome { code: exit::REFUSED, ends_restore: false })
     }
 
     fn refuse(&mut self, error: &UsageError) -> io::Result<Outcome> {
@@ -197,6 +209,11 @@ impl Tool<'_> {
             Ok(()) => return Ok(Outcome { code: exit::SUCCESS, ends_restore: false }),
             Err(ShowError::Output(error)) => return Err(error),
             Err(ShowError::Kernel(error)) => messages::kernel_error(&error),
+            Err(ShowError::Inexact(objects)) => objects
+                .iter()
+                .map(|object| format!("no command line brings back as it is: {object}\n"))
+                .collect(),
+            Err(ShowError::NoConnectionList) => messages::NO_CONNECTION_LIST.to_owned() + "\n",
             Err(ShowError::NoSuchService) => messages::NO_SUCH_SERVICE.to_owned() + "\n",
         };
         self.out.complain(message.as_bytes())?;
@@ -230,9 +247,9 @@ impl Tool<'_> {
                 let servers = in_order(&servers, list.sorted, sort::destinations);
                 write_service(&mut table, &service, &servers)?;
             }
-            Listed::Connections { engine } => {
+            Listed::Connections { engine, only } => {
                 let mut table = ConnectionTable::new(&mut *self.out, text(), engine);
-                let connections = kernel.client.connections()?;
+                let connections = connections(kernel, only)?;
                 table.titles()?;
                 for connection in connections {
                     table.connection(&connection?)?;
@@ -273,8 +290,8 @@ impl Tool<'_> {
                 }
                 document.end()?;
             }
-            Listed::Connections { .. } => {
-                let connections = kernel.client.connections()?;
+            Listed::Connections { only, .. } => {
+                let connections = connections(kernel, only)?;
                 let mut document = Document::connections(out)?;
                 for connection in connections {
                     document.connection(&connection?)?;
@@ -295,6 +312,36 @@ impl Tool<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Saves what the C tool leaves out, too. The table is read until two passes agree: it is to be
+    /// restored.
+    fn save_all(&mut self, kernel: &mut Kernel) -> Result<(), ShowError> {
+        let mut rules = AllRules::new(|words: &[&OsStr]| match self.interpret(words) {
+            Ok(Task::Command(Command::Change(change))) => Some(change),
+            _ => None,
+        });
+        // As for `save`.
+        kernel.client.set_stale_rates(true);
+        rules.timeouts(&kernel.client.timeouts()?);
+        let snapshot = kernel.client.snapshot()?;
+        let services: Vec<_> =
+            snapshot.services.iter().map(|service| service.entry.clone()).collect();
+        for service in sort::services(&services) {
+            let key = &service.service.key;
+            if rules.service(&service.service) {
+                let servers = snapshot.service(key).map_or(&[][..], |it| &it.destinations);
+                for server in sort::destinations(servers) {
+                    rules.server(key, &server.destination);
+                }
+            }
+        }
+        for daemon in master_first(&kernel.client.sync_daemons()?) {
+            rules.daemon(daemon);
+        }
+        let AllRules { text, inexact, .. } = rules;
+        self.out.write_all(&text)?;
+        if inexact.is_empty() { Ok(()) } else { Err(ShowError::Inexact(inexact)) }
     }
 
     fn save(&mut self, kernel: &mut Kernel, numeric: bool) -> Result<(), ShowError> {
@@ -326,6 +373,21 @@ fn servers(
         // Deleted since it was listed, its servers with it.
         Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(Vec::new()),
         result => result,
+    }
+}
+
+/// The connections that a filter admits. That there is something to read, the C tool finds out before it writes titles.
+fn connections(
+    kernel: &mut Kernel,
+    only: ConnectionFilter,
+) -> Result<impl Iterator<Item = Result<Connection, ipvs::Error>>, ShowError> {
+    let connections = kernel.client.connections().map_err(|_| ShowError::NoConnectionList)?;
+    let mut connections = connections.peekable();
+    match connections.next_if(Result::is_err) {
+        Some(Err(error)) => Err(error.into()),
+        _ => Ok(connections.filter(move |connection| {
+            connection.as_ref().map_or(true, |connection| only.admits(connection))
+        })),
     }
 }
 
@@ -364,6 +426,10 @@ enum ShowError {
     Output(io::Error),
     Kernel(ipvs::Error),
     NoSuchService,
+    /// The list of connections can't be opened.
+    NoConnectionList,
+    /// What rules can't say is missing from them: these.
+    Inexact(Vec<String>),
 }
 
 impl From<io::Error> for ShowError {

@@ -9,7 +9,8 @@ use ipvs::{
     Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, Stats, StatsWidth, SyncDaemon,
     Tunnel, Version,
 };
-use serde::Serialize;
+use ipvs_os::InetNtop;
+use serde::{Serialize, Serializer};
 
 use crate::list::Counts;
 
@@ -94,11 +95,21 @@ impl<'a> From<&'a [u8]> for Name<'a> {
     }
 }
 
+/// An address, written as in the lists.
+#[derive(Clone, Copy, Debug)]
+struct Address(IpAddr);
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&InetNtop(self.0))
+    }
+}
+
 #[derive(Serialize)]
 struct JsonService<'a> {
     family: &'static str,
     protocol: Option<String>,
-    address: Option<IpAddr>,
+    address: Option<Address>,
     port: Option<u16>,
     fwmark: Option<u32>,
     scheduler: Option<Name<'a>>,
@@ -121,7 +132,7 @@ impl<'a> JsonService<'a> {
         let family = service.key.family();
         let (protocol, address, port, fwmark) = match service.key {
             ServiceKey::Addr { protocol, addr, port } => {
-                (Some(protocol_text(protocol)), Some(addr), Some(port), None)
+                (Some(protocol_text(protocol)), Some(Address(addr)), Some(port), None)
             }
             ServiceKey::Fwmark { mark, .. } => (None, None, None, Some(mark.get())),
         };
@@ -155,7 +166,7 @@ impl<'a> JsonService<'a> {
 #[derive(Serialize)]
 struct JsonDestination {
     family: &'static str,
-    address: IpAddr,
+    address: Address,
     port: u16,
     forward: String,
     tunnel: Option<JsonTunnel>,
@@ -172,7 +183,7 @@ impl JsonDestination {
     fn new(server: &Destination, counts: Counts, stats: &Stats) -> Self {
         Self {
             family: family_text(Family::of(server.addr)),
-            address: server.addr,
+            address: Address(server.addr),
             port: server.port,
             forward: forward_text(server.forward),
             tunnel: match server.forward {
@@ -286,13 +297,13 @@ struct JsonConnection<'a> {
 
 #[derive(Serialize)]
 struct Endpoint {
-    address: IpAddr,
+    address: Address,
     port: u16,
 }
 
 impl From<SocketAddr> for Endpoint {
     fn from(addr: SocketAddr) -> Self {
-        Self { address: addr.ip(), port: addr.port() }
+        Self { address: Address(addr.ip()), port: addr.port() }
     }
 }
 
@@ -318,7 +329,7 @@ struct JsonDaemon<'a> {
     interface: Name<'a>,
     sync_id: u8,
     max_length: Option<u16>,
-    group: Option<IpAddr>,
+    group: Option<Address>,
     port: Option<u16>,
     ttl: Option<u8>,
 }
@@ -330,7 +341,7 @@ impl<'a> From<&'a SyncDaemon> for JsonDaemon<'a> {
             interface: daemon.interface.as_bytes().into(),
             sync_id: daemon.sync_id,
             max_length: daemon.max_length,
-            group: daemon.group,
+            group: daemon.group.map(Address),
             port: daemon.port,
             ttl: daemon.ttl,
         }
@@ -523,6 +534,21 @@ mod tests {
 ]}
 "#
         );
+    }
+
+    /// The address is in the form of the lists, and the time within what every reader of JSON holds
+    /// (2^53).
+    #[test]
+    fn addresses_and_times_at_their_edges() {
+        let proc = "title\nTCP 0000:0000:0000:0000:0000:0000:0a09:0003 0000 \
+                    0000:0000:0000:0000:0000:ffff:0a09:0001 0050 0A090002 2580 NONE \
+                    73786976294838206\n";
+        let connection = Connections::new(proc.as_bytes()).next().unwrap().unwrap();
+        let document: serde_json::Value =
+            serde_json::to_value(JsonConnection::from(&connection)).unwrap();
+        assert_eq!(document["client"]["address"], "::10.9.0.3");
+        assert_eq!(document["virtual"]["address"], "::ffff:10.9.0.1");
+        assert_eq!(document["expires"], 0);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use ipvs::{
     Destination, Family, Forward, GueChecksum, Protocol, Scheduler, SchedulerFlags, Service,
     ServiceKey, Stats, SyncDaemon, Tunnel, Version,
 };
+use ipvs_os::InetNtop;
 
 use crate::columns::Columns as _;
 use crate::flags::high::Format;
@@ -334,7 +335,7 @@ pub(crate) fn write_daemon(out: &mut impl Write, daemon: &SyncDaemon) -> io::Res
         write!(out, ", maxlen={length}")?;
     }
     if let Some(group) = daemon.group {
-        write!(out, ", group={group}")?;
+        write!(out, ", group={}", InetNtop(group))?;
     }
     if let Some(port) = daemon.port {
         write!(out, ", port={port}")?;

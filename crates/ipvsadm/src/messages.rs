@@ -1,5 +1,6 @@
 //! Everything the tool complains of, in the C tool's words: scripts match them.
 
+use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,6 +10,7 @@ use libc::{
     EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ESRCH,
 };
 
+use crate::kernel::Refusal;
 use crate::save;
 
 /// What libpopt complains of.
@@ -85,6 +87,10 @@ pub(crate) enum UsageError {
     OpsWithoutUdp,
     MixedFamilies,
     TunnelOptions,
+    /// `--keep` with a mask, but the service isn't persistent.
+    MaskWithoutPersistence,
+    /// `--only` without a condition.
+    OnlyWhat,
 }
 
 /// What demands or forbids an option.
@@ -184,6 +190,13 @@ impl UsageError {
                 text("Different address family is allowed only for tunneling servers")
             }
             Self::TunnelOptions => text("Tunnel options conflict with forward method"),
+            Self::MaskWithoutPersistence => {
+                text("a mask is for persistent services, and this one is not: give it -p too")
+            }
+            Self::OnlyWhat => text(
+                "the 'only' option wants a virtual service (-t, -u, --sctp-service, -f), a real \
+                 server (-r), or both",
+            ),
         };
         message.push(b'\n');
         message
@@ -198,6 +211,11 @@ impl From<NameError> for UsageError {
 
 /// What the C tool says of a service that isn't there.
 pub(crate) const NO_SUCH_SERVICE: &str = "No such service";
+
+const NO_SUCH_DESTINATION: &str = "No such destination";
+
+/// What the C tool says where the list of connections isn't.
+pub(crate) const NO_CONNECTION_LIST: &str = "cannot open file /proc/net/ip_vs_conn";
 
 /// Why nothing can be done at all, with newlines. A user without privileges (`privileged` is
 /// false) is told that even where there is no IPVS for anybody.
@@ -225,6 +243,14 @@ pub(crate) fn saved_timeout(service: &Service) -> String {
     format!("{key}: the persistence timeout of {kept} s is saved as {saved} s, which -p takes\n")
 }
 
+/// Why a change wasn't made, with a newline.
+pub(crate) fn refusal(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::Kernel(error) => kernel_error(error),
+        Refusal::Unfit(_) => format!("{refusal}\n"),
+    }
+}
+
 /// What the kernel refused, with a newline.
 pub(crate) fn kernel_error(error: &Error) -> String {
     reason(error) + "\n"
@@ -235,7 +261,19 @@ const NOT_PERMITTED: &str = "Permission denied (you must be root)";
 
 /// What went wrong, in the C tool's words.
 fn reason(error: &Error) -> String {
+    if let (Operation::Connections, ErrorKind::Protocol) = (error.operation(), error.kind()) {
+        let text = "unexpected input from /proc/net/ip_vs_conn";
+        // The C tool notices an empty file only.
+        return match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
+            Some(cause) if cause.kind() == io::ErrorKind::InvalidData => format!("{text}: {cause}"),
+            _ => text.to_owned(),
+        };
+    }
     let Some(errno) = error.raw_os_error() else {
+        // Seen in a list, not said by the kernel.
+        if error.kind() == ErrorKind::DestinationNotFound {
+            return NO_SUCH_DESTINATION.to_owned();
+        }
         // The kernel never answered, or made no sense: there is no number to have words for.
         return error.to_string();
     };
@@ -262,11 +300,14 @@ fn words_for(operation: Operation, errno: i32) -> String {
             ESRCH,
         ) => NO_SUCH_SERVICE,
         (
-            Operation::AddDestination | Operation::SetDestination | Operation::DeleteDestination,
+            Operation::Destination
+            | Operation::AddDestination
+            | Operation::SetDestination
+            | Operation::DeleteDestination,
             ESRCH,
         ) => "Service not defined",
         (Operation::AddDestination, EEXIST) => "Destination already exists",
-        (Operation::SetDestination | Operation::DeleteDestination, ENOENT) => "No such destination",
+        (Operation::SetDestination | Operation::DeleteDestination, ENOENT) => NO_SUCH_DESTINATION,
         (Operation::StartSyncDaemon, EEXIST) => "Daemon has already run",
         (Operation::StopSyncDaemon, ESRCH) => "No daemon is running",
         (_, EPERM) => NOT_PERMITTED,

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipvs::Protocol;
+use ipvs_os::InetNtop;
 
 use crate::columns::Columns as _;
 use crate::numbers;
@@ -136,6 +137,11 @@ impl<'a> EndpointText<'a> {
         Self { names, hosts: HashMap::new(), services: HashMap::new() }
     }
 
+    /// As with `numeric`, for what needs no names.
+    pub(crate) fn of_numbers() -> EndpointText<'static> {
+        EndpointText { names: None, hosts: HashMap::new(), services: HashMap::new() }
+    }
+
     /// Puts `HOST:PORT`, with brackets around whatever stands for an IPv6 address. Ports have names
     /// only within a protocol, so those of firewall-mark services are always numbers.
     pub(crate) fn endpoint(
@@ -173,7 +179,7 @@ impl<'a> EndpointText<'a> {
                 }
             }
             // Writing to a vector doesn't fail.
-            (None, IpAddr::V6(addr)) => drop(write!(line, "{addr}")),
+            (None, IpAddr::V6(_)) => drop(write!(line, "{}", InetNtop(addr))),
         }
     }
 
@@ -317,6 +323,8 @@ pub(crate) mod tests {
         assert_eq!(text(false, "10.9.9.9", 53, Some(Protocol::Udp)), "10.9.9.9:domain");
         assert_eq!(text(true, "2001:db8::10", 80, tcp), "[2001:db8::10]:80");
         assert_eq!(text(false, "2001:db8::10", 80, tcp), "[v6rs1]:http");
+        // As inet_ntop(3) of glibc writes it, and as Rust doesn't.
+        assert_eq!(text(true, "::a00:2", 80, tcp), "[::10.0.0.2]:80");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ipvs::{Client, Error, Transport};
 use crate::flags::high::{Command, List, Listed};
 use crate::flags::parse::{self, Dialect, Parsed};
 use crate::kernel::Kernel;
+pub use crate::kernel::{Refusal, Unfit};
 use crate::list::{Counts, Table};
 use crate::messages::{self, UsageError};
 use crate::names::{EndpointText, Resolver};
@@ -34,7 +35,7 @@ pub enum Outcome {
     /// What to show couldn't be read.
     Unreadable(Error),
     /// The kernel was asked for a change.
-    Changed(Result<(), Error>),
+    Changed(Result<(), Refusal>),
     /// Help, the version, or a restore.
     Nothing,
 }
@@ -69,10 +70,18 @@ impl<T: Transport> Session<T> {
                 ends_restore: error.ends_restore(),
             },
             Ok(Some(Command::Change(change))) => {
-                let result = self.kernel.client.change(&change);
-                if let Err(error) = &result {
-                    // Every error has words.
-                    let _ = messages::kernel_error(error);
+                let result = self.kernel.client.change(&change).map_err(Refusal::Kernel);
+                if let Err(refusal) = &result {
+                    // Every one has words.
+                    let _ = messages::refusal(refusal);
+                }
+                Outcome::Changed(result)
+            }
+            Ok(Some(Command::Update(update))) => {
+                let result = self.kernel.update(&update);
+                if let Err(refusal) = &result {
+                    // As above.
+                    let _ = messages::refusal(refusal);
                 }
                 Outcome::Changed(result)
             }
@@ -87,18 +96,24 @@ impl<T: Transport> Session<T> {
 
     /// Has the changes of the lines of `text` carried out together, of which `at_once` bytes arrive at
     /// a time, and returns their results.
-    pub fn restore(&mut self, text: &[u8], at_once: usize, strict: bool) -> Vec<Result<(), Error>> {
+    pub fn restore(
+        &mut self,
+        text: &[u8],
+        at_once: usize,
+        strict: bool,
+    ) -> Vec<Result<(), Refusal>> {
         let mut results = Vec::new();
         for words in lines(text, at_once, strict).iter().filter(|words| !words.is_empty()) {
             match interpret(words, false) {
                 Ok(Some(Command::Change(change))) => {
                     self.kernel.put_off(&change);
-                    if self.kernel.has_put_off_enough() {
-                        self.kernel.catch_up(|result| results.push(result));
-                    }
                 }
+                Ok(Some(Command::Update(update))) => self.kernel.put_off_update(update),
                 Err(error) if error.ends_restore() => break,
                 _ => {}
+            }
+            if self.kernel.has_put_off_enough() {
+                self.kernel.catch_up(|result| results.push(result));
             }
         }
         self.kernel.catch_up(|result| results.push(result));

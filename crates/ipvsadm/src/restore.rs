@@ -51,7 +51,7 @@ impl<R: BufRead> Lines<R> {
 
     /// Lines that lose nothing of what was written: long words aren't split nor cut at a NUL,
     /// `ipvsadm` is dropped at the beginning only, and the last line needs no newline in any
-    /// case. Lines whose first word begins with `#` have no words.
+    /// case. A word that begins with `#`, and what follows it in its line, is a comment.
     pub(crate) fn strict(input: R) -> Self {
         let mut lines = Self::new(input);
         lines.line.strict = true;
@@ -174,14 +174,11 @@ impl Line {
         self.start = self.text.len();
     }
 
-    /// The words; none of a strict restore's comment.
+    /// The words, up to a strict restore's comment.
     fn words(&self) -> Vec<&OsStr> {
-        match self.words.first() {
-            Some(word) if self.strict && self.text[word.clone()].starts_with(b"#") => Vec::new(),
-            _ => {
-                self.words.iter().map(|word| OsStr::from_bytes(&self.text[word.clone()])).collect()
-            }
-        }
+        let words = self.words.iter().map(|word| &self.text[word.clone()]);
+        let is_comment = |word: &&[u8]| self.strict && word.starts_with(b"#");
+        words.take_while(|word| !is_comment(word)).map(OsStr::from_bytes).collect()
     }
 }
 
@@ -263,11 +260,31 @@ mod tests {
             assert_eq!(strict(last), [["-C"]], "{last:?}");
         }
         assert_eq!(
-            strict("ipvsadm -s ipvsadm\n# -C\n #-C\n\n-A #x\n-s r\0r\n"),
-            [vec!["-s", "ipvsadm"], vec![], vec![], vec![], vec!["-A", "#x"], vec!["-s", "r\0r"]]
+            strict("ipvsadm -s ipvsadm\n\n-s r\0r\n"),
+            [vec!["-s", "ipvsadm"], vec![], vec!["-s", "r\0r"]]
         );
         let long = "r".repeat(WORD_MAX + 1);
         assert_eq!(strict(&format!("-s {long}")), [["-s", &long]]);
+    }
+
+    #[test]
+    fn comments_stand_anywhere_in_strict_lines() {
+        let strict = |text: &str| all(Lines::strict(cut(text.as_bytes())));
+        for (text, words) in [
+            ("# -C\n", &[][..]),
+            (" \t#-C\n", &[]),
+            ("#", &[]),
+            ("-C # all of it\n", &["-C"]),
+            ("-C\t#all\r\n", &["-C"]),
+            ("ipvsadm # -C", &[]),
+            ("-A -s rr #", &["-A", "-s", "rr"]),
+            // Within a word it is a character like others.
+            ("-s r#r -t #", &["-s", "r#r", "-t"]),
+        ] {
+            assert_eq!(strict(text), [words], "{text:?}");
+        }
+        // Only there: to the C tool these are words.
+        assert_eq!(lines("-C # x\n"), [["-C", "#", "x"]]);
     }
 
     #[test]

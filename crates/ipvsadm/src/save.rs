@@ -1,9 +1,12 @@
 //! The rules that `-S` writes, which `-R` reads.
 
+mod all;
+
 use std::io::{self, Write};
 
 use ipvs::{
-    Destination, Family, Forward, GueChecksum, Persistence, Protocol, Service, ServiceKey, Tunnel,
+    Destination, Family, Forward, GueChecksum, Persistence, Protocol, SchedulerFlags, Service,
+    ServiceKey, Tunnel,
 };
 
 use crate::columns::Columns as _;
@@ -12,18 +15,22 @@ use crate::list;
 use crate::names::EndpointText;
 use crate::numbers::signed;
 
-/// Writes commands that make the table anew. What has no place in them is lost: thresholds,
-/// timeouts, sync daemons.
+pub(crate) use all::AllRules;
+
+/// Writes commands that make the table again. Thresholds, timeouts and sync daemons aren't among
+/// them, as with the C tool; [`AllRules`] has them.
 pub(crate) struct Rules<'a, W> {
     out: W,
     text: EndpointText<'a>,
+    /// Whether lines have what the C tool leaves out, or writes so that neither tool reads it back.
+    all: bool,
     /// The line that is being put together.
     line: Vec<u8>,
 }
 
 impl<'a, W: Write> Rules<'a, W> {
     pub(crate) fn new(out: W, text: EndpointText<'a>) -> Self {
-        Self { out, text, line: Vec::new() }
+        Self { out, text, all: false, line: Vec::new() }
     }
 
     pub(crate) fn service(&mut self, service: &Service) -> io::Result<()> {
@@ -47,7 +54,12 @@ impl<'a, W: Write> Rules<'a, W> {
         if service.one_packet {
             line.extend_from_slice(b" -o");
         }
-        if let Some(flags) = list::scheduler_flags_text(service) {
+        let flags = if self.all {
+            scheduler_flags_to_read(service)
+        } else {
+            list::scheduler_flags_text(service)
+        };
+        if let Some(flags) = flags {
             write!(line, " -b {flags}")?;
         }
         line.push(b'\n');
@@ -79,6 +91,14 @@ impl<'a, W: Write> Rules<'a, W> {
         if let Forward::Tunnel(tunnel) = destination.forward {
             line.extend_from_slice(tunnel_options(tunnel).as_bytes());
         }
+        if self.all {
+            let thresholds =
+                [(" -x ", destination.upper_threshold), (" -y ", destination.lower_threshold)];
+            for (option, threshold) in thresholds.into_iter().filter(|(_, it)| *it > 0) {
+                line.extend_from_slice(option.as_bytes());
+                line.number(threshold.into());
+            }
+        }
         line.push(b'\n');
         self.out.write_all(line)
     }
@@ -98,8 +118,12 @@ impl<'a, W: Write> Rules<'a, W> {
             }
             ServiceKey::Fwmark { family, mark } => {
                 line.extend_from_slice(b"-f ");
-                // Signed, like the C tool's, although neither tool reads negative ones back.
-                line.signed(signed(mark.get()));
+                if self.all {
+                    line.number(mark.get().into());
+                } else {
+                    // Signed, like the C tool's, although neither tool reads negative ones back.
+                    line.signed(signed(mark.get()));
+                }
                 if family == Family::V6 {
                     line.extend_from_slice(b" -6");
                 }
@@ -112,6 +136,19 @@ impl<'a, W: Write> Rules<'a, W> {
 /// where a program other than the C tool and this one has set the service up.
 pub(crate) fn saved_timeout(persistence: &Persistence) -> u64 {
     persistence.timeout.as_secs().clamp(1, TIMEOUT_MAX.unsigned_abs())
+}
+
+/// As [`list::scheduler_flags_text`], but with a word for each flag that has one: the general one
+/// goes with every scheduler.
+fn scheduler_flags_to_read(service: &Service) -> Option<String> {
+    let text = list::scheduler_flags_text(service)?;
+    let third = service.scheduler_flags.contains(SchedulerFlags::FLAG_3);
+    let is_lost = third && !text.ends_with("flag-3");
+    Some(match (is_lost, text.is_empty()) {
+        (false, _) => text,
+        (true, true) => "flag-3".to_owned(),
+        (true, false) => text + ",flag-3",
+    })
 }
 
 fn tunnel_options(tunnel: Tunnel) -> String {
@@ -138,7 +175,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    use ipvs::{PersistenceEngine, PersistenceMask, Scheduler, SchedulerFlags};
+    use ipvs::{PersistenceEngine, PersistenceMask, Scheduler};
 
     use super::*;
     use crate::names::tests::TestNames;

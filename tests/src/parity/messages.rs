@@ -100,6 +100,11 @@ pub(super) const MESSAGES: &[Message] = &[
 /// What the C program has words for, but nothing here makes it say, and why.
 pub(super) const OUT_OF_REACH: &[(&str, &str)] = &[
     ("Memory allocation problem", "the kernel would have to run out of memory"),
+    ("multiple commands specified", "only the first option is ever taken for a command"),
+    ("addrport_to_anyname: *", "the program would have to run out of memory"),
+    ("addrport_to_anyname fails", "the program would have to run out of memory"),
+    ("config_file_read: dynamic_array_create*", "the program would have to run out of memory"),
+    ("config_file_read: dynamic_array_add_element*", "the program would have to run out of memory"),
     ("Protocol not available", "the kernel would have to be without IPVS"),
     ("Module is wrong version", "the kernel would have to be older than the protocol"),
     ("Operation not supported with IPv6", "only kernels without generic netlink say that"),
@@ -107,8 +112,11 @@ pub(super) const OUT_OF_REACH: &[(&str, &str)] = &[
     ("No such process", "the kernel would have to fail to list services"),
     ("Permission denied (you must be root)", "who may ask for the version may do the rest"),
     ("Warning: IPVS version mismatch: ", "every kernel since 2.6 has the version that is wanted"),
-    ("cannot open file /proc/net/ip_vs_conn", "the file is there with IPVS"),
-    ("unexpected input from /proc/net/ip_vs_conn", "the kernel writes at least the title"),
+    (
+        "cannot open file /proc/net/ip_vs_conn",
+        "it takes a machine without /proc: a test in rights.rs",
+    ),
+    ("unexpected input from /proc/net/ip_vs_conn", "it takes another /proc: a test in rights.rs"),
 ];
 
 /// The message that a line of standard error is.

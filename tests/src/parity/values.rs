@@ -22,7 +22,7 @@ const fn v6(spellings: &'static [&'static str]) -> Host {
 }
 
 /// Addresses of virtual services.
-pub(super) const VIRTUAL: [Host; 7] = [
+pub(super) const VIRTUAL: [Host; 8] = [
     v4(&["10.20.0.80", "shop", "shop.parity.test", "10.20.80", "0x0a140050", "10.20.0.0120"]),
     v4(&["10.20.0.53", "names", "names.parity.test", "10.0x14.0.065"]),
     v4(&["10.20.0.3"]),
@@ -30,10 +30,11 @@ pub(super) const VIRTUAL: [Host; 7] = [
     v6(&["2001:db8:20::80", "2001:DB8:20:0::80", "2001:db8:20:0:0:0:0:80"]),
     v6(&["2001:db8:20::53"]),
     v6(&["2001:db8:20::102:304", "2001:db8:20::1.2.3.4"]),
+    v6(&["::10.20.0.80", "::a14:50"]),
 ];
 
 /// Addresses of real servers; one is the director itself.
-pub(super) const REAL: [Host; 9] = [
+pub(super) const REAL: [Host; 10] = [
     v4(&["10.30.0.1", "web1"]),
     v4(&["10.30.0.2", "web2"]),
     v4(&["10.30.0.3", "weblong"]),
@@ -43,6 +44,7 @@ pub(super) const REAL: [Host; 9] = [
     v6(&["2001:db8:30::1"]),
     v6(&["2001:db8:30::2"]),
     v6(&["2001:db8:31::a"]),
+    v6(&["::10.30.0.1", "::a1e:1"]),
 ];
 
 /// Addresses that are wrong, or that the kernel refuses; with ports where those matter.

@@ -8,12 +8,19 @@ use ipvs::{Change, ErrorKind, Transport};
 
 use super::{Task, Tool, exit};
 use crate::flags::high::Command;
-use crate::kernel::Kernel;
+use crate::flags::update::Update;
+use crate::kernel::{Kernel, Refusal};
 use crate::messages::UsageError;
 use crate::restore::Lines;
 
-/// The changes that the lines of a restore ask for, each with its line's number.
-type Plan = Vec<(u64, Change)>;
+/// What the lines of a restore ask for, each with its line's number.
+type Plan = Vec<(u64, Line)>;
+
+#[derive(Clone, Debug)]
+enum Line {
+    Change(Change),
+    Update(Update),
+}
 
 impl Tool<'_> {
     /// Carries the lines of `input` out if all of them are right; else the kernel is left alone.
@@ -38,12 +45,19 @@ impl Tool<'_> {
                 continue;
             }
             commands += 1;
+            let mut add = |line| {
+                // Nothing will be carried out after a line that is wrong.
+                if wrong == 0 {
+                    plan.push((number, line));
+                }
+            };
             let message = match self.interpret(&words) {
                 Ok(Task::Command(Command::Change(change))) => {
-                    // Nothing will be carried out after a line that is wrong.
-                    if wrong == 0 {
-                        plan.push((number, change));
-                    }
+                    add(Line::Change(change));
+                    continue;
+                }
+                Ok(Task::Command(Command::Update(update))) => {
+                    add(Line::Update(update));
                     continue;
                 }
                 Ok(_) => b"only commands that change something can be restored strictly".to_vec(),
@@ -64,8 +78,8 @@ impl Tool<'_> {
 
     fn carry_out_plan(&mut self, kernel: &mut Kernel, plan: &Plan) -> io::Result<u8> {
         let mut tally = Tally { total: plan.len(), ..Tally::default() };
-        tally.carry_out(plan, kernel, |number, error| {
-            self.complain_of(number, format!("{error:#}").as_bytes())
+        tally.carry_out(plan, kernel, |number, refusal| {
+            self.complain_of(number, format!("{refusal:#}").as_bytes())
         })?;
         let Some(shortfall) = tally.shortfall() else { return Ok(exit::SUCCESS) };
         self.complain(&shortfall)?;
@@ -105,14 +119,17 @@ impl Tally {
         &mut self,
         plan: &Plan,
         kernel: &mut Kernel<T>,
-        mut report: impl FnMut(u64, &ipvs::Error) -> io::Result<()>,
+        mut report: impl FnMut(u64, &Refusal) -> io::Result<()>,
     ) -> io::Result<()> {
         let mut sent = Vec::new();
-        for (at, (number, change)) in plan.iter().enumerate() {
-            kernel.put_off(change);
+        for (at, (number, line)) in plan.iter().enumerate() {
+            match line {
+                Line::Change(change) => kernel.put_off(change),
+                Line::Update(update) => kernel.put_off_update(update.clone()),
+            }
             sent.push(*number);
             let next = plan.get(at + 1).map(|(_, next)| next);
-            let together = next.is_some_and(|next| !goes_alone(change) && !goes_alone(next));
+            let together = next.is_some_and(|next| !goes_alone(line) && !goes_alone(next));
             if together && !kernel.has_put_off_enough() {
                 continue;
             }
@@ -136,28 +153,32 @@ impl Tally {
     fn add(
         &mut self,
         number: u64,
-        result: Result<(), ipvs::Error>,
-        report: impl FnOnce(u64, &ipvs::Error) -> io::Result<()>,
+        result: Result<(), Refusal>,
+        report: impl FnOnce(u64, &Refusal) -> io::Result<()>,
     ) -> io::Result<()> {
-        let Err(error) = result else {
+        let Err(refusal) = result else {
             self.done += 1;
             return Ok(());
         };
-        match error.kind() {
-            ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io => {
+        let kind = match &refusal {
+            Refusal::Kernel(error) => Some(error.kind()),
+            Refusal::Unfit(_) => None,
+        };
+        match kind {
+            Some(ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io) => {
                 self.stopped = true;
                 self.unknown.push(number);
                 if self.unknown.len() > 1 {
                     return Ok(());
                 }
             }
-            ErrorKind::NotSent => {
+            Some(ErrorKind::NotSent) => {
                 self.stopped = true;
                 return Ok(());
             }
             _ => self.refused += 1,
         }
-        report(number, &error)
+        report(number, &refusal)
     }
 
     /// How many lines were carried out and how many weren't; `None` if all were.
@@ -183,20 +204,25 @@ impl Tally {
     }
 }
 
-/// Whether the library sends it without others: the end of a daemon has to be looked for.
-fn goes_alone(change: &Change) -> bool {
-    matches!(change, Change::StopSyncDaemon(_))
+/// Whether it goes without others: the library looks for the end of a daemon, and an edit that keeps
+/// what isn't given reads first.
+fn goes_alone(line: &Line) -> bool {
+    matches!(line, Line::Change(Change::StopSyncDaemon(_)) | Line::Update(_))
 }
 
 #[cfg(test)]
 mod tests {
-    use ipvs::{Client, Service, ServiceKey, SyncRole};
+    use std::ffi::OsStr;
+
+    use ipvs::{Client, Scheduler, SchedulerFlags, Service, ServiceKey, SyncRole};
     use ipvs_model as model;
 
     use super::*;
+    use crate::flags::parse::{Dialect, Parsed, parse};
+    use crate::names::tests::TestNames;
 
-    fn adding(mark: u64) -> Change {
-        Change::AddService(Service::new(format!("fwmark/{mark}").parse().unwrap()))
+    fn adding(mark: u64) -> Line {
+        Line::Change(Change::AddService(Service::new(format!("fwmark/{mark}").parse().unwrap())))
     }
 
     /// What became of a plan, which lines were reported, and the kernel's services.
@@ -210,6 +236,7 @@ mod tests {
         let mut reported = Vec::new();
         tally
             .carry_out(plan, &mut kernel, |number, error| {
+                let Refusal::Kernel(error) = error else { panic!("{error}") };
                 reported.push((number, error.kind()));
                 Ok(())
             })
@@ -223,9 +250,9 @@ mod tests {
     fn nothing_is_tried_after_a_missing_answer() {
         let plan: Plan = vec![
             (3, adding(3)),
-            (4, Change::StopSyncDaemon(SyncRole::Master)),
+            (4, Line::Change(Change::StopSyncDaemon(SyncRole::Master))),
             (7, adding(7)),
-            (9, Change::Flush),
+            (9, Line::Change(Change::Flush)),
         ];
         let model = model::Kernel::new();
         let faulty = model.clone();
@@ -245,6 +272,47 @@ mod tests {
                  was carried out is unknown"
             )
         );
+    }
+
+    /// An edit that keeps what isn't given is not begun either, though it waits for what was under way.
+    #[test]
+    fn an_edit_that_keeps_goes_alone() {
+        let key = "tcp/192.0.2.53:80".parse().unwrap();
+        let update = |options: &str| {
+            let line = format!("-E -t 192.0.2.53:80 --keep {options}");
+            let words: Vec<_> = line.split_whitespace().map(OsStr::new).collect();
+            let parsed = parse(&words, Dialect::default(), &TestNames).unwrap();
+            let Parsed::Command(args) = parsed else { panic!("{line}") };
+            let Ok(Command::Update(update)) = Command::new(&args) else { panic!("{line}") };
+            Line::Update(update)
+        };
+        let plan: Plan = vec![
+            (1, adding(1)),
+            (2, Line::Change(Change::AddService(Service::new(key).scheduler(Scheduler::SH)))),
+            (3, update("-p 60")),
+            (4, update("-b sh-port")),
+            (5, Line::Change(Change::StopSyncDaemon(SyncRole::Master))),
+            (6, update("-p 90")),
+        ];
+        let model = model::Kernel::new();
+        let faulty = model.clone();
+        model.before_each(move |request| {
+            if request.command == ipvs_sys::Command::DelDaemon {
+                faulty.lose_answers(1);
+            }
+            Ok(())
+        });
+        let (shortfall, reported, _) = carried_out(&plan, model.clone(), &model);
+        assert_eq!(reported, [(5, ErrorKind::OutcomeUnknown)]);
+        let shortfall = shortfall.unwrap();
+        assert!(
+            shortfall.starts_with("4 of 6 lines were carried out, 0 were refused, 1 "),
+            "{shortfall}"
+        );
+        let service =
+            Client::with_transport(model).unwrap().service(&key).unwrap().unwrap().service;
+        assert_eq!(service.persistence.unwrap().timeout.as_secs(), 60);
+        assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
     }
 
     /// Passes the first answer to one window on, and loses the others.

@@ -25,13 +25,16 @@ pub(crate) fn version() -> String {
 pub(super) const USAGE: &str = "\
   ipvsadm -A|-E virtual-service [-s scheduler] [-b flags] [-p [seconds]]
                                 [-M mask] [--pe name] [-o]
+  ipvsadm -E virtual-service --keep [what to change]
   ipvsadm -D virtual-service
   ipvsadm -a|-e virtual-service -r server [-g|-i|-m] [-w weight]
                                 [-x upper] [-y lower] [--tun-type type ...]
+  ipvsadm -e virtual-service -r server --keep [what to change]
   ipvsadm -d virtual-service -r server
   ipvsadm [-L [-n] [virtual-service | -c | --timeout | --daemon]
                                 [format | --json]]
-  ipvsadm -S [-n] > rules
+  ipvsadm -L -c --only [virtual-service] [-r server]
+  ipvsadm -S [-n | --all] > rules
   ipvsadm -R [--strict] < rules
   ipvsadm -C
   ipvsadm -Z [virtual-service]

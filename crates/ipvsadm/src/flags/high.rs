@@ -6,14 +6,15 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
 use ipvs::{
-    Change, Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName, Persistence,
-    PersistenceEngine, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, SyncDaemon,
-    TimeoutsChange, Tunnel,
+    Change, Connection, Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName,
+    Persistence, PersistenceEngine, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey,
+    SyncDaemon, TimeoutsChange, Tunnel,
 };
 
 use super::low::{Forwarding, LowArgs, TunnelType};
 use super::matrix;
 use super::table::{CommandKind, OptionKind, OptionSet};
+use super::update::{ServerUpdate, ServiceUpdate, Update};
 use crate::messages::UsageError;
 use crate::numbers::Scale;
 
@@ -21,9 +22,13 @@ use crate::numbers::Scale;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Change(Change),
+    /// An edit that keeps what isn't given.
+    Update(Update),
     List(List),
     Save {
         numeric: bool,
+        /// With what the C tool leaves out.
+        all: bool,
     },
     Restore,
     /// A restore that changes nothing if a line is wrong.
@@ -49,9 +54,28 @@ pub(crate) enum Listed {
     Connections {
         /// Whether the persistence engine's data are shown.
         engine: bool,
+        only: ConnectionFilter,
     },
     Timeouts,
     Daemons,
+}
+
+/// Which connections to list; without any condition, all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConnectionFilter {
+    pub(crate) service: Option<ServiceKey>,
+    /// The real server, on one port or on all of them.
+    pub(crate) server: Option<(IpAddr, Option<u16>)>,
+}
+
+impl ConnectionFilter {
+    pub(crate) fn admits(&self, connection: &Connection) -> bool {
+        let destination = connection.destination;
+        self.service.is_none_or(|service| connection.belongs_to(&service))
+            && self.server.is_none_or(|(addr, port)| {
+                destination.ip() == addr && port.is_none_or(|port| destination.port() == port)
+            })
+    }
 }
 
 /// Which columns the table is shown with.
@@ -83,9 +107,19 @@ impl List {
 impl Command {
     /// Checks in the C tool's order, which decides what is complained of first.
     pub(crate) fn new(args: &LowArgs) -> Result<Self, UsageError> {
-        let scheduler_flags = scheduler_flags(args)?;
+        let keeps = args.given.contains(OptionKind::Keep);
+        // Which scheduler is kept is not known yet.
+        let scheduler_is_kept = keeps && !args.given.contains(OptionKind::Scheduler);
+        let scheduler_name = (!scheduler_is_kept).then_some(args.scheduler.as_slice());
+        let scheduler_flags = scheduler_flags(&args.scheduler_flags, scheduler_name)?;
         matrix::check_command(args.command, args.given)?;
         let change = match args.command {
+            CommandKind::EditService if keeps => {
+                return Ok(Self::Update(Update::Service(ServiceUpdate::new(args)?)));
+            }
+            CommandKind::EditServer if keeps => {
+                return Ok(Self::Update(Update::Server(ServerUpdate::new(args)?)));
+            }
             CommandKind::AddService => Change::AddService(service(args, scheduler_flags)?),
             CommandKind::EditService => Change::SetService(service(args, scheduler_flags)?),
             CommandKind::DeleteService => Change::DeleteService(service_key(args)?),
@@ -111,7 +145,11 @@ impl Command {
             CommandKind::StopDaemon => Change::StopSyncDaemon(args.role),
             CommandKind::List => return list(args).map(Self::List),
             CommandKind::Save => {
-                return Ok(Self::Save { numeric: args.given.contains(OptionKind::Numeric) });
+                let all = args.given.contains(OptionKind::All);
+                return Ok(Self::Save {
+                    numeric: all || args.given.contains(OptionKind::Numeric),
+                    all,
+                });
             }
             CommandKind::Restore if args.given.contains(OptionKind::Strict) => {
                 return Ok(Self::RestoreStrictly);
@@ -122,10 +160,13 @@ impl Command {
     }
 }
 
-/// Reads `-b`, whose flags may belong to one scheduler.
-fn scheduler_flags(args: &LowArgs) -> Result<SchedulerFlags, UsageError> {
+/// Reads `-b`, whose flags may belong to one scheduler. They do if it isn't known.
+pub(super) fn scheduler_flags(
+    words: &[u8],
+    scheduler_name: Option<&[u8]>,
+) -> Result<SchedulerFlags, UsageError> {
     let mut flags = SchedulerFlags::empty();
-    for name in args.scheduler_flags.split(|b| *b == b',').filter(|name| !name.is_empty()) {
+    for name in words.split(|b| *b == b',').filter(|name| !name.is_empty()) {
         let (flag, scheduler): (_, Option<&[u8]>) = match name {
             b"flag-1" => (SchedulerFlags::FLAG_1, None),
             b"flag-2" => (SchedulerFlags::FLAG_2, None),
@@ -136,7 +177,8 @@ fn scheduler_flags(args: &LowArgs) -> Result<SchedulerFlags, UsageError> {
             b"mh-port" => (SchedulerFlags::MH_PORT, Some(b"mh")),
             _ => return Err(UsageError::SchedulerFlag(OsString::from_vec(name.to_vec()))),
         };
-        if scheduler.is_some_and(|scheduler| scheduler != args.scheduler) {
+        let is_foreign = |scheduler| scheduler_name.is_some_and(|name| name != scheduler);
+        if scheduler.is_some_and(is_foreign) {
             return Err(UsageError::ForeignSchedulerFlag(OsString::from_vec(name.to_vec())));
         }
         flags |= flag;
@@ -145,12 +187,12 @@ fn scheduler_flags(args: &LowArgs) -> Result<SchedulerFlags, UsageError> {
 }
 
 /// The matrix has seen to it that there is one where it is needed.
-fn service_key(args: &LowArgs) -> Result<ServiceKey, UsageError> {
+pub(super) fn service_key(args: &LowArgs) -> Result<ServiceKey, UsageError> {
     args.service.ok_or(UsageError::VirtualAddress)
 }
 
 /// As [`service_key`].
-fn server(args: &LowArgs) -> Result<(IpAddr, u16), UsageError> {
+pub(super) fn server(args: &LowArgs) -> Result<(IpAddr, u16), UsageError> {
     args.server.ok_or(UsageError::RealAddress)
 }
 
@@ -165,24 +207,30 @@ fn service(args: &LowArgs, flags: SchedulerFlags) -> Result<Service, UsageError>
             return Err(UsageError::OpsWithoutUdp);
         }
     }
-    let scheduler = match args.scheduler.as_slice() {
-        b"" => Some(Scheduler::WLC),
-        b"none" => None,
-        name => Some(Scheduler::new(name)?),
-    };
-    let engine = match args.engine.as_slice() {
-        b"" => None,
-        name => Some(PersistenceEngine::new(name)?),
-    };
     let persistence = args
         .persistent
         .map(|seconds| Persistence::new(Duration::from_secs(seconds.into())).mask(args.mask));
     Ok(Service::new(key)
-        .scheduler(scheduler)
+        .scheduler(scheduler(args)?)
         .scheduler_flags(flags)
         .one_packet(one_packet)
         .persistent(persistence)
-        .persistence_engine(engine))
+        .persistence_engine(engine(args)?))
+}
+
+pub(super) fn scheduler(args: &LowArgs) -> Result<Option<Scheduler>, UsageError> {
+    Ok(match args.scheduler.as_slice() {
+        b"" => Some(Scheduler::WLC),
+        b"none" => None,
+        name => Some(Scheduler::new(name)?),
+    })
+}
+
+pub(super) fn engine(args: &LowArgs) -> Result<Option<PersistenceEngine>, UsageError> {
+    Ok(match args.engine.as_slice() {
+        b"" => None,
+        name => Some(PersistenceEngine::new(name)?),
+    })
 }
 
 fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
@@ -191,14 +239,7 @@ fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
     if Family::of(addr) != key.family() && args.forwarding != Forwarding::Ipip {
         return Err(UsageError::MixedFamilies);
     }
-    const TUNNEL_OPTIONS: OptionSet = OptionSet::of(&[
-        OptionKind::TunType,
-        OptionKind::TunPort,
-        OptionKind::TunNoCsum,
-        OptionKind::TunCsum,
-        OptionKind::TunRemCsum,
-    ]);
-    if args.given.intersects(TUNNEL_OPTIONS) && args.forwarding != Forwarding::Ipip {
+    if args.given.intersects(matrix::ANY_TUNNEL_OPTION) && args.forwarding != Forwarding::Ipip {
         return Err(UsageError::TunnelOptions);
     }
     matrix::check_tunnel(args.tunnel_type, args.given)?;
@@ -221,21 +262,32 @@ fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
 }
 
 fn tunnel(args: &LowArgs) -> Tunnel {
-    let given = |kind| args.given.contains(kind);
     match args.tunnel_type {
         TunnelType::Ipip => Tunnel::Ipip,
-        TunnelType::Gue => {
-            let checksum = if given(OptionKind::TunRemCsum) {
-                GueChecksum::Remote
-            } else if given(OptionKind::TunCsum) {
-                GueChecksum::Full
-            } else {
-                GueChecksum::None
-            };
-            Tunnel::Gue { port: args.tunnel_port, checksum }
-        }
-        TunnelType::Gre => Tunnel::Gre { checksum: given(OptionKind::TunCsum) },
+        TunnelType::Gue => Tunnel::Gue {
+            port: args.tunnel_port,
+            checksum: gue_checksum(args.given).unwrap_or(GueChecksum::None),
+        },
+        TunnelType::Gre => Tunnel::Gre { checksum: gre_checksum(args.given).unwrap_or(false) },
     }
+}
+
+/// What was said about checksums of a gue tunnel.
+pub(super) fn gue_checksum(given: OptionSet) -> Option<GueChecksum> {
+    [
+        (OptionKind::TunRemCsum, GueChecksum::Remote),
+        (OptionKind::TunCsum, GueChecksum::Full),
+        (OptionKind::TunNoCsum, GueChecksum::None),
+    ]
+    .into_iter()
+    .find_map(|(kind, checksum)| given.contains(kind).then_some(checksum))
+}
+
+/// What was said about checksums of a gre tunnel.
+pub(super) fn gre_checksum(given: OptionSet) -> Option<bool> {
+    [(OptionKind::TunCsum, true), (OptionKind::TunNoCsum, false)]
+        .into_iter()
+        .find_map(|(kind, checksum)| given.contains(kind).then_some(checksum))
 }
 
 /// The C tool takes a service whose address and port are all zero for none.
@@ -272,7 +324,7 @@ fn list(args: &LowArgs) -> Result<List, UsageError> {
         return Err(UsageError::ListConflict);
     }
     let what = if connections {
-        Listed::Connections { engine: persistent }
+        Listed::Connections { engine: persistent, only: connection_filter(args)? }
     } else if timeouts {
         Listed::Timeouts
     } else if daemons {
@@ -299,6 +351,15 @@ fn list(args: &LowArgs) -> Result<List, UsageError> {
         sorted: !given(OptionKind::NoSort),
         json: given(OptionKind::Json),
     })
+}
+
+fn connection_filter(args: &LowArgs) -> Result<ConnectionFilter, UsageError> {
+    let server = args.server.map(|(addr, port)| (addr, args.server_has_port.then_some(port)));
+    let filter = ConnectionFilter { service: args.service, server };
+    if args.given.contains(OptionKind::Only) && filter == ConnectionFilter::default() {
+        return Err(UsageError::OnlyWhat);
+    }
+    Ok(filter)
 }
 
 #[cfg(test)]
@@ -459,6 +520,49 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn connections_are_filtered_by_service_and_server() {
+        // The kernel's lines are in the form of Linux 6.1; the last is the template of mark 7.
+        let list = "title\n\
+            TCP 0A090003 B666 0A000001 0050 0A010001 1F90 ESTABLISHED 899\n\
+            TCP 0A090003 B667 0A000001 0050 0A010002 1F90 ESTABLISHED 899\n\
+            TCP 0A090003 B668 0A000001 01BB 0A010001 01BB ESTABLISHED 899\n\
+            UDP 0A090003 B669 0A000001 0050 0A010001 0050 UDP 299\n\
+            IP  0A090003 0000 00000007 0000 0A010001 0000 NONE 49\n";
+        let all: Vec<_> = ipvs::Connections::new(list.as_bytes()).map(Result::unwrap).collect();
+        for (options, admitted) in [
+            ("-t 10.0.0.1:80", &[0, 1][..]),
+            ("-t 10.0.0.1", &[0, 1, 2]),
+            ("-u 10.0.0.1:80", &[3]),
+            ("-u 10.0.0.1:81", &[]),
+            ("-f 7", &[4]),
+            ("-f 7 -6", &[]),
+            ("-r 10.1.0.1", &[0, 2, 3, 4]),
+            ("-r 10.1.0.1:8080", &[0]),
+            ("-r 10.1.0.1 -t 10.0.0.1:80", &[0]),
+            // The service lends its port elsewhere, but here it would leave out the server's own.
+            ("-t 10.0.0.1:80 -r 10.1.0.1", &[0]),
+            ("-t 10.0.0.1:80 -r 10.1.0.1:80", &[]),
+            ("-t [2001:db8::1]:80", &[]),
+        ] {
+            let Command::List(list) = accepted(&format!("-L -c --only {options}")) else {
+                panic!()
+            };
+            let Listed::Connections { only, .. } = list.what else { panic!("{list:?}") };
+            let which: Vec<_> = (0..all.len()).filter(|i| only.admits(&all[*i])).collect();
+            assert_eq!(which, admitted, "{options}");
+        }
+    }
+
+    #[test]
+    fn a_save_of_everything_has_numbers() {
+        assert_eq!(accepted("-S"), Command::Save { numeric: false, all: false });
+        assert_eq!(accepted("-S -n"), Command::Save { numeric: true, all: false });
+        for line in ["-S --all", "-S --all -n"] {
+            assert_eq!(accepted(line), Command::Save { numeric: true, all: true });
+        }
+    }
+
+    #[test]
     fn zeroing_no_address_zeroes_everything() {
         let zeroed = |line| match accepted(line) {
             Command::Change(Change::Zero(key)) => key.map(|key| key.to_string()),
@@ -507,7 +611,10 @@ pub(super) mod tests {
         assert_eq!(listed("-L"), List::everything());
         assert_eq!(listed("-L --rate --stats").format, Format::Stats);
         assert_eq!(listed("-L --tun-info --persistent-conn").format, Format::PersistentConn);
-        assert_eq!(listed("-Lc --persistent-conn").what, Listed::Connections { engine: true });
+        assert_eq!(
+            listed("-Lc --persistent-conn").what,
+            Listed::Connections { engine: true, only: ConnectionFilter::default() }
+        );
         assert_eq!(listed("-L --timeout -n -X --nosort --tun-info").what, Listed::Timeouts);
         for line in [
             "-L -c --stats",

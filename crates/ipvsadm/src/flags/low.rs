@@ -31,6 +31,8 @@ pub(crate) struct LowArgs {
 
     /// `-r`, with the port that the service had when it was read, if it has none of its own.
     pub(crate) server: Option<(IpAddr, u16)>,
+    /// Whether it has one of its own.
+    pub(crate) server_has_port: bool,
     pub(crate) forwarding: Forwarding,
     pub(crate) weight: u32,
     pub(crate) upper_threshold: u32,
@@ -110,6 +112,7 @@ impl LowArgs {
             mask: PersistenceMask::HOST,
             engine: Vec::new(),
             server: None,
+            server_has_port: false,
             forwarding: Forwarding::default(),
             weight: 1,
             upper_threshold: 0,
@@ -163,7 +166,7 @@ impl LowArgs {
             }
             FlagId::Netmask => self.mask = self.netmask(bytes, names)?,
             FlagId::PersistenceEngine => self.engine = cut(bytes, ENGINE_MAX),
-            FlagId::RealServer => self.server = Some(self.real_address(bytes, names)?),
+            FlagId::RealServer => self.real_address(bytes, names)?,
             FlagId::Gatewaying => self.forwarding = Forwarding::Gatewaying,
             FlagId::Ipip => self.forwarding = Forwarding::Ipip,
             FlagId::Masquerading => self.forwarding = Forwarding::Masquerading,
@@ -225,6 +228,9 @@ impl LowArgs {
             | FlagId::Sort
             | FlagId::Json
             | FlagId::Strict
+            | FlagId::Keep
+            | FlagId::All
+            | FlagId::Only
             | FlagId::Help
             | FlagId::Version
             | FlagId::Command(_) => {}
@@ -271,7 +277,7 @@ impl LowArgs {
     }
 
     /// The service as far as it was given decides which port names are known, and lends its port.
-    fn real_address(&self, text: &[u8], names: &dyn Resolver) -> Result<(IpAddr, u16), UsageError> {
+    fn real_address(&mut self, text: &[u8], names: &dyn Resolver) -> Result<(), UsageError> {
         let (protocol, service_port) = match self.service {
             None => (None, 0),
             Some(ServiceKey::Addr { protocol, port, .. }) => (Some(protocol), port),
@@ -279,7 +285,9 @@ impl LowArgs {
         };
         let endpoint =
             names::parse_endpoint(text, protocol, names).ok_or(UsageError::RealAddress)?;
-        Ok((endpoint.addr, endpoint.port.unwrap_or(service_port)))
+        self.server = Some((endpoint.addr, endpoint.port.unwrap_or(service_port)));
+        self.server_has_port = endpoint.port.is_some();
+        Ok(())
     }
 
     /// Takes in the words that are no options: three for `--set`, none for all else.

@@ -70,7 +70,7 @@ fn ipvsadm() -> String {
 
     page.section("Exit status");
     page.item("0", "It worked.");
-    page.item("1", "What was to be shown could not be read or written.");
+    page.item("1", "What was to be shown or saved could not be read or written, or not all of it.");
     page.item(
         "2",
         "The command line is wrong, or there is no IPVS for this user: not root, or no module.",
@@ -95,6 +95,18 @@ fn ipvsadm() -> String {
     page.example(&[
         "ipvsadm -e -t 192.0.2.1:80 -r 192.0.2.11 -g -w 0",
         "ipvsadm -d -t 192.0.2.1:80 -r 192.0.2.11",
+    ]);
+    page.text("The same, however it forwards and whatever its thresholds are:");
+    page.example(&["ipvsadm -e -t 192.0.2.1:80 -r 192.0.2.11 --keep -w 0"]);
+    page.text("See which connections it still has, and how many:");
+    page.example(&[
+        "ipvsadm -L -n -c --only -t 192.0.2.1:80 -r 192.0.2.11",
+        "ipvsadm -L -c --json --only -r 192.0.2.11 | jq '.connections | length'",
+    ]);
+    page.text("Keep everything for the next boot, timeouts and daemons too:");
+    page.example(&[
+        "ipvsadm -S --all > /etc/ipvsadm.rules",
+        "ipvsadm -R --strict < /etc/ipvsadm.rules",
     ]);
     page.text("HTTP and HTTPS as one service that keeps clients on a server for ten minutes:");
     page.example(&[

@@ -53,20 +53,26 @@ impl Rules {
 
 use OptionKind as O;
 
-fn command_rules(command: CommandKind) -> Rules {
+fn command_rules(command: CommandKind, given: OptionSet) -> Rules {
     match command {
-        CommandKind::AddService | CommandKind::EditService => Rules::new(
-            &[O::ServiceAddress],
-            &[O::Scheduler, O::Persistent, O::Netmask, O::Ops, O::PersistenceEngine, O::SchedFlags],
-            &[],
-        ),
+        CommandKind::AddService | CommandKind::EditService => {
+            const OPTIONAL: [O; 7] = [
+                O::Scheduler,
+                O::Persistent,
+                O::Netmask,
+                O::Ops,
+                O::PersistenceEngine,
+                O::SchedFlags,
+                O::Keep,
+            ];
+            Rules::new(&[O::ServiceAddress], for_edits(command, &OPTIONAL), &[])
+        }
         CommandKind::DeleteService => Rules::new(&[O::ServiceAddress], &[], &[]),
         CommandKind::Flush | CommandKind::SetTimeouts => Rules::new(&[], &[], &[]),
         CommandKind::Restore => Rules::new(&[], &[O::Strict], &[]),
-        CommandKind::Save => Rules::new(&[], &[O::Numeric], &[]),
-        CommandKind::AddServer | CommandKind::EditServer => Rules::new(
-            &[O::ServiceAddress, O::RealServer],
-            &[
+        CommandKind::Save => Rules::new(&[], &[O::Numeric, O::All], &[]),
+        CommandKind::AddServer | CommandKind::EditServer => {
+            const OPTIONAL: [O; 10] = [
                 O::ForwardingMethod,
                 O::Weight,
                 O::UpperThreshold,
@@ -76,14 +82,15 @@ fn command_rules(command: CommandKind) -> Rules {
                 O::TunNoCsum,
                 O::TunCsum,
                 O::TunRemCsum,
-            ],
-            &[],
-        ),
+                O::Keep,
+            ];
+            let optional = for_edits(command, &OPTIONAL);
+            Rules::new(&[O::ServiceAddress, O::RealServer], optional, &[])
+        }
         CommandKind::DeleteServer => Rules::new(&[O::ServiceAddress, O::RealServer], &[], &[]),
-        CommandKind::List => Rules::new(
-            &[],
+        CommandKind::List => {
             // The sync id does nothing there, but scripts may rely on its being accepted.
-            &[
+            const OPTIONAL: [O; 13] = [
                 O::Numeric,
                 O::Stats,
                 O::Rate,
@@ -94,9 +101,18 @@ fn command_rules(command: CommandKind) -> Rules {
                 O::Exact,
                 O::TunInfo,
                 O::Json,
-            ],
-            &[O::Connection, O::ServiceAddress, O::Timeout, O::Daemon],
-        ),
+                // These with --only, which goes with connections.
+                O::ServiceAddress,
+                O::RealServer,
+                O::Only,
+            ];
+            const EXCLUSIVE: [O; 4] = [O::Connection, O::Timeout, O::Daemon, O::ServiceAddress];
+            if given.contains(O::Only) && given.contains(O::Connection) {
+                Rules::new(&[], &OPTIONAL, &EXCLUSIVE[..3])
+            } else {
+                Rules::new(&[], &OPTIONAL[..10], &EXCLUSIVE)
+            }
+        }
         CommandKind::Zero => Rules::new(&[], &[O::ServiceAddress], &[]),
         CommandKind::StartDaemon => Rules::new(
             &[],
@@ -114,11 +130,23 @@ fn command_rules(command: CommandKind) -> Rules {
     }
 }
 
+/// The options of a command that adds or edits; the last of them, --keep, goes with edits.
+const fn for_edits(command: CommandKind, optional: &'static [O]) -> &'static [O] {
+    match (command, optional) {
+        (CommandKind::AddService | CommandKind::AddServer, [rest @ .., O::Keep]) => rest,
+        _ => optional,
+    }
+}
+
 /// Checks which options were given with a command.
 pub(crate) fn check_command(command: CommandKind, given: OptionSet) -> Result<(), UsageError> {
     let kinds = OptionKind::ALL.map(|(kind, _)| kind);
-    command_rules(command).check(given, kinds, Demand::Command(command.name()))
+    command_rules(command, given).check(given, kinds, Demand::Command(command.name()))
 }
+
+/// The options that only tunnels have.
+pub(crate) const ANY_TUNNEL_OPTION: OptionSet =
+    OptionSet::of(&[O::TunType, O::TunPort, O::TunNoCsum, O::TunCsum, O::TunRemCsum]);
 
 /// The options that say more about a type of tunnel, in the order in which they are checked.
 const TUNNEL_OPTIONS: [O; 4] = [O::TunPort, O::TunNoCsum, O::TunCsum, O::TunRemCsum];
@@ -140,7 +168,7 @@ mod tests {
     use super::super::high::tests::{accepted, refused};
 
     /// One option of each kind, by the name that messages use.
-    const ONE_OF_EACH: [(&str, &str); 36] = [
+    const ONE_OF_EACH: [(&str, &str); 39] = [
         ("numeric", "-n"),
         ("connection", "-c"),
         ("service-address", "-t 10.0.0.1:80"),
@@ -177,12 +205,17 @@ mod tests {
         ("tun-remcsum", "--tun-remcsum"),
         ("json", "--json"),
         ("strict", "--strict"),
+        ("keep", "--keep"),
+        ("all", "--all"),
+        ("only", "--only"),
     ];
 
     /// The words of a command with all it requires, its name in messages, and what else it takes.
     const COMMANDS: [(&str, &str, &[&str], &[&str]); 12] = {
         const SERVICE: &[&str] =
             &["scheduler", "persistent", "netmask", "ops", "pe", "sched-flags"];
+        const KEPT_SERVICE: &[&str] =
+            &["scheduler", "persistent", "netmask", "ops", "pe", "sched-flags", "keep"];
         const SERVER: &[&str] = &[
             "forwarding-method",
             "weight",
@@ -193,6 +226,18 @@ mod tests {
             "tun-nocsum",
             "tun-csum",
             "tun-remcsum",
+        ];
+        const KEPT_SERVER: &[&str] = &[
+            "forwarding-method",
+            "weight",
+            "u-threshold",
+            "l-threshold",
+            "tun-type",
+            "tun-port",
+            "tun-nocsum",
+            "tun-csum",
+            "tun-remcsum",
+            "keep",
         ];
         const DAEMON: &[&str] =
             &["mcast-interface", "syncid", "mcast-group", "mcast-port", "mcast-ttl", "sync-maxlen"];
@@ -214,13 +259,13 @@ mod tests {
         ];
         [
             ("-A", "add-service", &["service-address"], SERVICE),
-            ("-E", "edit-service", &["service-address"], SERVICE),
+            ("-E", "edit-service", &["service-address"], KEPT_SERVICE),
             ("-D", "delete-service", &["service-address"], &[]),
             ("-C", "flush", &[], &[]),
             ("-R", "restore", &[], &["strict"]),
-            ("-S", "save", &[], &["numeric"]),
+            ("-S", "save", &[], &["numeric", "all"]),
             ("-a", "add-server", &["service-address", "real-server"], SERVER),
-            ("-e", "edit-server", &["service-address", "real-server"], SERVER),
+            ("-e", "edit-server", &["service-address", "real-server"], KEPT_SERVER),
             ("-d", "delete-server", &["service-address", "real-server"], &[]),
             ("-L", "list", &[], LIST),
             ("-Z", "zero", &[], &["service-address"]),
@@ -275,6 +320,39 @@ mod tests {
         assert_eq!(refused("-L --timeout -c"), conflict("timeout", "connection"));
         assert_eq!(refused("-L -t 10.0.0.1:80 -c"), conflict("service-address", "connection"));
         assert_eq!(refused("-L --daemon --timeout"), conflict("daemon", "timeout"));
+    }
+
+    #[test]
+    fn connections_of_a_service_or_a_server_only() {
+        for good in [
+            "-L -c --only -t 10.0.0.1:80",
+            "-L -c --only -r 10.1.0.1",
+            "-L -n --only -f 1 -6 -r [2001:db8::1]:80 -c --persistent-conn --json --nosort",
+        ] {
+            accepted(good);
+        }
+        let illegal = |option| format!("Illegal '{option}' option with the 'list' command\n");
+        for (bad, message) in [
+            ("-L --only", illegal("only")),
+            ("-L --only -t 10.0.0.1:80", illegal("only")),
+            ("-L --only --timeout", illegal("only")),
+            ("-L -c -r 10.1.0.1", illegal("real-server")),
+            ("-L -c --only -r 10.1.0.1 -w 1", illegal("weight")),
+            ("-L -c --only -t 10.0.0.1:80 --stats", "options conflicts in the list command\n".into()),
+            (
+                "-L -c --only -t 10.0.0.1:80 --timeout",
+                "The option 'timeout' conflicts with the 'connection' option in the 'list' command\n"
+                    .into(),
+            ),
+            (
+                "-L -c --only",
+                "the 'only' option wants a virtual service (-t, -u, --sctp-service, -f), a real \
+                 server (-r), or both\n"
+                    .into(),
+            ),
+        ] {
+            assert_eq!(refused(bad), message, "{bad}");
+        }
     }
 
     #[test]

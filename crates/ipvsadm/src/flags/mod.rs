@@ -13,3 +13,4 @@ pub(crate) mod man;
 pub(crate) mod matrix;
 pub(crate) mod parse;
 pub(crate) mod table;
+pub(crate) mod update;

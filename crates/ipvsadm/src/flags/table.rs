@@ -51,6 +51,9 @@ pub(crate) enum FlagId {
     SyncMaxLen,
     Json,
     Strict,
+    Keep,
+    All,
+    Only,
     Help,
     Version,
 }
@@ -136,11 +139,14 @@ pub(crate) enum OptionKind {
     // Those that the C tool doesn't have come last, so that they change none of its complaints.
     Json,
     Strict,
+    Keep,
+    All,
+    Only,
 }
 
 impl OptionKind {
     /// Every kind with the name that messages call it by, in order of checking.
-    pub(crate) const ALL: [(Self, &'static str); 36] = [
+    pub(crate) const ALL: [(Self, &'static str); 39] = [
         (Self::Numeric, "numeric"),
         (Self::Connection, "connection"),
         (Self::ServiceAddress, "service-address"),
@@ -177,6 +183,9 @@ impl OptionKind {
         (Self::TunRemCsum, "tun-remcsum"),
         (Self::Json, "json"),
         (Self::Strict, "strict"),
+        (Self::Keep, "keep"),
+        (Self::All, "all"),
+        (Self::Only, "only"),
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -210,6 +219,10 @@ impl OptionSet {
 
     pub(crate) fn contains(self, kind: OptionKind) -> bool {
         self.0 & (1 << kind as u32) != 0
+    }
+
+    pub(crate) fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     pub(crate) fn intersects(self, other: Self) -> bool {
@@ -450,10 +463,21 @@ pub(crate) static FLAGS: &[Flag] = &[
         SyncDaemon, "The longest message, 1 to 65507 bytes; default 1472 or what the MTU leaves"),
 
     option(FlagId::Json, OptionKind::Json, &[], "json", Nothing, Additions,
-        "With --list: write JSON, with all fields and exact numbers, looking up no names"),
+        "With --list: write JSON, with all fields, statistics and rates among them, and exact numbers, \
+         looking up no names"),
     option(FlagId::Strict, OptionKind::Strict, &[], "strict", Nothing, Additions,
         "With --restore: change nothing unless every line is right, say which lines the kernel \
-         refused, and fail if it refused any; lines may be comments (#)"),
+         refused, and fail if it refused any; a word that begins with # begins a comment"),
+    option(FlagId::Keep, OptionKind::Keep, &[], "keep", Nothing, Additions,
+        "With --edit-service or --edit-server: change what is given and keep the rest; a new \
+         scheduler or tunnel type starts without the old one's options"),
+    option(FlagId::Only, OptionKind::Only, &[], "only", Nothing, Additions,
+        "With --list --connection: list the connections of the virtual service, to the real server, \
+         or both, that are given too; without a port, of all its ports; of a firewall mark, \
+         the persistence templates"),
+    option(FlagId::All, OptionKind::All, &[], "all", Nothing, Additions,
+        "With --save: write thresholds, timeouts and synchronisation daemons too, and everything as \
+         numbers, so that --restore brings all of it back"),
 ];
 
 #[cfg(test)]
