@@ -1,7 +1,7 @@
 //! The tables that are measured.
 
 use std::fmt::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipvs::{Batch, Destination, ServiceKey, TableService};
 use ipvs_sys::{
@@ -110,8 +110,8 @@ impl Table {
 
     /// A real server as the library has it.
     pub fn destination(self, service: u32, server: u32) -> Destination {
-        let addr = SocketAddr::from((self.server(service, server), PORT));
-        Destination::new(addr).weight(weight(server))
+        let key = (self.server(service, server), PORT).into();
+        Destination::new(key).weight(weight(server))
     }
 
     fn server(self, service: u32, server: u32) -> Ipv4Addr {

@@ -130,7 +130,7 @@ fn a_batch_that_is_filled_again_does_not_allocate() {
         for _ in 0..100 {
             batch.add_service(&service).set_service(&service).delete_service(&key);
             batch.add_destination(&key, &destination).set_destination(&key, &destination);
-            batch.delete_destination(&key, &destination.key());
+            batch.delete_destination(&key, destination.key());
             batch.zero(None).zero(Some(&key)).flush();
             batch.set_timeouts(Timeouts::default());
             batch.start_sync_daemon(&daemon).stop_sync_daemon(SyncRole::Master);

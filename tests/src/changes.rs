@@ -6,8 +6,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ipvs::{
-    Change, Destination, DestinationKey, Family, Forward, GueChecksum, Persistence, Protocol,
-    Scheduler, Service, ServiceKey, Table, TableService, Tunnel,
+    Change, Destination, DestinationKey, Endpoint, Family, Forward, GueChecksum, Persistence,
+    Protocol, Scheduler, Service, ServiceKey, Table, TableService, Tunnel,
 };
 
 use crate::model::Random;
@@ -46,7 +46,7 @@ fn apply_to(change: &Change, table: &mut Table) {
         }
         Change::AddDestination { service, destination }
         | Change::SetDestination { service, destination } => {
-            table.get_mut(service).map(|service| service.insert(destination.clone()));
+            table.get_mut(service).map(|service| service.insert(*destination));
         }
         Change::DeleteDestination { service, destination } => {
             table.get_mut(service).map(|service| service.remove(destination));
@@ -247,9 +247,9 @@ impl Changes {
 
     fn service_key(&self, index: usize) -> ServiceKey {
         let (lane, number) = (self.lane, 1 + index as u8);
-        let v4 = |port| SocketAddr::from(([10, 200, lane, number], port));
+        let v4 = |port| Endpoint::from(([10, 200, lane, number], port));
         let v6_addr = Ipv6Addr::new(0x2001, 0xdb8, 0, lane.into(), 0, 0, 0, number.into());
-        let v6 = |port| SocketAddr::from((v6_addr, port));
+        let v6 = |port| Endpoint::from((v6_addr, port));
         let mark = NonZeroU32::MIN.saturating_add(1000 * u32::from(lane) + index as u32);
         match index % 8 {
             0 | 1 => ServiceKey::tcp(v4(80)),

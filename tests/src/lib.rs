@@ -110,7 +110,7 @@ pub fn vip() -> Result<ServiceKey> {
 pub fn balance(client: &mut Client, cluster: &Cluster) -> Result<()> {
     client.add_service(&Service::new(vip()?).scheduler(Scheduler::RR))?;
     for server in &cluster.servers {
-        let addr = SocketAddr::from((server.addr, 80));
+        let addr = (server.addr, 80).into();
         client.add_destination(&vip()?, &Destination::new(addr))?;
     }
     Ok(())

@@ -196,7 +196,7 @@ fn server_reads_back<T: Transport>(
     service: &ServiceKey,
     server: &Destination,
 ) -> Result<()> {
-    let entry = client.destination(service, &server.key())?.context("it is gone")?;
+    let entry = client.destination(service, server.key())?.context("it is gone")?;
     ensure!(entry.destination == *server, "reads back as {:?}", entry.destination);
     assert_eq!(client.ensure_destination(service, server)?, Ensured::Unchanged);
     Ok(())

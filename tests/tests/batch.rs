@@ -1,7 +1,7 @@
 //! Batches against the kernel: a result for each change, in order, and nothing lost. What was
 //! written is read back by the C `ipvsadm`.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{
@@ -22,7 +22,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 
 /// The service of that number.
 fn service(n: usize) -> Result<ServiceKey> {
-    Ok(ServiceKey::udp(SocketAddr::from(([192, 0, 2, 53], u16::try_from(n)?))))
+    Ok(ServiceKey::udp(([192, 0, 2, 53], u16::try_from(n)?).into()))
 }
 
 fn server(last: u8) -> Destination {
@@ -52,7 +52,7 @@ fn mixed_changes_have_a_result_each_in_order(context: &mut Context) -> Result<()
             .set_destination(&key, &server(2).weight(7))
             .set_destination(&key, &server(3))
             .add_destination(&key, &server(4).weight(1 << 31))
-            .delete_destination(&key, &server(1).key());
+            .delete_destination(&key, server(1).key());
         expected.extend([
             Some(ErrorKind::ServiceNotFound),
             None,

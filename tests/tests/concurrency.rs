@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -132,11 +132,11 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
 
 /// The service that all have real servers in.
 fn shared() -> Service {
-    Service::new(ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 1], 80)))).scheduler(Scheduler::RR)
+    Service::new(ServiceKey::tcp(([192, 0, 2, 1], 80).into())).scheduler(Scheduler::RR)
 }
 
 fn untouched() -> Service {
-    Service::new(ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 2], 80)))).scheduler(Scheduler::RR)
+    Service::new(ServiceKey::tcp(([192, 0, 2, 2], 80).into())).scheduler(Scheduler::RR)
 }
 
 fn untouched_server(number: u8) -> Destination {
@@ -146,7 +146,7 @@ fn untouched_server(number: u8) -> Destination {
 
 /// The service that all add and delete.
 fn contested() -> Service {
-    Service::new(ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 3], 80)))).scheduler(Scheduler::RR)
+    Service::new(ServiceKey::tcp(([192, 0, 2, 3], 80).into())).scheduler(Scheduler::RR)
 }
 
 fn contested_server() -> Destination {

@@ -132,7 +132,7 @@ fn a_dead_server_is_taken_out_and_put_back(context: &mut Context) -> Result<()> 
     ensure!(failures == 2, "every second of 4 requests was to fail, {failures} did");
 
     let web1 = site.server_key(0);
-    client.delete_destination(&vip()?, &web1)?;
+    client.delete_destination(&vip()?, web1)?;
     assert_eq!(site.requests(4)?, ["web2"; 4]);
 
     site.web_servers[0].start(&site.cluster.servers[0].netns)?;
@@ -241,7 +241,7 @@ fn a_persistent_client_stays(context: &mut Context) -> Result<()> {
     ensure!(template.expires <= timeout, "{template:?}");
     let server = site.cluster.servers.iter().position(|server| server.name == answers[0]);
     let server = site.server_key(server.context("a stranger")?);
-    assert_eq!(DestinationKey::from(template.destination), server);
+    assert_eq!(template.destination, server.into());
     for entry in client.destinations(&vip()?)? {
         let templates = u32::from(entry.destination.key() == server);
         assert_eq!(entry.persistent_connections, templates, "{entry:?}");
@@ -272,7 +272,7 @@ fn the_director_answers_if_nobody_else_does(context: &mut Context) -> Result<()>
     let before = site.cluster.request()?;
     ensure!(before.starts_with("web"), "{before}");
     for index in [0, 1] {
-        client.delete_destination(&vip()?, &site.server_key(index))?;
+        client.delete_destination(&vip()?, site.server_key(index))?;
     }
     let local = DestinationKey::new([127, 0, 0, 1].into(), 80);
     client.add_destination(&vip()?, &Destination::new(local))?;

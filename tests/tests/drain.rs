@@ -65,7 +65,7 @@ fn an_open_connection_is_waited_for(context: &mut Context) -> Result<()> {
         let drain = scope.spawn(move || client.drain(&service, &server, &options));
         let answer = || -> Result<String> {
             eventually(TIMEOUT, || {
-                let entry = second.destination(&service, &server)?.context("it is still there")?;
+                let entry = second.destination(&service, server)?.context("it is still there")?;
                 ensure!(entry.destination.weight == 0, "it takes new connections");
                 Ok(())
             })?;
@@ -103,11 +103,11 @@ fn a_connection_that_stays_is_left_or_cut(context: &mut Context) -> Result<()> {
     let soon = DrainOptions::new(Duration::from_millis(200)).interval(INTERVAL);
     let kept = client.drain(&service, &server, &soon.clone().keep_if_busy(true))?;
     assert_eq!(kept, Drained::TimedOut { active: 1, inactive: 0, deleted: false });
-    let entry = client.destination(&service, &server)?.context("it was to stay")?;
+    let entry = client.destination(&service, server)?.context("it was to stay")?;
     assert_eq!(entry.destination.weight, 0);
     let cut = client.drain(&service, &server, &soon)?;
     assert_eq!(cut, Drained::TimedOut { active: 1, inactive: 0, deleted: true });
-    assert_eq!(client.destination(&service, &server)?, None);
+    assert_eq!(client.destination(&service, server)?, None);
     Ok(())
 }
 
@@ -123,7 +123,7 @@ fn udp_clients_are_waited_for(context: &mut Context) -> Result<()> {
         Ok(())
     })??;
     eventually(TIMEOUT, || {
-        let entry = client.destination(&service, &server)?.context("it is there")?;
+        let entry = client.destination(&service, server)?.context("it is there")?;
         ensure!(entry.inactive_connections == 1, "the packet isn't there yet");
         Ok(())
     })?;
@@ -165,7 +165,7 @@ fn a_watch_sees_changes_and_traffic(context: &mut Context) -> Result<()> {
     reader.lines(&["-d", "-t", "10.10.10.53:80", "-r", &web2.addr.to_string()])?;
     let mut changes = watch.poll(&mut client)?;
     changes.retain(|change| !matches!(change, TableChange::Carried { .. }));
-    let server = |addr: Ipv4Addr| Destination::new(SocketAddr::from((addr, 80)));
+    let server = |addr: Ipv4Addr| Destination::new((addr, 80).into());
     let service = vip()?;
     let wanted = [
         TableChange::DestinationChanged {

@@ -282,7 +282,7 @@ impl<'a> Trio<'a> {
                 Some(key) => {
                     let server = self.changes.any_server(&key);
                     self.alter(|table| {
-                        table.get_mut(&key).map(|service| service.insert(server.clone()));
+                        table.get_mut(&key).map(|service| service.insert(server));
                     });
                     Operation::EnsureDestination(key, server)
                 }
@@ -361,7 +361,7 @@ impl<'a> Trio<'a> {
         let key = self.existing()?;
         let number = self.changes.table().get(&key)?.destinations().len();
         let index = self.changes.random().below(number);
-        Some((key, self.changes.table().get(&key)?.destinations().nth(index)?.clone()))
+        Some((key, *self.changes.table().get(&key)?.destinations().nth(index)?))
     }
 
     fn alter(&mut self, alter: impl FnOnce(&mut Table)) {

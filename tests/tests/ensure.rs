@@ -1,8 +1,6 @@
 //! Edits that write only what differs, against the kernel. What was written is read back by the C
 //! `ipvsadm`.
 
-use std::net::SocketAddr;
-
 use anyhow::{Result, ensure};
 use ipvs::{Destination, DestinationKey, Ensured, ErrorKind, Scheduler, Service, ServiceKey};
 use ipvs_testkit::{Context, Suite};
@@ -21,7 +19,7 @@ fn http() -> Result<ServiceKey> {
 }
 
 fn at(addr: &str) -> Result<Destination> {
-    Ok(Destination::new(addr.parse::<SocketAddr>()?))
+    Ok(Destination::new(addr.parse()?))
 }
 
 fn services_become_what_is_wanted(context: &mut Context) -> Result<()> {
@@ -45,18 +43,18 @@ fn destinations_become_what_is_wanted(context: &mut Context) -> Result<()> {
     let (vip, server) = (http()?, at("192.0.2.102:80")?);
     let missing = client.ensure_destination(&vip, &server).map_err(|error| error.kind());
     assert_eq!(missing, Err(ErrorKind::ServiceNotFound));
-    let lookup = client.destination(&vip, &server.key()).map_err(|error| error.kind());
+    let lookup = client.destination(&vip, server.key()).map_err(|error| error.kind());
     assert_eq!(lookup, Err(ErrorKind::ServiceNotFound));
     client.add_service(&Service::new(vip))?;
-    assert_eq!(client.destination(&vip, &server.key())?, None);
+    assert_eq!(client.destination(&vip, server.key())?, None);
     assert_eq!(client.ensure_destination(&vip, &server)?, Ensured::Added);
     assert_eq!(client.ensure_destination(&vip, &server)?, Ensured::Unchanged);
-    assert_eq!(client.ensure_destination(&vip, &server.clone().weight(3))?, Ensured::Changed);
+    assert_eq!(client.ensure_destination(&vip, &server.weight(3))?, Ensured::Changed);
     assert_eq!(reader.saved()?[1..], ["-a -t 192.0.2.53:80 -r 192.0.2.102:80 -g -w 3"]);
-    let found = client.destination(&vip, &server.key())?.map(|entry| entry.destination);
-    assert_eq!(found, Some(server.clone().weight(3)));
-    assert!(client.remove_destination(&vip, &server.key())?);
-    assert!(!client.remove_destination(&vip, &server.key())?);
+    let found = client.destination(&vip, server.key())?.map(|entry| entry.destination);
+    assert_eq!(found, Some(server.weight(3)));
+    assert!(client.remove_destination(&vip, server.key())?);
+    assert!(!client.remove_destination(&vip, server.key())?);
     assert_eq!(reader.saved()?.len(), 1);
     Ok(())
 }

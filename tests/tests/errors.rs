@@ -18,7 +18,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -75,7 +75,7 @@ fn http() -> Result<ServiceKey> {
 }
 
 fn at(addr: &str) -> Result<Destination> {
-    Ok(Destination::new(addr.parse::<SocketAddr>()?))
+    Ok(Destination::new(addr.parse()?))
 }
 
 fn of_services(context: &mut Context) -> Result<()> {
@@ -133,12 +133,12 @@ fn of_destinations(context: &mut Context) -> Result<()> {
 
     fails(client.add_destination(&v4, &server), ErrorKind::ServiceNotFound, Errno::SRCH)?;
     fails(client.set_destination(&v4, &server), ErrorKind::ServiceNotFound, Errno::SRCH)?;
-    fails(client.delete_destination(&v4, &key), ErrorKind::ServiceNotFound, Errno::SRCH)?;
+    fails(client.delete_destination(&v4, key), ErrorKind::ServiceNotFound, Errno::SRCH)?;
 
     client.add_service(&Service::new(v4))?;
     client.add_service(&Service::new(v6))?;
     fails(client.set_destination(&v4, &server), ErrorKind::DestinationNotFound, Errno::NOENT)?;
-    fails(client.delete_destination(&v4, &key), ErrorKind::DestinationNotFound, Errno::NOENT)?;
+    fails(client.delete_destination(&v4, key), ErrorKind::DestinationNotFound, Errno::NOENT)?;
 
     client.add_destination(&v4, &server)?;
     let again = client.add_destination(&v4, &server);
@@ -148,7 +148,7 @@ fn of_destinations(context: &mut Context) -> Result<()> {
 
     // Values that neither adding nor setting takes.
     let fresh = at("192.0.2.103:80")?;
-    for bad in [fresh.clone().weight(1 << 31), fresh.clone().thresholds(5, 6)] {
+    for bad in [fresh.weight(1 << 31), fresh.thresholds(5, 6)] {
         refused(&mut client, &v4, &bad, &server, ErrorKind::OutOfRange, Errno::RANGE)?;
     }
     // Addresses that no real server can have, and a family that needs a tunnel.
@@ -179,7 +179,7 @@ fn refused(
     errno: Errno,
 ) -> Result<()> {
     fails(client.add_destination(service, bad), kind, errno).context(format!("{bad:?}"))?;
-    let mut change = bad.clone();
+    let mut change = *bad;
     (change.addr, change.port) = (there.addr, there.port);
     fails(client.set_destination(service, &change), kind, errno).context(format!("{change:?}"))
 }
@@ -215,7 +215,7 @@ fn of_gue_tunnels(context: &mut Context) -> Result<()> {
     let server = at("192.0.2.102:80")?.forward(gue(0));
     let result = client.add_destination(&http()?, &server);
     fails(result, ErrorKind::InvalidArgument, Errno::INVAL)?;
-    client.add_destination(&http()?, &server.clone().forward(gue(6080)))?;
+    client.add_destination(&http()?, &server.forward(gue(6080)))?;
     let result = client.set_destination(&http()?, &server);
     fails(result, ErrorKind::InvalidArgument, Errno::INVAL)
 }

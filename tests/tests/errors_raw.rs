@@ -1,7 +1,6 @@
 //! What the kernel refuses, or doesn't answer, only where a request is none of the library's: each
 //! is rewritten on its way, so that the answer still comes to the library.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 use std::{fs, thread};
 
@@ -35,7 +34,7 @@ fn keys() -> Result<[ServiceKey; 2]> {
 }
 
 fn server() -> Result<Destination> {
-    Ok(Destination::new("192.0.2.102:80".parse::<SocketAddr>()?))
+    Ok(Destination::new("192.0.2.102:80".parse()?))
 }
 
 type Rewrite = fn(&mut Vec<sys::Message>);
@@ -72,7 +71,7 @@ fn of_strange_families(context: &mut Context) -> Result<()> {
     let mut client = wire.client()?;
     fails(client.add_destination(&key, &server), kind, errno)?;
     fails(client.set_destination(&key, &server), kind, errno)?;
-    fails(client.delete_destination(&key, &server.key()), kind, errno)?;
+    fails(client.delete_destination(&key, server.key()), kind, errno)?;
     assert_eq!(sane.destinations(&key)?.len(), 1);
     Ok(())
 }

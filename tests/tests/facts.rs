@@ -1,7 +1,6 @@
 //! What the kernel does and its manual doesn't say, as far as users of the library meet it.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use anyhow::{Result, ensure};
 use ipvs::{Destination, ErrorKind, Family, Service, ServiceKey};
@@ -42,15 +41,14 @@ fn long_lists_arrive_whole(context: &mut Context) -> Result<()> {
     const COUNT: u16 = 600;
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
-    let services: BTreeSet<_> = (1..=COUNT)
-        .map(|port| ServiceKey::udp(SocketAddr::from(([192, 0, 2, 53], port))))
-        .collect();
+    let services: BTreeSet<_> =
+        (1..=COUNT).map(|port| ServiceKey::udp(([192, 0, 2, 53], port).into())).collect();
     for key in &services {
         client.add_service(&Service::new(*key))?;
     }
     let key = *services.first().ok_or_else(|| anyhow::anyhow!("no service"))?;
     let servers: BTreeSet<_> = (1..=COUNT)
-        .map(|n| Destination::new(SocketAddr::from(([198, 51, 100, 1], n))).weight(n.into()).key())
+        .map(|n| Destination::new(([198, 51, 100, 1], n).into()).weight(n.into()).key())
         .collect();
     for server in &servers {
         client.add_destination(&key, &Destination::new(*server).weight(server.port.into()))?;
@@ -90,7 +88,7 @@ fn a_mark_is_two_services(context: &mut Context) -> Result<()> {
     client.add_service(&Service::new(v4))?;
     client.add_service(&Service::new(v6))?;
     assert_eq!(client.services()?.len(), 2);
-    client.add_destination(&v6, &Destination::new("[2001:db8::102]:0".parse::<SocketAddr>()?))?;
+    client.add_destination(&v6, &Destination::new("[2001:db8::102]:0".parse()?))?;
     assert_eq!(client.destinations(&v4)?, []);
     client.delete_service(&v4)?;
     assert_eq!(
@@ -106,7 +104,7 @@ fn port_0_needs_no_persistence(context: &mut Context) -> Result<()> {
     let mut client = connect(&netns)?;
     let any_port = "tcp/192.0.2.53:0".parse()?;
     client.add_service(&Service::new(any_port))?;
-    client.add_destination(&any_port, &Destination::new("192.0.2.102:0".parse::<SocketAddr>()?))?;
+    client.add_destination(&any_port, &Destination::new("192.0.2.102:0".parse()?))?;
     assert_eq!(
         Reader::new(&netns)?.saved()?,
         ["-A -t 192.0.2.53:0 -s wlc", "-a -t 192.0.2.53:0 -r 192.0.2.102:0 -g -w 1"]
@@ -132,7 +130,7 @@ fn the_connection_table_is_made_when_needed(context: &mut Context) -> Result<()>
 fn a_deleted_service_takes_its_destinations_along(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
-    let server = Destination::new("192.0.2.102:80".parse::<SocketAddr>()?);
+    let server = Destination::new("192.0.2.102:80".parse()?);
     client.add_service(&Service::new(http()?))?;
     client.add_destination(&http()?, &server)?;
     client.delete_service(&http()?)?;

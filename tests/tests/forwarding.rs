@@ -4,7 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs::{Client, Destination, Forward, GueChecksum, Scheduler, Service, ServiceKey, Tunnel};
+use ipvs::{
+    Client, Destination, Endpoint, Forward, GueChecksum, Scheduler, Service, ServiceKey, Tunnel,
+};
 use ipvs_testkit::{
     Capture, Cluster, Context, Layout, Suite, TunnelEnd, WebServer, Wrapping, addresses, eventually,
 };
@@ -48,7 +50,7 @@ impl Site {
         let start = |host: &ipvs_testkit::Host| WebServer::start_new(&host.netns, host.name);
         let web_servers = cluster.servers.iter().map(start).collect::<Result<_>>()?;
         let mut client = connect(&cluster.director.netns)?;
-        let service = ServiceKey::tcp(addr);
+        let service = ServiceKey::tcp(addr.try_into()?);
         client.add_service(&Service::new(service).scheduler(Scheduler::RR))?;
         Ok(Self { _web_servers: web_servers, cluster, client, service, addr })
     }
@@ -56,7 +58,7 @@ impl Site {
     /// Makes these the ways to the two real servers, by their addresses of the family of `like`.
     fn forward_by(&mut self, forward: Forward, like: IpAddr, port: u16) -> Result<()> {
         for host in &self.cluster.servers {
-            let server = SocketAddr::new(host.addr_like(like), port);
+            let server = Endpoint::new(host.addr_like(like), port);
             let destination = Destination::new(server).forward(forward);
             self.client.ensure_destination(&self.service, &destination)?;
         }
@@ -198,7 +200,7 @@ fn the_director_is_a_real_server(context: &mut Context, vip: IpAddr) -> Result<(
     let Cluster { director, servers: [web1, _], .. } = &site.cluster;
     let _local = WebServer::start_new(&director.netns, director.name)?;
     for (host, forward) in [(director, Forward::LocalNode), (web1, Forward::DirectRoute)] {
-        let server = SocketAddr::new(host.addr_like(vip), 80);
+        let server = Endpoint::new(host.addr_like(vip), 80);
         let destination = Destination::new(server).forward(forward);
         site.client.add_destination(&site.service, &destination)?;
     }

@@ -1,6 +1,5 @@
 //! FTP through masquerading, which needs a helper that knows the protocol: `ip_vs_ftp`.
 
-use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
@@ -56,11 +55,11 @@ fn active_ftp_needs_the_module(context: &mut Context) -> Result<()> {
     Module::unload()?;
     let cluster = context.cluster(Layout::BehindDirector)?;
     let mut client = connect(&cluster.director.netns)?;
-    let service = ServiceKey::tcp(SocketAddr::from((addresses::VIP, 21)));
+    let service = ServiceKey::tcp((addresses::VIP, 21).into());
     client.add_service(&Service::new(service).scheduler(Scheduler::RR))?;
     let mut ftp_servers = Vec::new();
     for host in &cluster.servers {
-        let server = SocketAddr::from((host.addr, 21));
+        let server = (host.addr, 21).into();
         client.add_destination(&service, &Destination::new(server).forward(Forward::Masquerade))?;
         ftp_servers.push(FtpServer::start_new(&host.netns, "greeting", host.name)?);
     }
@@ -82,7 +81,7 @@ fn active_ftp_needs_the_module(context: &mut Context) -> Result<()> {
     let lines = capture.wait_for(2, TIMEOUT)?;
     let from_vip = format!(" {}.20 > {}.", addresses::VIP, addresses::CLIENT);
     ensure!(lines.iter().all(|line| line.contains(&from_vip)), "{from_vip}: {lines:#?}");
-    let data = ServiceKey::tcp(SocketAddr::from((addresses::VIP, 20)));
+    let data = ServiceKey::tcp((addresses::VIP, 20).into());
     let listed = connections(&mut client)?;
     let count = listed.iter().filter(|it| it.belongs_to(&data)).count();
     ensure!(count == 2, "2 connections for data were made: {listed:#?}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
@@ -191,7 +191,7 @@ fn wait(child: &mut Child) -> Result<ExitStatus> {
 }
 
 fn service(number: u8) -> Service {
-    let addr = SocketAddr::from(([10, 20, 0, number], 80));
+    let addr = ([10, 20, 0, number], 80).into();
     Service::new(ServiceKey::tcp(addr)).scheduler(Scheduler::WRR)
 }
 

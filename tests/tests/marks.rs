@@ -1,6 +1,6 @@
 //! Firewall marks from end to end: whoever sets them, IPVS goes by them.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,7 +48,7 @@ impl Site {
             let service = service(vip)?;
             client.add_service(&Service::new(service).scheduler(Scheduler::RR))?;
             for host in &cluster.servers {
-                let server = SocketAddr::new(host.addr_like(vip), 0);
+                let server = DestinationKey::new(host.addr_like(vip), 0);
                 client.add_destination(&service, &Destination::new(server))?;
             }
         }
@@ -129,7 +129,7 @@ fn a_mark_joins_ports_under_persistence(context: &mut Context) -> Result<()> {
         assert_eq!(template.client.ip(), site.cluster.client.addr_like(vip));
         let named = site.cluster.servers.iter().find(|host| host.name == answers[0]);
         let server = DestinationKey::new(named.context("a stranger")?.addr_like(vip), 0);
-        assert_eq!(DestinationKey::from(template.destination), server);
+        assert_eq!(template.destination, server.into());
     }
     Ok(())
 }

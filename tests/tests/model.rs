@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -158,9 +157,9 @@ fn alike(netns: &Namespace, version: KernelVersion) -> Result<(Builder, bool)> {
             break;
         }
     }
-    let vip = ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 53], 80)));
+    let vip = ServiceKey::tcp(([192, 0, 2, 53], 80).into());
     client.add_service(&Service::new(vip))?;
-    let server = SocketAddr::from(([192, 0, 2, 102], 80));
+    let server = ([192, 0, 2, 102], 80).into();
     let limit = match client.add_destination(&vip, &Destination::new(server).thresholds(1 << 31, 0))
     {
         Ok(()) => false,

@@ -175,7 +175,7 @@ fn connections_are_the_namespaces_own(context: &mut Context) -> Result<()> {
 
     let plain: ServiceKey = "udp/192.0.2.1:99".parse()?;
     let tunnel = Forward::Tunnel(Tunnel::Ipip);
-    let server = Destination::new("[2001:db8::77]:99".parse::<SocketAddr>()?).forward(tunnel);
+    let server = Destination::new("[2001:db8::77]:99".parse()?).forward(tunnel);
     client.add_service(&Service::new(plain).scheduler(Scheduler::RR))?;
     client.add_destination(&plain, &server)?;
     let mark = 7.try_into()?;
@@ -186,7 +186,7 @@ fn connections_are_the_namespaces_own(context: &mut Context) -> Result<()> {
     for (key, server, _) in marked {
         let service = Service::new(key).persistent(Persistence::new(Duration::from_secs(50)));
         client.add_service(&service)?;
-        client.add_destination(&key, &Destination::new(server.parse::<SocketAddr>()?))?;
+        client.add_destination(&key, &Destination::new(server.parse()?))?;
     }
     send(&netns, "192.0.2.1:99", None)?;
     for (_, _, to) in marked {
@@ -243,7 +243,7 @@ fn balanced(netns: &testkit::Namespace) -> Result<(Client, ServiceKey)> {
     let key: ServiceKey = "udp/192.0.2.1:99".parse()?;
     let mut client = Client::connect_in(&Namespace::named(netns.name())?)?;
     client.add_service(&Service::new(key))?;
-    client.add_destination(&key, &Destination::new(SINK.parse::<SocketAddr>()?))?;
+    client.add_destination(&key, &Destination::new(SINK.parse()?))?;
     Ok((client, key))
 }
 

@@ -1,12 +1,12 @@
 //! Every operation of the client against the kernel. What was written is read back by the C
 //! `ipvsadm`, whose format the expectations are written in, and by the client itself.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{
-    Client, Destination, Family, Forward, GueChecksum, InterfaceName, Persistence,
+    Client, Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName, Persistence,
     PersistenceEngine, PersistenceMask, Scheduler, SchedulerFlags, Service, ServiceKey, StatsWidth,
     SyncDaemon, SyncRole, Timeouts, TimeoutsChange, Tunnel, Version,
 };
@@ -125,7 +125,7 @@ fn every_scheduler_of_linux_loads(context: &mut Context) -> Result<()> {
     let mut names =
         ["rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq"];
     for (port, name) in (1..).zip(names) {
-        let key = ServiceKey::udp(SocketAddr::from(([192, 0, 2, 53], port)));
+        let key = ServiceKey::udp(([192, 0, 2, 53], port).into());
         client.add_service(&Service::new(key).scheduler(Scheduler::new(name)?))?;
     }
     let mut saved = reader.saved()?;
@@ -169,7 +169,7 @@ fn services_are_replaced_whole(context: &mut Context) -> Result<()> {
         (Service::new(key), "-A -u 192.0.2.53:5060 -s wlc"),
     ];
     client.add_service(&Service::new(key).scheduler(Scheduler::RR))?;
-    let server = Destination::new("192.0.2.102:5060".parse::<SocketAddr>()?);
+    let server = Destination::new("192.0.2.102:5060".parse()?);
     client.add_destination(&key, &server)?;
     for (service, saved) in steps {
         client.set_service(&service)?;
@@ -227,7 +227,7 @@ fn check_destination(
     assert_eq!(entries[0].active_connections + entries[0].inactive_connections, 0);
     assert_eq!(entries[0].persistent_connections, 0);
     assert_eq!(entries[0].stats.width, StatsWidth::Bits64);
-    client.delete_destination(&service, &destination.key())?;
+    client.delete_destination(&service, destination.key())?;
     Ok(())
 }
 
@@ -236,7 +236,7 @@ fn destinations_read_back(context: &mut Context) -> Result<()> {
     add_dummy_device(&netns)?;
     let mut client = connect(&netns)?;
     client.add_service(&Service::new(http()?))?;
-    let at = |addr: &str| anyhow::Ok(Destination::new(addr.parse::<SocketAddr>()?));
+    let at = |addr: &str| anyhow::Ok(Destination::new(addr.parse()?));
     let cases = [
         (
             at("192.0.2.102:80")?,
@@ -295,12 +295,12 @@ fn local_and_bypass_destinations_read_back(context: &mut Context) -> Result<()> 
     add_dummy_device(&netns)?;
     let mut client = connect(&netns)?;
     client.add_service(&Service::new(http()?))?;
-    let server = Destination::new("192.0.2.102:80".parse::<SocketAddr>()?);
+    let server = Destination::new("192.0.2.102:80".parse()?);
     for (forward, proc_line) in
         [(Forward::LocalNode, "C0000266:0050 Local 1"), (Forward::Bypass, "C0000266:0050 Masq 1")]
     {
         let expected = Expected { saved: "", thresholds: "0 0", proc_line };
-        check_destination(&mut client, &netns, &server.clone().forward(forward), &expected)?;
+        check_destination(&mut client, &netns, &server.forward(forward), &expected)?;
     }
     Ok(())
 }
@@ -340,11 +340,11 @@ fn tunnels_read_back(context: &mut Context, tunnels: &[(Tunnel, &str)]) -> Resul
     add_dummy_device(&netns)?;
     let mut client = connect(&netns)?;
     client.add_service(&Service::new(http()?))?;
-    let server = Destination::new("192.0.2.102:80".parse::<SocketAddr>()?);
+    let server = Destination::new("192.0.2.102:80".parse()?);
     for (tunnel, options) in tunnels {
         let saved = &format!("192.0.2.102:80 -i -w 1 {options}");
         let expected = Expected { saved, thresholds: "0 0", proc_line: "C0000266:0050 Tunnel 1" };
-        let server = server.clone().forward(Forward::Tunnel(*tunnel));
+        let server = server.forward(Forward::Tunnel(*tunnel));
         check_destination(&mut client, &netns, &server, &expected)?;
     }
     Ok(())
@@ -355,21 +355,21 @@ fn destinations_are_replaced_whole(context: &mut Context) -> Result<()> {
     add_dummy_device(&netns)?;
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
     let key = http()?;
-    let server = Destination::new("192.0.2.102:80".parse::<SocketAddr>()?);
+    let server = Destination::new("192.0.2.102:80".parse()?);
     client.add_service(&Service::new(key))?;
     client.add_destination(&key, &server)?;
     let gue = Tunnel::Gue { port: 6080, checksum: GueChecksum::Full };
     let steps = [
-        (server.clone().weight(7).thresholds(30, 10), "-g -w 7", "30 10"),
-        (server.clone().forward(Forward::Masquerade), "-m -w 1", "0 0"),
+        (server.weight(7).thresholds(30, 10), "-g -w 7", "30 10"),
+        (server.forward(Forward::Masquerade), "-m -w 1", "0 0"),
         (
-            server.clone().forward(Forward::Tunnel(gue)).thresholds(1, 0),
+            server.forward(Forward::Tunnel(gue)).thresholds(1, 0),
             "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
             "1 0",
         ),
         // Nothing is left of the tunnel before.
-        (server.clone().forward(Forward::Tunnel(Tunnel::Ipip)), "-i -w 1 --tun-type ipip", "0 0"),
-        (server.clone(), "-g -w 1", "0 0"),
+        (server.forward(Forward::Tunnel(Tunnel::Ipip)), "-i -w 1 --tun-type ipip", "0 0"),
+        (server, "-g -w 1", "0 0"),
     ];
     for (destination, saved, thresholds) in steps {
         client.set_destination(&key, &destination)?;
@@ -391,9 +391,9 @@ fn destinations_are_deleted(context: &mut Context) -> Result<()> {
     // They differ in one half of the key each.
     let servers = ["[2001:db8::102]:80", "[2001:db8::102]:81", "[2001:db8::103]:80"];
     for server in servers {
-        client.add_destination(&key, &Destination::new(server.parse::<SocketAddr>()?))?;
+        client.add_destination(&key, &Destination::new(server.parse()?))?;
     }
-    client.delete_destination(&key, &servers[0].parse()?)?;
+    client.delete_destination(&key, servers[0].parse::<DestinationKey>()?)?;
     let mut left = reader.saved()?.split_off(1);
     left.sort();
     assert_eq!(

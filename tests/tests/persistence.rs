@@ -71,13 +71,13 @@ fn clients_of_a_network_stay_together(context: &mut Context, networks: &Networks
         web_servers.push(WebServer::start_new(&server.netns, server.name)?);
     }
     let vip = SocketAddr::new(networks.vip, 80);
-    let service = ServiceKey::tcp(vip);
+    let service = ServiceKey::tcp(vip.try_into()?);
     let persistence = Persistence::new(TIMEOUT).mask(networks.mask);
     let wanted = Service::new(service).scheduler(Scheduler::RR).persistent(persistence);
     let mut client = connect(&cluster.director.netns)?;
     client.add_service(&wanted)?;
     for server in servers {
-        let addr = SocketAddr::new(server.addr_like(networks.vip), 80);
+        let addr = DestinationKey::new(server.addr_like(networks.vip), 80);
         client.add_destination(&service, &Destination::new(addr))?;
     }
 
@@ -104,7 +104,7 @@ fn clients_of_a_network_stay_together(context: &mut Context, networks: &Networks
     client.remove_service(&service)?;
     client.add_service(&wanted.persistent(Persistence::new(TIMEOUT)))?;
     for server in servers {
-        let addr = SocketAddr::new(server.addr_like(networks.vip), 80);
+        let addr = DestinationKey::new(server.addr_like(networks.vip), 80);
         client.add_destination(&service, &Destination::new(addr))?;
     }
     let [[one, other], _] = networks.clients;
@@ -124,7 +124,7 @@ fn check_template(
     let [template] = listed.as_slice() else {
         anyhow::bail!("one template for {network} was to be there: {listed:#?}");
     };
-    assert_eq!(DestinationKey::from(template.destination), server);
+    assert_eq!(template.destination, server.into());
     // The kernel goes by its ticks, and gives a template no less than a minute once it has ended.
     let lasts = TIMEOUT - Duration::from_secs(60)..=TIMEOUT;
     ensure!(lasts.contains(&template.expires), "{template:?}");
@@ -136,7 +136,7 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     let Cluster { client: host, servers, .. } = &cluster;
     host.netns.ip(&["addr add 10.10.10.2/24 dev eth0"])?;
     let vip = SocketAddr::from((addresses::VIP, 5060));
-    let service = ServiceKey::udp(vip);
+    let service = ServiceKey::udp(vip.try_into()?);
     let mut client = connect(&cluster.director.netns)?;
     // Calls are told apart among clients that count as one, which without the engine would all have
     // the same server.
@@ -148,7 +148,7 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     client.add_service(&wanted)?;
     let mut answerers = Vec::new();
     for server in servers {
-        let addr = SocketAddr::from((server.addr, 5060));
+        let addr = (server.addr, 5060).into();
         client.add_destination(&service, &Destination::new(addr))?;
         answerers.push(Answerer::udp(&server.netns, vip, server.name)?);
     }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs::{Client, Destination, Forward, Protocol, Scheduler, Service, ServiceKey};
+use ipvs::{Client, Destination, Endpoint, Forward, Protocol, Scheduler, Service, ServiceKey};
 use ipvs_testkit::{Answerer, Cluster, Context, Layout, Suite, addresses, finish};
 use ipvs_tests::{ask, connect, connections, take_turns};
 
@@ -93,11 +93,11 @@ fn serve(
     client.add_service(&Service::new(service).scheduler(Scheduler::RR))?;
     let mut servers = Vec::new();
     for host in &cluster.servers {
-        let server = SocketAddr::new(host.addr_like(vip), port);
+        let server = Endpoint::new(host.addr_like(vip), port);
         client.add_destination(&service, &Destination::new(server).forward(forward))?;
         // Only masquerading changes the address that requests are for.
         let at = match forward {
-            Forward::Masquerade => server,
+            Forward::Masquerade => server.into(),
             _ => SocketAddr::new(vip, port),
         };
         servers.push(match protocol {
@@ -117,7 +117,7 @@ fn packets_of_a_client_are_spread_by_one_packet_scheduling(context: &mut Context
     let cluster = context.cluster(Layout::OneSubnet)?;
     let mut client = connect(&cluster.director.netns)?;
     let vip = SocketAddr::from((addresses::VIP, 5000));
-    let service = ServiceKey::udp(vip);
+    let service = ServiceKey::udp(vip.try_into()?);
     let _servers = serve(&cluster, &mut client, service, Forward::DirectRoute)?;
     let asked_from_one_port = || -> Result<Vec<String>> {
         let socket = cluster.client.netns.run(|| socket_for(vip))??;

@@ -1,7 +1,7 @@
 //! The kernel's 13 schedulers with real traffic: who answers is what a second description of the
 //! scheduler says (`ipvs_tests::schedulers`), and what that of no other scheduler says.
 
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -226,7 +226,7 @@ fn as_digits(servers: impl Iterator<Item = Option<usize>>) -> String {
 }
 
 fn destination(addr: SocketAddrV4, weight: u32) -> Destination {
-    Destination::new(SocketAddr::from(addr)).forward(Forward::Masquerade).weight(weight)
+    Destination::new(addr.into()).forward(Forward::Masquerade).weight(weight)
 }
 
 fn rr_takes_turns(context: &mut Context) -> Result<()> {
@@ -444,7 +444,7 @@ fn mh_leaves_most_clients_where_they_are(context: &mut Context) -> Result<()> {
     assert_eq!(before, predicted(Scheduler::MH, &site.servers)?);
     let sh_before = predicted(Scheduler::SH, &site.servers)?;
 
-    site.client.delete_destination(&site.key, &destination(gone.addr, 1).key())?;
+    site.client.delete_destination(&site.key, destination(gone.addr, 1).key())?;
     site.servers.remove(GONE);
     let after = names(&site.farm)?;
     assert_eq!(after, predicted(Scheduler::MH, &site.servers)?);

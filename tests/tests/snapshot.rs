@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::env;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -109,7 +108,7 @@ fn lists_are_whole_while_somebody_writes_every_10_ms(context: &mut Context) -> R
 }
 
 fn service(port: u16) -> ServiceKey {
-    ServiceKey::udp(SocketAddr::from(([192, 0, 2, 53], port)))
+    ServiceKey::udp(([192, 0, 2, 53], port).into())
 }
 
 fn server(n: u16) -> Destination {
@@ -281,7 +280,7 @@ fn churn(client: &mut Client, writer: u16, stop: &AtomicBool) -> Result<usize> {
         let next = first..first + AT_ONCE.0;
         batch.clear();
         for n in there.replace(next.clone()).into_iter().flatten() {
-            batch.delete_destination(&service(1), &server(n).key());
+            batch.delete_destination(&service(1), server(n).key());
             if n % AT_ONCE.0 < AT_ONCE.1 {
                 batch.delete_service(&service(n));
             }

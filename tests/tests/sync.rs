@@ -50,7 +50,7 @@ impl Site {
         for client in &mut clients {
             client.add_service(&Service::new(vip()?).scheduler(Scheduler::RR))?;
             for server in addresses::NEAR_SERVERS {
-                let addr = std::net::SocketAddr::from((server, 80));
+                let addr = (server, 80).into();
                 client.add_destination(&vip()?, &Destination::new(addr))?;
             }
         }

@@ -118,7 +118,7 @@ fn http() -> Result<ServiceKey> {
 }
 
 fn at(addr: &str) -> Result<Destination> {
-    Ok(Destination::new(addr.parse::<SocketAddr>()?))
+    Ok(Destination::new(addr.parse()?))
 }
 
 /// Checks that something fails in that way.
@@ -172,11 +172,8 @@ fn the_owner_administers(_context: &mut Context) -> Result<()> {
         table(&mut client)
     })?;
     let mark_server = at("192.0.2.102:0")?;
-    let mut expected = [
-        (web.clone(), vec![near.clone(), far.clone()]),
-        (mark.clone(), vec![mark_server]),
-        (dns.clone(), vec![]),
-    ];
+    let mut expected =
+        [(web.clone(), vec![near, far]), (mark.clone(), vec![mark_server]), (dns.clone(), vec![])];
     expected.sort_by_key(|(service, _)| service.key);
     let sorted = |mut table: Vec<(Service, Vec<Destination>)>| {
         table.iter_mut().for_each(|(_, servers)| servers.sort_by_key(Destination::key));
@@ -214,7 +211,7 @@ fn the_owner_administers(_context: &mut Context) -> Result<()> {
         let mut client = Client::connect()?;
         client.set_service(&edited)?;
         client.set_destination(&edited.key, &heavier)?;
-        client.delete_destination(&edited.key, &far.key())?;
+        client.delete_destination(&edited.key, far.key())?;
         client.delete_service(&mark.key)?;
         client.zero(Some(&edited.key))?;
         client.zero(None)?;
@@ -397,25 +394,25 @@ fn outcomes<T: Transport>(client: &mut Client<T>) -> Result<Vec<String>> {
     attempt!(client.add_service(&Service::new(mark).scheduler(Scheduler::MH)));
     for key in [web, mark] {
         for server in [
-            server.clone(),
-            server.clone().weight(5),
+            server,
+            server.weight(5),
             at("192.0.2.103:0")?.forward(Forward::LocalNode),
             at("192.0.2.104:1")?.forward(Forward::Bypass),
             at("192.0.2.105:65535")?.forward(Forward::Masquerade).weight(0),
             at("192.0.2.106:80")?.weight(i32::MAX as u32).thresholds(7, 7),
-            absent.clone().weight(1 << 31),
-            absent.clone().thresholds(5, 6),
+            absent.weight(1 << 31),
+            absent.thresholds(5, 6),
             at("224.0.0.1:80")?,
             at("255.255.255.255:80")?,
             at("0.0.0.0:80")?,
         ] {
             attempt!(client.add_destination(&key, &server));
         }
-        attempt!(client.set_destination(&key, &server.clone().weight(1 << 31)));
-        attempt!(client.set_destination(&key, &server.clone().weight(8).thresholds(9, 1)));
+        attempt!(client.set_destination(&key, &server.weight(1 << 31)));
+        attempt!(client.set_destination(&key, &server.weight(8).thresholds(9, 1)));
         attempt!(client.set_destination(&key, &absent));
-        attempt!(client.delete_destination(&key, &absent.key()));
-        attempt!(client.delete_destination(&key, &server.key()));
+        attempt!(client.delete_destination(&key, absent.key()));
+        attempt!(client.delete_destination(&key, server.key()));
         attempt!(client.zero(Some(&key)));
     }
     attempt!(client.set_service(&Service::new(web).scheduler(Scheduler::new("lbrc")?)));

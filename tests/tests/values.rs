@@ -1,7 +1,6 @@
 //! Numbers at the ends of what the kernel has room for, and beyond.
 
 use std::io::{Seek as _, Write as _};
-use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -76,7 +75,7 @@ fn timeouts_of_other_programs_are_read_planned_and_saved(context: &mut Context) 
 }
 
 fn key() -> ServiceKey {
-    ServiceKey::tcp(SocketAddr::from(([192, 0, 2, 53], 80)))
+    ServiceKey::tcp(([192, 0, 2, 53], 80).into())
 }
 
 /// The library doesn't send such timeouts.

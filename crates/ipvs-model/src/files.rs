@@ -91,7 +91,7 @@ mod tests {
     #[test]
     fn without_estimation_there_are_no_rates_unless_all_are_asked_for() {
         let key: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
-        let server = Destination::new("10.10.10.102:80".parse::<std::net::SocketAddr>().unwrap());
+        let server = Destination::new("10.10.10.102:80".parse().unwrap());
         let kernel = Kernel::builder()
             .sysctl(sysctl::RUN_ESTIMATION, true)
             .and_then(|builder| builder.sysctl(sysctl::EST_CPULIST, CpuList::from_iter([0])))

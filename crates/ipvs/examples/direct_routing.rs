@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{} weight {}", entry.destination.key(), entry.destination.weight);
     }
 
-    client.delete_destination(&vip, &servers[0])?;
+    client.delete_destination(&vip, servers[0])?;
     client.delete_service(&vip)?;
     Ok(())
 }

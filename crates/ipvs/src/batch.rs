@@ -26,7 +26,7 @@ use crate::{
 /// let mut batch = Batch::new();
 /// batch.add_service(&Service::new(vip));
 /// for server in ["10.10.10.102:80", "10.10.10.103:80"] {
-///     batch.add_destination(&vip, &Destination::new(server.parse::<std::net::SocketAddr>()?));
+///     batch.add_destination(&vip, &Destination::new(server.parse()?));
 /// }
 /// for result in client.run(&batch) {
 ///     result?;
@@ -41,10 +41,9 @@ use crate::{
 /// [is full](Self::is_full):
 ///
 /// ```
-/// # use std::net::{Ipv4Addr, SocketAddr};
 /// # use ipvs::{Batch, Destination, DestinationKey, Service, ServiceKey};
 /// # fn servers() -> impl Iterator<Item = DestinationKey> {
-/// #     (1..=3000).map(|port| SocketAddr::from((Ipv4Addr::new(10, 10, 10, 102), port)).into())
+/// #     (1..=3000).map(|port| ([10, 10, 10, 102], port).into())
 /// # }
 /// # let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
 /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
@@ -134,10 +133,7 @@ impl Batch {
         service: &ServiceKey,
         destination: &Destination,
     ) -> &mut Self {
-        self.push_change(Change::AddDestination {
-            service: *service,
-            destination: destination.clone(),
-        })
+        self.push_change(Change::AddDestination { service: *service, destination: *destination })
     }
 
     /// Queues a [`Client::set_destination`](crate::Client::set_destination).
@@ -146,19 +142,17 @@ impl Batch {
         service: &ServiceKey,
         destination: &Destination,
     ) -> &mut Self {
-        self.push_change(Change::SetDestination {
-            service: *service,
-            destination: destination.clone(),
-        })
+        self.push_change(Change::SetDestination { service: *service, destination: *destination })
     }
 
     /// Queues a [`Client::delete_destination`](crate::Client::delete_destination).
     pub fn delete_destination(
         &mut self,
         service: &ServiceKey,
-        destination: &DestinationKey,
+        destination: impl Into<DestinationKey>,
     ) -> &mut Self {
-        self.push_change(Change::DeleteDestination { service: *service, destination: *destination })
+        let destination = destination.into();
+        self.push_change(Change::DeleteDestination { service: *service, destination })
     }
 
     /// Queues a [`Client::zero`](crate::Client::zero).

@@ -9,13 +9,13 @@ use crate::{DestinationKey, Forward, Stats};
 /// ```
 /// use ipvs::{Destination, Forward};
 ///
-/// let server = Destination::new("10.10.10.102:80".parse::<std::net::SocketAddr>()?)
+/// let server = Destination::new("10.10.10.102:80".parse()?)
 ///     .forward(Forward::DirectRoute)
 ///     .weight(5);
 /// assert_eq!(server.weight, 5);
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), ipvs::ParseKeyError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
     /// Its address. Another family than the service's goes through a tunnel only.
@@ -39,8 +39,16 @@ pub struct Destination {
 impl Destination {
     /// A real server reached by [`Forward::DirectRoute`], of weight 1 and without thresholds, as
     /// `ipvsadm -a` adds it.
-    pub fn new(key: impl Into<DestinationKey>) -> Self {
-        let DestinationKey { addr, port } = key.into();
+    ///
+    /// ```
+    /// use ipvs::{Destination, Endpoint};
+    ///
+    /// let server = Destination::new("10.10.10.102:80".parse()?);
+    /// assert_eq!(server, Destination::new(Endpoint::from(([10, 10, 10, 102], 80))));
+    /// # Ok::<(), ipvs::ParseKeyError>(())
+    /// ```
+    pub fn new(key: DestinationKey) -> Self {
+        let DestinationKey { addr, port } = key;
         Self {
             addr,
             port,
@@ -80,15 +88,21 @@ impl Destination {
     }
 }
 
+impl From<&Destination> for DestinationKey {
+    fn from(destination: &Destination) -> Self {
+        destination.key()
+    }
+}
+
 /// A real server, as the kernel reports it.
 ///
 /// ```
 /// use ipvs::{Destination, DestinationEntry};
 ///
-/// let server = Destination::new("10.10.10.102:80".parse::<std::net::SocketAddr>()?);
+/// let server = Destination::new("10.10.10.102:80".parse()?);
 /// let entry = DestinationEntry::new(server).active_connections(3);
 /// assert_eq!(entry.inactive_connections, 0);
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), ipvs::ParseKeyError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -115,6 +129,11 @@ impl DestinationEntry {
             persistent_connections: 0,
             stats: Stats::default(),
         }
+    }
+
+    /// What identifies it within its service.
+    pub fn key(&self) -> DestinationKey {
+        self.destination.key()
     }
 
     /// Sets the number of connections in a state that counts as active.

@@ -1,6 +1,9 @@
 //! Forwarding methods: how packets get from the director to a real server.
 
 use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
 
 /// How packets get from the director to a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -99,6 +102,126 @@ impl fmt::Display for Tunnel {
             Self::Other { kind, port, flags } => {
                 write!(f, "type-{kind} port {port} flags {flags:#x}")
             }
+        }
+    }
+}
+
+/// A text that is no [`Forward`] or [`Tunnel`].
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("`{text}` is not {expected}")]
+pub struct ParseForwardError {
+    text: String,
+    expected: &'static str,
+}
+
+impl FromStr for Forward {
+    type Err = ParseForwardError;
+
+    /// Reads what [`Display`](fmt::Display) writes, with spaces or hyphens between words and in
+    /// upper case too. A tunnel needs no `tunnel` behind it.
+    ///
+    /// ```
+    /// use ipvs::{Forward, Tunnel};
+    ///
+    /// assert_eq!("direct-route".parse(), Ok(Forward::DirectRoute));
+    /// assert_eq!("gre checksum".parse(), Ok(Forward::Tunnel(Tunnel::Gre { checksum: true })));
+    /// ```
+    fn from_str(text: &str) -> Result<Self, ParseForwardError> {
+        let words =
+            text.to_ascii_lowercase().replace("remote-checksum", "remote").replace('-', " ");
+        let words: Vec<&str> = words.split_ascii_whitespace().collect();
+        let forward = match words.as_slice() {
+            ["masquerade"] => Some(Self::Masquerade),
+            ["direct", "route"] => Some(Self::DirectRoute),
+            ["local", "node"] => Some(Self::LocalNode),
+            ["bypass"] => Some(Self::Bypass),
+            ["forwarding", "method", number] => number.parse().map(Self::Other).ok(),
+            [tunnel @ .., "tunnel"] | tunnel => parse_tunnel(tunnel).map(Self::Tunnel),
+        };
+        forward.ok_or_else(|| ParseForwardError {
+            text: text.to_owned(),
+            expected: "a forwarding method such as direct-route, masquerade, ipip or gue port 6080",
+        })
+    }
+}
+
+impl FromStr for Tunnel {
+    type Err = ParseForwardError;
+
+    /// Reads what [`Display`](fmt::Display) writes, in upper case too.
+    fn from_str(text: &str) -> Result<Self, ParseForwardError> {
+        let words =
+            text.to_ascii_lowercase().replace("remote-checksum", "remote").replace('-', " ");
+        let words: Vec<&str> = words.split_ascii_whitespace().collect();
+        parse_tunnel(&words).ok_or_else(|| ParseForwardError {
+            text: text.to_owned(),
+            expected: "a tunnel such as ipip, gue port 6080 checksum or gre",
+        })
+    }
+}
+
+fn parse_tunnel(words: &[&str]) -> Option<Tunnel> {
+    Some(match words {
+        ["ipip"] => Tunnel::Ipip,
+        ["gre"] => Tunnel::Gre { checksum: false },
+        ["gre", "checksum"] => Tunnel::Gre { checksum: true },
+        ["gue", "port", port, checksum @ ..] => Tunnel::Gue {
+            port: port.parse().ok()?,
+            checksum: match checksum {
+                [] => GueChecksum::None,
+                ["checksum"] => GueChecksum::Full,
+                ["remote"] => GueChecksum::Remote,
+                _ => return None,
+            },
+        },
+        ["type", kind, "port", port, "flags", flags] => Tunnel::Other {
+            kind: kind.parse().ok()?,
+            port: port.parse().ok()?,
+            flags: u16::from_str_radix(flags.strip_prefix("0x")?, 16).ok()?,
+        },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_read_what_they_write() {
+        let gue = |checksum| Tunnel::Gue { port: 6080, checksum };
+        let tunnels = [
+            Tunnel::Ipip,
+            gue(GueChecksum::None),
+            gue(GueChecksum::Full),
+            gue(GueChecksum::Remote),
+            Tunnel::Gre { checksum: false },
+            Tunnel::Gre { checksum: true },
+            Tunnel::Other { kind: 9, port: 7, flags: 0x12 },
+        ];
+        for tunnel in tunnels {
+            assert_eq!(tunnel.to_string().parse(), Ok(tunnel));
+            assert_eq!(tunnel.to_string().parse(), Ok(Forward::Tunnel(tunnel)));
+        }
+        let methods = [
+            Forward::Masquerade,
+            Forward::DirectRoute,
+            Forward::LocalNode,
+            Forward::Bypass,
+            Forward::Other(7),
+        ];
+        for method in methods.into_iter().chain(tunnels.map(Forward::Tunnel)) {
+            assert_eq!(method.to_string().parse(), Ok(method));
+            assert_eq!(method.to_string().to_uppercase().parse(), Ok(method));
+        }
+    }
+
+    #[test]
+    fn what_is_no_method_is_refused() {
+        for text in
+            ["", "tunnel", "route", "gue", "gue port 65536", "gre port 1", "ipip tunnel tunnel"]
+        {
+            assert!(text.parse::<Forward>().is_err(), "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What identifies a virtual service and a real server.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
@@ -75,11 +75,33 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl FromStr for Protocol {
+    type Err = ParseKeyError;
+
+    /// Reads what [`Display`](fmt::Display) writes, in upper case too.
+    fn from_str(text: &str) -> Result<Self, ParseKeyError> {
+        parse_protocol(&text.to_ascii_lowercase()).ok_or_else(|| ParseKeyError {
+            text: text.to_owned(),
+            expected: "a protocol such as tcp, udp, sctp or proto-47",
+        })
+    }
+}
+
+fn parse_protocol(text: &str) -> Option<Protocol> {
+    Some(match text {
+        "tcp" => Protocol::Tcp,
+        "udp" => Protocol::Udp,
+        "sctp" => Protocol::Sctp,
+        other => Protocol::from_number(other.strip_prefix("proto-")?.parse().ok()?),
+    })
+}
+
 /// What identifies a virtual service: an address that clients connect to, or a firewall mark
 /// that the director's own rules put on packets.
 ///
 /// As text it is `tcp/10.10.10.53:80`, `udp/[2001:db8::53]:53`, `fwmark/7` or, for a mark on
-/// IPv6 packets, `fwmark6/7`; [`FromStr`] reads what [`Display`](fmt::Display) writes.
+/// IPv6 packets, `fwmark6/7`; [`FromStr`] reads what [`Display`](fmt::Display) writes, in upper
+/// case too.
 ///
 /// ```
 /// use ipvs::{Protocol, ServiceKey};
@@ -111,23 +133,32 @@ pub enum ServiceKey {
 }
 
 impl ServiceKey {
-    /// The TCP service at `addr`.
-    pub fn tcp(addr: SocketAddr) -> Self {
-        Self::at(Protocol::Tcp, addr)
+    /// The service of `protocol` at an address and port.
+    ///
+    /// ```
+    /// use ipvs::{Protocol, ServiceKey};
+    ///
+    /// let key = ServiceKey::new(Protocol::Udp, "10.10.10.53:53".parse()?);
+    /// assert_eq!((key.protocol(), key.port()), (Some(Protocol::Udp), Some(53)));
+    /// # Ok::<(), ipvs::ParseKeyError>(())
+    /// ```
+    pub fn new(protocol: Protocol, endpoint: Endpoint) -> Self {
+        Self::Addr { protocol, addr: endpoint.addr, port: endpoint.port }
     }
 
-    /// The UDP service at `addr`.
-    pub fn udp(addr: SocketAddr) -> Self {
-        Self::at(Protocol::Udp, addr)
+    /// The TCP service at an address and port.
+    pub fn tcp(endpoint: Endpoint) -> Self {
+        Self::new(Protocol::Tcp, endpoint)
     }
 
-    /// The SCTP service at `addr`.
-    pub fn sctp(addr: SocketAddr) -> Self {
-        Self::at(Protocol::Sctp, addr)
+    /// The UDP service at an address and port.
+    pub fn udp(endpoint: Endpoint) -> Self {
+        Self::new(Protocol::Udp, endpoint)
     }
 
-    fn at(protocol: Protocol, addr: SocketAddr) -> Self {
-        Self::Addr { protocol, addr: addr.ip(), port: addr.port() }
+    /// The SCTP service at an address and port.
+    pub fn sctp(endpoint: Endpoint) -> Self {
+        Self::new(Protocol::Sctp, endpoint)
     }
 
     /// The service of packets of one family that carry a firewall mark.
@@ -142,13 +173,47 @@ impl ServiceKey {
             Self::Fwmark { family, .. } => family,
         }
     }
+
+    /// The transport protocol; `None` for a firewall mark, which packets of any can carry.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match *self {
+            Self::Addr { protocol, .. } => Some(protocol),
+            Self::Fwmark { .. } => None,
+        }
+    }
+
+    /// The virtual IP address; `None` for a firewall mark.
+    pub fn addr(&self) -> Option<IpAddr> {
+        self.endpoint().map(|endpoint| endpoint.addr)
+    }
+
+    /// The port, 0 for all ports; `None` for a firewall mark.
+    pub fn port(&self) -> Option<u16> {
+        self.endpoint().map(|endpoint| endpoint.port)
+    }
+
+    /// The virtual IP address and port; `None` for a firewall mark.
+    pub fn endpoint(&self) -> Option<Endpoint> {
+        match *self {
+            Self::Addr { addr, port, .. } => Some(Endpoint { addr, port }),
+            Self::Fwmark { .. } => None,
+        }
+    }
+
+    /// The firewall mark; `None` for an address.
+    pub fn mark(&self) -> Option<NonZeroU32> {
+        match *self {
+            Self::Addr { .. } => None,
+            Self::Fwmark { mark, .. } => Some(mark),
+        }
+    }
 }
 
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Addr { protocol, addr, port } => {
-                write!(f, "{protocol}/{}", DestinationKey { addr, port })
+                write!(f, "{protocol}/{}", Endpoint { addr, port })
             }
             Self::Fwmark { family: Family::V4, mark } => write!(f, "fwmark/{mark}"),
             Self::Fwmark { family: Family::V6, mark } => write!(f, "fwmark6/{mark}"),
@@ -156,7 +221,7 @@ impl fmt::Display for ServiceKey {
     }
 }
 
-/// A text that is no [`ServiceKey`] or [`DestinationKey`].
+/// A text that is no [`ServiceKey`], [`Endpoint`] or [`Protocol`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{text}` is not {expected}")]
 pub struct ParseKeyError {
@@ -179,48 +244,92 @@ impl FromStr for ServiceKey {
 fn parse_service_key(text: &str) -> Option<ServiceKey> {
     let (kind, rest) = text.split_once('/')?;
     let mark = |family| Some(ServiceKey::Fwmark { family, mark: rest.parse().ok()? });
-    let protocol = match kind {
-        "fwmark" => return mark(Family::V4),
-        "fwmark6" => return mark(Family::V6),
-        "tcp" => Protocol::Tcp,
-        "udp" => Protocol::Udp,
-        "sctp" => Protocol::Sctp,
-        other => Protocol::from_number(other.strip_prefix("proto-")?.parse().ok()?),
-    };
-    Some(ServiceKey::at(protocol, parse_addr(rest)?))
+    match kind.to_ascii_lowercase().as_str() {
+        "fwmark" => mark(Family::V4),
+        "fwmark6" => mark(Family::V6),
+        protocol => Some(ServiceKey::new(parse_protocol(protocol)?, rest.parse().ok()?)),
+    }
 }
 
-/// An address and port without an IPv6 zone, which IPVS has no place for.
-fn parse_addr(text: &str) -> Option<SocketAddr> {
-    text.parse().ok().filter(|_| !text.contains('%'))
-}
-
-/// What identifies a real server (destination) within its virtual service.
+/// An address and a port. IPVS has no place for the scope of an IPv6 address, as in
+/// `[fe80::1%eth0]:80`, and so neither has this: a [`SocketAddr`] with one is refused.
 ///
 /// As text it is `10.10.10.102:80` or `[2001:db8::102]:80`, and addresses are written as
 /// `ipvsadm` lists them: `[::10.0.0.2]:80` for an IPv4-compatible one, as `inet_ntop(3)` does.
+///
+/// ```
+/// use std::net::{IpAddr, SocketAddr};
+/// use ipvs::Endpoint;
+///
+/// let endpoint: Endpoint = "10.10.10.102:80".parse()?;
+/// let (addr, port): (IpAddr, u16) = ("10.10.10.102".parse()?, 80);
+/// assert_eq!(Endpoint::from((addr, port)), endpoint);
+/// assert_eq!(SocketAddr::from(endpoint).port(), 80);
+///
+/// let scoped: SocketAddr = "[fe80::1%2]:80".parse()?;
+/// assert!(Endpoint::try_from(scoped).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DestinationKey {
-    /// The real server's address.
+pub struct Endpoint {
+    /// The address.
     pub addr: IpAddr,
-    /// The real server's port.
+    /// The port.
     pub port: u16,
 }
 
-impl DestinationKey {
-    /// The real server at `addr` and `port`.
+/// What identifies a real server (destination) within its virtual service: its address and port.
+pub type DestinationKey = Endpoint;
+
+/// A [`SocketAddr`] whose IPv6 address has a scope, which IPVS has no place for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{0}: IPVS has no place for the scope of an IPv6 address")]
+pub struct ScopeError(SocketAddr);
+
+impl Endpoint {
+    /// That address and port.
     pub fn new(addr: IpAddr, port: u16) -> Self {
         Self { addr, port }
     }
 }
 
-impl From<SocketAddr> for DestinationKey {
-    fn from(addr: SocketAddr) -> Self {
-        Self { addr: addr.ip(), port: addr.port() }
+impl TryFrom<SocketAddr> for Endpoint {
+    type Error = ScopeError;
+
+    fn try_from(addr: SocketAddr) -> Result<Self, ScopeError> {
+        match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => Err(ScopeError(addr)),
+            _ => Ok(Self { addr: addr.ip(), port: addr.port() }),
+        }
     }
 }
 
-impl fmt::Display for DestinationKey {
+impl From<SocketAddrV4> for Endpoint {
+    fn from(addr: SocketAddrV4) -> Self {
+        Self { addr: (*addr.ip()).into(), port: addr.port() }
+    }
+}
+
+impl<I: Into<IpAddr>> From<(I, u16)> for Endpoint {
+    fn from((addr, port): (I, u16)) -> Self {
+        Self { addr: addr.into(), port }
+    }
+}
+
+/// So that what takes a key takes a reference to one.
+impl From<&Self> for Endpoint {
+    fn from(endpoint: &Self) -> Self {
+        *endpoint
+    }
+}
+
+impl From<Endpoint> for SocketAddr {
+    fn from(endpoint: Endpoint) -> Self {
+        Self::new(endpoint.addr, endpoint.port)
+    }
+}
+
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {
             IpAddr::V4(addr) => SocketAddr::from((addr, self.port)).fmt(f),
@@ -229,11 +338,13 @@ impl fmt::Display for DestinationKey {
     }
 }
 
-impl FromStr for DestinationKey {
+impl FromStr for Endpoint {
     type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, ParseKeyError> {
-        parse_addr(text).map(Self::from).ok_or_else(|| ParseKeyError {
+        // `%0` parses as no scope at all.
+        let addr = text.parse::<SocketAddr>().ok().filter(|_| !text.contains('%'));
+        addr.and_then(|addr| addr.try_into().ok()).ok_or_else(|| ParseKeyError {
             text: text.to_owned(),
             expected: "an address and port such as 10.0.0.1:80 or [2001:db8::1]:80",
         })
@@ -258,6 +369,41 @@ mod tests {
         ] {
             assert_eq!(text.parse::<ServiceKey>().map(|k| k.to_string()), Ok(text.to_owned()));
         }
+    }
+
+    #[test]
+    fn upper_case_is_read() {
+        for (text, key) in [("TCP/10.0.0.1:80", "tcp/10.0.0.1:80"), ("FWMARK6/7", "fwmark6/7")] {
+            assert_eq!(text.parse::<ServiceKey>(), key.parse());
+        }
+        assert_eq!("Sctp".parse(), Ok(Protocol::Sctp));
+        assert_eq!("PROTO-47".parse(), Ok(Protocol::Other(47)));
+        assert!("icmp".parse::<Protocol>().is_err());
+    }
+
+    #[test]
+    fn a_scope_is_refused_and_not_lost() {
+        let scoped: SocketAddr = "[fe80::1%2]:80".parse().unwrap();
+        let error = Endpoint::try_from(scoped).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "[fe80::1%2]:80: IPVS has no place for the scope of an IPv6 address"
+        );
+        for text in ["[fe80::1%2]:80", "[fe80::1%0]:80"] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text}");
+        }
+        let plain: SocketAddr = "[fe80::1]:80".parse().unwrap();
+        assert_eq!(Endpoint::try_from(plain).map(SocketAddr::from), Ok(plain));
+    }
+
+    #[test]
+    fn a_mark_has_no_address() {
+        let key: ServiceKey = "fwmark6/7".parse().unwrap();
+        assert_eq!((key.protocol(), key.addr(), key.port()), (None, None, None));
+        assert_eq!((key.mark().map(NonZeroU32::get), key.family()), (Some(7), Family::V6));
+        let key: ServiceKey = "udp/[2001:db8::1]:53".parse().unwrap();
+        assert_eq!(key.endpoint(), Some("[2001:db8::1]:53".parse().unwrap()));
+        assert_eq!((key.protocol(), key.port(), key.mark()), (Some(Protocol::Udp), Some(53), None));
     }
 
     #[test]

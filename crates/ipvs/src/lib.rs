@@ -43,9 +43,9 @@ pub use connections::{Connection, Connections};
 pub use destination::{Destination, DestinationEntry};
 pub use drain::{DrainOptions, Drained};
 pub use error::{Error, ErrorKind, InvalidInput, Object, Operation};
-pub use forward::{Forward, GueChecksum, Tunnel};
+pub use forward::{Forward, GueChecksum, ParseForwardError, Tunnel};
 pub use kernel_socket::{KernelInterface, KernelSocket};
-pub use key::{DestinationKey, Family, ParseKeyError, Protocol, ServiceKey};
+pub use key::{DestinationKey, Endpoint, Family, ParseKeyError, Protocol, ScopeError, ServiceKey};
 pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
 pub use netns::Namespace;
 pub use plan::Plan;
@@ -57,7 +57,7 @@ pub use snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
 pub use sockopt::SocketOptions;
 pub use stats::{Rates, Stats, StatsWidth};
 pub use sync_daemon::{SyncDaemon, SyncRole};
-pub use table::{Table, TableService};
+pub use table::{DestinationMut, Table, TableService};
 pub use transport::{NetlinkSocket, Transport};
 
 #[cfg(doc)]

@@ -20,7 +20,7 @@ use crate::{PersistenceEngine, Scheduler, ServiceKey, Stats};
 ///     .scheduler(Scheduler::RR)
 ///     .persistent(Persistence::new(Duration::from_secs(100)));
 /// assert_eq!(service.scheduler, Some(Scheduler::RR));
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), ipvs::ParseKeyError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -233,7 +233,7 @@ impl PersistenceMask {
 /// let service = Service::new(ServiceKey::tcp("10.10.10.53:80".parse()?));
 /// let entry = ServiceEntry::new(service).stats(Stats::default().connections(7));
 /// assert_eq!(entry.stats.connections, 7);
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), ipvs::ParseKeyError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -248,6 +248,11 @@ impl ServiceEntry {
     /// A service of that configuration that has carried nothing yet.
     pub fn new(service: Service) -> Self {
         Self { service, stats: Stats::default() }
+    }
+
+    /// What identifies the virtual service.
+    pub fn key(&self) -> &ServiceKey {
+        &self.service.key
     }
 
     /// Sets what it has carried.

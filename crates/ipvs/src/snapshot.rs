@@ -64,6 +64,11 @@ impl ServiceSnapshot {
         Self { entry, destinations: Vec::new() }
     }
 
+    /// What identifies the virtual service.
+    pub fn key(&self) -> &ServiceKey {
+        &self.entry.service.key
+    }
+
     /// Sets the real servers.
     #[must_use]
     pub fn destinations(
@@ -86,7 +91,7 @@ impl From<ServiceSnapshot> for TableService {
 impl From<&ServiceSnapshot> for TableService {
     fn from(snapshot: &ServiceSnapshot) -> Self {
         let mut service = Self::new(snapshot.entry.service.clone());
-        let servers = snapshot.destinations.iter().map(|entry| entry.destination.clone());
+        let servers = snapshot.destinations.iter().map(|entry| entry.destination);
         service.extend(servers);
         service
     }

@@ -1,9 +1,15 @@
 //! Counters and rates of a virtual service or a real server.
 
+use std::iter::Sum;
+use std::ops::{Add, AddAssign};
+
 /// What a virtual service or a real server has carried.
 ///
 /// "Incoming" is from clients. With direct routing and tunnels the replies bypass the director,
 /// so the outgoing counters stay 0.
+///
+/// Before Linux 6.2 the counters lag by up to 2 seconds: they are those of the kernel's last
+/// estimation.
 ///
 /// ```
 /// use ipvs::{Rates, Stats};
@@ -84,6 +90,93 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// What was carried after `earlier` was read, of the same virtual service or real server; the
+    /// rates are those of now. Counters that have gone back, because they were zeroed meanwhile or
+    /// are 32 bits wide and overflowed, count from 0.
+    ///
+    /// ```
+    /// use ipvs::Stats;
+    ///
+    /// let (earlier, now) = (Stats::default().connections(3), Stats::default().connections(5));
+    /// assert_eq!(now.since(&earlier).connections, 2);
+    /// assert_eq!((earlier + now).connections, 8);
+    /// ```
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let since = |now: u64, earlier: u64| now.checked_sub(earlier).unwrap_or(now);
+        Self {
+            connections: since(self.connections, earlier.connections),
+            incoming_packets: since(self.incoming_packets, earlier.incoming_packets),
+            outgoing_packets: since(self.outgoing_packets, earlier.outgoing_packets),
+            incoming_bytes: since(self.incoming_bytes, earlier.incoming_bytes),
+            outgoing_bytes: since(self.outgoing_bytes, earlier.outgoing_bytes),
+            rates: self.rates,
+            width: self.width,
+        }
+    }
+
+    /// Whether nothing was carried, whatever the rates say.
+    pub fn is_zero(&self) -> bool {
+        *self == Self { rates: self.rates, width: self.width, ..Self::default() }
+    }
+}
+
+/// Of several virtual services or real servers together. Rates that one lacks count as 0, and the
+/// sum is as wide as the narrowest.
+impl Add for Stats {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        let rates = match (self.rates, other.rates) {
+            (Some(ours), Some(theirs)) => Some(ours + theirs),
+            (ours, theirs) => ours.or(theirs),
+        };
+        let narrow = StatsWidth::Bits32;
+        Self {
+            connections: self.connections.saturating_add(other.connections),
+            incoming_packets: self.incoming_packets.saturating_add(other.incoming_packets),
+            outgoing_packets: self.outgoing_packets.saturating_add(other.outgoing_packets),
+            incoming_bytes: self.incoming_bytes.saturating_add(other.incoming_bytes),
+            outgoing_bytes: self.outgoing_bytes.saturating_add(other.outgoing_bytes),
+            rates,
+            width: if self.width == narrow { narrow } else { other.width },
+        }
+    }
+}
+
+impl Add for Rates {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            connections: self.connections.saturating_add(other.connections),
+            incoming_packets: self.incoming_packets.saturating_add(other.incoming_packets),
+            outgoing_packets: self.outgoing_packets.saturating_add(other.outgoing_packets),
+            incoming_bytes: self.incoming_bytes.saturating_add(other.incoming_bytes),
+            outgoing_bytes: self.outgoing_bytes.saturating_add(other.outgoing_bytes),
+        }
+    }
+}
+
+macro_rules! sums {
+    ($($type:ty),*) => {
+        $(impl AddAssign for $type {
+            fn add_assign(&mut self, other: Self) {
+                *self = *self + other;
+            }
+        }
+
+        impl Sum for $type {
+            fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+                all.fold(Self::default(), Add::add)
+            }
+        })*
+    };
+}
+
+sums!(Stats, Rates);
+
 /// How much a virtual service or a real server carries now: a moving average that the kernel
 /// brings up to date every 2 seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,4 +241,31 @@ pub enum StatsWidth {
     /// 32 bits, but for bytes (`IPVS_SVC_ATTR_STATS`): connections and packets start again at 0
     /// after 4,294,967,295.
     Bits32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_up_and_rates_that_are_missing_count_as_none() {
+        let rates = |number| Rates::default().connections(number);
+        let one = Stats::default().connections(1).incoming_bytes(u64::MAX).rates(rates(3));
+        let two = Stats::default().connections(2).incoming_bytes(5).width(StatsWidth::Bits32);
+        let sum: Stats = [one, two].into_iter().sum();
+        let expected = Stats::default().connections(3).incoming_bytes(u64::MAX).rates(rates(3));
+        assert_eq!(sum, expected.width(StatsWidth::Bits32));
+        let mut twice = one;
+        twice += one;
+        assert_eq!(twice.rates, Some(rates(6)));
+    }
+
+    #[test]
+    fn a_counter_that_has_gone_back_counts_from_0() {
+        let earlier = Stats::default().connections(7).incoming_packets(100);
+        let now = Stats::default().connections(3).incoming_packets(140);
+        let carried = Stats::default().connections(3).incoming_packets(40);
+        assert_eq!(now.since(&earlier), carried);
+        assert!(now.since(&now).is_zero() && !carried.is_zero());
+    }
 }

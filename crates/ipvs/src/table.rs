@@ -1,6 +1,7 @@
 //! Virtual services with their real servers: what a user wants, or what a kernel has.
 
 use std::collections::{BTreeMap, btree_map};
+use std::ops::{Deref, DerefMut};
 
 use crate::{Destination, DestinationKey, Service, ServiceKey};
 
@@ -12,10 +13,10 @@ use crate::{Destination, DestinationKey, Service, ServiceKey};
 ///
 /// let key = ServiceKey::tcp("10.10.10.53:80".parse()?);
 /// let web = TableService::new(Service::new(key).scheduler(Scheduler::RR))
-///     .destination(Destination::new("10.10.10.102:80".parse::<SocketAddr>()?))
-///     .destination(Destination::new("10.10.10.103:80".parse::<SocketAddr>()?));
+///     .destination(Destination::new("10.10.10.102:80".parse()?))
+///     .destination(Destination::new("10.10.10.103:80".parse()?));
 /// assert_eq!(web.destinations().count(), 2);
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), ipvs::ParseKeyError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableService {
@@ -62,6 +63,25 @@ impl TableService {
         self.destinations.get(key)
     }
 
+    /// The real server of that address and port, to be changed. If that changes its address or
+    /// port too, it takes the place of the real server that had them.
+    ///
+    /// ```
+    /// use ipvs::{Destination, Service, TableService};
+    ///
+    /// let mut web = TableService::new(Service::new("tcp/10.10.10.53:80".parse()?))
+    ///     .destination(Destination::new("10.10.10.102:80".parse()?));
+    /// if let Some(mut server) = web.get_mut(&"10.10.10.102:80".parse()?) {
+    ///     server.weight = 0;
+    /// }
+    /// assert!(web.destinations().all(|server| server.weight == 0));
+    /// # Ok::<(), ipvs::ParseKeyError>(())
+    /// ```
+    pub fn get_mut(&mut self, key: &DestinationKey) -> Option<DestinationMut<'_>> {
+        let destination = *self.destinations.get(key)?;
+        Some(DestinationMut { destinations: &mut self.destinations, key: *key, destination })
+    }
+
     /// The real servers, in the order of their keys.
     pub fn destinations(&self) -> impl ExactSizeIterator<Item = &Destination> + Clone {
         self.destinations.values()
@@ -70,6 +90,50 @@ impl TableService {
     /// Its parts: the virtual service and its real servers, in the order of their keys.
     pub fn into_parts(self) -> (Service, impl ExactSizeIterator<Item = Destination>) {
         (self.service, self.destinations.into_values())
+    }
+}
+
+/// A real server of a [`TableService`], to be changed: [`TableService::get_mut`]. The table has the
+/// change once this is dropped.
+#[derive(Debug)]
+pub struct DestinationMut<'a> {
+    destinations: &'a mut BTreeMap<DestinationKey, Destination>,
+    /// Where it is filed.
+    key: DestinationKey,
+    destination: Destination,
+}
+
+impl Deref for DestinationMut<'_> {
+    type Target = Destination;
+
+    fn deref(&self) -> &Destination {
+        &self.destination
+    }
+}
+
+impl DerefMut for DestinationMut<'_> {
+    fn deref_mut(&mut self) -> &mut Destination {
+        &mut self.destination
+    }
+}
+
+impl Drop for DestinationMut<'_> {
+    fn drop(&mut self) {
+        let key = self.destination.key();
+        if key != self.key {
+            self.destinations.remove(&self.key);
+        }
+        self.destinations.insert(key, self.destination);
+    }
+}
+
+impl<'a> IntoIterator for &'a TableService {
+    type Item = &'a Destination;
+    type IntoIter = btree_map::Values<'a, DestinationKey, Destination>;
+
+    /// The real servers, in the order of their keys.
+    fn into_iter(self) -> Self::IntoIter {
+        self.destinations.values()
     }
 }
 
@@ -99,10 +163,10 @@ impl Extend<Destination> for TableService {
 /// use std::net::SocketAddr;
 ///
 /// let key = ServiceKey::tcp("10.10.10.53:80".parse()?);
-/// let server = Destination::new("10.10.10.102:80".parse::<SocketAddr>()?);
+/// let server = Destination::new("10.10.10.102:80".parse()?);
 /// let table = Table::new().with(TableService::new(Service::new(key)).destination(server.clone()));
 /// assert_eq!(table.get(&key).and_then(|web| web.get(&server.key())), Some(&server));
-/// # Ok::<(), std::net::AddrParseError>(())
+/// # Ok::<(), ipvs::ParseKeyError>(())
 /// ```
 #[cfg_attr(feature = "serde", doc = "", doc = include_str!("serde.md"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -202,6 +266,16 @@ impl IntoIterator for Table {
     }
 }
 
+impl<'a> IntoIterator for &'a Table {
+    type Item = &'a TableService;
+    type IntoIter = btree_map::Values<'a, ServiceKey, TableService>;
+
+    /// The virtual services with their real servers, in the order of their keys.
+    fn into_iter(self) -> Self::IntoIter {
+        self.services.values()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +286,7 @@ mod tests {
     }
 
     fn server() -> Destination {
-        Destination::new("192.0.2.1:80".parse::<DestinationKey>().unwrap())
+        Destination::new("192.0.2.1:80".parse().unwrap())
     }
 
     #[test]
@@ -226,6 +300,20 @@ mod tests {
         assert_eq!(entry.insert(server()), None);
         assert_eq!(entry.insert(server().weight(7)), Some(server()));
         assert_eq!(entry.get(&server().key()).map(|server| server.weight), Some(7));
+    }
+
+    #[test]
+    fn a_real_server_that_is_changed_stays_filed_under_its_key() {
+        let other: DestinationKey = "192.0.2.2:80".parse().unwrap();
+        let mut service = TableService::new(Service::new(key()))
+            .destination(server())
+            .destination(Destination::new(other).weight(9));
+        service.get_mut(&server().key()).unwrap().weight = 5;
+        assert_eq!(service.get(&server().key()), Some(&server().weight(5)));
+        service.get_mut(&server().key()).unwrap().addr = other.addr;
+        assert_eq!(service.get(&server().key()), None);
+        assert_eq!(service.into_iter().collect::<Vec<_>>(), [&Destination::new(other).weight(5)]);
+        assert!(service.get_mut(&server().key()).is_none());
     }
 
     #[test]

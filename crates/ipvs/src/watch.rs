@@ -92,7 +92,12 @@ impl Watch {
         Self { last: snapshot, ..Self::default() }
     }
 
-    /// Sets whether what was carried is reported too. Off by default.
+    /// Sets whether what was carried is reported too, as [`TableChange::Carried`]. Off by default.
+    ///
+    /// What is new to the watch counts from 0: the first look of [`Watch::new`] reports all that the
+    /// kernel has counted so far, and so does the look that finds a real server added. To hear only
+    /// of what comes, start with [`Watch::since`]. Before Linux 6.2 counters lag by up to 2 seconds
+    /// ([`Stats`]), so a look more often than that mostly finds nothing.
     #[must_use]
     pub fn counters(mut self, on: bool) -> Self {
         self.counters = on;
@@ -212,19 +217,19 @@ impl Comparison {
         let (old, new) = (destinations_by_key(old), destinations_by_key(new));
         for (key, old) in &old {
             if !new.contains_key(key) {
-                let destination = old.destination.clone();
+                let destination = old.destination;
                 self.changes.push(TableChange::DestinationRemoved { service, destination });
             }
         }
         for (key, new) in new {
-            let destination = new.destination.clone();
+            let destination = new.destination;
             let old = old.get(&key);
             match old.map(|old| &old.destination) {
                 None => {
                     self.changes.push(TableChange::DestinationAdded { service, destination });
                 }
                 Some(from) if *from != destination => {
-                    let (from, to) = (from.clone(), destination);
+                    let (from, to) = (*from, destination);
                     self.changes.push(TableChange::DestinationChanged { service, from, to });
                 }
                 Some(_) => {}
@@ -241,19 +246,8 @@ impl Comparison {
         old: &Stats,
         new: &Stats,
     ) {
-        // A counter that has gone back was zeroed.
-        let since = |old: u64, new: u64| new.checked_sub(old).unwrap_or(new);
-        let carried = Stats {
-            connections: since(old.connections, new.connections),
-            incoming_packets: since(old.incoming_packets, new.incoming_packets),
-            outgoing_packets: since(old.outgoing_packets, new.outgoing_packets),
-            incoming_bytes: since(old.incoming_bytes, new.incoming_bytes),
-            outgoing_bytes: since(old.outgoing_bytes, new.outgoing_bytes),
-            rates: new.rates,
-            width: new.width,
-        };
-        let nothing = Stats { rates: new.rates, width: new.width, ..Stats::default() };
-        if self.counters && carried != nothing {
+        let carried = new.since(old);
+        if self.counters && !carried.is_zero() {
             self.changes.push(TableChange::Carried { service, destination, carried });
         }
     }

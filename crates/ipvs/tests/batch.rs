@@ -120,7 +120,7 @@ fn what_met_a_family_that_is_gone_is_repeated_and_nothing_else() {
 fn enoent_with_the_same_family_is_each_changes_own_answer() {
     let mut batch = Batch::new();
     for i in 0..3 {
-        batch.delete_destination(&key(i), &DestinationKey::new([10, 0, 0, 1].into(), 80));
+        batch.delete_destination(&key(i), DestinationKey::new([10, 0, 0, 1].into(), 80));
     }
     let mut script = script([Act::Window(|_| ENOENT)]);
     let results = client(&mut script).run(&batch);

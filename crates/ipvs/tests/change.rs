@@ -34,7 +34,7 @@ fn timeouts() -> TimeoutsChange {
 /// Every change, and how it reads.
 fn changes() -> Vec<(Change, &'static str)> {
     let (service, destination) = (vip(), server(1));
-    let weighty = destination.clone().weight(5);
+    let weighty = destination.weight(5);
     let key = destination.key();
     vec![
         (Change::AddService(Service::new(service)), "add virtual service tcp/10.10.10.53:80"),
@@ -86,13 +86,13 @@ fn requests(act: impl FnOnce(&mut Client<Kernel>)) -> Vec<Message> {
 fn a_change_is_the_method_of_its_name_alone_and_in_a_batch() {
     let (key, service, one) = (vip(), Service::new(vip()), server(1));
     let round_robin = service.clone().scheduler(Scheduler::RR);
-    let weighty = one.clone().weight(5);
+    let weighty = one.weight(5);
     let by_methods = requests(|client| {
         client.add_service(&service).unwrap();
         client.set_service(&round_robin).unwrap();
         client.add_destination(&key, &one).unwrap();
         client.set_destination(&key, &weighty).unwrap();
-        client.delete_destination(&key, &one.key()).unwrap();
+        client.delete_destination(&key, one.key()).unwrap();
         client.zero(Some(&key)).unwrap();
         client.zero(None).unwrap();
         client.delete_service(&key).unwrap();
@@ -105,7 +105,7 @@ fn a_change_is_the_method_of_its_name_alone_and_in_a_batch() {
         let mut batch = Batch::new();
         batch.add_service(&service).set_service(&round_robin);
         batch.add_destination(&key, &one).set_destination(&key, &weighty);
-        batch.delete_destination(&key, &one.key());
+        batch.delete_destination(&key, one.key());
         batch.zero(Some(&key)).zero(None).delete_service(&key).flush();
         batch.set_timeouts(timeouts());
         batch.start_sync_daemon(&daemon()).stop_sync_daemon(SyncRole::Master);
@@ -157,7 +157,7 @@ fn a_batch_names_what_the_kernel_lacks() {
 #[test]
 fn a_step_of_a_plan_is_a_change() {
     let (service, from, key) = (Service::new(vip()), server(1).weight(3), vip());
-    let to = from.clone().weight(7);
+    let to = from.weight(7);
     for (step, change) in [
         (Step::AddService(service.clone()), Change::AddService(service.clone())),
         (
@@ -169,23 +169,19 @@ fn a_step_of_a_plan_is_a_change() {
         ),
         (Step::DeleteService(service), Change::DeleteService(key)),
         (
-            Step::AddDestination { service: key, destination: from.clone() },
-            Change::AddDestination { service: key, destination: from.clone() },
+            Step::AddDestination { service: key, destination: from },
+            Change::AddDestination { service: key, destination: from },
         ),
         (
-            Step::SetDestination { service: key, from: from.clone(), to: to.clone() },
+            Step::SetDestination { service: key, from, to },
             Change::SetDestination { service: key, destination: to },
         ),
         (
-            Step::DrainDestination { service: key, destination: from.clone() },
-            Change::SetDestination { service: key, destination: from.clone().weight(0) },
+            Step::DrainDestination { service: key, destination: from },
+            Change::SetDestination { service: key, destination: from.weight(0) },
         ),
         (
-            Step::DeleteDestination {
-                service: key,
-                destination: from.clone(),
-                how: Removal::AtOnce,
-            },
+            Step::DeleteDestination { service: key, destination: from, how: Removal::AtOnce },
             Change::DeleteDestination { service: key, destination: from.key() },
         ),
     ] {

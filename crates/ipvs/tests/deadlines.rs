@@ -26,7 +26,7 @@ fn key() -> ServiceKey {
 }
 
 fn server() -> Destination {
-    Destination::new("10.10.10.102:80".parse::<std::net::SocketAddr>().expect("an address"))
+    Destination::new("10.10.10.102:80".parse().expect("an address"))
 }
 
 /// All that asks the kernel; connections are read from a file.
@@ -45,7 +45,7 @@ const CALLS: [(Operation, Call); 27] = [
     (Operation::Destinations, |client| client.destinations(&key()).map(drop)),
     (Operation::AddDestination, |client| client.add_destination(&key(), &server())),
     (Operation::SetDestination, |client| client.set_destination(&key(), &server())),
-    (Operation::DeleteDestination, |client| client.delete_destination(&key(), &server().key())),
+    (Operation::DeleteDestination, |client| client.delete_destination(&key(), server().key())),
     (Operation::SyncDaemons, |client| client.sync_daemons().map(drop)),
     (Operation::StartSyncDaemon, |client| {
         let interface = InterfaceName::new("eth0").expect("a name");
@@ -57,7 +57,7 @@ const CALLS: [(Operation, Call); 27] = [
     (Operation::Flush, |client| client.flush()),
     // Those that first read fail at that.
     (Operation::Services, |client| client.snapshot().map(drop)),
-    (Operation::Destination, |client| client.destination(&key(), &server().key()).map(drop)),
+    (Operation::Destination, |client| client.destination(&key(), server().key()).map(drop)),
     (Operation::SetService, |client| client.edit_service(&key(), |_| ()).map(drop)),
     (Operation::Destination, |client| {
         client.edit_destination(&key(), &server().key(), |_| ()).map(drop)
@@ -66,7 +66,7 @@ const CALLS: [(Operation, Call); 27] = [
     (Operation::Destination, |client| client.ensure_destination(&key(), &server()).map(drop)),
     (Operation::DeleteService, |client| client.remove_service(&key()).map(drop)),
     (Operation::DeleteDestination, |client| {
-        client.remove_destination(&key(), &server().key()).map(drop)
+        client.remove_destination(&key(), server().key()).map(drop)
     }),
     // Of several windows: only the first is waited for.
     (Operation::AddService, |client| {

@@ -180,7 +180,7 @@ fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
             *services = two().services();
         }
     };
-    let found = two().before(lacking()).client().destination(&key(1), &server(1).key());
+    let found = two().before(lacking()).client().destination(&key(1), server(1).key());
     assert_eq!(found.unwrap().unwrap().destination, server(1));
     let ensured = two().before(lacking()).client().ensure_destination(&key(1), &server(1));
     assert_eq!(ensured.unwrap(), Ensured::Unchanged);
@@ -209,11 +209,11 @@ fn a_list_that_lacks_a_server_by_mistake_does_not_end_its_drain() {
 #[test]
 fn a_single_real_server_is_found_or_not() {
     let mut client = two().client();
-    let found = client.destination(&key(1), &server(2).key()).unwrap().unwrap();
+    let found = client.destination(&key(1), server(2).key()).unwrap().unwrap();
     assert_eq!(found.destination, server(2));
-    assert_eq!(client.destination(&key(1), &server(3).key()).unwrap(), None);
-    assert_eq!(client.destination(&key(2), &server(1).key()).unwrap(), None);
-    let error = client.destination(&key(3), &server(1).key()).unwrap_err();
+    assert_eq!(client.destination(&key(1), server(3).key()).unwrap(), None);
+    assert_eq!(client.destination(&key(2), server(1).key()).unwrap(), None);
+    let error = client.destination(&key(3), server(1).key()).unwrap_err();
     assert_eq!(
         (error.kind(), error.operation()),
         (ErrorKind::ServiceNotFound, Operation::Destination)
@@ -223,10 +223,10 @@ fn a_single_real_server_is_found_or_not() {
 #[test]
 fn removing_tells_whether_it_was_there() {
     let mut client = two().client();
-    assert!(client.remove_destination(&key(1), &server(1).key()).unwrap());
-    assert!(!client.remove_destination(&key(1), &server(1).key()).unwrap());
+    assert!(client.remove_destination(&key(1), server(1).key()).unwrap());
+    assert!(!client.remove_destination(&key(1), server(1).key()).unwrap());
     assert!(client.remove_service(&key(1)).unwrap());
     assert!(!client.remove_service(&key(1)).unwrap());
-    assert!(!client.remove_destination(&key(1), &server(2).key()).unwrap());
+    assert!(!client.remove_destination(&key(1), server(2).key()).unwrap());
     assert_eq!(client.services().unwrap().len(), 1);
 }

@@ -147,7 +147,7 @@ fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<S
 fn every_service_and_server_is_there_with_its_values() {
     let vip: ServiceKey = "tcp/[2001:db8::53]:80".parse().unwrap();
     let mark = ServiceKey::fwmark(Family::V6, 7.try_into().unwrap());
-    let server = |text: &str| Destination::new(text.parse::<std::net::SocketAddr>().unwrap());
+    let server = |text: &str| Destination::new(text.parse().unwrap());
     let odd = Scheduler::new("a\\n\"\nz").unwrap();
     let with_servers = ServiceSnapshot::new(
         ServiceEntry::new(Service::new(vip))

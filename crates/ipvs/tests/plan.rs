@@ -29,15 +29,15 @@ fn carry_out(table: &mut Table, step: &Step) {
             assert_eq!(table.remove(&service.key).unwrap().service(), service);
         }
         Step::AddDestination { service, destination } => {
-            assert_eq!(table.get_mut(service).unwrap().insert(destination.clone()), None);
+            assert_eq!(table.get_mut(service).unwrap().insert(*destination), None);
         }
         Step::SetDestination { service, from, to } => {
             assert_ne!(from, to, "an edit that changes nothing");
-            assert_eq!(table.get_mut(service).unwrap().insert(to.clone()).as_ref(), Some(from));
+            assert_eq!(table.get_mut(service).unwrap().insert(*to).as_ref(), Some(from));
         }
         Step::DrainDestination { service, destination } => {
             assert_ne!(destination.weight, 0, "a drain that changes nothing");
-            let drained = destination.clone().weight(0);
+            let drained = (*destination).weight(0);
             let before = table.get_mut(service).unwrap().insert(drained);
             assert_eq!(before.as_ref(), Some(destination));
         }
@@ -84,7 +84,7 @@ fn expected_without(prune: Prune, current: &Table, desired: &Table) -> Table {
             Some(wanted) if prune == Prune::Nothing => {
                 for destination in present.destinations() {
                     if wanted.get(&destination.key()).is_none() {
-                        wanted.insert(destination.clone());
+                        wanted.insert(*destination);
                     }
                 }
             }

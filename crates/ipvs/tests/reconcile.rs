@@ -11,9 +11,9 @@ use generate::{key, pair_of_tables, server};
 use ipvs::plan::{Options, Outcome, Plan, Prune, Scope};
 use ipvs::proto::Refusal;
 use ipvs::{
-    Client, Destination, DestinationEntry, DestinationKey, DrainOptions, Drained, ErrorKind,
-    Forward, Scheduler, Service, ServiceEntry, ServiceSnapshot, Snapshot, Stats, Table,
-    TableChange, TableService, Transport, Watch,
+    Client, Destination, DestinationEntry, DrainOptions, Drained, ErrorKind, Forward, Scheduler,
+    Service, ServiceEntry, ServiceSnapshot, Snapshot, Stats, Table, TableChange, TableService,
+    Transport, Watch,
 };
 use ipvs_model::Kernel;
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ fn web(servers: impl IntoIterator<Item = u8>) -> Table {
 #[test]
 fn the_last_live_server_stays_if_the_next_is_refused() {
     // The kernel refuses multicast addresses.
-    let invalid = Destination::new("224.0.0.1:80".parse::<DestinationKey>().unwrap());
+    let invalid = Destination::new("224.0.0.1:80".parse().unwrap());
     let other = || TableService::new(Service::new(key(1))).destination(server(1));
     let current = web([1]).with(other());
     let mut desired = web([]);
@@ -126,13 +126,12 @@ fn the_last_live_server_stays_if_the_next_is_refused() {
 #[test]
 fn a_refused_server_holds_back_no_other() {
     // Of another address family, which only a tunnel can carry.
-    let refused = Destination::new("[fd00::1]:80".parse::<DestinationKey>().unwrap())
-        .forward(Forward::Masquerade);
+    let refused = Destination::new("[fd00::1]:80".parse().unwrap()).forward(Forward::Masquerade);
     let invalid =
         "invalid: + server [fd00::1]:80 of tcp/192.0.2.53:80, masquerade, weight 1".to_owned();
 
     let mut desired = web([2]);
-    desired.get_mut(&key(0)).unwrap().insert(refused.clone());
+    desired.get_mut(&key(0)).unwrap().insert(refused);
     assert_eq!(
         outcomes(&web([1]), &desired),
         (
@@ -147,7 +146,7 @@ fn a_refused_server_holds_back_no_other() {
     );
 
     let off = server(1).weight(0);
-    desired.get_mut(&key(0)).unwrap().insert(off.clone());
+    desired.get_mut(&key(0)).unwrap().insert(off);
     let mut left = web([2]);
     left.get_mut(&key(0)).unwrap().insert(off);
     assert_eq!(
@@ -249,7 +248,7 @@ fn a_drain_leaves_what_others_did() {
     let options = DrainOptions::new(Duration::from_secs(10));
     let other = |kernel: &Kernel| Client::with_transport(kernel.clone()).unwrap();
     let deleted = |kernel: &Kernel, _: u32| {
-        other(kernel).delete_destination(&key(0), &server(1).key()).unwrap();
+        other(kernel).delete_destination(&key(0), server(1).key()).unwrap();
     };
     assert_eq!(drain(&options, deleted), (Drained::Gone, vec![2]));
     let taken_back = |kernel: &Kernel, _: u32| {
@@ -287,7 +286,7 @@ fn a_watch_sees_each_kind_of_change() {
 
     client.set_service(&Service::new(service)).unwrap();
     client.set_destination(&service, &server(1).weight(9)).unwrap();
-    client.delete_destination(&service, &server(2).key()).unwrap();
+    client.delete_destination(&service, server(2).key()).unwrap();
     assert_eq!(
         watch.poll(&mut client).unwrap(),
         [

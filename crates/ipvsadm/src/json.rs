@@ -441,7 +441,7 @@ mod tests {
                     | SchedulerFlags::from_bits_retain(0x100),
             )
             .persistent(Persistence::new(Duration::from_secs(360)).mask(mask));
-        let direct = Destination::new("10.10.10.102:80".parse::<SocketAddr>().unwrap());
+        let direct = Destination::new("10.10.10.102:80".parse().unwrap());
         let counts = Counts { active: 11, inactive: 12, persistent: 13 };
         let tunnel = Tunnel::Gue { port: 6080, checksum: GueChecksum::Remote };
         let through = Destination::new(DestinationKey::new("2001:db8::102".parse().unwrap(), 80))

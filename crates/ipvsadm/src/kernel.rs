@@ -115,7 +115,7 @@ impl<T: Transport> Kernel<T> {
             }
             Update::Server(update) => {
                 self.client.edit_destination(&update.service, &update.server, |server| {
-                    let mut new = server.clone();
+                    let mut new = *server;
                     unfit = update.apply(&mut new);
                     if unfit.is_ok() {
                         *server = new;

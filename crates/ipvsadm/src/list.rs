@@ -348,7 +348,6 @@ pub(crate) fn write_daemon(out: &mut impl Write, daemon: &SyncDaemon) -> io::Res
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::num::NonZeroU32;
 
     use ipvs::{InterfaceName, Persistence, PersistenceEngine, PersistenceMask, Rates, SyncRole};
@@ -505,7 +504,7 @@ mod tests {
 
     #[test]
     fn servers() {
-        let addr = "10.1.0.2:8080".parse::<SocketAddr>().unwrap();
+        let addr = "10.1.0.2:8080".parse().unwrap();
         let server =
             Destination::new(addr).forward(Forward::Masquerade).weight(20).thresholds(500, 300);
         let counts = Counts { active: 7, inactive: 8, persistent: 9 };
@@ -542,7 +541,7 @@ mod tests {
 
     #[test]
     fn numbers_push_the_columns() {
-        let addr = "10.1.0.2:8080".parse::<SocketAddr>().unwrap();
+        let addr = "10.1.0.2:8080".parse().unwrap();
         let server = Destination::new(addr).weight(2_147_483_647);
         let counts = Counts { active: 4_000_000_000, inactive: 1, persistent: 0 };
         for (format, expected) in [
@@ -567,7 +566,7 @@ mod tests {
             (Tunnel::Gre { checksum: false }, "gre:-c       "),
             (Tunnel::Gre { checksum: true }, "gre:+c       "),
         ] {
-            let addr = "10.1.0.2:80".parse::<SocketAddr>().unwrap();
+            let addr = "10.1.0.2:80".parse().unwrap();
             let server = Destination::new(addr).forward(Forward::Tunnel(tunnel));
             let (counts, stats) = (Counts::default(), Stats::default());
             assert_eq!(
@@ -585,7 +584,7 @@ mod tests {
         table.text = EndpointText::new(false, &TestNames);
         let key = tcp("192.168.10.3:8080");
         let (counts, stats) = (Counts::default(), Stats::default());
-        let server = |addr: &str| Destination::new(addr.parse::<SocketAddr>().unwrap());
+        let server = |addr: &str| Destination::new(addr.parse().unwrap());
         table.service(&Service::new(key), &stats).unwrap();
         table.server(&key, &server("192.168.10.3:80"), counts, &stats).unwrap();
         let v6 = "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535";

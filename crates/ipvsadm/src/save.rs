@@ -171,7 +171,6 @@ fn tunnel_options(tunnel: Tunnel) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::net::SocketAddr;
     use std::num::NonZeroU32;
     use std::time::Duration;
 
@@ -281,7 +280,7 @@ mod tests {
             ),
             (Forward::Tunnel(Tunnel::Gre { checksum: true }), "-i -w 5 --tun-type gre --tun-csum"),
         ] {
-            let addr = "10.1.0.1:80".parse::<SocketAddr>().unwrap();
+            let addr = "10.1.0.1:80".parse().unwrap();
             let mut rules = rules(true);
             rules.server(&tcp(), &Destination::new(addr).forward(forward).weight(5)).unwrap();
             assert_eq!(
@@ -294,7 +293,7 @@ mod tests {
     #[test]
     fn names_are_cut_at_59_bytes_only() {
         let mut rules = rules(false);
-        let addr = "192.168.10.3:8080".parse::<SocketAddr>().unwrap();
+        let addr = "192.168.10.3:8080".parse().unwrap();
         rules.server(&tcp(), &Destination::new(addr)).unwrap();
         assert_eq!(
             String::from_utf8(rules.out).unwrap(),

@@ -61,7 +61,7 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> Result<(), Error> {
-        self.change(Change::AddDestination { service: *service, destination: destination.clone() })
+        self.change(Change::AddDestination { service: *service, destination: *destination })
     }
 
     /// Replaces the configuration of a real server as a whole, and leaves its connections and
@@ -75,7 +75,7 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &Destination,
     ) -> Result<(), Error> {
-        self.change(Change::SetDestination { service: *service, destination: destination.clone() })
+        self.change(Change::SetDestination { service: *service, destination: *destination })
     }
 
     /// Takes a real server out of a virtual service (`IPVS_CMD_DEL_DEST`). Its connections end
@@ -87,8 +87,9 @@ impl<T: Transport> Client<T> {
     pub fn delete_destination(
         &mut self,
         service: &ServiceKey,
-        destination: &DestinationKey,
+        destination: impl Into<DestinationKey>,
     ) -> Result<(), Error> {
-        self.change(Change::DeleteDestination { service: *service, destination: *destination })
+        let destination = destination.into();
+        self.change(Change::DeleteDestination { service: *service, destination })
     }
 }

@@ -81,7 +81,7 @@ impl<T: Transport> Client<T> {
     ///
     /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
-    /// let server = "10.10.10.102:80".parse::<std::net::SocketAddr>()?.into();
+    /// let server = "10.10.10.102:80".parse()?;
     /// # client.add_service(&ipvs::Service::new(vip))?;
     /// # client.add_destination(&vip, &ipvs::Destination::new(server))?;
     /// // Let it finish what it has, and give it nothing new.
@@ -109,7 +109,7 @@ impl<T: Transport> Client<T> {
             else {
                 return Err(Error::new(operation, Some(object), ErrorKind::DestinationNotFound));
             };
-            let mut new = old.clone();
+            let mut new = old;
             edit(&mut new);
             if new == old {
                 return Ok(false);
@@ -222,7 +222,7 @@ impl<T: Transport> Client<T> {
     pub fn remove_destination(
         &mut self,
         service: &ServiceKey,
-        destination: &DestinationKey,
+        destination: impl Into<DestinationKey>,
     ) -> Result<bool, Error> {
         match self.delete_destination(service, destination) {
             Err(error)
@@ -249,8 +249,9 @@ impl<T: Transport> Client<T> {
     pub fn destination(
         &mut self,
         service: &ServiceKey,
-        key: &DestinationKey,
+        key: impl Into<DestinationKey>,
     ) -> Result<Option<DestinationEntry>, Error> {
+        let key = &key.into();
         if let Found::Entry(entry) = self.find_destination(service, key)? {
             return Ok(Some(*entry));
         }

@@ -46,8 +46,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// let vip = ServiceKey::tcp("10.10.10.53:80".parse()?);
 /// client.add_service(&Service::new(vip).scheduler(Scheduler::RR))?;
 /// for server in ["10.10.10.102:80", "10.10.10.103:80"] {
-///     let server: std::net::SocketAddr = server.parse()?;
-///     client.add_destination(&vip, &Destination::new(server))?;
+///     client.add_destination(&vip, &Destination::new(server.parse()?))?;
 /// }
 /// assert_eq!(client.destinations(&vip)?.len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())

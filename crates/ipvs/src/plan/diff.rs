@@ -154,7 +154,7 @@ impl Diff<'_> {
             let steps = self.plan.steps.len();
             match wanted.get(&from.key()) {
                 Some(to) if from != to => {
-                    let (from, to) = (from.clone(), to.clone());
+                    let (from, to) = (*from, *to);
                     self.plan.steps.push(Step::SetDestination { service, from, to });
                 }
                 Some(_) => {}
@@ -193,7 +193,7 @@ impl Diff<'_> {
                 .filter(|how| destination.weight == 0 || **how == Removal::AtOnce)
                 .copied(),
         };
-        let destination = destination.clone();
+        let destination = *destination;
         match how {
             Some(how) => {
                 self.plan.steps.push(Step::DeleteDestination { service, destination, how });
@@ -211,12 +211,11 @@ impl Diff<'_> {
     fn add_destinations(&mut self, wanted: &TableService, is_new: impl Fn(&Destination) -> bool) {
         let service = *wanted.key();
         let new = wanted.destinations().filter(|destination| is_new(destination));
-        let (live, quiescent): (Vec<_>, Vec<_>) = new.partition(|new| new.weight > 0);
+        let (live, quiescent): (Vec<&Destination>, Vec<_>) = new.partition(|new| new.weight > 0);
         self.plan.steps.extend(
-            live.into_iter().chain(quiescent).map(|destination| Step::AddDestination {
-                service,
-                destination: destination.clone(),
-            }),
+            live.into_iter()
+                .chain(quiescent)
+                .map(|destination| Step::AddDestination { service, destination: *destination }),
         );
     }
 }

@@ -289,6 +289,13 @@ fn number(addr: IpAddr) -> u128 {
     }
 }
 
+/// The network of one address.
+impl From<IpAddr> for Network {
+    fn from(addr: IpAddr) -> Self {
+        Self { addr, prefix: bits(addr) }
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.addr, self.prefix)
@@ -302,10 +309,7 @@ impl FromStr for Network {
         let parse = || {
             let (addr, prefix) = match text.split_once('/') {
                 Some((addr, prefix)) => (addr.parse().ok()?, prefix.parse().ok()?),
-                None => {
-                    let addr = text.parse().ok()?;
-                    (addr, bits(addr))
-                }
+                None => return text.parse().map(IpAddr::into).ok(),
             };
             Self::new(addr, prefix).ok()
         };

@@ -112,15 +112,14 @@ impl From<&Step> for Change {
             Step::SetService { to, .. } => Self::SetService(to.clone()),
             Step::DeleteService(service) => Self::DeleteService(service.key),
             Step::AddDestination { service, destination } => {
-                Self::AddDestination { service: *service, destination: destination.clone() }
+                Self::AddDestination { service: *service, destination: *destination }
             }
             Step::SetDestination { service, to, .. } => {
-                Self::SetDestination { service: *service, destination: to.clone() }
+                Self::SetDestination { service: *service, destination: *to }
             }
-            Step::DrainDestination { service, destination } => Self::SetDestination {
-                service: *service,
-                destination: destination.clone().weight(0),
-            },
+            Step::DrainDestination { service, destination } => {
+                Self::SetDestination { service: *service, destination: (*destination).weight(0) }
+            }
             Step::DeleteDestination { service, destination, .. } => {
                 Self::DeleteDestination { service: *service, destination: destination.key() }
             }
@@ -270,14 +269,14 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{DestinationKey, Forward, PersistenceEngine, PersistenceMask, Scheduler, Tunnel};
+    use crate::{Forward, PersistenceEngine, PersistenceMask, Scheduler, Tunnel};
 
     fn service() -> Service {
         Service::new("udp/192.0.2.53:53".parse().unwrap())
     }
 
     fn server() -> Destination {
-        Destination::new("192.0.2.1:53".parse::<DestinationKey>().unwrap())
+        Destination::new("192.0.2.1:53".parse().unwrap())
     }
 
     #[test]

@@ -165,7 +165,7 @@ impl Call {
         let change = match self {
             Self::EnsureService(service) => Change::SetService(service.clone()),
             Self::EnsureDestination(key, server) => {
-                Change::SetDestination { service: *key, destination: server.clone() }
+                Change::SetDestination { service: *key, destination: *server }
             }
             Self::RemoveService(key) => Change::DeleteService(*key),
             Self::RemoveDestination(key, server) => {
@@ -193,7 +193,7 @@ impl Question {
             Self::Service(key) => Answer::Service(client.service(&key)?),
             Self::Destinations(key) => Answer::Destinations(client.destinations(&key)?),
             Self::Destination(key, server) => {
-                Answer::Destination(client.destination(&key, &server)?)
+                Answer::Destination(client.destination(&key, server)?)
             }
             Self::SyncDaemons => Answer::SyncDaemons(client.sync_daemons()?),
             Self::Timeouts => Answer::Timeouts(client.timeouts()?),

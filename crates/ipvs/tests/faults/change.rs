@@ -113,7 +113,7 @@ pub(crate) fn holds(change: &Change, client: &mut Client<Kernel>) -> bool {
         Change::DeleteService(key) => client.service(key).unwrap().is_none(),
         Change::AddDestination { service, destination: wanted }
         | Change::SetDestination { service, destination: wanted } => {
-            let found = client.destination(service, &wanted.key());
+            let found = client.destination(service, wanted.key());
             found.is_ok_and(|it| it.is_some_and(|it| it.destination == *wanted))
         }
         Change::DeleteDestination { service, destination } => {

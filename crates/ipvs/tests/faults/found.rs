@@ -17,7 +17,7 @@ fn vip() -> ServiceKey {
 }
 
 fn server() -> Destination {
-    Destination::new("198.51.100.1:80".parse::<std::net::SocketAddr>().unwrap())
+    Destination::new("198.51.100.1:80".parse().unwrap())
 }
 
 /// What a call says of a kernel with one service and a sync daemon, and how many deadlines it waited

@@ -75,7 +75,7 @@ fn destination(number: u8) -> impl Strategy<Value = Destination> {
 
 /// The real server in the family of its service, which only tunnels can do without.
 fn of_family(server: &Destination, family: Family) -> Destination {
-    let mut server = server.clone();
+    let mut server = *server;
     if let (Family::V6, IpAddr::V4(addr)) = (family, server.addr) {
         let [.., number] = addr.octets();
         server.addr = [0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()].into();
@@ -113,7 +113,7 @@ pub(crate) fn pair_of_tables() -> impl Strategy<Value = (Table, Table)> {
                 second.get_mut(&key),
                 kept >> (2 * index + 1) & 1 == 1,
             ) {
-                other.insert(server.clone());
+                other.insert(*server);
             }
         }
         (first, second)

@@ -215,7 +215,6 @@ fn with_kept_port(mut given: OptionSet, kind: TunnelType) -> OptionSet {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::net::SocketAddr;
 
     use super::super::high::Command;
     use super::super::high::tests::{accepted, refused};
@@ -338,7 +337,7 @@ mod tests {
     }
 
     fn before(forward: Forward) -> Destination {
-        let addr = "10.1.0.1:80".parse::<SocketAddr>().unwrap();
+        let addr = "10.1.0.1:80".parse().unwrap();
         Destination::new(addr).forward(forward).weight(7).thresholds(500, 300)
     }
 

@@ -58,7 +58,7 @@ impl<F: Fn(&[&OsStr]) -> Option<Change>> AllRules<F> {
     pub(crate) fn server(&mut self, service: &ServiceKey, server: &Destination) {
         // As above.
         let _ = self.rules.server(service, server);
-        let mut wanted = server.clone();
+        let mut wanted = *server;
         if wanted.forward == Forward::LocalNode {
             // The kernel's own choice, for an address of the director.
             wanted.forward = Forward::DirectRoute;
