@@ -1,12 +1,14 @@
 //! The settings in `/proc/sys/net/ipv4/vs` against a real kernel.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{self, Read as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::sysctl::{self, ConnReuse, Defense, SyncThreshold};
-use ipvs::{Client, ErrorKind, Object};
+use ipvs::{Client, ErrorKind, Object, ProcFiles as _};
+use ipvs_model::Kernel;
 use ipvs_testkit::{Context, KernelVersion, Namespace, Suite};
 use ipvs_tests::connect;
 
@@ -19,6 +21,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(each_setting_of_the_kernel_has_a_constant));
     suite.add(test!(settings_written_back_change_nothing));
     suite.add(test!(settings_are_set));
+    suite.add(test!(the_model_has_the_default_settings));
     suite.add(test!(the_kernel_refuses_what_is_out_of_range));
 }
 
@@ -97,6 +100,47 @@ fn settings_written_back_change_nothing(context: &mut Context) -> Result<()> {
     assert_eq!(settings(&netns)?, before);
     ensure!(absent.iter().all(|name| before.iter().all(|(there, _)| there != name)), "{absent:?}");
     assert_eq!(before.len() + absent.len(), sysctl::NAMES.len());
+    Ok(())
+}
+
+/// Those of the initial network namespace, where they differ from one to another; what depends on
+/// the machine only has to exist.
+fn the_model_has_the_default_settings(context: &mut Context) -> Result<()> {
+    const OF_MACHINE: [&str; 2] = ["sync_qlen_max", "est_cpulist"];
+    const OF_NAMESPACE: [&str; 2] = ["conn_lfactor", "svc_lfactor"];
+    let netns = context.netns("director")?;
+    // Whoever looks for the service loads the module, and so there are settings.
+    connect(&netns)?;
+    let version = context.kernel();
+    let mut model = Kernel::builder().version(version.major, version.minor).build();
+    let mut of_model = |name: &str| -> Result<Option<String>> {
+        let mut text = String::new();
+        match model.open(&format!("sys/net/ipv4/vs/{name}")) {
+            Ok(mut file) => file.read_to_string(&mut text).map(|_| Some(text)).map_err(Into::into),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let kernel: BTreeMap<_, _> = settings(&netns)?.into_iter().collect();
+    let mut compared = 0;
+    for (name, value) in &kernel {
+        let Some(ours) = of_model(name)? else {
+            ensure!(version > NEWEST, "the model lacks {name}");
+            continue;
+        };
+        if OF_MACHINE.contains(&name.as_str()) {
+            continue;
+        }
+        let initial = fs::read_to_string(format!("/proc/sys/net/ipv4/vs/{name}"))?;
+        let theirs = if OF_NAMESPACE.contains(&name.as_str()) { &initial } else { value };
+        assert_eq!(ours, *theirs, "{name}");
+        compared += 1;
+    }
+    ensure!(compared > 25, "only {compared} settings were compared");
+    // And the model has no others; two come with the modules of two schedulers.
+    for name in sysctl::NAMES.iter().filter(|name| !name.starts_with("lblc")) {
+        assert_eq!(of_model(name)?.is_some(), kernel.contains_key(*name), "{name}");
+    }
     Ok(())
 }
 

@@ -140,9 +140,10 @@ impl Builder {
         self
     }
 
-    /// Adds a [setting](ipvs::sysctl): there are none but those that were added. They can be
-    /// changed, and take any value of their type; nothing depends on them but whether
-    /// [rates](ipvs::Stats::rates) are estimated.
+    /// Gives a [setting](ipvs::sysctl) another value than the one it has by default, which is that
+    /// of the kernel [version](Self::version) in the initial network namespace of a machine with
+    /// one processor and 1 GiB of memory. Settings can be changed, and take any value of their type;
+    /// nothing depends on them except whether [rates](ipvs::Stats::rates) are estimated.
     ///
     /// # Errors
     ///
@@ -152,16 +153,25 @@ impl Builder {
     /// use ipvs::{Client, sysctl};
     /// use ipvs_model::Kernel;
     ///
-    /// let kernel = Kernel::builder().sysctl(sysctl::CONNTRACK, true)?.build();
+    /// let kernel = Kernel::builder().version(6, 1).sysctl(sysctl::CONNTRACK, true)?.build();
     /// let mut client = Client::with_transport(kernel)?;
     /// assert_eq!(client.sysctl(sysctl::CONNTRACK)?, Some(true));
-    /// assert_eq!(client.sysctl(sysctl::BACKUP_ONLY)?, None);
+    /// assert_eq!(client.sysctl(sysctl::BACKUP_ONLY)?, Some(false));
+    /// assert_eq!(client.sysctl(sysctl::CONN_MAX)?, None, "since Linux 7.2");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[allow(clippy::needless_pass_by_value, reason = "as Client::set_sysctl takes it")]
     pub fn sysctl<V: Value>(mut self, setting: Sysctl<V>, value: V) -> Result<Self, InvalidInput> {
         self.files.set(setting, &value)?;
         Ok(self)
+    }
+
+    /// Takes a [setting](ipvs::sysctl) away, as in a kernel that was built without it, or in a
+    /// network namespace that doesn't have it.
+    #[must_use]
+    pub fn without_sysctl<V>(mut self, setting: Sysctl<V>) -> Self {
+        self.files.remove(setting.name());
+        self
     }
 
     /// The list of connections as Linux has it in `/proc/net/ip_vs_conn`, its title line included;
@@ -190,7 +200,8 @@ impl Builder {
 
     /// Makes the kernel, without services.
     #[must_use]
-    pub fn build(self) -> Kernel {
+    pub fn build(mut self) -> Kernel {
+        self.files.complete(self.version);
         Kernel::with(self)
     }
 

@@ -7,6 +7,8 @@ use ipvs::InvalidInput;
 use ipvs::sysctl::{Sysctl, Value};
 use rustix::io::Errno;
 
+use crate::sysctls;
+
 /// The list of connections, relative to `/proc`, as all that follows.
 const CONNECTIONS: &str = "thread-self/net/ip_vs_conn";
 /// What Linux 6.1 to 7.2 begin that list with.
@@ -15,10 +17,16 @@ const TITLE: &str =
 /// The folder of the settings.
 const SETTINGS: &str = "sys/net/ipv4/vs/";
 
+/// The name of the setting that a file is.
+pub(crate) fn setting_of(path: &str) -> Option<&str> {
+    path.strip_prefix(SETTINGS)
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     connections: String,
-    settings: BTreeMap<String, String>,
+    /// By name. `None` is a setting that this kernel doesn't have.
+    settings: BTreeMap<String, Option<String>>,
 }
 
 impl Default for Files {
@@ -43,13 +51,24 @@ impl Files {
         setting: Sysctl<V>,
         value: &V,
     ) -> Result<(), InvalidInput> {
-        self.settings.insert(setting.name().to_owned(), value.to_text()? + "\n");
+        self.settings.insert(setting.name().to_owned(), Some(value.to_text()? + "\n"));
         Ok(())
     }
 
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.settings.insert(name.to_owned(), None);
+    }
+
+    /// Adds the settings of a version, where nothing else was said of them.
+    pub(crate) fn complete(&mut self, version: (u32, u32)) {
+        for (name, value) in sysctls::of_version(version) {
+            self.settings.entry(name.to_owned()).or_insert_with(|| Some(format!("{value}\n")));
+        }
+    }
+
     pub(crate) fn read(&self, path: &str) -> io::Result<String> {
-        let text = match path.strip_prefix(SETTINGS) {
-            Some(name) => self.settings.get(name),
+        let text = match setting_of(path) {
+            Some(name) => self.settings.get(name).and_then(Option::as_ref),
             None => Some(&self.connections).filter(|_| path == CONNECTIONS),
         };
         Ok(text.ok_or(Errno::NOENT)?.clone())
@@ -59,8 +78,8 @@ impl Files {
         if path == CONNECTIONS {
             return Err(Errno::ACCESS.into());
         }
-        let setting = path.strip_prefix(SETTINGS).and_then(|name| self.settings.get_mut(name));
-        text.clone_into(setting.ok_or(Errno::NOENT)?);
+        let setting = setting_of(path).and_then(|name| self.settings.get_mut(name));
+        text.clone_into(setting.and_then(Option::as_mut).ok_or(Errno::NOENT)?);
         Ok(())
     }
 }
@@ -75,8 +94,9 @@ mod tests {
     use crate::Kernel;
 
     #[test]
-    fn settings_that_there_are_can_be_changed_and_others_not() {
-        let kernel = Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap().build();
+    fn settings_that_exist_can_be_changed_and_others_not() {
+        let builder = Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap();
+        let kernel = builder.without_sysctl(sysctl::CONN_MAX).build();
         let mut client = Client::with_transport(kernel.clone()).unwrap();
         client.set_sysctl(sysctl::CONNTRACK, true).unwrap();
         let mut other = Client::with_transport(kernel).unwrap();

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipvs::proto::{Call, Refusal, Replies, Responder};
-use ipvs::{DestinationKey, ProcFiles, ServiceKey, Stats, Transport};
+use ipvs::{DestinationKey, Operation, ProcFiles, ServiceKey, Stats, Transport};
 use ipvs_sys as sys;
 use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::Builder;
 use crate::counters::Counters;
-use crate::files::Files;
+use crate::fault::{Fault, FaultError, Faults};
+use crate::files::{self, Files};
 use crate::request::{DestId, ServiceId};
 use crate::table::{Destination, Table};
 
@@ -56,12 +57,46 @@ struct Shared {
     hook: Mutex<Option<Hook>>,
 }
 
-#[derive(Debug, Default)]
-struct Faults {
-    /// How many more requests to refuse, and how.
-    refuse: Option<(usize, Refusal)>,
-    /// How many more datagrams to lose the answers to.
-    lose: usize,
+/// How many connections a real server has: see [`Kernel::set_connections`].
+///
+/// ```
+/// use ipvs_model::ConnectionCounts;
+///
+/// let counts = ConnectionCounts::default().active(3);
+/// assert_eq!((counts.active, counts.inactive, counts.persistent), (3, 0, 0));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionCounts {
+    /// Connections in a state that counts as active.
+    pub active: u32,
+    /// All other connections.
+    pub inactive: u32,
+    /// Persistence templates: clients that are remembered.
+    pub persistent: u32,
+}
+
+impl ConnectionCounts {
+    /// Sets the number of connections in a state that counts as active.
+    #[must_use]
+    pub fn active(mut self, active: u32) -> Self {
+        self.active = active;
+        self
+    }
+
+    /// Sets the number of all other connections.
+    #[must_use]
+    pub fn inactive(mut self, inactive: u32) -> Self {
+        self.inactive = inactive;
+        self
+    }
+
+    /// Sets the number of persistence templates.
+    #[must_use]
+    pub fn persistent(mut self, persistent: u32) -> Self {
+        self.persistent = persistent;
+        self
+    }
 }
 
 /// The kernel has no such virtual service, or no such real server in it.
@@ -171,8 +206,7 @@ impl Kernel {
         })
     }
 
-    /// Sets how many connections a real server has: active ones, inactive ones, and persistence
-    /// templates.
+    /// Sets how many connections a real server has.
     ///
     /// # Errors
     ///
@@ -181,11 +215,9 @@ impl Kernel {
         &self,
         service: &ServiceKey,
         destination: &DestinationKey,
-        [active, inactive, persistent]: [u32; 3],
+        counts: ConnectionCounts,
     ) -> Result<(), NotFound> {
-        self.change(service, destination, |server, _| {
-            (server.active, server.inactive, server.persistent) = (active, inactive, persistent);
-        })
+        self.change(service, destination, |server, _| server.connections = counts)
     }
 
     fn change(
@@ -210,44 +242,36 @@ impl Kernel {
         lock(&self.shared.table).empty_trash();
     }
 
-    /// Refuses the next `count` requests of whichever client, reads included, without carrying
-    /// them out; in place of what an earlier call left. EINTR is how a kernel stays silent.
+    /// Has something go wrong with requests of whichever client, in addition to what is still to go
+    /// wrong by earlier calls. A request that several faults fit meets the earliest.
+    ///
+    /// # Errors
+    ///
+    /// If no request meets that fault: see [`FaultError`].
     ///
     /// ```
-    /// use ipvs::{Client, ErrorKind, proto::Refusal};
-    /// use ipvs_model::Kernel;
+    /// use ipvs::{Client, ErrorKind, Operation, Service};
+    /// use ipvs_model::{Fault, Kernel};
     ///
     /// let kernel = Kernel::new();
     /// let mut client = Client::with_transport(kernel.clone())?;
-    /// const ENOMEM: i32 = 12;
-    /// kernel.refuse_next(1, Refusal::new(ENOMEM));
-    /// assert_eq!(client.services().unwrap_err().kind(), ErrorKind::OutOfMemory);
-    /// assert_eq!(client.services()?, []);
-    /// # Ok::<(), ipvs::Error>(())
+    /// let service = Service::new("tcp/10.10.10.53:80".parse()?);
+    /// // The answer to the second change from here on gets lost.
+    /// kernel.fail(Fault::on(Operation::AddService).lost_answer().after(1))?;
+    /// client.add_service(&service)?;
+    /// let other = Service::new("udp/10.10.10.53:80".parse()?);
+    /// let error = client.add_service(&other).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+    /// assert!(client.service(&other.key)?.is_some(), "only the answer was lost");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn refuse_next(&self, count: usize, refusal: impl Into<Refusal>) {
-        lock(&self.shared.faults).refuse = Some((count, refusal.into()));
+    pub fn fail(&self, fault: Fault) -> Result<(), FaultError> {
+        lock(&self.shared.faults).add(fault)
     }
 
-    /// Loses the answers to the next `count` datagrams of whichever client, after their requests
-    /// were carried out; in place of what an earlier call left. The client is told at once that
-    /// its deadline has passed.
-    ///
-    /// ```
-    /// use ipvs::{Client, ErrorKind, Service};
-    /// use ipvs_model::Kernel;
-    ///
-    /// let kernel = Kernel::new();
-    /// let mut client = Client::with_transport(kernel.clone())?;
-    /// kernel.lose_answers(1);
-    /// let service = Service::new("tcp/10.10.10.53:80".parse().unwrap());
-    /// let error = client.add_service(&service).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
-    /// assert_eq!(client.services()?[0].service, service);
-    /// # Ok::<(), ipvs::Error>(())
-    /// ```
-    pub fn lose_answers(&self, count: usize) {
-        lock(&self.shared.faults).lose = count;
+    /// Lets everything go right again: no fault of an earlier [`fail`](Self::fail) is left.
+    pub fn clear_faults(&self) {
+        lock(&self.shared.faults).clear();
     }
 
     /// Has `hook` called before each request to IPVS, in place of an earlier hook. It may refuse
@@ -283,22 +307,21 @@ impl Kernel {
 }
 
 impl Shared {
-    /// `family` is the id that the request was sent to.
+    /// `family` is the id that the request was sent to, `lost` whether the answers to its datagram
+    /// are lost.
     fn carry_out(
         &self,
         family: u16,
         call: &Call<'_>,
         replies: &mut Replies<'_>,
+        lost: &mut bool,
     ) -> Result<(), Refusal> {
         self.run_hook(call.message)?;
         if family != self.family.load(Ordering::Relaxed) {
             // Loaded anew since the datagram's first request, by the hook or another thread.
             return Err(Errno::NOENT.into());
         }
-        if let Some((left @ 1.., refusal)) = &mut lock(&self.faults).refuse {
-            *left -= 1;
-            return Err(refusal.clone());
-        }
+        lock(&self.faults).on_request(call, lost)?;
         Ok(lock(&self.table).carry_out(call, |message| replies.push(message))?)
     }
 
@@ -322,10 +345,10 @@ impl Transport for Kernel {
         let shared = &self.shared;
         let family = shared.family.load(Ordering::Relaxed);
         self.responder.set_family(family);
-        self.responder.respond(datagram, |call, replies| shared.carry_out(family, call, replies));
-        let lose = &mut lock(&shared.faults).lose;
-        if *lose > 0 {
-            *lose -= 1;
+        let mut lost = false;
+        self.responder
+            .respond(datagram, |call, replies| shared.carry_out(family, call, replies, &mut lost));
+        if lost {
             self.responder.discard();
         }
         Ok(())
@@ -348,11 +371,23 @@ impl Transport for Kernel {
 
 impl ProcFiles for Kernel {
     fn open(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>> {
+        let setting = files::setting_of(path);
+        let operation = if setting.is_some() { Operation::Sysctl } else { Operation::Connections };
+        lock(&self.shared.faults).on_file(operation, setting)?;
         Ok(Box::new(Cursor::new(lock(&self.shared.files).read(path)?)))
     }
 
     fn write(&mut self, path: &str, text: &str) -> io::Result<()> {
+        lock(&self.shared.faults).on_file(Operation::SetSysctl, files::setting_of(path))?;
         lock(&self.shared.files).write(path, text)
+    }
+
+    /// No fault hits what a client reads for its own use.
+    fn peek(&mut self, path: &str, buffer: &mut [u8]) -> io::Result<usize> {
+        let text = lock(&self.shared.files).read(path)?;
+        let length = text.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&text.as_bytes()[..length]);
+        Ok(length)
     }
 }
 

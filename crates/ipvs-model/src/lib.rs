@@ -4,10 +4,13 @@
 mod builder;
 mod counters;
 mod daemons;
+mod fault;
 mod files;
 mod kernel;
 mod request;
+mod sysctls;
 mod table;
 
 pub use builder::Builder;
-pub use kernel::{Kernel, NotFound};
+pub use fault::{Fault, FaultError};
+pub use kernel::{ConnectionCounts, Kernel, NotFound};

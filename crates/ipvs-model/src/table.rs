@@ -9,10 +9,10 @@ use ipvs_sys as sys;
 use ipvs_sys::Command;
 use rustix::io::Errno;
 
-use crate::Builder;
 use crate::counters::Counters;
 use crate::daemons::Daemons;
 use crate::request::{DestConfig, DestId, DestRequest, ServiceId};
+use crate::{Builder, ConnectionCounts};
 
 /// `IP_VS_VERSION_CODE` of every kernel since 2.6: 1.2.1.
 const IPVS_VERSION: u32 = 0x01_02_01;
@@ -59,9 +59,7 @@ struct ServiceConfig {
 pub(crate) struct Destination {
     id: DestId,
     config: DestConfig,
-    pub(crate) active: u32,
-    pub(crate) inactive: u32,
-    pub(crate) persistent: u32,
+    pub(crate) connections: ConnectionCounts,
     pub(crate) counters: Counters,
 }
 
@@ -274,9 +272,7 @@ impl Table {
             None => Destination {
                 id: wanted.id,
                 config: wanted.config,
-                active: 0,
-                inactive: 0,
-                persistent: 0,
+                connections: ConnectionCounts::default(),
                 counters: Counters::default(),
             },
         };
@@ -386,9 +382,9 @@ impl Destination {
             tun_flags: Some(config.tun_flags),
             u_thresh: Some(config.upper),
             l_thresh: Some(config.lower),
-            active_conns: Some(self.active),
-            inact_conns: Some(self.inactive),
-            persist_conns: Some(self.persistent),
+            active_conns: Some(self.connections.active),
+            inact_conns: Some(self.connections.inactive),
+            persist_conns: Some(self.connections.persistent),
             addr_family: Some(self.id.family),
             stats: Some(stats),
             stats64: Some(stats64),

@@ -191,7 +191,7 @@ fn what_is_no_answer_puts_no_deadline_off() {
     let flood = Flood { kernel: kernel.clone(), started: None };
     let mut client = Client::with_transport(flood).expect("the family is known");
     client.set_timeout(TIMEOUT);
-    kernel.lose_answers(1);
+    kernel.fail(ipvs_model::Fault::on(Operation::Flush).lost_answer()).expect("a request");
     let error = client.flush().expect_err("nothing answers");
     assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
     assert_eq!(client.services().expect("it answers again"), []);

@@ -9,17 +9,13 @@ use std::time::{Duration, Instant};
 
 use generate::{key, pair_of_tables, server};
 use ipvs::plan::{Options, Outcome, Plan, Prune, Scope};
-use ipvs::proto::Refusal;
 use ipvs::{
     Client, Destination, DestinationEntry, DrainOptions, Drained, ErrorKind, Forward, Scheduler,
     Service, ServiceEntry, ServiceSnapshot, Snapshot, Stats, Table, TableChange, TableService,
     Transport, Watch,
 };
-use ipvs_model::Kernel;
+use ipvs_model::{ConnectionCounts, Fault, Kernel};
 use proptest::prelude::*;
-
-/// errno(3): any command can end with it.
-const ENOMEM: i32 = 12;
 
 const EVERYTHING: Prune = Prune::Everything;
 
@@ -55,13 +51,13 @@ proptest! {
         reconcile(&mut client, &first);
         let plan = Plan::diff(&first, &second, &Options::new().prune(EVERYTHING, Scope::everything()));
         if lost {
-            kernel.lose_answers(1);
+            kernel.fail(Fault::any().lost_answer()).unwrap();
         } else {
-            kernel.refuse_next(refused, Refusal::new(ENOMEM));
+            // Any command can end with that.
+            kernel.fail(Fault::any().kind(ErrorKind::OutOfMemory).times(refused)).unwrap();
         }
         let result = client.apply(&plan);
-        kernel.refuse_next(0, Refusal::new(ENOMEM));
-        kernel.lose_answers(0);
+        kernel.clear_faults();
         if let Err(error) = result {
             prop_assert_eq!(error.steps().len(), plan.steps().len());
             let count = |is: fn(&Outcome) -> bool| error.steps().iter().filter(|it| is(&it.1)).count();
@@ -200,12 +196,16 @@ fn outcomes(current: &Table, desired: &Table) -> (Vec<String>, Table) {
     (outcomes.collect(), client.snapshot().unwrap().into_table())
 }
 
+fn counts(active: u32, inactive: u32) -> ConnectionCounts {
+    ConnectionCounts::default().active(active).inactive(inactive)
+}
+
 /// Drains server 1, which starts with 3 connections; `each` happens at each sleep.
 fn drain(options: &DrainOptions, each: impl Fn(&Kernel, u32)) -> (Drained, Vec<u8>) {
     let kernel = Kernel::new();
     let mut client = Client::with_transport(kernel.clone()).unwrap();
     reconcile(&mut client, &web([1, 2]));
-    kernel.set_connections(&key(0), &server(1).key(), [1, 2, 0]).unwrap();
+    kernel.set_connections(&key(0), &server(1).key(), counts(1, 2)).unwrap();
     let (start, passed, sleeps) = (Instant::now(), Cell::new(Duration::ZERO), Cell::new(0));
     let now = || start + passed.get();
     let sleep = |_: &mut _, time| {
@@ -228,7 +228,7 @@ fn drain(options: &DrainOptions, each: impl Fn(&Kernel, u32)) -> (Drained, Vec<u
 fn a_server_is_drained() {
     let options = DrainOptions::new(Duration::from_secs(10));
     let connections = |kernel: &Kernel, sleeps: u32| {
-        let left = [[1, 2, 0], [0, 1, 0], [0, 0, 5]][sleeps as usize - 1];
+        let left = [counts(1, 2), counts(0, 1), counts(0, 0).persistent(5)][sleeps as usize - 1];
         kernel.set_connections(&key(0), &server(1).key(), left).unwrap();
     };
     let after = Duration::from_secs(3);
@@ -342,7 +342,7 @@ fn changes_go_on_after_an_error() {
     let kernel = Kernel::new();
     let mut client = Client::with_transport(kernel.clone()).unwrap();
     reconcile(&mut client, &web([1]));
-    kernel.refuse_next(1, Refusal::new(1));
+    kernel.fail(Fault::any().kind(ErrorKind::PermissionDenied)).unwrap();
     let mut changes = Watch::new().changes(&mut client, Duration::ZERO);
     let error = changes.next().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::PermissionDenied);

@@ -13,7 +13,7 @@ use ipvs::{
     Batch, Client, Destination, DestinationKey, DrainOptions, ErrorKind, Service, ServiceKey,
     Table, TableService, Watch, sysctl,
 };
-use ipvs_model::Kernel;
+use ipvs_model::{ConnectionCounts, Fault, Kernel};
 use script::{Act, client, script};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -184,7 +184,7 @@ fn a_module_that_was_loaded_anew_is_worth_a_warning() {
 fn what_is_given_up_is_told_with_its_cause() {
     let lines = heard(Level::DEBUG, || {
         let (kernel, mut client) = balanced();
-        kernel.lose_answers(1);
+        kernel.fail(Fault::on(ipvs::Operation::Zero).lost_answer()).unwrap();
         client.zero(None).unwrap_err();
     });
     let end: Vec<&str> = lines.iter().map(String::as_str).rev().take(2).collect();
@@ -239,12 +239,13 @@ fn passes_phases_looks_and_drains_are_told_as_they_go() {
         ]
     );
 
-    kernel.set_connections(&vip(), &server(), [2, 1, 0]).unwrap();
+    let counts = ConnectionCounts::default();
+    kernel.set_connections(&vip(), &server(), counts.active(2).inactive(1)).unwrap();
     let options = DrainOptions::new(Duration::from_secs(60));
     let start = Instant::now();
     let drained = heard(Level::DEBUG, || {
         let end = |_: &mut Client<Kernel>, _| {
-            kernel.set_connections(&vip(), &server(), [0, 0, 0]).unwrap();
+            kernel.set_connections(&vip(), &server(), counts).unwrap();
         };
         client.drain_with(&vip(), &server(), &options, || start, end).unwrap();
     });

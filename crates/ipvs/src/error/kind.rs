@@ -68,6 +68,20 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// What an error number (errno(3)) means that the kernel answers `operation` with. Numbers
+    /// that have no kind of their own are [`Other`](Self::Other).
+    ///
+    /// ```
+    /// use ipvs::{ErrorKind, Operation};
+    ///
+    /// const ENOENT: i32 = 2;
+    /// let of_server = ErrorKind::of(Operation::SetDestination, ENOENT);
+    /// assert_eq!(of_server, ErrorKind::DestinationNotFound);
+    /// ```
+    pub fn of(operation: Operation, errno: i32) -> Self {
+        kind_of(operation, Errno::from_raw_os_error(errno))
+    }
+
     /// Whether the same call may succeed if it's simply made again later, without anybody changing
     /// its values, the machine's configuration, or what the table holds.
     ///

@@ -214,7 +214,7 @@ fn goes_alone(line: &Line) -> bool {
 mod tests {
     use std::ffi::OsStr;
 
-    use ipvs::{Client, Scheduler, SchedulerFlags, Service, ServiceKey, SyncRole};
+    use ipvs::{Client, Operation, Scheduler, SchedulerFlags, Service, ServiceKey, SyncRole};
     use ipvs_model as model;
 
     use super::*;
@@ -255,13 +255,8 @@ mod tests {
             (9, Line::Change(Change::Flush)),
         ];
         let model = model::Kernel::new();
-        let faulty = model.clone();
-        model.before_each(move |request| {
-            if request.command == ipvs_sys::Command::DelDaemon {
-                faulty.lose_answers(1);
-            }
-            Ok(())
-        });
+        let fault = model::Fault::on(Operation::StopSyncDaemon).lost_answer();
+        model.fail(fault).unwrap();
         let (shortfall, reported, services) = carried_out(&plan, model.clone(), &model);
         assert_eq!(reported, [(4, ErrorKind::OutcomeUnknown)]);
         assert_eq!(services, ["fwmark/3".parse().unwrap()]);
@@ -295,13 +290,8 @@ mod tests {
             (6, update("-p 90")),
         ];
         let model = model::Kernel::new();
-        let faulty = model.clone();
-        model.before_each(move |request| {
-            if request.command == ipvs_sys::Command::DelDaemon {
-                faulty.lose_answers(1);
-            }
-            Ok(())
-        });
+        let fault = model::Fault::on(Operation::StopSyncDaemon).lost_answer();
+        model.fail(fault).unwrap();
         let (shortfall, reported, _) = carried_out(&plan, model.clone(), &model);
         assert_eq!(reported, [(5, ErrorKind::OutcomeUnknown)]);
         let shortfall = shortfall.unwrap();
