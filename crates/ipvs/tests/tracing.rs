@@ -103,7 +103,7 @@ fn server() -> DestinationKey {
 }
 
 fn balanced() -> (Kernel, Client<Kernel>) {
-    let kernel = Kernel::new();
+    let kernel = Kernel::builder().without_sysctl(sysctl::CONNTRACK).build();
     let mut client = Client::with_transport(kernel.clone()).unwrap();
     client.add_service(&Service::new(vip())).unwrap();
     client.add_destination(&vip(), &Destination::new(server())).unwrap();
