@@ -271,12 +271,17 @@ fn of_timeouts(context: &mut Context) -> Result<()> {
     let before = client.timeouts()?;
     // More than INT_MAX ticks, however few of them a second has.
     let long = Some(Duration::from_secs(u64::from(u32::MAX)));
-    for change in [
-        TimeoutsChange { tcp: long, ..Default::default() },
-        TimeoutsChange { tcp_fin: long, ..Default::default() },
-        TimeoutsChange { udp: long, ..Default::default() },
+    let fine = Some(Duration::from_secs(900));
+    for (what, change) in [
+        ("TCP", TimeoutsChange { tcp: long, tcp_fin: fine, udp: fine }),
+        ("TCP FIN", TimeoutsChange { tcp: fine, tcp_fin: long, udp: fine }),
+        ("UDP", TimeoutsChange { tcp: fine, tcp_fin: fine, udp: long }),
     ] {
-        fails(client.set_timeouts(change), ErrorKind::InvalidArgument, Errno::INVAL)?;
+        let refused = client.set_timeouts(change);
+        let text = refused.as_ref().map_or_else(ToString::to_string, |()| String::new());
+        fails(refused, ErrorKind::InvalidArgument, Errno::INVAL)?;
+        let named = format!("the kernel refused the {what} timeout of 4294967295 s (os error 22)");
+        ensure!(text.ends_with(&named), "{text}");
     }
     assert_eq!(client.timeouts()?, before);
     Ok(())
