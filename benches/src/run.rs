@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::resource::{UsageWho, getrusage};
 
-use crate::report::Cost;
+use crate::report::{Counts, Run};
 
 /// A program with its arguments and files.
 #[derive(Clone, Debug)]
@@ -41,25 +41,81 @@ impl Program {
     /// # Errors
     ///
     /// If it fails.
-    pub fn measure(&self, output: &Path) -> Result<Cost> {
+    pub fn measure(&self, output: &Path) -> Result<Run> {
         // A process' memory is known to who waited for it, as the most that any of its children
         // had. So each has a parent of its own, the program `alone`, which is small: Linux counts
         // what the parent has as the child's, up to the moment when the child becomes another
         // program.
         let this = std::env::current_exe().context("cannot find this program")?;
-        let mut command = Command::new(this.with_file_name("alone"));
-        command.arg(&self.file).args(&self.arguments);
-        match &self.input {
-            Some(file) => command.stdin(File::open(file)?),
-            None => command.stdin(Stdio::null()),
-        };
-        let out = File::create(output)?;
-        let result = command.stdout(out).stderr(Stdio::piped()).output()?;
-        let text = String::from_utf8_lossy(&result.stderr).into_owned();
-        ensure!(result.status.success(), "`{self:?}` failed: {text}");
-        let cost = text.lines().last().and_then(parse);
-        cost.with_context(|| format!("no figures of `{self:?}`: {text}"))
+        let mut alone = Command::new(this.with_file_name("alone"));
+        let text = self.run_under(&mut alone, File::create(output)?.into())?;
+        let run = text.lines().last().and_then(parse);
+        run.with_context(|| format!("no figures of `{self:?}`: {text}"))
     }
+
+    /// How many system calls it makes to its end, threads included, as strace(1) counts them.
+    ///
+    /// # Errors
+    ///
+    /// If it fails, or there is no strace.
+    pub fn count_system_calls(&self) -> Result<u64> {
+        let mut strace = Command::new("strace");
+        strace.args(["--follow-forks", "--summary-only", "--summary-columns=calls,name"]);
+        let text = self.run_under(&mut strace, Stdio::null())?;
+        system_calls(&text).with_context(|| format!("strace tells no number: {text}"))
+    }
+
+    /// How many instructions it executes outside the kernel to its end, as callgrind counts them.
+    ///
+    /// # Errors
+    ///
+    /// If it fails, or there is no valgrind.
+    pub fn count_instructions(&self) -> Result<u64> {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        let text = self.run_under(&mut valgrind, Stdio::null())?;
+        instructions(&text).with_context(|| format!("valgrind tells no number: {text}"))
+    }
+
+    /// Both.
+    ///
+    /// # Errors
+    ///
+    /// As each.
+    pub fn count(&self, prepare: impl Fn() -> Result<()>) -> Result<Counts> {
+        prepare()?;
+        let system_calls = self.count_system_calls()?;
+        prepare()?;
+        Ok(Counts { system_calls, instructions: self.count_instructions()? })
+    }
+
+    /// Has another program run it, and gives what came on standard error.
+    fn run_under(&self, runner: &mut Command, output: Stdio) -> Result<String> {
+        runner.arg(&self.file).args(&self.arguments);
+        // Cargo's: with it the loader looks for each library in several folders first, which is no
+        // part of the program's work.
+        runner.env_remove("LD_LIBRARY_PATH");
+        match &self.input {
+            Some(file) => runner.stdin(File::open(file)?),
+            None => runner.stdin(Stdio::null()),
+        };
+        let result = runner.stdout(output).stderr(Stdio::piped()).output();
+        let result = result.with_context(|| format!("can't run {runner:?}"))?;
+        let text = String::from_utf8_lossy(&result.stderr).into_owned();
+        ensure!(result.status.success(), "`{runner:?}` failed: {text}");
+        Ok(text)
+    }
+}
+
+/// The number of the last line of strace's summary, `15731 total`.
+fn system_calls(text: &str) -> Option<u64> {
+    let line = text.lines().rfind(|line| line.trim_end().ends_with("total"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// The number behind callgrind's `Collected : `.
+fn instructions(text: &str) -> Option<u64> {
+    text.split_once("Collected : ")?.1.lines().next()?.trim().parse().ok()
 }
 
 /// Runs a program, and writes what it took to standard error.
@@ -79,7 +135,23 @@ pub fn alone(mut words: impl Iterator<Item = OsString>) -> Result<()> {
     Ok(())
 }
 
-fn parse(line: &str) -> Option<Cost> {
+fn parse(line: &str) -> Option<Run> {
     let (seconds, memory) = line.split_once(' ')?;
-    Some(Cost { seconds: seconds.parse().ok()?, memory: Some(memory.parse().ok()?) })
+    Some(Run { seconds: seconds.parse().ok()?, memory: Some(memory.parse().ok()?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_say_is_found() {
+        let strace = "    calls syscall\n--------- ----------------\n       52 recvmsg\n       \
+                      13 mmap\n--------- ----------------\n       65 total\n";
+        assert_eq!(system_calls(strace), Some(65));
+        assert_eq!(system_calls("strace: no such file\n"), None);
+        let callgrind = "==7== Events    : Ir\n==7== Collected : 1876322\n==7==\n";
+        assert_eq!(instructions(callgrind), Some(1_876_322));
+        assert_eq!(instructions("==7== nothing"), None);
+    }
 }

@@ -39,7 +39,7 @@ enum Check {
     Loads,
 }
 
-static TOOLS: [Tool; 15] = [
+static TOOLS: [Tool; 17] = [
     Tool { name: "ip", package: "iproute2", check: Check::Says("-V", "iproute2") },
     Tool { name: "tc", package: "iproute2", check: Check::Says("-V", "iproute2") },
     Tool { name: "modprobe", package: "kmod", check: Check::Says("--version", "kmod version") },
@@ -56,6 +56,8 @@ static TOOLS: [Tool; 15] = [
         package: "iptables",
         check: Check::Says("--version", "(legacy)"),
     },
+    Tool { name: "strace", package: "strace", check: Check::Says("-V", "strace -- version") },
+    Tool { name: "valgrind", package: "valgrind", check: Check::Says("--version", "valgrind-") },
     Tool { name: "socat", package: "socat", check: Check::Says("-V", "socat version") },
     // Its version goes to standard input, of all places.
     Tool { name: "vsftpd", package: "vsftpd", check: Check::Loads },
@@ -126,17 +128,35 @@ pub(crate) fn ensure(names: &[&str]) -> Result<Vec<PathBuf>> {
 pub(crate) fn command(name: &str) -> Result<Command> {
     let ready = ready(named(name)?)?;
     let mut command = ready.command();
-    // groff is several programs and many files, which it looks for where it is installed.
-    if let ("groff", Some(root)) = (name, ready.root()) {
-        command.env("GROFF_BIN_PATH", root.join("usr/bin"));
-        for (variable, kind) in [("GROFF_FONT_PATH", "font"), ("GROFF_TMAC_PATH", "tmac")] {
-            let mut folders = entries(&root.join("usr/share/groff"), std::fs::FileType::is_dir)?;
-            folders.retain(|folder| folder.ends_with(kind));
-            folders.push(root.join("etc/groff"));
-            command.env(variable, join(&folders));
-        }
-    }
+    command.envs(variables(name, &ready)?);
     Ok(command)
+}
+
+/// What a tool wants in its environment to find its own parts, if it was unpacked.
+pub(crate) fn environment(name: &str) -> Result<Vec<(&'static str, OsString)>> {
+    variables(name, &ready(named(name)?)?)
+}
+
+/// Some tools are several programs and many files, which they look for where they are installed.
+fn variables(name: &str, ready: &Ready) -> Result<Vec<(&'static str, OsString)>> {
+    let mut variables = Vec::new();
+    match (name, ready.root()) {
+        ("groff", Some(root)) => {
+            variables.push(("GROFF_BIN_PATH", root.join("usr/bin").into()));
+            for (variable, kind) in [("GROFF_FONT_PATH", "font"), ("GROFF_TMAC_PATH", "tmac")] {
+                let mut folders =
+                    entries(&root.join("usr/share/groff"), std::fs::FileType::is_dir)?;
+                folders.retain(|folder| folder.ends_with(kind));
+                folders.push(root.join("etc/groff"));
+                variables.push((variable, join(&folders)));
+            }
+        }
+        ("valgrind", Some(root)) => {
+            variables.push(("VALGRIND_LIB", root.join("usr/libexec/valgrind").into()));
+        }
+        _ => {}
+    }
+    Ok(variables)
 }
 
 fn named(name: &str) -> Result<&'static Tool> {

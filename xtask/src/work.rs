@@ -49,7 +49,7 @@ pub(crate) struct Machine {
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = memory())]
     pub(crate) memory: u64,
     /// Where this machine runs a kernel that was fetched: on `one` processor, that no other such
-    /// kernel is on, what it does takes half the time [default: one, but any for benchmarks]
+    /// kernel is on, what it does takes half the time [default: one]
     #[arg(long, value_name = "WHICH")]
     pub(crate) processors: Option<Processors>,
 }

@@ -7,29 +7,30 @@ use ipvs_benches::report::Row;
 pub(super) struct Bar {
     pub(super) work: &'static str,
     pub(super) on: &'static str,
-    /// How often faster than the C ipvsadm, at least.
-    pub(super) faster: Option<f64>,
     /// How many times what the floor takes, at most.
     pub(super) of_floor: Option<f64>,
     /// Which part of reading the table, at most.
     pub(super) of_snapshot: Option<f64>,
 }
 
-const NONE: Bar = Bar { work: "", on: "", faster: None, of_floor: None, of_snapshot: None };
+const NONE: Bar = Bar { work: "", on: "", of_floor: None, of_snapshot: None };
 
-const fn bar(work: &'static str, on: &'static str, faster: f64, of_floor: f64) -> Bar {
-    Bar { work, on, faster: Some(faster), of_floor: Some(of_floor), ..NONE }
+const fn bar(work: &'static str, on: &'static str, of_floor: f64) -> Bar {
+    Bar { work, on, of_floor: Some(of_floor), ..NONE }
 }
 
-pub(super) const BARS: [Bar; 9] = [
-    bar("restore", "1,000 × 10", 40.0, 1.15),
-    bar("restore", "10,000 × 1", 14.0, 1.15),
-    bar("restore", "1 × 10,000", 10.0, 1.10),
-    bar("list -n", "1,000 × 10", 6.0, 1.15),
-    bar("save -n", "1,000 × 10", 6.0, 1.15),
-    bar("list -n", "10,000 × 1", 5.5, 1.05),
-    bar("list -n -c", "100,000 connections", 2.5, 1.15),
-    Bar { work: "add one service", on: "an empty table", faster: Some(1.5), ..NONE },
+/// Of the C ipvsadm nothing is asked: how much faster ours is depends on what a system call costs
+/// on the machine, and the C ipvsadm makes so many more of them that there is no figure for all.
+pub(super) const BARS: [Bar; 10] = [
+    bar("restore", "1,000 × 10", 1.12),
+    bar("restore", "10,000 × 1", 1.12),
+    bar("restore", "1 × 10,000", 1.12),
+    bar("restore", "10,000 × 10", 1.12),
+    bar("list -n", "1,000 × 10", 1.15),
+    bar("list -n", "1 × 10,000", 1.3),
+    bar("list -n", "10,000 × 1", 1.05),
+    bar("save -n", "1,000 × 10", 1.15),
+    bar("list -n -c", "100,000 connections", 1.0),
     Bar { work: "Plan::diff, 100 changes", on: "10,000 × 10", of_snapshot: Some(0.05), ..NONE },
 ];
 

@@ -4,19 +4,21 @@ mod bars;
 mod micro;
 mod table;
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use ipvs_benches::report::Report;
+use serde::de::DeserializeOwned;
 
 use crate::readme::{self, Part};
 use crate::work::{Machine, Place, Processors, Where, Work};
-use crate::{cargo, places, progress};
+use crate::{cargo, places, progress, tools};
 
-/// The C program takes two minutes for the largest table, several times over.
+/// On processors that aren't kept for it the C program may take minutes for the largest table.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
 
 const TABLE: Part = Part {
@@ -36,8 +38,8 @@ pub(crate) struct Bench {
     /// 15 seconds altogether; figures are medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How often the C ipvsadm does each work on the table of 10,000 × 10, which takes it minutes
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    /// How often the C ipvsadm does each work on the table of 10,000 × 10, which takes it longest
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     their_rounds: u32,
     /// Only work with this in its name or table, `restore` or `1,000 × 10` for example
     #[arg(value_name = "FILTER")]
@@ -45,8 +47,8 @@ pub(crate) struct Bench {
     /// Write what was measured as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Put the table into README.md
-    #[arg(long, conflicts_with = "filter")]
+    /// Put the tables into README.md
+    #[arg(long, conflicts_with_all = ["filter", "processors"])]
     into_readme: bool,
 }
 
@@ -69,53 +71,104 @@ impl Bench {
             TABLE.split(&readme::read()?)?;
         }
         let place = Place::prepare(self.place.choice(), self.place.machine)?;
+        ensure!(
+            !self.into_readme || matches!(place, Place::Fetched(_)),
+            "README.md shows a kernel that is kept on one processor: choose one that is fetched"
+        );
         progress::now("building what is measured");
-        let release = |package, name| {
-            cargo::build(&["build", "--release", "-p", package, "--bin", name], name)
-        };
-        let ours = release("ipvsadm", "ipvsadm")?;
-        let floor = release("ipvs-benches", "floor")?;
-        release("ipvs-benches", "alone")?;
-        let measure = release("ipvs-benches", "measure")?;
-        let folder = places::root().join("target/bench");
-        fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-        let mut command = vec![measure.into(), folder.clone().into(), ours.into(), floor.into()];
-        command.extend([self.rounds, self.their_rounds].map(|rounds| rounds.to_string().into()));
-        let is_whole = self.filter.is_none();
-        command.extend(self.filter.map(Into::into));
-        let work = Work {
-            command,
-            environment: Vec::new(),
-            programs: Vec::new(),
-            tools: &["ip", "modprobe", "ipvsadm"],
-            writable: vec![folder.clone()],
-            terminal: false,
-            timeout: Some(TIMEOUT),
-            // The programs are measured as they run by themselves.
-            machine: Machine {
-                processors: self.place.machine.processors.or(Some(Processors::Any)),
-                ..self.place.machine
-            },
-        };
-        let status = work.run(&place)?;
-        ensure!(status == 0, "measuring ended with status {status}");
-        let path = folder.join("report.json");
-        let text = fs::read(&path).with_context(|| format!("can't read {}", path.display()))?;
-        let report: Report = serde_json::from_slice(&text).context("the report isn't one")?;
-        if let Some(file) = self.json {
-            fs::write(&file, &text).with_context(|| format!("can't write {}", file.display()))?;
+        let programs = Programs::build()?;
+        let processors = self.place.machine.processors;
+        let mut reports =
+            vec![self.measure(&place, &programs, processors != Some(Processors::Any))?];
+        // The whole, and then what it would look like if nobody took care of processors.
+        if self.filter.is_none() && processors.is_none() && matches!(place, Place::Fetched(_)) {
+            reports.push(self.measure(&place, &programs, false)?);
         }
-        if is_whole {
-            let missing = bars::without_row(&report.rows);
+        if let Some(file) = &self.json {
+            let text = serde_json::to_vec_pretty(&reports)?;
+            fs::write(file, text).with_context(|| format!("can't write {}", file.display()))?;
+        }
+        if self.filter.is_none() {
+            let missing = bars::without_row(&reports[0].rows);
             ensure!(missing.is_empty(), "nothing was measured for bars: {}", missing.join(", "));
         }
-        let table = table::markdown(&report);
-        print!("{table}");
-        if self.into_readme {
-            TABLE.write(&table)?;
+        match self.into_readme {
+            true => {
+                let text = table::readme(&reports);
+                print!("{text}");
+                record(&reports)?;
+                TABLE.write(&text)?;
+            }
+            false => reports.iter().for_each(|report| println!("{}", table::markdown(report))),
         }
         Ok(0)
     }
+
+    /// Measures in one boot: all that was asked for, or at a glance if that was measured before.
+    fn measure(&self, place: &Place, programs: &Programs, pinned: bool) -> Result<Report> {
+        let is_glance = !pinned && self.place.machine.processors.is_none();
+        let pinned = pinned && matches!(place, Place::Fetched(_));
+        let folder = places::root().join("target/bench");
+        fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+        let Programs { measure, ours, floor } = programs;
+        let mut command: Vec<OsString> =
+            [measure, &folder, ours, floor].into_iter().map(Into::into).collect();
+        command.extend([self.rounds, self.their_rounds].map(|rounds| rounds.to_string().into()));
+        command.push(if is_glance { "glance" } else { "whole" }.into());
+        command.push(pinned.to_string().into());
+        command.extend(self.filter.iter().map(Into::into));
+        let processors = if pinned { Processors::One } else { Processors::Any };
+        let work = Work {
+            command,
+            environment: tools::environment("valgrind")?,
+            programs: Vec::new(),
+            tools: &["ip", "modprobe", "ipvsadm", "strace", "valgrind"],
+            writable: vec![folder.clone()],
+            terminal: false,
+            timeout: Some(TIMEOUT),
+            machine: Machine { processors: Some(processors), ..self.place.machine },
+        };
+        let status = work.run(place)?;
+        ensure!(status == 0, "measuring ended with status {status}");
+        read(&folder.join("report.json"))
+    }
+}
+
+/// What is measured, and what measures.
+struct Programs {
+    measure: PathBuf,
+    ours: PathBuf,
+    floor: PathBuf,
+}
+
+impl Programs {
+    fn build() -> Result<Self> {
+        let release = |package, name| {
+            cargo::build(&["build", "--release", "-p", package, "--bin", name], name)
+        };
+        release("ipvs-benches", "alone")?;
+        Ok(Self {
+            measure: release("ipvs-benches", "measure")?,
+            ours: release("ipvsadm", "ipvsadm")?,
+            floor: release("ipvs-benches", "floor")?,
+        })
+    }
+}
+
+/// What the tables in README.md were made from, so that a test can make them again.
+fn recorded() -> PathBuf {
+    places::root().join("benches/measured.json")
+}
+
+fn record(reports: &[Report]) -> Result<()> {
+    let path = recorded();
+    let text = serde_json::to_string_pretty(reports)? + "\n";
+    fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no report", path.display()))
 }
 
 #[cfg(test)]
@@ -141,8 +194,47 @@ mod tests {
         }
         let parse = |words: &[&str]| Arguments::try_parse_from([&["bench"], words].concat());
         assert!(parse(&["--into-readme", "restore"]).is_err());
+        assert!(parse(&["--into-readme", "--processors=any"]).is_err());
         assert!(parse(&["--into-readme"]).unwrap().bench.into_readme);
         assert!(parse(&["micro"]).unwrap().bench.part.is_some());
         assert_eq!(parse(&["restore"]).unwrap().bench.filter.as_deref(), Some("restore"));
+    }
+
+    #[test]
+    fn the_readme_has_what_was_measured() {
+        let reports: Vec<Report> = read(&recorded()).unwrap();
+        let readme = readme::read().unwrap();
+        let (_, text, _) = TABLE.split(&readme).unwrap();
+        assert_eq!(text, table::readme(&reports));
+        assert!(reports[0].pinned, "the headline is that of one processor");
+    }
+
+    /// Figures of speed come from the tables' own text; nothing else may claim any.
+    #[test]
+    fn nothing_but_the_tables_claims_to_be_so_many_times_as_fast() {
+        let readme = readme::read().unwrap();
+        let (before, _, behind) = TABLE.split(&readme).unwrap();
+        let library = places::root().join("crates");
+        let of_crates = ["ipvs", "ipvsadm", "ipvs-model", "ipvs-sys"]
+            .map(|name| fs::read_to_string(library.join(name).join("README.md")).unwrap());
+        let texts = [before, behind].into_iter().chain(of_crates.iter().map(String::as_str));
+        assert_eq!(texts.flat_map(claims).collect::<Vec<_>>(), [""; 0]);
+        let claim = "ours is 208.3 times as fast, or 5\u{d7} faster: 1,000 × 10 is a table";
+        assert_eq!(claims(claim).collect::<Vec<_>>(), ["208.3 times", "5×"]);
+    }
+
+    /// `208.3 times`, `5×`: a number before that, and not between two numbers as in the name of a
+    /// table.
+    fn claims(text: &str) -> impl Iterator<Item = String> + '_ {
+        let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        (0..words.len()).filter_map(move |at| {
+            let word = words[at];
+            let next = words.get(at + 1).copied().unwrap_or_default();
+            if is_number(word) && word.contains('×') {
+                return Some(word.to_owned());
+            }
+            (is_number(word) && next.starts_with("times")).then(|| format!("{word} times"))
+        })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs::Client;
 use ipvs::plan::{Options, Plan};
 use ipvs_benches::floor::{self, Floor};
-use ipvs_benches::report::{Cost, Row};
+use ipvs_benches::report::{Cost, Row, Run};
 use ipvs_benches::table::Table;
 
 use crate::namespace;
@@ -27,8 +27,8 @@ const WORKS: [&str; 5] = [
 /// What one work took, each time.
 #[derive(Default)]
 struct Costs {
-    ours: Vec<Cost>,
-    floor: Vec<Cost>,
+    ours: Vec<Run>,
+    floor: Vec<Run>,
 }
 
 pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Result<()> {
@@ -40,7 +40,7 @@ pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Resul
     for round in 0..bench.rounds {
         once(bench, table, round == 0, &mut costs)?;
     }
-    let snapshot = Cost::median(&costs[1].ours);
+    let snapshot = Cost::of(&costs[1].ours);
     for (work, Costs { ours, floor }) in WORKS.into_iter().zip(&costs) {
         let row = Row {
             work: work.to_owned(),
@@ -48,8 +48,8 @@ pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Resul
             rounds: ours.len(),
             their_rounds: 0,
             theirs: None,
-            ours: Cost::median(ours),
-            floor: (!floor.is_empty()).then(|| Cost::median(floor)),
+            ours: Cost::of(ours),
+            floor: (!floor.is_empty()).then(|| Cost::of(floor)),
             snapshot: work.starts_with("Plan::diff").then_some(snapshot),
         };
         println!("{work} {on}: {:?} {:?}", row.ours, row.floor);
@@ -120,8 +120,8 @@ fn once(bench: &Bench, table: Table, check: bool, costs: &mut [Costs; 5]) -> Res
 }
 
 /// What the work gives, and what it took; giving it back to the memory isn't part of it.
-fn time<T>(work: impl FnOnce() -> T) -> (T, Cost) {
+fn time<T>(work: impl FnOnce() -> T) -> (T, Run) {
     let start = Instant::now();
     let value = work();
-    (value, Cost { seconds: start.elapsed().as_secs_f64(), memory: None })
+    (value, Run { seconds: start.elapsed().as_secs_f64(), memory: None })
 }

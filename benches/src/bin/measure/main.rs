@@ -1,9 +1,11 @@
 //! Measures on the kernel it runs on: whole processes (the C ipvsadm, ours and the floor), and the
 //! library beside the floor.
 //!
-//! `measure FOLDER OURS FLOOR ROUNDS ROUNDS-OF-C [FILTER]`: writes `FOLDER/report.json`; the C program
-//! does the largest table only ROUNDS-OF-C times. It wants root, a network namespace whose table
-//! nobody needs, and `ip` and the C `ipvsadm` on `PATH`. `cargo xtask bench` brings all of that.
+//! `measure FOLDER OURS FLOOR ROUNDS ROUNDS-OF-C whole|glance PINNED [FILTER]`: writes
+//! `FOLDER/report.json`; the C program does the largest table only ROUNDS-OF-C times. A glance is at
+//! a few works, without counts; whether the kernel is pinned to one processor only goes into the report. It wants root, a
+//! network namespace whose table nobody needs, and `ip`, `strace`, `valgrind` and the C `ipvsadm`
+//! on `PATH`. `cargo xtask bench` brings all of that.
 
 #![forbid(unsafe_code)]
 
@@ -12,12 +14,12 @@ mod library;
 mod namespace;
 mod processes;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_benches::floor::Floor;
 use ipvs_benches::report::{Report, Row};
 use ipvs_benches::table::Table;
@@ -35,6 +37,12 @@ fn main() -> Result<()> {
     let folder = PathBuf::from(words.next().context("no folder")?);
     let [ours, floor] = [words.next(), words.next()].map(|word| word.map(PathBuf::from));
     let [rounds, their_rounds_of_largest] = [number(words.next())?, number(words.next())?];
+    let is_glance = match words.next().as_deref().and_then(OsStr::to_str) {
+        Some("whole") => false,
+        Some("glance") => true,
+        _ => bail!("the whole or a glance?"),
+    };
+    let pinned = words.next().as_deref().and_then(OsStr::to_str).context("pinned?")?.parse()?;
     // In memory: what a disk takes to read rules and to write lists isn't what is measured.
     let scratch = PathBuf::from(format!("/dev/shm/ipvs-bench-{}", std::process::id()));
     fs::create_dir(&scratch).with_context(|| format!("can't make {}", scratch.display()))?;
@@ -44,16 +52,20 @@ fn main() -> Result<()> {
         floor: floor.context("no floor")?,
         rounds,
         their_rounds: rounds,
+        counts: !is_glance,
         filter: words.next().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
         family: Floor::open()?.family()?,
         folder: scratch.clone(),
     };
-    let rows = measure(&bench, their_rounds_of_largest);
+    let rows = match is_glance {
+        false => measure(&bench, their_rounds_of_largest),
+        true => glance(&bench),
+    };
     fs::remove_dir_all(&scratch)?;
     let rows = rows?;
     ensure!(!rows.is_empty(), "nothing has `{}` in its name", bench.filter);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    let report = serde_json::to_vec_pretty(&Report { kernel, date: today()?, rows })?;
+    let report = serde_json::to_vec_pretty(&Report { pinned, kernel, date: today()?, rows })?;
     fs::write(folder.join("report.json"), report)?;
     Ok(())
 }
@@ -69,6 +81,18 @@ fn measure(bench: &Bench, their_rounds_of_largest: usize) -> Result<Vec<Row>> {
     bench.one_service(&mut rows)?;
     library::measure(bench, LARGEST, &mut rows)?;
     bench.connections(&mut rows)?;
+    Ok(rows)
+}
+
+/// What shows how much it matters that the kernel isn't kept on one processor.
+fn glance(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for table in [Table::new(1_000, 10), Table::new(1, 10_000)] {
+        for work in ["restore", "list -n"] {
+            let filter = format!("{work} {table}");
+            Bench { filter, ..bench.clone() }.table(table, &mut rows)?;
+        }
+    }
     Ok(rows)
 }
 

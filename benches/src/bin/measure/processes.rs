@@ -19,6 +19,10 @@ use crate::namespace;
 const BUDGET: f64 = 15.0;
 const MORE_IF_SHORT: usize = 5;
 
+/// How many lines of rules a table may have for counts: valgrind takes the C ipvsadm's work fifty
+/// times as long as it takes by itself.
+const COUNTABLE_LINES: u32 = 20_000;
+
 /// The programs, and where they are measured.
 #[derive(Clone)]
 pub(crate) struct Bench {
@@ -31,6 +35,8 @@ pub(crate) struct Bench {
     pub(crate) their_rounds: usize,
     /// What the name of a work and its table has to have in it.
     pub(crate) filter: String,
+    /// Whether system calls and instructions are counted.
+    pub(crate) counts: bool,
     pub(crate) family: u16,
     /// For what is read and written.
     pub(crate) folder: PathBuf,
@@ -40,6 +46,8 @@ pub(crate) struct Bench {
 struct Contest<'a> {
     work: &'a str,
     on: String,
+    /// Whether counting what the programs do takes no longer than it is worth.
+    countable: bool,
     theirs: Program,
     ours: Program,
     floor: Option<Program>,
@@ -56,6 +64,7 @@ impl Bench {
         if !works.iter().any(|work| self.wanted(work, &table.to_string())) {
             return Ok(());
         }
+        let countable = table.lines() <= COUNTABLE_LINES;
         let rules = self.file("rules", table.rules())?;
         let restore = self.file("restore", floor::restore(table, self.family))?;
         let list = self.file("list", floor::list(table, self.family))?;
@@ -73,6 +82,7 @@ impl Bench {
             &Contest {
                 work: "restore",
                 on: table.to_string(),
+                countable,
                 theirs: Program::new(&self.theirs, &["-R"]).input(&rules),
                 ours: Program::new(&self.ours, &["-R"]).input(&rules),
                 floor: Some(self.player(&restore)),
@@ -91,6 +101,7 @@ impl Bench {
                 &Contest {
                     work,
                     on: table.to_string(),
+                    countable: countable && work == "list -n",
                     theirs: Program::new(&self.theirs, arguments),
                     ours: Program::new(&self.ours, arguments),
                     floor: Some(self.player(&list)),
@@ -104,6 +115,7 @@ impl Bench {
             &Contest {
                 work: "clear",
                 on: table.to_string(),
+                countable: false,
                 theirs: Program::new(&self.theirs, &["-C"]),
                 ours: Program::new(&self.ours, &["-C"]),
                 floor: Some(self.player(&clear)),
@@ -123,6 +135,7 @@ impl Bench {
             &Contest {
                 work: "list --timeout",
                 on: "beside `true`".into(),
+                countable: true,
                 theirs: Program::new(&self.theirs, &["-L", "--timeout"]),
                 ours: Program::new(&self.ours, &["-L", "--timeout"]),
                 floor: Some(Program::new(Path::new("true"), &[])),
@@ -142,6 +155,7 @@ impl Bench {
             &Contest {
                 work: "add one service",
                 on: "an empty table".into(),
+                countable: true,
                 theirs: Program::new(&self.theirs, arguments),
                 ours: Program::new(&self.ours, arguments),
                 floor: Some(self.player(&add)),
@@ -166,6 +180,7 @@ impl Bench {
             &Contest {
                 work: "list -n -c",
                 on,
+                countable: true,
                 theirs: Program::new(&self.theirs, arguments),
                 ours: Program::new(&self.ours, arguments),
                 floor: Some(floor),
@@ -180,13 +195,13 @@ impl Bench {
         if !self.wanted(contest.work, &contest.on) {
             return Ok(());
         }
-        let mut costs = [const { Vec::new() }; 3];
+        let mut runs = [const { Vec::new() }; 3];
         let programs = [Some(&contest.theirs), Some(&contest.ours), contest.floor.as_ref()];
         let mut reference = None;
         let (mut rounds, mut their_rounds) = (self.rounds, self.their_rounds.min(self.rounds));
         for round in 0.. {
             if round == 1 {
-                let [theirs, ours, floor] = costs.each_ref().map(|costs| Cost::median(costs));
+                let [theirs, ours, floor] = runs.each_ref().map(|runs| Cost::of(runs));
                 rounds = self.within_budget(self.rounds, ours.seconds.max(floor.seconds));
                 their_rounds = self.within_budget(their_rounds, theirs.seconds).min(rounds);
             }
@@ -201,7 +216,7 @@ impl Bench {
                 }
                 (contest.prepare)()?;
                 let output = self.folder.join("output");
-                costs[index].push(program.measure(&output)?);
+                runs[index].push(program.measure(&output)?);
                 if round > 0 {
                     continue;
                 }
@@ -219,7 +234,14 @@ impl Bench {
                 );
             }
         }
-        let [theirs, ours, floor] = costs.map(|costs| Cost::median(&costs));
+        let mut costs = runs.map(|runs| Cost::of(&runs));
+        if self.counts && contest.countable {
+            for (program, cost) in programs.iter().zip(&mut costs) {
+                let Some(program) = program else { continue };
+                cost.counts = Some(program.count(contest.prepare)?);
+            }
+        }
+        let [theirs, ours, floor] = costs;
         println!("{} {}: {theirs:?} {ours:?} {floor:?}", contest.work, contest.on);
         rows.push(Row {
             work: contest.work.to_owned(),
