@@ -25,6 +25,7 @@ mod marks;
 mod model;
 mod namespaces;
 mod operations;
+mod overview;
 mod parity;
 mod persistence;
 mod plan;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
     model::add_to(&mut suite);
     namespaces::add_to(&mut suite);
     operations::add_to(&mut suite);
+    overview::add_to(&mut suite);
     parity::add_to(&mut suite);
     persistence::add_to(&mut suite);
     plan::add_to(&mut suite);

@@ -25,6 +25,7 @@ mod service;
 mod snapshot;
 mod sockopt;
 mod stats;
+mod summary;
 mod sync_daemon;
 pub mod sysctl;
 mod table;
@@ -56,6 +57,9 @@ pub use service::{
 pub use snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
 pub use sockopt::SocketOptions;
 pub use stats::{Rates, Stats, StatsWidth};
+pub use summary::{
+    DestinationSummaries, DestinationSummary, ForwardMethod, ServiceOverview, Summaries,
+};
 pub use sync_daemon::{SyncDaemon, SyncRole};
 pub use table::{DestinationMut, Table, TableService};
 pub use transport::{NetlinkSocket, Transport};

@@ -7,12 +7,13 @@ use std::io::{self, Write};
 use std::mem;
 
 use ipvs::{
-    Connection, DestinationEntry, ErrorKind, Info, ServiceEntry, SyncDaemon, SyncRole, Timeouts,
+    Connection, DestinationEntry, DestinationSummaries, DestinationSummary, ErrorKind, Info,
+    ServiceEntry, Summaries, SyncDaemon, SyncRole, Timeouts,
 };
 
 use crate::connections::ConnectionTable;
 use crate::flags::doc;
-use crate::flags::high::{Command, ConnectionFilter, List, Listed};
+use crate::flags::high::{Command, ConnectionFilter, Format, List, Listed};
 use crate::flags::parse::{self, Dialect, Parsed};
 use crate::json::{self, Document};
 use crate::kernel::{self, Kernel, Refusal};
@@ -234,7 +235,16 @@ impl Tool<'_> {
                 table.version(kernel.info.version, kernel.info.connection_table_size)?;
                 let services = kernel.client.services()?;
                 table.titles()?;
+                // This format shows nothing that the summaries don't tell.
+                let summaries =
+                    (list.format == Format::Plain).then(|| kernel.client.summaries(services.len()));
                 for service in in_order(&services, list.sorted, sort::services) {
+                    if let Some(summaries) = &summaries {
+                        let servers = server_summaries(kernel, summaries, service)?;
+                        let servers = in_order(&servers, list.sorted, sort::summaries);
+                        write_summary(&mut table, service, &servers)?;
+                        continue;
+                    }
                     let servers = servers(kernel, service)?;
                     let servers = in_order(&servers, list.sorted, sort::destinations);
                     write_service(&mut table, service, &servers)?;
@@ -391,6 +401,18 @@ fn connections(
     }
 }
 
+fn server_summaries<'a>(
+    kernel: &mut Kernel,
+    summaries: &'a Summaries,
+    service: &ServiceEntry,
+) -> Result<DestinationSummaries<'a>, ipvs::Error> {
+    match kernel.client.destination_summaries(summaries, &service.service.key) {
+        // Deleted since it was listed, its servers with it.
+        Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(Vec::new().into()),
+        result => result,
+    }
+}
+
 /// Sorted if that is asked for, and else in the kernel's order.
 fn in_order<T>(entries: &[T], sorted: bool, sort: fn(&[T]) -> Vec<&T>) -> Vec<&T> {
     if sorted { sort(entries) } else { entries.iter().collect() }
@@ -405,6 +427,15 @@ fn write_service(
     servers.iter().try_for_each(|server| {
         table.server(&service.service.key, &server.destination, counts(server), &server.stats)
     })
+}
+
+fn write_summary(
+    table: &mut Table<'_, &mut Output>,
+    service: &ServiceEntry,
+    servers: &[&DestinationSummary],
+) -> io::Result<()> {
+    table.service(&service.service, &service.stats)?;
+    servers.iter().try_for_each(|server| table.summary(&service.service.key, server))
 }
 
 fn counts(server: &DestinationEntry) -> Counts {

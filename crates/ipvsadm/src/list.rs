@@ -1,11 +1,12 @@
 //! The lists of `-L`, but for connections: the columns, cuts and blanks of the C tool, which scripts take apart.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ipvs::{
-    Destination, Family, Forward, GueChecksum, Protocol, Scheduler, SchedulerFlags, Service,
-    ServiceKey, Stats, SyncDaemon, Tunnel, Version,
+    Destination, DestinationSummary, Family, Forward, ForwardMethod, GueChecksum, Protocol,
+    Scheduler, SchedulerFlags, Service, ServiceKey, Stats, SyncDaemon, Tunnel, Version,
 };
 use ipvs_os::InetNtop;
 
@@ -18,6 +19,8 @@ use crate::numbers::{Scale, column, signed};
 const SERVICE_WIDTH: usize = 33;
 /// What an IPv4 server's text is cut to; an IPv6 one pushes the columns.
 const SERVER_WIDTH: usize = 28;
+/// What the line of a real server begins with.
+const SERVER_START: &[u8] = b"  -> ";
 
 /// Writes the table of services and servers.
 pub(crate) struct Table<'a, W> {
@@ -135,29 +138,17 @@ impl<'a, W: Write> Table<'a, W> {
         counts: Counts,
         stats: &Stats,
     ) -> io::Result<()> {
-        const START: &[u8] = b"  -> ";
-        const WIDTH: usize = START.len() + SERVER_WIDTH;
+        const WIDTH: usize = SERVER_START.len() + SERVER_WIDTH;
         let Destination { addr, port, forward, weight, .. } = *server;
+        self.start_server(service, addr, port);
         let line = &mut self.line;
-        line.clear();
-        line.extend_from_slice(START);
-        self.text.endpoint(line, addr, port, protocol_of(service));
-        if addr.is_ipv4() {
-            line.truncate(WIDTH);
-        }
-        line.pad(0, WIDTH);
-        line.push(b' ');
         match self.format {
             Format::Plain => {
-                line.text_left(forward_text(forward), 7);
-                line.push(b' ');
-                let start = line.len();
-                line.signed(signed(weight));
-                line.pad(start, 6);
-                line.push(b' ');
+                self.plain(forward_text(forward.into()), weight);
+                return self.connections(counts);
             }
             Format::TunInfo => {
-                line.text_left(forward_text(forward), 7);
+                line.text_left(forward_text(forward.into()), 7);
                 line.push(b' ');
                 line.text_left(tunnel_text(forward).as_bytes(), 13);
                 line.push(b' ');
@@ -197,6 +188,51 @@ impl<'a, W: Write> Table<'a, W> {
                 line.push(b' ');
             }
         }
+        self.connections(counts)
+    }
+
+    /// A real server in short, in the format that has no more.
+    pub(crate) fn summary(
+        &mut self,
+        service: &ServiceKey,
+        server: &DestinationSummary,
+    ) -> io::Result<()> {
+        self.start_server(service, server.addr, server.port);
+        self.plain(forward_text(server.forward), server.weight);
+        self.connections(Counts {
+            active: server.active_connections,
+            inactive: server.inactive_connections,
+            persistent: 0,
+        })
+    }
+
+    /// What the line of a real server begins with in every format.
+    fn start_server(&mut self, service: &ServiceKey, addr: IpAddr, port: u16) {
+        const WIDTH: usize = SERVER_START.len() + SERVER_WIDTH;
+        let line = &mut self.line;
+        line.clear();
+        line.extend_from_slice(SERVER_START);
+        self.text.endpoint(line, addr, port, protocol_of(service));
+        if addr.is_ipv4() {
+            line.truncate(WIDTH);
+        }
+        line.pad(0, WIDTH);
+        line.push(b' ');
+    }
+
+    fn plain(&mut self, forward: &[u8], weight: u32) {
+        let line = &mut self.line;
+        line.text_left(forward, 7);
+        line.push(b' ');
+        let start = line.len();
+        line.signed(signed(weight));
+        line.pad(start, 6);
+        line.push(b' ');
+    }
+
+    /// The end of a line.
+    fn connections(&mut self, counts: Counts) -> io::Result<()> {
+        let line = &mut self.line;
         line.number_left(counts.active.into(), 10);
         line.push(b' ');
         line.number_left(counts.inactive.into(), 10);
@@ -290,13 +326,13 @@ pub(crate) fn mask_text(service: &Service) -> Option<String> {
     }
 }
 
-fn forward_text(forward: Forward) -> &'static [u8] {
+fn forward_text(forward: ForwardMethod) -> &'static [u8] {
     match forward {
-        Forward::Masquerade => b"Masq",
-        Forward::LocalNode => b"Local",
-        Forward::Tunnel(_) => b"Tunnel",
-        Forward::DirectRoute => b"Route",
-        Forward::Bypass => b"Bypass",
+        ForwardMethod::Masquerade => b"Masq",
+        ForwardMethod::LocalNode => b"Local",
+        ForwardMethod::Tunnel => b"Tunnel",
+        ForwardMethod::DirectRoute => b"Route",
+        ForwardMethod::Bypass => b"Bypass",
         _ => b"Unknown",
     }
 }

@@ -7,7 +7,9 @@
 
 use std::net::IpAddr;
 
-use ipvs::{DestinationEntry, Family, ServiceEntry, ServiceKey};
+use ipvs::{
+    DestinationEntry, DestinationKey, DestinationSummary, Family, ServiceEntry, ServiceKey,
+};
 
 use crate::numbers::signed;
 
@@ -18,10 +20,17 @@ pub(crate) fn services(entries: &[ServiceEntry]) -> Vec<&ServiceEntry> {
 
 /// The real servers of one service in the order of lists.
 pub(crate) fn destinations(entries: &[DestinationEntry]) -> Vec<&DestinationEntry> {
-    merge_sort(entries, |a, b| {
-        let (a, b) = (&a.destination, &b.destination);
-        or_else(compare_addrs(a.addr, b.addr), || i32::from(a.port) - i32::from(b.port))
-    })
+    merge_sort(entries, |a, b| compare_servers(&a.destination.key(), &b.destination.key()))
+}
+
+/// The same, of real servers in short.
+pub(crate) fn summaries(entries: &[DestinationSummary]) -> Vec<&DestinationSummary> {
+    merge_sort(entries, |a, b| compare_servers(&a.key(), &b.key()))
+}
+
+/// By address and port.
+fn compare_servers(a: &DestinationKey, b: &DestinationKey) -> i32 {
+    or_else(compare_addrs(a.addr, b.addr), || i32::from(a.port) - i32::from(b.port))
 }
 
 /// By mark, family, protocol, address and port.

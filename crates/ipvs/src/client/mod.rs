@@ -7,6 +7,7 @@ mod edit;
 mod exchange;
 mod files;
 mod lists;
+mod overview;
 mod reconcile;
 mod run;
 mod services;

@@ -32,6 +32,12 @@ impl Rules {
         kinds: impl IntoIterator<Item = OptionKind>,
         by: Demand,
     ) -> Result<(), UsageError> {
+        // Nearly always there is nothing to complain of.
+        if given.contains_all(self.required)
+            && self.required.union(self.optional).contains_all(given)
+        {
+            return Ok(());
+        }
         let mut earlier = None;
         for kind in kinds {
             let option = kind.name();
@@ -140,7 +146,7 @@ const fn for_edits(command: CommandKind, optional: &'static [O]) -> &'static [O]
 
 /// Checks which options were given with a command.
 pub(crate) fn check_command(command: CommandKind, given: OptionSet) -> Result<(), UsageError> {
-    let kinds = OptionKind::ALL.map(|(kind, _)| kind);
+    let kinds = OptionKind::ALL.iter().map(|(kind, _)| *kind);
     command_rules(command, given).check(given, kinds, Demand::Command(command.name()))
 }
 

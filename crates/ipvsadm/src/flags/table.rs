@@ -228,6 +228,14 @@ impl OptionSet {
     pub(crate) fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
+
+    pub(crate) fn contains_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
 }
 
 impl fmt::Debug for OptionSet {

@@ -1,0 +1,75 @@
+//! The whole table in short.
+
+use super::Client;
+use crate::ServiceKey;
+use crate::error::{Error, ErrorKind};
+use crate::summary::{self, DestinationSummaries, DestinationSummary, ServiceOverview, Summaries};
+use crate::transport::Transport;
+
+impl<T: Transport> Client<T> {
+    /// All virtual services with their real servers in short, read once: configuration and counters
+    /// of the services, and of each real server what `ipvsadm -L -n` shows.
+    ///
+    /// One list of the services and one reading of `/proc/net/ip_vs`, where a
+    /// [`snapshot`](Self::snapshot) takes two lists for each service: several times as fast. The
+    /// real servers of one service are those of one time; the services need not be. What isn't in
+    /// the file, or not in a form that can be trusted, is asked for: the real servers of firewall
+    /// marks and of services that masquerade, those of services that the kernel passed over, those
+    /// past the first 24,000, and all where there is no such file or few services.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    ///
+    /// ```
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+    /// for service in client.overview()? {
+    ///     let active = service.destinations.iter().map(|server| server.active_connections);
+    ///     println!("{}: {} active", service.entry.service.key, active.sum::<u32>());
+    /// }
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    pub fn overview(&mut self) -> Result<Vec<ServiceOverview>, Error> {
+        let services = self.services()?;
+        let summaries = self.summaries(services.len());
+        let mut overview = Vec::with_capacity(services.len());
+        for entry in services {
+            match self.destination_summaries(&summaries, &entry.service.key) {
+                Ok(servers) => overview.push(ServiceOverview::new(entry, servers.into_owned())),
+                // Deleted since it was listed.
+                Err(error) if error.kind() == ErrorKind::ServiceNotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(overview)
+    }
+
+    /// The real servers in short of all services that `/proc/net/ip_vs` tells them of; of none if
+    /// it can't be read, or if there are so few `services` that asking for each costs less. To be used with [`destination_summaries`](Self::destination_summaries) by
+    /// whoever doesn't want the whole [`overview`](Self::overview) in memory.
+    pub fn summaries(&mut self, services: usize) -> Summaries {
+        if services < summary::WORTHWHILE {
+            return Summaries::default();
+        }
+        let file = self.transport.files().and_then(|files| files.open(summary::PATH).ok());
+        file.map(Summaries::of_file).unwrap_or_default()
+    }
+
+    /// The real servers of a virtual service in short, in the kernel's order: from `summaries` or,
+    /// if those don't have them, as [`destinations`](Self::destinations).
+    ///
+    /// # Errors
+    ///
+    /// As [`destinations`](Self::destinations).
+    pub fn destination_summaries<'a>(
+        &mut self,
+        summaries: &'a Summaries,
+        service: &ServiceKey,
+    ) -> Result<DestinationSummaries<'a>, Error> {
+        if let Some(destinations) = summaries.get(service) {
+            return Ok(destinations.into());
+        }
+        let entries = self.destinations(service)?;
+        Ok(entries.iter().map(DestinationSummary::from).collect())
+    }
+}
