@@ -8,6 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::cli::ipvsadm;
 use crate::test;
 
-/// How long they go on, and how much longer if there are too few snapshots by then.
+/// How long they go on, and how much longer if somebody has nothing to show by then.
 const SPELL: Duration = Duration::from_secs(6);
 const LONGEST: Duration = Duration::from_secs(40);
 /// How many snapshots there have to be.
@@ -35,10 +36,9 @@ const UNTOUCHED: u8 = 120;
 const SERVICES: usize = 8;
 /// A pause between two spurts of a writer.
 const PAUSE: Duration = Duration::from_millis(10);
-/// So long all writers are busy, and then so long none begins anything: a snapshot, which takes two
-/// looks at the same table, begins in the midst of changes and comes to its end.
+/// So long all writers are busy. Then none begins anything until there is another snapshot: one takes
+/// two looks at the same table, and so it begins in the midst of changes and comes to its end.
 const BUSY: Duration = Duration::from_millis(250);
-const CALM: Duration = Duration::from_millis(250);
 /// How long a program may run. Some start in parallel, on one processor.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -60,12 +60,17 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
     let (ours, theirs) = (ipvsadm()?, c_ipvsadm()?);
     let start = Instant::now();
     let (stop, complete) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let calm = RwLock::new(());
+    // What each writer and each list has come to.
+    let rounds: [AtomicUsize; 6] = Default::default();
     let (writers, readers) = thread::scope(|scope| -> Result<_> {
-        let (netns, stop, complete) = (&netns, &stop, &complete);
+        let (netns, stop, complete, calm) = (&netns, &stop, &complete, &calm);
+        let (of_writers, of_lists) = rounds.split_at(4);
         let mut writers = Vec::new();
-        for (lane, program) in (1..).zip([None, None, Some(&ours), Some(&theirs)]) {
+        let programs = [None, None, Some(&ours), Some(&theirs)];
+        for (lane, (program, rounds)) in (1..).zip(programs.into_iter().zip(of_writers)) {
             writers.push(scope.spawn(move || {
-                let mut writer = Writer::new(lane, start);
+                let mut writer = Writer::new(lane, calm, rounds);
                 let done = match program {
                     None => writer.use_library(netns, stop),
                     Some(program) => writer.use_program(netns, program, stop),
@@ -76,19 +81,29 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
             }));
         }
         let reader = scope.spawn(move || use_snapshots(netns, stop, complete));
-        let lists =
-            [&ours, &theirs].map(|program| scope.spawn(move || use_lists(netns, program, stop)));
+        let lists: Vec<_> = [&ours, &theirs]
+            .into_iter()
+            .zip(of_lists)
+            .map(|(program, rounds)| scope.spawn(move || use_lists(netns, program, stop, rounds)))
+            .collect();
         let is_enough = || {
             let spell = start.elapsed();
             let snapshots = complete.load(Ordering::Relaxed);
-            spell >= LONGEST || (spell >= SPELL && snapshots >= SNAPSHOTS)
+            let all = rounds.iter().all(|rounds| rounds.load(Ordering::Relaxed) > 0);
+            spell >= LONGEST || (spell >= SPELL && snapshots >= SNAPSHOTS && all)
         };
-        while !is_enough() && !stop.load(Ordering::Relaxed) {
-            thread::sleep(PAUSE);
+        let is_over = || is_enough() || stop.load(Ordering::Relaxed) || reader.is_finished();
+        while !is_over() {
+            thread::sleep(BUSY);
+            let _calm = calm.write();
+            let before = complete.load(Ordering::Relaxed);
+            while complete.load(Ordering::Relaxed) == before && !is_over() {
+                thread::sleep(PAUSE);
+            }
         }
         stop.store(true, Ordering::Relaxed);
         let writers = writers.into_iter().map(|it| it.join().ok().context("a panic")?);
-        let writers: Vec<Writer> = writers.collect::<Result<_>>()?;
+        let writers: Vec<Writer<'_>> = writers.collect::<Result<_>>()?;
         let snapshots = reader.join().ok().context("a panic")??;
         let lists = lists.into_iter().map(|it| it.join().ok().context("a panic")?);
         Ok((writers, (snapshots, lists.collect::<Result<Vec<usize>>>()?)))
@@ -174,36 +189,37 @@ const LOST_RACES: [(ErrorKind, &str); 4] = [
 /// The same as a missing service, where a real server is meant.
 const NOT_DEFINED: &str = "Service not defined";
 
-struct Writer {
+struct Writer<'a> {
     lane: u8,
+    /// Held by whoever wants no changes.
+    calm: &'a RwLock<()>,
+    /// How often it was at work.
+    rounds: &'a AtomicUsize,
     changes: Changes,
     /// How many changes of its own it has made.
     done: usize,
-    started: Instant,
     /// What came of those of the contested service.
     met: BTreeMap<String, usize>,
 }
 
-impl Writer {
-    fn new(lane: u8, started: Instant) -> Self {
+impl<'a> Writer<'a> {
+    fn new(lane: u8, calm: &'a RwLock<()>, rounds: &'a AtomicUsize) -> Self {
         let changes = Changes::new(lane.into(), lane).services(SERVICES).sharing(shared());
-        Self { lane, changes, done: 0, started, met: BTreeMap::new() }
+        Self { lane, calm, rounds, changes, done: 0, met: BTreeMap::new() }
     }
 
-    /// Waits until it is time for changes.
-    fn pause(&self) {
+    /// Ends a round: from here on there may be calm.
+    fn rest(&self) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
         thread::sleep(PAUSE);
-        let cycle = (BUSY + CALM).as_millis();
-        let now = self.started.elapsed().as_millis() % cycle;
-        if now >= BUSY.as_millis() {
-            thread::sleep(Duration::from_millis((cycle - now) as u64));
-        }
     }
 
     fn use_library(&mut self, netns: &Namespace, stop: &AtomicBool) -> Result<()> {
+        let calm = self.calm;
         let mut client = connect(netns)?;
         let mut batch = Batch::new();
         while !stop.load(Ordering::Relaxed) {
+            let busy = calm.read();
             for _ in 0..10 {
                 client.change(self.changes.change())?;
             }
@@ -222,13 +238,16 @@ impl Writer {
                 Err(error) => return Err(error.into()),
             };
             *self.met.entry(outcome).or_default() += 1;
-            self.pause();
+            drop(busy);
+            self.rest();
         }
         Ok(())
     }
 
     fn use_program(&mut self, netns: &Namespace, program: &Path, stop: &AtomicBool) -> Result<()> {
+        let calm = self.calm;
         while !stop.load(Ordering::Relaxed) {
+            let busy = calm.read();
             let changes: Vec<_> = (0..30).map(|_| self.changes.change()).collect();
             let lines: Vec<_> = changes.iter().map(words).collect();
             let mut rules = File::from(memfd_create("rules", MemfdFlags::CLOEXEC)?);
@@ -254,7 +273,8 @@ impl Writer {
                 _ => bail!("{words:?}: {}, {said}", finished.status),
             };
             *self.met.entry(outcome.to_owned()).or_default() += 1;
-            self.pause();
+            drop(busy);
+            self.rest();
         }
         Ok(())
     }
@@ -306,7 +326,12 @@ fn use_snapshots(
 }
 
 /// Lists by a program: how many. They may lack something, but they come about.
-fn use_lists(netns: &Namespace, program: &Path, stop: &AtomicBool) -> Result<usize> {
+fn use_lists(
+    netns: &Namespace,
+    program: &Path,
+    stop: &AtomicBool,
+    rounds: &AtomicUsize,
+) -> Result<usize> {
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
         for words in [["-S", "-n"], ["-L", "-n"]] {
@@ -315,6 +340,7 @@ fn use_lists(netns: &Namespace, program: &Path, stop: &AtomicBool) -> Result<usi
             finished.success()?;
             count += 1;
         }
+        rounds.fetch_add(1, Ordering::Relaxed);
         thread::sleep(PAUSE);
     }
     Ok(count)

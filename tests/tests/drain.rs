@@ -117,12 +117,10 @@ fn udp_clients_are_waited_for(context: &mut Context) -> Result<()> {
     let server = DestinationKey::new(cluster.servers[0].addr.into(), 53);
     client.add_service(&Service::new(service).scheduler(Scheduler::RR))?;
     client.add_destination(&service, &Destination::new(server))?;
-    cluster.client.netns.run(|| -> Result<()> {
-        let socket = UdpSocket::bind("0.0.0.0:0")?;
-        socket.send_to(b"hello", "10.10.10.53:53")?;
-        Ok(())
-    })??;
+    let socket = cluster.client.netns.run(|| UdpSocket::bind("0.0.0.0:0"))??;
     eventually(TIMEOUT, || {
+        // Each time: it is forgotten after a second, which may pass before anybody looks.
+        socket.send_to(b"hello", "10.10.10.53:53")?;
         let entry = client.destination(&service, server)?.context("it is there")?;
         ensure!(entry.inactive_connections == 1, "the packet isn't there yet");
         Ok(())

@@ -27,12 +27,11 @@ use crate::cli::ipvsadm;
 use crate::test;
 
 /// How often each program is killed if the test isn't asked for by name, and in how many different
-/// places of its work that has to have been.
-const FEW: (usize, usize) = (15, 8);
+/// places of its work that has to have been; on a machine that is busy it goes on for so long until
+/// there are as many.
+const FEW: (usize, usize, Duration) = (15, 8, Duration::from_secs(2 * 60));
 /// The same if it is.
-const MANY: (usize, usize) = (100, 20);
-/// How many times as often it is killed until there are as many places, on a machine that is busy.
-const MORE: usize = 4;
+const MANY: (usize, usize, Duration) = (100, 20, Duration::from_secs(12 * 60));
 
 /// The wanted table: as long as it takes to have a good many windows of 128 requests.
 const SERVICES: u8 = 16;
@@ -90,7 +89,7 @@ trait Work: Sized {
 
 fn kill_and_resume<W: Work>(
     context: &mut Context,
-    (kills, positions): (usize, usize),
+    (kills, positions, longest): (usize, usize, Duration),
 ) -> Result<()> {
     let (netns, other) = (context.netns("director")?, context.netns("other")?);
     let mut client = connect(&netns)?;
@@ -106,7 +105,8 @@ fn kill_and_resume<W: Work>(
     let mut random = Random::new(20_261_123);
     let (mut seen, mut interrupted) = (BTreeSet::new(), 0);
     let mut number = 0;
-    while number < kills || (seen.len() < positions && number < MORE * kills) {
+    let began = Instant::now();
+    while number < kills || (seen.len() < positions && began.elapsed() < longest) {
         number += 1;
         set_up(&mut client, &start)?;
         let delay = span.draw(&mut random);

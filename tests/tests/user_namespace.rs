@@ -266,8 +266,9 @@ fn traffic_is_balanced(_context: &mut Context) -> Result<()> {
             Ok(())
         })?;
         client.zero(Some(&key))?;
+        // Of packets some may be counted later: those that closed connections.
         let stats = client.service(&key)?.context("the service is there")?.stats;
-        assert_eq!((stats.connections, stats.incoming_packets), (0, 0));
+        assert_eq!(stats.connections, 0);
         Ok(())
     })?;
     let listed = network.c_tool(&["-L", "-n", "--stats"])?;

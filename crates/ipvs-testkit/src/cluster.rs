@@ -243,7 +243,7 @@ impl Cluster {
 }
 
 /// How long a request may wait for each packet of the answer.
-const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// Asks a web server for `/` on a connection of its own; the answer with its headers.
 fn get(server: SocketAddr) -> io::Result<String> {
