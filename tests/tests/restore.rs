@@ -46,7 +46,7 @@ fn no_line_waits_for_the_next(context: &mut Context) -> Result<()> {
         write!(stdin, "-A -f {port} -s rr\n-A -f {} -s rr\n -A", port + 10)?;
         expected.extend([format!("-A -f {port} -s rr"), format!("-A -f {} -s rr", port + 10)]);
         expected.sort();
-        eventually(Duration::from_secs(10), || {
+        eventually(Duration::from_secs(20), || {
             let mut saved = reader.saved()?;
             saved.sort();
             ensure!(saved == expected, "{saved:?}");

@@ -29,7 +29,8 @@
 //! `setup ip …` gives ip(8) a command in both namespaces; `setup udp ADDRESS PORT COUNT SIZE` and
 //! `setup sip ADDRESS PORT CALL-ID` send datagrams from port 5070; `setup rates ADDRESS PORT COUNT
 //! SIZE` sends datagrams, and stops the kernel's estimation once it has seen all of them in all rates;
-//! `setup wait MILLISECONDS` waits.
+//! `setup counted PACKETS` waits until each service and each real server has counted so many, and
+//! `setup settled` until the device has a usable IPv6 address.
 
 use std::fmt;
 

@@ -26,10 +26,6 @@ pub struct Plan {
 /// How many differences are looked into; then it is over.
 const FINDS: usize = 12;
 
-/// How long new namespaces take to have a usable IPv6 address on their device, which sync daemons
-/// send from.
-const SETTLE: &str = "2000";
-
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -72,11 +68,12 @@ pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Resul
     Ok(findings)
 }
 
-/// New namespaces, ready for everything: with addresses, and with a connection table, which Linux
+/// New namespaces, ready for everything: with a usable IPv6 address, which sync daemons send from, and
+/// with a connection table, which Linux
 /// 7.1 and later make when the first service comes.
 fn settled(tools: &Tools) -> Result<Pair> {
     let pair = Pair::create(tools)?;
-    let wait = Step::Setup(["wait", SETTLE].map(str::to_owned).to_vec());
+    let wait = Step::Setup(vec!["settled".to_owned()]);
     let words = ["ipvsadm", "-A", "-f", "1"].map(str::to_owned).to_vec();
     let first = Step::Run(Command { words, ..Command::default() });
     pair.run(&Sequence { name: "settle".into(), steps: vec![wait, first] })?;

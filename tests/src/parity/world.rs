@@ -149,7 +149,7 @@ impl World {
                 ["ip", ..] => ip(&words[1..].join(" ")),
                 ["udp", addr, port, count, size] => send_many(addr, port, count, size),
                 ["rates", addr, port, count, size] => {
-                    stop_at_rates(|| send_many(addr, port, count, size))
+                    stop_at_rates(count.parse()?, || send_many(addr, port, count, size))
                 }
                 ["sip", addr, port, call] => {
                     let text = format!(
@@ -158,10 +158,8 @@ impl World {
                     );
                     send(addr, port, text.as_bytes())
                 }
-                ["wait", milliseconds] => {
-                    thread::sleep(Duration::from_millis(milliseconds.parse()?));
-                    Ok(())
-                }
+                ["counted", packets] => until_counted(packets.parse()?),
+                ["settled"] => until_settled(),
                 _ => bail!("no such set-up: {}", words.join(" ")),
             }
         })
@@ -204,21 +202,66 @@ fn ip(commands: &str) -> Result<()> {
     Ok(())
 }
 
-/// Leaves rates that are the same each time.
+/// Leaves rates that are the same each time, of `count` packets to each service and real server.
 ///
 /// The kernel looks at its counters every 2 seconds, and may do so while something is sent. So what
-/// counts is sent right after a look, all of which the next one sees, and that is the last.
-fn stop_at_rates(send: impl Fn() -> Result<()>) -> Result<()> {
+/// counts is sent right after a look, all of which the next one sees, and that is the last. Where a
+/// look came in between all the same, it is done again.
+fn stop_at_rates(count: u64, send: impl Fn() -> Result<()>) -> Result<()> {
     let mut client = Client::connect()?;
-    send()?;
-    let first = rates(&mut client, |rate| rate > 0)?;
-    // The look after that has seen everything, and there's a while until the next.
-    let mut first = first.iter().cycle();
-    rates(&mut client, |rate| first.next() != Some(&rate))?;
-    client.zero(None)?;
-    send()?;
-    rates(&mut client, |rate| rate > 0)?;
-    Ok(client.set_sysctl(sysctl::RUN_ESTIMATION, false)?)
+    // A look takes packets by the second, and moves the rate a quarter of the way there
+    // (`ip_vs_est.c`). The way begins at 0, and what is reported is rounded.
+    let expected = (count / 2).div_ceil(4);
+    eventually(RATES * 2, || {
+        client.set_sysctl(sysctl::RUN_ESTIMATION, true)?;
+        send()?;
+        let first = rates(&mut client, |rate| rate > 0)?;
+        // The look after that has seen everything, and there's a while until the next.
+        let mut first = first.iter().cycle();
+        rates(&mut client, |rate| first.next() != Some(&rate))?;
+        client.zero(None)?;
+        send()?;
+        rates(&mut client, |rate| rate > 0)?;
+        client.set_sysctl(sysctl::RUN_ESTIMATION, false)?;
+        client.set_stale_rates(true);
+        let last = rates(&mut client, |_| true)?;
+        client.set_stale_rates(false);
+        ensure!(last.iter().all(|rate| *rate == expected), "{last:?} instead of {expected}");
+        Ok(())
+    })
+}
+
+/// Waits until the device has an IPv6 address of its own link that nobody else can have any more: the
+/// kernel asks around first (`IFA_F_TENTATIVE` in `linux/if_addr.h`).
+fn until_settled() -> Result<()> {
+    const TENTATIVE: u8 = 0x40;
+    const LINK: &str = "20";
+    eventually(LIMIT, || {
+        let addresses = fs::read_to_string("/proc/thread-self/net/if_inet6")?;
+        let usable = |line: &str| match *line.split_whitespace().collect::<Vec<_>>() {
+            [_, _, _, LINK, flags, "eth0"] => {
+                u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & TENTATIVE == 0)
+            }
+            _ => false,
+        };
+        ensure!(addresses.lines().any(usable), "no usable address: {addresses}");
+        Ok(())
+    })
+}
+
+/// Waits until so many packets are counted for each service and each real server: older kernels look
+/// at their counters every 2 seconds.
+fn until_counted(packets: u64) -> Result<()> {
+    let mut client = Client::connect()?;
+    eventually(RATES, || {
+        for service in client.snapshot()?.services {
+            let servers = service.destinations.iter().map(|server| server.stats);
+            for stats in [service.entry.stats].into_iter().chain(servers) {
+                ensure!(stats.incoming_packets == packets, "{stats:?}");
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Packets a second of all services and real servers, once each is as it should be.
