@@ -149,4 +149,59 @@ impl SyncDaemon {
             ..self.clone()
         }
     }
+
+    /// Whether `running`, as the kernel reports it, is what it makes of this one. What isn't reported,
+    /// as the [socket options](crate::SocketOptions) don't, isn't compared.
+    pub(crate) fn is_met_by(&self, running: &Self) -> bool {
+        let Self { role, interface, sync_id, max_length, group, port, ttl } = self.reported();
+        let has = |length: u16| match max_length {
+            Some(wanted) => length == wanted,
+            // The interface's MTU, but at least that of Ethernet, less the headers.
+            None => length >= ETHERNET_MTU - IPV6_HEADERS,
+        };
+        (role, interface, sync_id) == (running.role, running.interface, running.sync_id)
+            && running.max_length.is_none_or(has)
+            && (running.group.is_none() || running.group == group)
+            && (running.port.is_none() || running.port == port)
+            && (running.ttl.is_none() || running.ttl == ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `ip_vs_sync.c` has it: 1500 bytes less the headers, at least 1024 for a backup.
+    #[test]
+    fn what_the_kernel_makes_of_a_daemon_is_the_daemon() {
+        let daemon = |role| SyncDaemon::new(role, InterfaceName::new("eth0").unwrap());
+        let running = |role, length| {
+            daemon(role).max_length(length).group(IpAddr::from([224, 0, 0, 81])).port(8848).ttl(1)
+        };
+        let v6: IpAddr = "ff02::81".parse().unwrap();
+        let (master, backup) = (SyncRole::Master, SyncRole::Backup);
+        for (wanted, running, is_met) in [
+            (daemon(master), running(master, 1472), true),
+            (daemon(master), running(master, 1400), false),
+            (daemon(master).max_length(1400), running(master, 1400), true),
+            (daemon(master).max_length(u16::MAX), running(master, 65507), true),
+            (daemon(master).group(v6), running(master, 1452).group(v6), true),
+            (daemon(master).group(v6), running(master, 1472).group(v6), false),
+            (daemon(backup), running(backup, 1472), true),
+            (daemon(backup), running(backup, 8972), true),
+            (daemon(backup), running(backup, 1024), false),
+            (daemon(backup).max_length(1000), running(backup, 1024), true),
+            (daemon(backup).max_length(1000), running(backup, 1000), false),
+            (daemon(master), running(backup, 1472), false),
+            (daemon(master).sync_id(1), running(master, 1472), false),
+            (daemon(master).port(8849), running(master, 1472), false),
+            (daemon(master), running(master, 1472).port(8849), false),
+            (daemon(master).ttl(2), running(master, 1472), false),
+            (daemon(master).ttl(2), daemon(master), true),
+        ] {
+            assert_eq!(wanted.is_met_by(&running), is_met, "{wanted:?}, {running:?}");
+        }
+        let other = SyncDaemon::new(master, InterfaceName::new("eth1").unwrap());
+        assert!(!other.is_met_by(&running(master, 1472)));
+    }
 }

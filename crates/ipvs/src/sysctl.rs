@@ -26,6 +26,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
+use crate::InvalidInput;
 pub use value::{ConnReuse, CpuList, Defense, ParseCpuListError, SyncThreshold, Value};
 
 /// A setting whose value has the type `V`: one of the constants of [this module](self).
@@ -43,6 +44,27 @@ impl<V> Sysctl<V> {
     /// and `/proc/sys/net/ipv4/vs/sync_threshold`.
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+}
+
+/// A setting with the value that it is to have.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) name: &'static str,
+    pub(crate) text: Result<String, InvalidInput>,
+    /// Whether a text that the kernel reports says what the first one does.
+    pub(crate) is_met: fn(&str, &str) -> bool,
+}
+
+impl Setting {
+    pub(crate) fn new<V: Value>(setting: Sysctl<V>, value: &V) -> Self {
+        fn is_met<V: Value>(wanted: &str, reported: &str) -> bool {
+            match (V::parse(wanted), V::parse(reported)) {
+                (Some(wanted), Some(reported)) => wanted.is_met_by(&reported),
+                _ => false,
+            }
+        }
+        Self { name: setting.name(), text: value.to_text(), is_met: is_met::<V> }
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is set for all services of the network namespace, and what IPVS says of itself.
 
+use std::time::Duration;
+
 use ipvs_sys::Command;
 
-use super::Client;
+use super::{Client, Ensured};
 #[cfg(doc)]
 use crate::ErrorKind;
 use crate::error::{Error, Operation};
@@ -42,5 +44,25 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::InvalidArgument`] for more than the kernel can count.
     pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> Result<(), Error> {
         self.change(Change::SetTimeouts(change.into()))
+    }
+
+    /// Makes timeouts be as wanted: sets those that differ, or leaves them alone, and tells which.
+    /// What is `None` stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_timeouts`](Self::set_timeouts).
+    pub fn ensure_timeouts(&mut self, wanted: impl Into<TimeoutsChange>) -> Result<Ensured, Error> {
+        let (wanted, now) = (wanted.into(), self.timeouts()?);
+        let differing = |wanted: Option<Duration>, now| wanted.filter(|wanted| *wanted != now);
+        let change = TimeoutsChange {
+            tcp: differing(wanted.tcp, now.tcp),
+            tcp_fin: differing(wanted.tcp_fin, now.tcp_fin),
+            udp: differing(wanted.udp, now.udp),
+        };
+        if change == TimeoutsChange::default() {
+            return Ok(Ensured::Unchanged);
+        }
+        self.set_timeouts(change).map(|()| Ensured::Changed)
     }
 }

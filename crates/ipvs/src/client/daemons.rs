@@ -2,8 +2,8 @@
 
 use ipvs_sys::Command;
 
-use super::Client;
-#[cfg(doc)]
+use super::edit::TRIES;
+use super::{Client, Ensured};
 use crate::ErrorKind;
 use crate::error::{Error, Operation};
 use crate::proto::{Request, Shape};
@@ -43,5 +43,56 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::SyncDaemonNotRunning`].
     pub fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), Error> {
         self.change(Change::StopSyncDaemon(role))
+    }
+
+    /// Makes a sync daemon run as wanted: starts it, starts it again if it runs otherwise, or leaves
+    /// it alone, and tells which. What the kernel makes of a value counts as that value: the least
+    /// length of a backup is 1024, and what is `None` is the kernel's default.
+    ///
+    /// A daemon can only be changed by stopping it first. If the kernel then refuses to start the
+    /// new one, the one that ran before is started again.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_sync_daemon`](Self::start_sync_daemon). Its [`ErrorKind::SyncDaemonRunning`] comes
+    /// out only if somebody else starts and stops daemons all the time.
+    pub fn ensure_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<Ensured, Error> {
+        let mut tries = TRIES;
+        loop {
+            let running = self.sync_daemons()?.into_iter().find(|it| it.role == daemon.role);
+            let done = match &running {
+                Some(running) if daemon.is_met_by(running) => return Ok(Ensured::Unchanged),
+                Some(_) => {
+                    self.remove_sync_daemon(daemon.role)?;
+                    Ensured::Changed
+                }
+                None => Ensured::Added,
+            };
+            tries -= 1;
+            match self.start_sync_daemon(daemon) {
+                Ok(()) => return Ok(done),
+                Err(error) if error.kind() == ErrorKind::SyncDaemonRunning && tries > 0 => {}
+                Err(error) => {
+                    if let Some(before) = running {
+                        // What went wrong first is what the caller has to know.
+                        let _ = self.start_sync_daemon(&before);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Stops the sync daemon of a role if it runs. Returns whether it did.
+    ///
+    /// # Errors
+    ///
+    /// As [`stop_sync_daemon`](Self::stop_sync_daemon), except
+    /// [`ErrorKind::SyncDaemonNotRunning`].
+    pub fn remove_sync_daemon(&mut self, role: SyncRole) -> Result<bool, Error> {
+        match self.stop_sync_daemon(role) {
+            Err(error) if error.kind() == ErrorKind::SyncDaemonNotRunning => Ok(false),
+            other => other.map(|()| true),
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::{Destination, DestinationEntry, DestinationKey, InvalidInput, Service
 
 /// How often to start again if somebody else adds or deletes the object between the client's
 /// reading and its writing. Each try loses only to a change made in that very moment.
-const TRIES: usize = 8;
+pub(super) const TRIES: usize = 8;
 
 /// What had to be done for an object to be as wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,11 +2,11 @@
 
 use std::io::{self, Read as _};
 
-use super::Client;
+use super::{Client, Ensured};
 use crate::connections::{self, Connections};
 use crate::error::{Error, ErrorKind, Object, Operation};
 use crate::proc_files::ProcFiles;
-use crate::sysctl::{self, Sysctl, Value};
+use crate::sysctl::{self, Setting, Sysctl, Value};
 use crate::trace;
 use crate::transport::Transport;
 use crate::{InvalidInput, Stats};
@@ -49,20 +49,27 @@ impl<T: Transport> Client<T> {
         operation: Operation,
         object: Object,
     ) -> Result<Option<V>, Error> {
-        let failed = |cause| Error::from_os(operation, cause).with_object(object);
-        let path = sysctl::path(setting.name());
-        let opened = files_of(&mut self.transport).and_then(|files| files.open(&path));
+        let Some(text) = self.read_setting(setting.name())? else { return Ok(None) };
+        match V::parse(&text) {
+            Some(value) => Ok(Some(value)),
+            None => Err(Error::new(operation, Some(object), ErrorKind::Protocol)
+                .with_source(format!("its value is `{text}`"))),
+        }
+    }
+
+    /// The text of a setting without blanks around it.
+    fn read_setting(&mut self, name: &'static str) -> Result<Option<String>, Error> {
+        let failed =
+            |cause| Error::from_os(Operation::Sysctl, cause).with_object(Object::Sysctl(name));
+        let opened =
+            files_of(&mut self.transport).and_then(|files| files.open(&sysctl::path(name)));
         let file = match opened {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(failed)?,
         };
         let mut text = String::new();
         file.take(sysctl::MAX_TEXT).read_to_string(&mut text).map_err(failed)?;
-        match V::parse(text.trim_ascii()) {
-            Some(value) => Ok(Some(value)),
-            None => Err(Error::new(operation, Some(object), ErrorKind::Protocol)
-                .with_source(format!("its value is `{}`", text.trim_ascii()))),
-        }
+        Ok(Some(text.trim_ascii().to_owned()))
     }
 
     /// Changes a [setting](sysctl) of the client's network namespace.
@@ -75,15 +82,54 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::PermissionDenied`].
     #[allow(clippy::needless_pass_by_value, reason = "values are small, and few are kept")]
     pub fn set_sysctl<V: Value>(&mut self, setting: Sysctl<V>, value: V) -> Result<(), Error> {
-        let (operation, object) = (Operation::SetSysctl, Object::Sysctl(setting.name()));
+        self.write_setting(&Setting::new(setting, &value))
+    }
+
+    /// Makes a [setting](sysctl) be as wanted, or leaves it alone, and tells which: a setting that
+    /// the kernel takes for the same counts as the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_sysctl`](Self::set_sysctl).
+    ///
+    /// ```
+    /// use ipvs::{Ensured, sysctl};
+    ///
+    /// # let kernel = ipvs_model::Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap().build();
+    /// # let mut client = ipvs::Client::with_transport(kernel)?;
+    /// assert_eq!(client.ensure_sysctl(sysctl::CONNTRACK, true)?, Ensured::Changed);
+    /// assert_eq!(client.ensure_sysctl(sysctl::CONNTRACK, true)?, Ensured::Unchanged);
+    /// # Ok::<(), ipvs::Error>(())
+    /// ```
+    #[allow(clippy::needless_pass_by_value, reason = "as set_sysctl")]
+    pub fn ensure_sysctl<V: Value>(
+        &mut self,
+        setting: Sysctl<V>,
+        value: V,
+    ) -> Result<Ensured, Error> {
+        self.ensure_setting(&Setting::new(setting, &value))
+    }
+
+    pub(super) fn ensure_setting(&mut self, setting: &Setting) -> Result<Ensured, Error> {
+        let reported = self.read_setting(setting.name)?;
+        if let (Ok(wanted), Some(reported)) = (&setting.text, reported) {
+            if (setting.is_met)(wanted, &reported) {
+                return Ok(Ensured::Unchanged);
+            }
+        }
+        self.write_setting(setting).map(|()| Ensured::Changed)
+    }
+
+    fn write_setting(&mut self, setting: &Setting) -> Result<(), Error> {
+        let (operation, object) = (Operation::SetSysctl, Object::Sysctl(setting.name));
         let invalid = |input: InvalidInput| {
             Error::new(operation, Some(object), ErrorKind::InvalidInput).with_source(input)
         };
-        let outcome = value.to_text().map_err(invalid).and_then(|text| {
+        let outcome = setting.text.clone().map_err(invalid).and_then(|text| {
             // Of nothing at all the kernel takes no notice: an empty list of processors is a line.
             let text = text + "\n";
             files_of(&mut self.transport)
-                .and_then(|files| files.write(&sysctl::path(setting.name()), &text))
+                .and_then(|files| files.write(&sysctl::path(setting.name), &text))
                 .map_err(|cause| Error::from_os(operation, cause).with_object(object))
         });
         trace::ended(operation, Some(&object), outcome.as_ref().copied());

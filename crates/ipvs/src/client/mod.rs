@@ -3,6 +3,7 @@
 mod config;
 mod daemons;
 mod destinations;
+mod director;
 mod edit;
 mod exchange;
 mod files;

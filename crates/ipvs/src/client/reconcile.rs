@@ -4,7 +4,7 @@ use std::thread;
 
 use super::Client;
 use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::plan::{ApplyError, Options, Outcome, Plan};
+use crate::plan::{Options, Plan};
 use crate::transport::Transport;
 use crate::{
     DestinationEntry, ServiceEntry, ServiceKey, ServiceSnapshot, SnapshotOptions, TableService,
@@ -91,7 +91,7 @@ impl<T: Transport> Client<T> {
         };
         let current = current.map(TableService::from);
         let plan = Plan::diff_service(current.as_ref(), Some(desired), options);
-        self.apply(&plan).map_err(first)?;
+        self.apply(&plan)?;
         Ok(plan)
     }
 
@@ -169,14 +169,4 @@ impl Look {
         let destinations = self.destinations.unwrap_or_default();
         self.entry.map(|entry| ServiceSnapshot { entry, destinations })
     }
-}
-
-/// The first error of a plan: later ones are often its consequences.
-fn first(error: ApplyError) -> Error {
-    let errors = error.into_steps().filter_map(|(_, outcome)| match outcome {
-        Outcome::Failed(error) | Outcome::Unknown(error) => Some(error),
-        _ => None,
-    });
-    let unsent = || Error::new(Operation::Snapshot, None, ErrorKind::NotSent);
-    { errors }.next().unwrap_or_else(unsent)
 }

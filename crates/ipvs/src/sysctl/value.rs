@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::InvalidInput;
 
 /// The type of a setting's value: how it is read and written.
-pub trait Value: Sized {
+pub trait Value: Sized + PartialEq {
     /// The value of a text without blanks around it; `None` if it is none.
     fn parse(text: &str) -> Option<Self>;
 
@@ -21,6 +21,12 @@ pub trait Value: Sized {
     ///
     /// [`InvalidInput`] for a value that has none.
     fn to_text(&self) -> Result<String, InvalidInput>;
+
+    /// Whether a setting that reads as `reported` is as wanted, so that setting it would change
+    /// nothing.
+    fn is_met_by(&self, reported: &Self) -> bool {
+        self == reported
+    }
 }
 
 macro_rules! number {
@@ -103,6 +109,11 @@ impl Value for Defense {
             Self::Other(number) => number,
         };
         number.to_text()
+    }
+
+    fn is_met_by(&self, reported: &Self) -> bool {
+        let automatic = |it: &Self| matches!(it, Self::Standby | Self::Active);
+        self == reported || automatic(self) && automatic(reported)
     }
 }
 

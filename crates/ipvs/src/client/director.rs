@@ -1,0 +1,64 @@
+//! Making a director what it is to be.
+
+use super::Client;
+use crate::plan::{Options, Plan};
+use crate::transport::Transport;
+use crate::{Director, Error, Reconciled, SyncRole, Table};
+
+impl<T: Transport> Client<T> {
+    /// Makes a director what is desired: its settings and timeouts, its virtual services as the
+    /// options say, and its sync daemons. What fails doesn't keep the rest from being tried.
+    ///
+    /// Daemons that aren't wanted are stopped before the services change, and those that are wanted
+    /// start after that: while one runs, the kernel refuses real servers of another address family
+    /// than their service, and while there are some, it refuses to start one. Settings come first,
+    /// because a daemon takes some when it starts.
+    ///
+    /// To look at what would be done to the services, or to drain real servers, use a
+    /// [`Plan`] and the `ensure_*` calls of the others.
+    ///
+    /// ```
+    /// use ipvs::plan::{Options, Prune, Scope};
+    /// use ipvs::{Director, InterfaceName, Service, SyncDaemon, SyncRole, Table};
+    ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+    /// let table = Table::new().with(Service::new("tcp/10.10.10.53:80".parse()?));
+    /// let director = Director::new(table)
+    ///     .sync_daemons([SyncDaemon::new(SyncRole::Master, InterfaceName::new("eth0")?)]);
+    /// let options = Options::new().prune(Prune::Everything, Scope::everything());
+    /// client.reconcile_director(&director, &options).into_result()?;
+    /// assert!(client.reconcile_director(&director, &options).is_unchanged());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reconcile_director(&mut self, desired: &Director, options: &Options) -> Reconciled {
+        let sysctls = desired.sysctls.iter();
+        let sysctls = sysctls.map(|setting| (setting.name, self.ensure_setting(setting))).collect();
+        let timeouts = self.ensure_timeouts(desired.timeouts);
+        let wanted = desired.sync_daemons.as_deref();
+        let stopped = wanted.map_or_else(Vec::new, |wanted| {
+            let is_unwanted = |role: &SyncRole| wanted.iter().all(|daemon| daemon.role != *role);
+            let roles = [SyncRole::Master, SyncRole::Backup];
+            let unwanted = roles.into_iter().filter(is_unwanted);
+            unwanted.filter_map(|role| self.stop_if_running(role)).collect()
+        });
+        let services = self.reconcile_table(&desired.table, options);
+        let daemons = wanted.unwrap_or_default().iter();
+        let sync_daemons =
+            daemons.map(|daemon| (daemon.role, self.ensure_sync_daemon(daemon))).collect();
+        Reconciled { sysctls, timeouts, stopped, services, sync_daemons }
+    }
+
+    fn stop_if_running(&mut self, role: SyncRole) -> Option<(SyncRole, Result<(), Error>)> {
+        match self.remove_sync_daemon(role) {
+            Ok(false) => None,
+            result => Some((role, result.map(|_| ()))),
+        }
+    }
+
+    fn reconcile_table(&mut self, desired: &Table, options: &Options) -> Result<Plan, Error> {
+        let current = self.snapshot()?.into_table();
+        let plan = Plan::diff(&current, desired, options);
+        self.apply(&plan)?;
+        Ok(plan)
+    }
+}
