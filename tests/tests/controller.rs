@@ -63,7 +63,7 @@ fn no_request_fails_while_servers_come_and_go(context: &mut Context) -> Result<(
     let file = env::temp_dir().join(format!("{}.toml", cluster.director.netns.name()));
     write(&file, &cluster, STATES[0])?;
     let mut command = cluster.director.netns.command(program()?);
-    command.arg(&file).arg(DRAIN.as_secs().to_string()).stdin(Stdio::null());
+    command.arg(&file).arg("10.10.10.0/24").arg(DRAIN.as_secs().to_string()).stdin(Stdio::null());
     let mut controller = Background::start(&mut command)?;
     reaches(&cluster, &mut controller, STATES[0])?;
 

@@ -1,84 +1,144 @@
-//! A controller: keeps the kernel's table as a TOML file says, and follows when the file changes.
+//! A controller of many services, as kube-proxy is one: keeps the virtual services at the addresses of
+//! a network as a TOML file says, and looks only at those of which something changes.
 //!
-//! `controller FILE [SECONDS]`: real servers that are taken out of the file keep their connections
-//! for at most that many seconds (30), and get no new ones. What it does is printed as a diff. The
-//! form of the file is described in the documentation of the crate, at `Table`. Services that
-//! aren't in the file are deleted: the table is the controller's own.
+//! `controller FILE NETWORK [SECONDS]`: real servers that are taken out of the file keep their
+//! connections for at most that many seconds (30), and get no new ones. What it does is printed as a
+//! diff. The form of the file is described in the documentation of the crate, at `Table`. Services
+//! at other addresses belong to others.
 //!
-//! `cargo run -p ipvs-client --features serde --example controller -- table.toml` as root.
+//! `cargo run -p ipvs-client --features serde --example controller -- table.toml 10.10.0.0/16` as root.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, thread};
 
-use ipvs::plan::{Drainer, Options, Plan, Prune, Scope};
-use ipvs::{Client, ErrorKind, Table};
+use ipvs::plan::{Drainer, Network, Options, Plan, Prune, Scope};
+use ipvs::{Client, ServiceKey, Table, TableService, Transport};
 
-/// How often the file and the kernel are looked at.
+/// How often the file, and services with real servers that drain, are looked at.
 const INTERVAL: Duration = Duration::from_millis(200);
+/// How often the whole table is looked at: others may have changed it.
+const RESYNC: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = env::args_os().skip(1);
-    let file = arguments.next().ok_or("which file?")?;
-    let seconds = match arguments.next() {
-        Some(text) => text.to_str().ok_or("how many seconds?")?.parse()?,
-        None => 30,
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (file, network, seconds) = match arguments.as_slice() {
+        [file, network] => (file, network, 30),
+        [file, network, seconds] => (file, network, seconds.parse()?),
+        _ => return Err("usage: controller FILE NETWORK [SECONDS]".into()),
     };
-    let mut controller = Controller {
-        client: Client::connect()?,
-        drainer: Drainer::new(Duration::from_secs(seconds)),
-        options: Options::new().prune(Prune::Everything, Scope::everything()),
-        // What is wrong at the start is for the user to mend; what is wrong later is to be survived.
-        desired: read(Path::new(&file))?,
-    };
-    let mut last_trouble = String::new();
+    let drain = Duration::from_secs(seconds);
+    let mut controller = Controller::new(Client::connect()?, network.parse()?, drain);
+    // What is wrong at the start is for the user to mend; what is wrong later is to be survived.
+    let mut changed = modified(file);
+    controller.want(read(file)?);
+    let (mut next_resync, mut last_trouble) = (Instant::now(), String::new());
     loop {
-        let trouble = controller.round(Path::new(&file)).err().map(|error| format!("{error:#}"));
-        match trouble {
-            // The same trouble, round after round, is said once.
-            Some(trouble) if trouble != last_trouble => {
-                eprintln!("{trouble}");
+        let now = Instant::now();
+        let mut round = || -> Result<Plan, Box<dyn Error>> {
+            let seen = modified(file);
+            if seen != changed {
+                changed = seen;
+                controller.want(read(file)?);
+            }
+            if now < next_resync {
+                return Ok(controller.sync(now)?);
+            }
+            next_resync = now + RESYNC;
+            Ok(controller.resync(now)?)
+        };
+        match round() {
+            Ok(plan) => {
+                if !plan.is_empty() {
+                    print!("{plan}");
+                }
+                last_trouble.clear();
+            }
+            Err(error) => {
+                // The same trouble, round after round, is said once.
+                let trouble = format!("{error:#}");
+                if trouble != last_trouble {
+                    eprintln!("{trouble}");
+                }
                 last_trouble = trouble;
             }
-            Some(_) => {}
-            None => last_trouble.clear(),
         }
         thread::sleep(INTERVAL);
     }
 }
 
-struct Controller {
-    client: Client,
+pub(crate) struct Controller<T> {
+    client: Client<T>,
     drainer: Drainer,
     options: Options,
     desired: Table,
+    /// The services to look at next, because something about them has changed or failed.
+    dirty: BTreeSet<ServiceKey>,
 }
 
-impl Controller {
-    /// Brings the kernel a step nearer to the file. A file that can't be read, or is half written,
-    /// leaves the last good one in force.
-    fn round(&mut self, file: &Path) -> Result<(), Box<dyn Error>> {
-        let read = read(file).map(|table| self.desired = table);
-        let plan = match self.plan() {
-            // Somebody else is at work; the next round sees what came of it.
-            Err(error) if error.kind() == ErrorKind::Inconsistent => return read,
-            plan => plan?,
-        };
-        if !plan.is_empty() {
-            print!("{plan}");
-            self.client.apply(&plan)?;
+impl<T: Transport> Controller<T> {
+    pub(crate) fn new(client: Client<T>, network: Network, drain: Duration) -> Self {
+        let mine = Scope::nothing().or_addresses(network, .., None);
+        let options = Options::new().prune(Prune::Everything, mine);
+        let (drainer, desired, dirty) = (Drainer::new(drain), Table::new(), BTreeSet::new());
+        Self { client, drainer, options, desired, dirty }
+    }
+
+    /// Takes a new table in place of the old one, and notes where they differ.
+    pub(crate) fn want(&mut self, desired: Table) {
+        let old = self.desired.services().map(|service| *service.key());
+        let gone: Vec<ServiceKey> = old.filter(|key| desired.get(key).is_none()).collect();
+        for key in gone {
+            self.desired.remove(&key);
+            self.dirty.insert(key);
         }
-        read
+        for service in desired {
+            if self.desired.get(service.key()) != Some(&service) {
+                self.want_service(service);
+            }
+        }
     }
 
-    fn plan(&mut self) -> Result<Plan, ipvs::Error> {
+    /// Takes one service as it is to be from now on, such as after a change of its endpoints.
+    pub(crate) fn want_service(&mut self, service: TableService) {
+        self.dirty.insert(*service.key());
+        self.desired.insert(service);
+    }
+
+    /// Looks at what has changed, and at what drains.
+    pub(crate) fn sync(&mut self, now: Instant) -> Result<Plan, ipvs::Error> {
+        let keys: BTreeSet<ServiceKey> =
+            self.dirty.iter().chain(self.drainer.services()).copied().collect();
+        let mut plans = Vec::with_capacity(keys.len());
+        for key in &keys {
+            let (current, desired) = (self.client.service_snapshot(key)?, self.desired.get(key));
+            let options = &self.options;
+            plans.push(self.drainer.plan_service(key, current.as_ref(), desired, options, now));
+        }
+        self.apply(plans.into_iter().collect())
+    }
+
+    /// Looks at the whole table.
+    pub(crate) fn resync(&mut self, now: Instant) -> Result<Plan, ipvs::Error> {
         let snapshot = self.client.snapshot()?;
-        Ok(self.drainer.plan(&snapshot, &self.desired, &self.options, Instant::now()))
+        let plan = self.drainer.plan(&snapshot, &self.desired, &self.options, now);
+        self.apply(plan)
+    }
+
+    fn apply(&mut self, plan: Plan) -> Result<Plan, ipvs::Error> {
+        self.dirty = plan.steps().iter().map(|step| *step.service()).collect();
+        self.client.apply(&plan)?;
+        self.dirty.clear();
+        Ok(plan)
     }
 }
 
-fn read(file: &Path) -> Result<Table, Box<dyn Error>> {
-    let text = fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    toml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()).into())
+fn modified(file: &str) -> Option<SystemTime> {
+    fs::metadata(file).and_then(|metadata| metadata.modified()).ok()
+}
+
+fn read(file: &str) -> Result<Table, Box<dyn Error>> {
+    let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+    toml::from_str(&text).map_err(|error| format!("{file}: {error}").into())
 }

@@ -377,6 +377,15 @@ fn a_drainer_forgets_what_it_looked_for_and_what_is_gone() {
     let plan = drainer.plan_service(&key(0), Some(&services[0]), None, &everything(), late);
     assert_eq!(plan.draining(), [(key(0), server(1).key())]);
 
+    // One that is made to drain is to be looked at again.
+    let live = snapshot(
+        &Table::new().with(TableService::new(Service::new(key(0))).destination(server(1))),
+        1,
+    );
+    let mut fresh = Drainer::new(Duration::from_secs(60));
+    let _ = fresh.plan(&live, &Table::new(), &everything(), late);
+    assert_eq!(remembered(&fresh), [key(0)]);
+
     // What belongs to others drains by their own clocks.
     let others = Options::new().prune(Prune::Everything, Scope::services([key(1)]));
     let _ = drainer.plan(&Snapshot::new(services).whole(true), &Table::new(), &others, late);

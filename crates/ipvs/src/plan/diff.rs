@@ -22,6 +22,7 @@ impl Plan {
     /// wanted.
     ///
     /// Plans of several services can be [joined](#impl-FromIterator<Plan>-for-Plan).
+    #[must_use = "a plan changes nothing until it is applied"]
     pub fn diff_service(
         current: Option<&TableService>,
         desired: Option<&TableService>,

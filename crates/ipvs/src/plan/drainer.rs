@@ -73,8 +73,9 @@ impl From<Duration> for DrainPolicy {
 pub struct Drainer {
     policy: DrainPolicy,
     policies: BTreeMap<ServiceKey, DrainPolicy>,
-    /// No entry is empty.
-    since: BTreeMap<ServiceKey, BTreeMap<DestinationKey, Instant>>,
+    /// Since when each has had weight 0; `None` if it still had weight when it was looked at. No
+    /// service is without an entry.
+    since: BTreeMap<ServiceKey, BTreeMap<DestinationKey, Option<Instant>>>,
 }
 
 impl Drainer {
@@ -92,7 +93,8 @@ impl Drainer {
         };
     }
 
-    /// The virtual services with real servers that drain: those to look at again.
+    /// The virtual services with real servers that drain, or that the last plan makes drain: those
+    /// to look at again.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &ServiceKey> {
         self.since.keys()
     }
@@ -147,6 +149,7 @@ impl Drainer {
     /// As [`plan`](Self::plan), for one virtual service: `current` is what
     /// [`Client::service_snapshot`](crate::Client::service_snapshot) read, and either is `None` if
     /// there is no such service, or none is wanted.
+    #[must_use = "a plan changes nothing until it is applied"]
     pub fn plan_service(
         &mut self,
         service: &ServiceKey,
@@ -188,10 +191,11 @@ impl Drainer {
                 continue;
             }
             if entry.destination.weight > 0 {
+                since.insert(server, None);
                 continue;
             }
-            let start = *before.get(&server).unwrap_or(&now);
-            since.insert(server, start);
+            let start = before.get(&server).copied().flatten().unwrap_or(now);
+            since.insert(server, Some(start));
             let inactive = if policy.active_only { 0 } else { entry.inactive_connections };
             if (entry.active_connections, inactive) == (0, 0) {
                 ready.insert((key, server), Removal::Empty);

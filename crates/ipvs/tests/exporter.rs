@@ -1,4 +1,4 @@
-//! The example `metrics` against the grammar of Prometheus' text format
+//! The example `exporter` against the grammar of Prometheus' text format
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>, version 0.0.4).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,8 +9,8 @@ use ipvs::{
 };
 
 #[allow(dead_code, reason = "its main needs a kernel")]
-#[path = "../examples/metrics.rs"]
-mod metrics;
+#[path = "../examples/exporter.rs"]
+mod exporter;
 
 /// A metric's name, and its labels.
 type Series = (String, BTreeMap<String, String>);
@@ -167,7 +167,7 @@ fn every_service_and_server_is_there_with_its_values() {
     ]
     .map(|service| ServiceSnapshot::new(ServiceEntry::new(service)));
     let snapshot = Snapshot::new([with_servers].into_iter().chain(without));
-    let text = metrics::render(&snapshot);
+    let text = exporter::render(&snapshot, 10);
     let parsed = parse(&text).unwrap();
 
     let (vip, first) =
@@ -206,14 +206,47 @@ fn every_service_and_server_is_there_with_its_values() {
     // Not by way of a floating-point number, which has no more than 53 bits.
     let most = ServiceEntry::new(Service::new("tcp/10.0.0.1:1".parse().unwrap()))
         .stats(Stats::default().outgoing_bytes(u64::MAX));
-    assert!(metrics::render(&Snapshot::new([ServiceSnapshot::new(most)])).contains(
+    assert!(exporter::render(&Snapshot::new([ServiceSnapshot::new(most)]), 10).contains(
         "ipvs_service_outgoing_bytes_total{service=\"tcp/10.0.0.1:1\"} 18446744073709551615\n"
     ));
 }
 
 #[test]
+fn real_servers_beyond_the_limit_are_one() {
+    let service = |port: u32| {
+        let key: ServiceKey = format!("tcp/10.0.0.1:{port}").parse().unwrap();
+        let servers = (1..=3_u8).map(|n| {
+            let addr = std::net::SocketAddr::from(([10, 0, 1, n], 80));
+            DestinationEntry::new(Destination::new(addr))
+                .active_connections(n.into())
+                .stats(Stats::default().connections(100 * u64::from(n)))
+        });
+        // The kernel's order is another one each time.
+        ServiceSnapshot::new(ServiceEntry::new(Service::new(key))).destinations(servers.rev())
+    };
+    let snapshot = Snapshot::new([service(2), service(1)]);
+    let parsed = parse(&exporter::render(&snapshot, 4)).unwrap();
+    let value = |name: &str, service, server| {
+        let labels = labels([("service", service), ("destination", server)]);
+        parsed.series.get(&(format!("ipvs_destination_{name}"), labels)).copied()
+    };
+    let (first, second) = ("tcp/10.0.0.1:1", "tcp/10.0.0.1:2");
+    for (service, server, connections) in [
+        (first, "10.0.1.3:80", Some(300.0)),
+        (second, "10.0.1.1:80", Some(100.0)),
+        (second, "10.0.1.2:80", None),
+        (second, "other", Some(500.0)),
+        (first, "other", None),
+    ] {
+        assert_eq!(value("connections_total", service, server), connections, "{server}");
+    }
+    assert_eq!(value("active_connections", second, "other"), Some(5.0));
+    assert_eq!(parsed.series.len(), 2 * 6 + 5 * 11);
+}
+
+#[test]
 fn an_empty_table_is_in_the_format_too() {
-    assert_eq!(parse(&metrics::render(&Snapshot::default())).unwrap().series, BTreeMap::new());
+    assert_eq!(parse(&exporter::render(&Snapshot::default(), 10)).unwrap().series, BTreeMap::new());
 }
 
 /// Samples of the specification, and what isn't in the format.
