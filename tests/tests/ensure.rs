@@ -104,8 +104,8 @@ fn sync_daemons_become_what_is_wanted(context: &mut Context) -> Result<()> {
         on(SyncRole::Backup)?.max_length(1000),
         on(SyncRole::Backup)?.max_length(u16::MAX).port(9000),
         on(SyncRole::Master)?.group(v6),
-        on(SyncRole::Backup)?.group(v6).max_length(u16::MAX),
         on(SyncRole::Backup)?.group(v6),
+        on(SyncRole::Backup)?.group(v6).max_length(u16::MAX),
     ] {
         let running = client.sync_daemons()?.iter().any(|daemon| daemon.role == wanted.role);
         let expected = if running { Ensured::Changed } else { Ensured::Added };

@@ -131,7 +131,7 @@ impl SyncDaemon {
     #[must_use]
     pub fn reported(&self) -> Self {
         let group = self.group.unwrap_or(DEFAULT_GROUP);
-        let headers = if group.is_ipv6() { IPV6_HEADERS } else { IPV4_HEADERS };
+        let headers = headers(Some(group));
         let least = match self.role {
             SyncRole::Master => 1,
             SyncRole::Backup => 1024,
@@ -157,7 +157,7 @@ impl SyncDaemon {
         let has = |length: u16| match max_length {
             Some(wanted) => length == wanted,
             // The interface's MTU, but at least that of Ethernet, less the headers.
-            None => length >= ETHERNET_MTU - IPV6_HEADERS,
+            None => length >= ETHERNET_MTU - headers(group),
         };
         (role, interface, sync_id) == (running.role, running.interface, running.sync_id)
             && running.max_length.is_none_or(has)
@@ -165,6 +165,11 @@ impl SyncDaemon {
             && (running.port.is_none() || running.port == port)
             && (running.ttl.is_none() || running.ttl == ttl)
     }
+}
+
+/// What the headers of a message to a group take.
+fn headers(group: Option<IpAddr>) -> u16 {
+    if group.is_some_and(|group| group.is_ipv6()) { IPV6_HEADERS } else { IPV4_HEADERS }
 }
 
 #[cfg(test)]
@@ -190,6 +195,8 @@ mod tests {
             (daemon(backup), running(backup, 1472), true),
             (daemon(backup), running(backup, 8972), true),
             (daemon(backup), running(backup, 1024), false),
+            (daemon(backup), running(backup, 1471), false),
+            (daemon(backup).group(v6), running(backup, 1452).group(v6), true),
             (daemon(backup).max_length(1000), running(backup, 1024), true),
             (daemon(backup).max_length(1000), running(backup, 1000), false),
             (daemon(master), running(backup, 1472), false),

@@ -364,7 +364,7 @@ fn a_drainer_forgets_what_it_looked_for_and_what_is_gone() {
     assert_eq!(remembered(&drainer), [key(0), key(1), key(2)]);
 
     // Of one service it is told that it's gone; a part of the table says nothing of the others.
-    drainer.plan_service(&key(1), None, None, &everything(), late);
+    let _ = drainer.plan_service(&key(1), None, None, &everything(), late);
     let _ = drainer.plan(&Snapshot::new([]), &Table::new(), &everything(), late);
     assert_eq!(remembered(&drainer), [key(0), key(2)]);
     // The whole table does.

@@ -47,7 +47,8 @@ impl<T: Transport> Client<T> {
 
     /// Makes a sync daemon run as wanted: starts it, starts it again if it runs otherwise, or leaves
     /// it alone, and tells which. What the kernel makes of a value counts as that value: the least
-    /// length of a backup is 1024, and what is `None` is the kernel's default.
+    /// length of a backup is 1024, and what is `None` is the kernel's default. That of a backup's
+    /// length goes by the MTU of its interface, so there any length that may come of an MTU counts.
     ///
     /// A daemon can only be changed by stopping it first. If the kernel then refuses to start the
     /// new one, the one that ran before is started again.
