@@ -101,11 +101,11 @@ impl Checker {
     pub(crate) fn wanted(&self) -> TableService {
         let mut wanted = TableService::new(self.service.clone());
         if !self.servers.iter().any(|server| server.is_up) {
-            wanted.insert(self.fallback.clone());
+            wanted.insert(self.fallback);
         }
         wanted.extend(self.servers.iter().map(|server| match server.is_up {
-            true => server.destination.clone(),
-            false => server.destination.clone().weight(0),
+            true => server.destination,
+            false => server.destination.weight(0),
         }));
         wanted
     }

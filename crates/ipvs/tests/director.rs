@@ -14,8 +14,8 @@ use ipvs::{
 use ipvs_model::Kernel;
 
 fn kernel() -> Kernel {
-    let builder = Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap();
-    builder.sysctl(sysctl::DROP_ENTRY, Defense::Standby).unwrap().build()
+    let builder = Kernel::builder().sysctl(sysctl::DROP_ENTRY, Defense::Standby).unwrap();
+    builder.without_sysctl(sysctl::LBLC_EXPIRATION).build()
 }
 
 fn client() -> Client<Kernel> {

@@ -10,7 +10,7 @@ use checker::Checker;
 use controller::Controller;
 use ipvs::plan::{Options, Prune, Scope};
 use ipvs::{Client, Destination, DestinationKey, Service, ServiceKey, Table, TableService};
-use ipvs_model::Kernel;
+use ipvs_model::{ConnectionCounts, Kernel};
 
 #[allow(dead_code, reason = "its main needs a kernel")]
 #[path = "../examples/checker.rs"]
@@ -88,7 +88,9 @@ fn a_controller_drains_and_leaves_what_belongs_to_others() {
     let mut controller = controller(&kernel);
     controller.want(Table::new().with(service(1, 0..2)).with(service(2, 0..2)));
     controller.resync(start).unwrap();
-    kernel.set_connections(&key(1), &server(1, 1).key(), [3, 0, 0]).unwrap();
+    kernel
+        .set_connections(&key(1), &server(1, 1).key(), ConnectionCounts::default().active(3))
+        .unwrap();
     controller.want(Table::new().with(service(1, 0..1)).with(service(2, 0..2)));
     controller.sync(start).unwrap();
     let weight = |kernel: &Kernel| {
@@ -130,8 +132,7 @@ fn a_checker_gives_weight_to_those_that_answer() {
     let mut client = Client::with_transport(kernel.clone()).unwrap();
     let (first, second) = (server(1, 1).weight(5), server(1, 2).weight(3));
     let fallback = server(1, 9);
-    let mut checker =
-        Checker::new(Service::new(key(1)), vec![first.clone(), second.clone()], fallback.clone());
+    let mut checker = Checker::new(Service::new(key(1)), vec![first, second], fallback);
     let options = Options::new().prune(Prune::Destinations, Scope::services([key(1)]));
     let mut round = |answers: [bool; 2]| {
         checker.heard(&answers);

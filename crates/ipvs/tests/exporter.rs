@@ -216,8 +216,7 @@ fn real_servers_beyond_the_limit_are_one() {
     let service = |port: u32| {
         let key: ServiceKey = format!("tcp/10.0.0.1:{port}").parse().unwrap();
         let servers = (1..=3_u8).map(|n| {
-            let addr = std::net::SocketAddr::from(([10, 0, 1, n], 80));
-            DestinationEntry::new(Destination::new(addr))
+            DestinationEntry::new(Destination::new(([10, 0, 1, n], 80).into()))
                 .active_connections(n.into())
                 .stats(Stats::default().connections(100 * u64::from(n)))
         });

@@ -95,8 +95,7 @@ impl<T: Transport> Client<T> {
     /// ```
     /// use ipvs::{Ensured, sysctl};
     ///
-    /// # let kernel = ipvs_model::Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap().build();
-    /// # let mut client = ipvs::Client::with_transport(kernel)?;
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// assert_eq!(client.ensure_sysctl(sysctl::CONNTRACK, true)?, Ensured::Changed);
     /// assert_eq!(client.ensure_sysctl(sysctl::CONNTRACK, true)?, Ensured::Unchanged);
     /// # Ok::<(), ipvs::Error>(())
