@@ -1,5 +1,6 @@
 //! Taking a real server out without cutting off its clients.
 
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -128,61 +129,91 @@ impl<T: Transport> Client<T> {
         service: &ServiceKey,
         destination: &DestinationKey,
         options: &DrainOptions,
-        now: impl FnMut() -> Instant,
-        sleep: impl FnMut(&mut Self, Duration),
-    ) -> Result<Drained, Error> {
-        let _span = trace::drain(service, destination);
-        let outcome = self.drain_within(service, destination, options, now, sleep);
-        trace::drained(&outcome);
-        outcome
-    }
-
-    fn drain_within(
-        &mut self,
-        service: &ServiceKey,
-        destination: &DestinationKey,
-        options: &DrainOptions,
         mut now: impl FnMut() -> Instant,
         mut sleep: impl FnMut(&mut Self, Duration),
     ) -> Result<Drained, Error> {
-        let start = now();
-        let entry = self.destination(service, destination)?.ok_or_else(|| {
+        let _span = trace::drain(service, destination);
+        let mut run = || {
+            let drain = Drain::begin(self, service, destination, options, now())?;
+            loop {
+                match drain.look(self, now())? {
+                    ControlFlow::Break(end) => return Ok(end),
+                    ControlFlow::Continue(wait) => sleep(self, wait),
+                }
+            }
+        };
+        let outcome = run();
+        trace::drained(&outcome);
+        outcome
+    }
+}
+
+/// A drain that somebody else waits for: [`begin`](Self::begin), then [`look`](Self::look) as often
+/// as it says.
+#[derive(Debug)]
+pub(crate) struct Drain {
+    service: ServiceKey,
+    destination: DestinationKey,
+    options: DrainOptions,
+    start: Instant,
+}
+
+impl Drain {
+    /// Takes the real server's weight.
+    pub(crate) fn begin<T: Transport>(
+        client: &mut Client<T>,
+        service: &ServiceKey,
+        destination: &DestinationKey,
+        options: &DrainOptions,
+        start: Instant,
+    ) -> Result<Self, Error> {
+        let entry = client.destination(service, destination)?.ok_or_else(|| {
             let object = Object::Destination(*service, *destination);
             Error::new(Operation::SetDestination, Some(object), ErrorKind::DestinationNotFound)
         })?;
         if entry.destination.weight > 0 {
-            self.set_destination(service, &entry.destination.weight(0))?;
+            client.set_destination(service, &entry.destination.weight(0))?;
         }
-        loop {
-            let entry = match self.destination(service, destination) {
-                Ok(Some(entry)) => entry,
-                Ok(None) => return Ok(Drained::Gone),
-                Err(error) if is_gone(&error) => return Ok(Drained::Gone),
-                Err(error) => return Err(error),
-            };
-            let weight = entry.destination.weight;
-            if weight > 0 {
-                return Ok(Drained::TakenBack { weight });
-            }
-            let (active, inactive) = (entry.active_connections, entry.inactive_connections);
-            let after = now().saturating_duration_since(start);
-            let end = if (active, inactive) == (0, 0) {
-                Drained::Empty { after }
-            } else if after >= options.timeout {
-                Drained::TimedOut { active, inactive, deleted: !options.keep_if_busy }
-            } else {
-                trace::draining(active, inactive);
-                sleep(self, options.interval.min(options.timeout - after));
-                continue;
-            };
-            if matches!(end, Drained::TimedOut { deleted: false, .. }) {
-                return Ok(end);
-            }
-            return match self.delete_destination(service, destination) {
-                Ok(()) => Ok(end),
-                Err(error) if is_gone(&error) => Ok(Drained::Gone),
-                Err(error) => Err(error),
-            };
+        let options = options.clone();
+        Ok(Self { service: *service, destination: *destination, options, start })
+    }
+
+    /// Sees whether it has ended, and deletes the real server if it has; else says how long to wait
+    /// before the next look.
+    pub(crate) fn look<T: Transport>(
+        &self,
+        client: &mut Client<T>,
+        now: Instant,
+    ) -> Result<ControlFlow<Drained, Duration>, Error> {
+        let Self { service, destination, options, start } = self;
+        let entry = match client.destination(service, destination) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => return Ok(ControlFlow::Break(Drained::Gone)),
+            Err(error) if is_gone(&error) => return Ok(ControlFlow::Break(Drained::Gone)),
+            Err(error) => return Err(error),
+        };
+        let weight = entry.destination.weight;
+        if weight > 0 {
+            return Ok(ControlFlow::Break(Drained::TakenBack { weight }));
+        }
+        let (active, inactive) = (entry.active_connections, entry.inactive_connections);
+        let after = now.saturating_duration_since(*start);
+        let end = if (active, inactive) == (0, 0) {
+            Drained::Empty { after }
+        } else if after >= options.timeout {
+            Drained::TimedOut { active, inactive, deleted: !options.keep_if_busy }
+        } else {
+            trace::draining(active, inactive);
+            let wait = options.interval.min(options.timeout - after);
+            return Ok(ControlFlow::Continue(wait));
+        };
+        if matches!(end, Drained::TimedOut { deleted: false, .. }) {
+            return Ok(ControlFlow::Break(end));
+        }
+        match client.delete_destination(service, destination) {
+            Ok(()) => Ok(ControlFlow::Break(end)),
+            Err(error) if is_gone(&error) => Ok(ControlFlow::Break(Drained::Gone)),
+            Err(error) => Err(error),
         }
     }
 }

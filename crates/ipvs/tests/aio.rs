@@ -1,13 +1,18 @@
 //! The asynchronous client: what is dropped, what panics, and in which order things are done.
 
 #![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ipvs::{AsyncClient, Client, Error, ErrorKind, Operation, Service, ServiceKey};
-use ipvs_model::Kernel;
+use ipvs::plan::{ApplyError, Options, Plan, Prune, Scope};
+use ipvs::{
+    AsyncClient, Batch, Client, Destination, DrainOptions, Drained, Ensured, Error, ErrorKind,
+    Operation, Service, ServiceKey, Table, TableService, Transport, sysctl,
+};
+use ipvs_model::{ConnectionCounts, Fault, Kernel};
 
 fn key(mark: u32) -> ServiceKey {
     format!("fwmark/{mark}").parse().expect("a key")
@@ -19,7 +24,7 @@ async fn client(kernel: &Kernel) -> AsyncClient<Kernel> {
 }
 
 async fn marks(client: &AsyncClient<Kernel>) -> Vec<ServiceKey> {
-    let services = client.call(Client::services).await.expect("a list");
+    let services = client.services().await.expect("a list");
     let mut keys: Vec<_> = services.into_iter().map(|entry| entry.service.key).collect();
     keys.sort();
     keys
@@ -48,6 +53,114 @@ fn calls_have_results_and_errors() {
         client.clone().call(twice).await.unwrap();
         assert_eq!(marks(&client).await, [key(1), key(2), key(3)]);
     });
+}
+
+/// The named methods are the client's, on the same table.
+#[test]
+fn methods_do_what_those_of_the_client_do() {
+    run(async {
+        let kernel = Kernel::new();
+        let client = client(&kernel).await;
+        let server = Destination::new("10.0.0.1:80".parse().unwrap());
+        client.add_service(&Service::new(key(1))).await.unwrap();
+        let ensured = client.ensure_destination(&key(1), &server).await.unwrap();
+        assert_eq!(ensured, Ensured::Added);
+        let edit = |server: &mut Destination| server.weight = 7;
+        assert!(client.edit_destination(&key(1), &server.key(), edit).await.unwrap());
+        let found = client.destination(&key(1), &server).await.unwrap().unwrap();
+        assert_eq!(found.destination.weight, 7);
+
+        let wanted = TableService::new(Service::new(key(1))).destination(server.weight(9));
+        let options = Options::new().prune(Prune::Everything, Scope::services([key(1)]));
+        assert_eq!(client.reconcile(&wanted, &options).await.unwrap().steps().len(), 1);
+        let table = Table::new().with(wanted);
+        assert_eq!(client.snapshot().await.unwrap().into_table(), table);
+        let one = client.service_snapshot(&key(1)).await.unwrap().unwrap();
+        assert_eq!(one.destinations.len(), 1);
+
+        let mut batch = Batch::new();
+        batch.add_service(&Service::new(key(1))).add_service(&Service::new(key(2)));
+        let results = client.run(&batch).await.unwrap();
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true]);
+
+        let plan = Plan::diff(&Table::new(), &table, &Options::new());
+        let error = client.apply(&plan).await.unwrap_err();
+        assert_eq!((error.operation(), error.kind()), (Operation::Apply, ErrorKind::ServiceExists));
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<ApplyError>());
+        assert_eq!(cause.unwrap().steps().len(), 2);
+
+        client.set_sysctl(sysctl::CONNTRACK, true).await.unwrap();
+        assert_eq!(client.sysctl(sysctl::CONNTRACK).await.unwrap(), Some(true));
+        assert!(client.remove_destination(&key(1), &server).await.unwrap());
+        client.flush().await.unwrap();
+        assert_eq!(marks(&client).await, []);
+    });
+}
+
+/// What a program needs that spawns tasks on several threads.
+#[test]
+fn handles_and_futures_are_sent_between_threads() {
+    fn is_sent<T: Send>(value: T) -> T {
+        value
+    }
+    fn is_shared<T: Send + Sync + Clone + 'static>() {}
+    is_shared::<AsyncClient>();
+    run(async {
+        let client = client(&Kernel::new()).await;
+        let options = DrainOptions::new(Duration::ZERO);
+        let server = "10.0.0.1:80".parse().unwrap();
+        let error = is_sent(client.drain(&key(1), &server, &options)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ServiceNotFound);
+        is_sent(client.services()).await.unwrap();
+    });
+}
+
+async fn busy() -> (Kernel, AsyncClient<Kernel>, Destination) {
+    let kernel = Kernel::new();
+    let client = client(&kernel).await;
+    let server = Destination::new("10.0.0.1:80".parse().unwrap());
+    client.add_service(&Service::new(key(1))).await.unwrap();
+    client.add_destination(&key(1), &server).await.unwrap();
+    kernel.set_connections(&key(1), &server.key(), ConnectionCounts::default().active(1)).unwrap();
+    (kernel, client, server)
+}
+
+/// Waits until a drain has taken the real server's weight.
+async fn is_quiesced(client: &AsyncClient<Kernel>, server: &Destination) {
+    while client.destination(&key(1), server).await.unwrap().unwrap().destination.weight > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The clock goes on whenever everybody waits, so that no time is spent on an interval of an hour.
+#[tokio::test(start_paused = true)]
+async fn a_drain_leaves_the_client_to_others() {
+    let (kernel, client, server) = busy().await;
+    let options = DrainOptions::new(Duration::MAX).interval(Duration::from_secs(3600));
+    let draining = client.clone();
+    let drain = tokio::spawn(async move { draining.drain(&key(1), &server.key(), &options).await });
+    is_quiesced(&client, &server).await;
+    client.add_service(&Service::new(key(2))).await.unwrap();
+    assert!(!drain.is_finished(), "it has a connection");
+    kernel.set_connections(&key(1), &server.key(), ConnectionCounts::default()).unwrap();
+    assert!(matches!(drain.await.unwrap().unwrap(), Drained::Empty { .. }));
+    assert_eq!(client.destinations(&key(1)).await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_can_be_cancelled_and_goes_on_if_asked_again() {
+    let (_kernel, client, server) = busy().await;
+    let options = DrainOptions::new(Duration::MAX);
+    let draining = client.clone();
+    let drain = tokio::spawn(async move { draining.drain(&key(1), &server.key(), &options).await });
+    is_quiesced(&client, &server).await;
+    drain.abort();
+    assert!(drain.await.unwrap_err().is_cancelled());
+    let left = client.destination(&key(1), &server).await.unwrap().unwrap();
+    assert_eq!((left.destination.weight, left.active_connections), (0, 1));
+    let soon = DrainOptions::new(Duration::from_secs(5));
+    let end = client.drain(&key(1), &server.key(), &soon).await.unwrap();
+    assert_eq!(end, Drained::TimedOut { active: 1, inactive: 0, deleted: true });
 }
 
 #[test]
@@ -101,6 +214,17 @@ fn an_error_of_connecting_is_returned() {
     });
 }
 
+/// A handle of something else than a network namespace. Who may enter none isn't told more.
+#[test]
+fn a_namespace_that_cannot_be_entered_is_an_error() {
+    run(async {
+        let mounts = ipvs::Namespace::at("/proc/thread-self/ns/mnt").unwrap();
+        let error = AsyncClient::connect_in(&mounts).await.unwrap_err();
+        assert_eq!(error.operation(), Operation::EnterNamespace);
+        assert!(matches!(error.kind(), ErrorKind::NotANamespace | ErrorKind::PermissionDenied));
+    });
+}
+
 #[test]
 fn the_thread_ends_with_the_last_handle() {
     let (ended, has_ended) = mpsc::channel::<()>();
@@ -120,4 +244,71 @@ fn the_thread_ends_with_the_last_handle() {
         has_ended.recv_timeout(Duration::from_secs(10)),
         Err(mpsc::RecvTimeoutError::Disconnected)
     );
+}
+
+/// Tells when the client that owns it is gone.
+struct Guarded {
+    kernel: Kernel,
+    _gone: mpsc::Sender<()>,
+}
+
+impl Transport for Guarded {
+    fn send(&mut self, datagram: &[u8]) -> std::io::Result<()> {
+        self.kernel.send(datagram)
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> std::io::Result<bool> {
+        self.kernel.receive(buffer)
+    }
+
+    fn reset(&mut self) -> std::io::Result<()> {
+        self.kernel.reset()
+    }
+}
+
+#[test]
+fn closing_waits_for_what_was_asked_before() {
+    run(async {
+        let (gone, is_gone) = mpsc::channel();
+        let kernel = Kernel::new();
+        let guarded = Guarded { kernel: kernel.clone(), _gone: gone };
+        let client = AsyncClient::start(move || Client::with_transport(guarded)).await.unwrap();
+        let other = client.clone();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let first = client.call(move |client| {
+            may_go_on.recv().unwrap();
+            client.add_service(&Service::new(key(1)))
+        });
+        let second = Service::new(key(2));
+        let second = client.add_service(&second);
+        // Asked for in this order; the thread is busy with the first until all are.
+        let release = async move {
+            tokio::task::yield_now().await;
+            go_on.send(()).unwrap();
+        };
+        let (first, second, (), ()) = tokio::join!(first, second, client.clone().close(), release);
+        first.unwrap();
+        second.unwrap();
+        assert_eq!(is_gone.try_recv(), Err(mpsc::TryRecvError::Disconnected));
+        let mut left = Client::with_transport(kernel).unwrap();
+        assert_eq!(left.services().unwrap().len(), 2);
+
+        let error = other.services().await.unwrap_err();
+        assert_eq!((error.kind(), error.operation()), (ErrorKind::Io, Operation::Connect));
+        let said = format!("{error:#}");
+        assert!(said.contains("the client was closed"), "{said}");
+        other.close().await;
+    });
+}
+
+#[test]
+fn a_lost_answer_is_unknown_here_too() {
+    run(async {
+        let kernel = Kernel::new();
+        let client = client(&kernel).await;
+        kernel.fail(Fault::on(Operation::AddService).lost_answer()).unwrap();
+        let error = client.add_service(&Service::new(key(1))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::OutcomeUnknown);
+        assert_eq!(marks(&client).await, [key(1)]);
+    });
 }
