@@ -9,9 +9,10 @@ use crate::drain::Drain;
 use crate::plan::{Options, Plan};
 use crate::sysctl::{Sysctl, Value};
 use crate::{
-    Batch, Change, Client, Destination, DestinationEntry, DestinationKey, DrainOptions, Drained,
-    Ensured, Error, Info, Service, ServiceEntry, ServiceKey, ServiceSnapshot, Snapshot,
-    SnapshotOptions, SyncDaemon, SyncRole, TableService, Timeouts, TimeoutsChange, Transport,
+    Batch, Change, Client, Destination, DestinationEntry, DestinationKey, Director, DrainOptions,
+    Drained, Ensured, Error, Info, Reconciled, Service, ServiceEntry, ServiceKey, ServiceOverview,
+    ServiceSnapshot, Snapshot, SnapshotOptions, SyncDaemon, SyncRole, TableService, Timeouts,
+    TimeoutsChange, Transport,
 };
 
 /// Methods that take references, as those of [`Client`] do, and copy what they refer to.
@@ -50,6 +51,8 @@ calls! {
     flush() -> Result<(), Error>;
     sync_daemons() -> Result<Vec<SyncDaemon>, Error>;
     start_sync_daemon(daemon: SyncDaemon) -> Result<(), Error>;
+    ensure_sync_daemon(daemon: SyncDaemon) -> Result<Ensured, Error>;
+    overview() -> Result<Vec<ServiceOverview>, Error>;
     snapshot() -> Result<Snapshot, Error>;
     snapshot_with(options: SnapshotOptions) -> Result<Snapshot, Error>;
     service_snapshot(key: ServiceKey) -> Result<Option<ServiceSnapshot>, Error>;
@@ -150,6 +153,19 @@ impl<T: Transport + 'static> AsyncClient<T> {
         self.call(move |client| client.set_timeouts(change)).await
     }
 
+    /// [`Client::ensure_timeouts`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ensure_timeouts`].
+    pub async fn ensure_timeouts(
+        &self,
+        wanted: impl Into<TimeoutsChange>,
+    ) -> Result<Ensured, Error> {
+        let wanted = wanted.into();
+        self.call(move |client| client.ensure_timeouts(wanted)).await
+    }
+
     /// [`Client::stop_sync_daemon`].
     ///
     /// # Errors
@@ -157,6 +173,15 @@ impl<T: Transport + 'static> AsyncClient<T> {
     /// As [`Client::stop_sync_daemon`].
     pub async fn stop_sync_daemon(&self, role: SyncRole) -> Result<(), Error> {
         self.call(move |client| client.stop_sync_daemon(role)).await
+    }
+
+    /// [`Client::remove_sync_daemon`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::remove_sync_daemon`].
+    pub async fn remove_sync_daemon(&self, role: SyncRole) -> Result<bool, Error> {
+        self.call(move |client| client.remove_sync_daemon(role)).await
     }
 
     /// [`Client::sysctl`].
@@ -181,6 +206,33 @@ impl<T: Transport + 'static> AsyncClient<T> {
         V: Value + Send + 'static,
     {
         self.call(move |client| client.set_sysctl(setting, value)).await
+    }
+
+    /// [`Client::ensure_sysctl`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::ensure_sysctl`].
+    pub async fn ensure_sysctl<V>(&self, setting: Sysctl<V>, value: V) -> Result<Ensured, Error>
+    where
+        V: Value + Send + 'static,
+    {
+        self.call(move |client| client.ensure_sysctl(setting, value)).await
+    }
+
+    /// [`Client::reconcile_director`]: what became of each part.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Io`](crate::ErrorKind::Io) if the client was [closed](Self::close), and so
+    /// nothing was tried.
+    pub async fn reconcile_director(
+        &self,
+        desired: &Director,
+        options: &Options,
+    ) -> Result<Reconciled, Error> {
+        let (desired, options) = (desired.clone(), options.clone());
+        self.call(move |client| Ok(client.reconcile_director(&desired, &options))).await
     }
 
     /// [`Client::change`].
