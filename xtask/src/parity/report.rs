@@ -74,7 +74,7 @@ fn tables(runs: &[Run]) -> String {
         for run in runs {
             text.push_str(match run.corpus.topics[at].wanted {
                 0 => " equal |",
-                _ => " equal but for what is wanted |",
+                _ => " equal except for intended differences |",
             });
         }
         text.push('\n');
