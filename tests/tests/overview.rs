@@ -96,7 +96,7 @@ fn tells_what_the_lists_tell(context: &mut Context) -> Result<()> {
     let snapshot = client.snapshot()?;
     let overview = client.overview()?;
     assert_eq!(overview.len(), 9);
-    for (short, long) in overview.iter().zip(&snapshot.services) {
+    for (short, long) in overview.iter().zip(&snapshot) {
         assert_eq!(short.entry.service, long.entry.service);
         let long: Vec<_> = long.destinations.iter().map(DestinationSummary::from).collect();
         assert_eq!(short.destinations, long, "{}", short.entry.service.key);

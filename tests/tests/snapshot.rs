@@ -92,7 +92,7 @@ fn lists_are_whole_while_somebody_writes_every_10_ms(context: &mut Context) -> R
             let during = writes.load(Ordering::Relaxed) - before;
             ensure!(during > 0, "nobody wrote");
             let mut untouched = 0;
-            for found in &snapshot.services {
+            for found in &snapshot {
                 let key = found.entry.service.key;
                 if matches!(key, ServiceKey::Addr { port, .. } if port < OTHER) {
                     untouched += 1;
@@ -101,7 +101,7 @@ fn lists_are_whole_while_somebody_writes_every_10_ms(context: &mut Context) -> R
                 }
             }
             ensure!(untouched == SERVICES, "{untouched} services");
-            println!("{during} writes while {} services were read", snapshot.services.len());
+            println!("{during} writes while {} services were read", snapshot.services().len());
             Ok(())
         });
         stop.store(true, Ordering::Relaxed);
@@ -122,16 +122,17 @@ fn server(n: u16) -> Destination {
 fn has_what_the_c_tool_saves(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
-    assert_eq!(client.snapshot()?.services, []);
+    assert_eq!(client.snapshot()?.into_services(), []);
     for port in 1..=2 {
         client.add_service(&Service::new(service(port)))?;
         client.add_destination(&service(port), &server(port).weight(4))?;
     }
-    let mut snapshot = client.snapshot()?;
+    let snapshot = client.snapshot()?;
     // The kernel's order is not the same everywhere, and the C tool sorts.
-    snapshot.services.sort_by_key(|service| service.entry.service.key);
+    let mut services: Vec<_> = snapshot.services().iter().collect();
+    services.sort_by_key(|service| *service.key());
     let mut lines = Vec::new();
-    for service in &snapshot.services {
+    for service in services {
         let ServiceKey::Addr { addr, port, .. } = service.entry.service.key else { continue };
         lines.push(format!("-A -u {addr}:{port} -s wlc"));
         for entry in &service.destinations {
@@ -254,7 +255,7 @@ impl Outcome {
                 let first = snapshot.service(&service(1)).context("the first service")?;
                 let servers = lacking_servers(&first.destinations);
                 let services: Vec<_> =
-                    snapshot.services.iter().map(|service| service.entry.clone()).collect();
+                    snapshot.services().iter().map(|service| service.entry.clone()).collect();
                 let missing = lacking_services(&services) + servers;
                 ensure!(missing == 0, "{missing} missing after {} passes", snapshot.passes);
                 self.complete += 1;

@@ -48,7 +48,7 @@ const GAUGES: [Metric<DestinationEntry>; 6] = [
 pub(crate) fn render(snapshot: &Snapshot, limit: usize) -> String {
     let mut out = String::new();
     // In the order of keys, so that the same real servers are told apart each time.
-    let mut services: Vec<_> = snapshot.services.iter().collect();
+    let mut services: Vec<_> = snapshot.services().iter().collect();
     services.sort_by_key(|service| service.entry.service.key);
     let mut servers = Vec::new();
     for service in &services {

@@ -8,7 +8,7 @@ fn main() -> Result<(), ipvs::Error> {
     let mut client = Client::connect()?;
     let info = client.info()?;
     println!("IPVS {}, {} buckets for connections", info.version, info.connection_table_size);
-    for service in client.snapshot()?.services {
+    for service in client.snapshot()? {
         let (entry, servers) = (service.entry, service.destinations);
         let service = entry.service;
         let scheduler = service.scheduler.map_or("none".to_owned(), |s| s.to_string());

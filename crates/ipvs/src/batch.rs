@@ -75,6 +75,8 @@ struct Item {
     shape: Shape,
     /// Where its request ends, and that of the next starts.
     end: usize,
+    /// Whether it's done if there was nothing to delete.
+    may_be_absent: bool,
     invalid: Option<InvalidInput>,
 }
 
@@ -155,6 +157,42 @@ impl Batch {
         self.push_change(Change::DeleteDestination { service: *service, destination })
     }
 
+    /// Queues a [`Client::remove_service`](crate::Client::remove_service): the result is `Ok` too if
+    /// there was no such service.
+    ///
+    /// What `ensure_*` and `edit_*` do can't be queued: they read first.
+    pub fn remove_service(&mut self, key: &ServiceKey) -> &mut Self {
+        self.delete_service(key).last_may_be_absent()
+    }
+
+    /// Queues a [`Client::remove_destination`](crate::Client::remove_destination): the result is `Ok`
+    /// too if there was no such real server or no such service.
+    pub fn remove_destination(
+        &mut self,
+        service: &ServiceKey,
+        destination: impl Into<DestinationKey>,
+    ) -> &mut Self {
+        self.delete_destination(service, destination).last_may_be_absent()
+    }
+
+    fn last_may_be_absent(&mut self) -> &mut Self {
+        if let Some(last) = self.items.last_mut() {
+            last.may_be_absent = true;
+        }
+        self
+    }
+
+    /// The result of a change at that place, as whoever queued it wants to see it.
+    pub(crate) fn result(&self, index: usize, result: Result<(), Error>) -> Result<(), Error> {
+        let is_absent = |error: &Error| {
+            matches!(error.kind(), ErrorKind::ServiceNotFound | ErrorKind::DestinationNotFound)
+        };
+        match result {
+            Err(error) if self.items[index].may_be_absent && is_absent(&error) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Queues a [`Client::zero`](crate::Client::zero).
     pub fn zero(&mut self, service: Option<&ServiceKey>) -> &mut Self {
         self.push_change(Change::Zero(service.copied()))
@@ -197,7 +235,8 @@ impl Batch {
             Ok(shape) => (shape, None),
             Err(input) => (Shape::Change, Some(input)),
         };
-        self.items.push(Item { change, shape, end: self.messages.len(), invalid });
+        let end = self.messages.len();
+        self.items.push(Item { change, shape, end, may_be_absent: false, invalid });
         self
     }
 

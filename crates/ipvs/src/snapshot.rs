@@ -1,17 +1,32 @@
 //! The whole table, read so that concurrent changes don't tear it.
 
-use std::iter;
 use std::time::Duration;
+use std::{iter, slice, vec};
 
-use crate::{DestinationEntry, ServiceEntry, ServiceKey, Table, TableService};
+use crate::{DestinationEntry, ServiceEntry, ServiceKey, Stats, Table, TableService};
 
 /// All virtual services of a network namespace with their real servers, as they were together at
 /// one time: what [`Client::snapshot`](crate::Client::snapshot) reads.
+///
+/// ```
+/// use ipvs::ServiceKey;
+///
+/// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+/// let snapshot = client.snapshot()?;
+/// for service in &snapshot {
+///     println!("{} has {} real servers", service.key(), service.destinations.len());
+/// }
+/// let vip: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+/// assert!(snapshot.service(&vip).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// The virtual services, in the kernel's order.
-    pub services: Vec<ServiceSnapshot>,
+    // Private, because `by_key` has to fit.
+    services: Vec<ServiceSnapshot>,
+    /// The places of the services, in the order of their keys.
+    by_key: Vec<usize>,
     /// How many times the table was read until it was the same often enough; the last time perhaps
     /// not as a whole.
     pub passes: u32,
@@ -22,7 +37,15 @@ pub struct Snapshot {
 impl Snapshot {
     /// A snapshot of these services, and perhaps not of all.
     pub fn new(services: impl IntoIterator<Item = ServiceSnapshot>) -> Self {
-        Self { services: services.into_iter().collect(), passes: 0, is_whole: false }
+        let services: Vec<_> = services.into_iter().collect();
+        let mut by_key: Vec<_> = (0..services.len()).collect();
+        by_key.sort_by_key(|&place| *services[place].key());
+        Self { services, by_key, passes: 0, is_whole: false }
+    }
+
+    /// The whole table, after so many passes.
+    pub(crate) fn read(services: Vec<ServiceSnapshot>, passes: u32) -> Self {
+        Self { passes, ..Self::new(services) }.whole(true)
     }
 
     /// Sets whether these are all virtual services.
@@ -32,9 +55,29 @@ impl Snapshot {
         self
     }
 
-    /// The virtual service of that key, if it is there.
+    /// The virtual services, in the kernel's order.
+    pub fn services(&self) -> &[ServiceSnapshot] {
+        &self.services
+    }
+
+    /// As [`services`](Self::services), without copying.
+    pub fn into_services(self) -> Vec<ServiceSnapshot> {
+        self.services
+    }
+
+    /// The virtual service of that key, if it is there. It is found by halving: among `n` services in
+    /// about log2(n) steps.
     pub fn service(&self, key: &ServiceKey) -> Option<&ServiceSnapshot> {
-        self.services.iter().find(|service| service.entry.service.key == *key)
+        let found = self.by_key.binary_search_by_key(key, |&place| *self.services[place].key());
+        found.ok().map(|at| &self.services[self.by_key[at]])
+    }
+
+    /// The counters, to be changed.
+    pub(crate) fn stats_mut(&mut self) -> impl Iterator<Item = &mut Stats> {
+        self.services.iter_mut().flat_map(|service| {
+            let servers = service.destinations.iter_mut().map(|server| &mut server.stats);
+            servers.chain([&mut service.entry.stats])
+        })
     }
 
     /// What is configured, without what was counted: to be compared with the table that is wanted.
@@ -45,6 +88,26 @@ impl Snapshot {
     /// As [`table`](Self::table), without copying.
     pub fn into_table(self) -> Table {
         self.services.into_iter().map(TableService::from).collect()
+    }
+}
+
+impl IntoIterator for Snapshot {
+    type Item = ServiceSnapshot;
+    type IntoIter = vec::IntoIter<ServiceSnapshot>;
+
+    /// The virtual services, in the kernel's order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.services.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Snapshot {
+    type Item = &'a ServiceSnapshot;
+    type IntoIter = slice::Iter<'a, ServiceSnapshot>;
+
+    /// The virtual services, in the kernel's order.
+    fn into_iter(self) -> Self::IntoIter {
+        self.services.iter()
     }
 }
 

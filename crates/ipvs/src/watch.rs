@@ -254,7 +254,7 @@ impl Comparison {
 }
 
 fn by_key(snapshot: &Snapshot) -> BTreeMap<ServiceKey, &ServiceSnapshot> {
-    snapshot.services.iter().map(|service| (service.entry.service.key, service)).collect()
+    snapshot.into_iter().map(|service| (*service.key(), service)).collect()
 }
 
 fn destinations_by_key(

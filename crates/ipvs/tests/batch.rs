@@ -166,3 +166,32 @@ fn a_full_batch_is_one_window_and_can_be_used_again() {
     drop(client);
     assert_eq!(script.windows, [128, 128]);
 }
+
+/// Only what is missing counts as done: other refusals are errors.
+#[test]
+fn removing_what_is_not_there_is_no_error() {
+    let kernel = ipvs_model::Kernel::new();
+    let mut client = ipvs::Client::with_transport(kernel.clone()).unwrap();
+    let server = Destination::new(DestinationKey::new([10, 0, 0, 1].into(), 80));
+    client.add_service(&Service::new(key(1))).unwrap();
+    client.add_destination(&key(1), &server).unwrap();
+    let mut batch = Batch::new();
+    batch
+        .remove_destination(&key(1), &server)
+        .remove_destination(&key(1), &server)
+        .delete_destination(&key(1), &server)
+        .remove_destination(&key(2), &server)
+        .remove_service(&key(1))
+        .remove_service(&key(1))
+        .delete_service(&key(1));
+    let kinds: Vec<_> =
+        client.run(&batch).into_iter().map(|result| result.err().map(|it| it.kind())).collect();
+    let (server, service) = (ErrorKind::DestinationNotFound, ErrorKind::ServiceNotFound);
+    assert_eq!(kinds, [None, None, Some(server), None, None, None, Some(service)]);
+
+    let fault = ipvs_model::Fault::on(Operation::DeleteService);
+    kernel.fail(fault.kind(ErrorKind::OutOfMemory)).unwrap();
+    batch.clear();
+    batch.remove_service(&key(1));
+    assert_eq!(client.run(&batch)[0].as_ref().unwrap_err().kind(), ErrorKind::OutOfMemory);
+}

@@ -183,7 +183,7 @@ fn lists_agree_with_themselves_while_the_table_keeps_changing() {
 
 fn lists<T: Transport>(client: &mut Client<T>) -> Vec<ServiceSnapshot> {
     let options = SnapshotOptions::default().consistency(Consistency::Lists);
-    client.snapshot_with(&options).unwrap().services
+    client.snapshot_with(&options).unwrap().into_services()
 }
 
 #[test]

@@ -477,7 +477,7 @@ fn a_joined_plan_has_the_phases_of_one() {
     let mut drainer = Drainer::new(Duration::from_secs(1));
     let drains = drainer.plan_service(
         &key(0),
-        snapshot(&current, 1).services.first(),
+        snapshot(&current, 1).services().first(),
         None,
         &everything(),
         now,

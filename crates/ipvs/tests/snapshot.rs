@@ -70,8 +70,8 @@ fn a_service_deleted_before_its_real_servers_are_read_is_no_service_without_any(
         }
     });
     let snapshot = snapshot(table).unwrap();
-    assert_eq!(snapshot.services.len(), 1);
-    assert_eq!((snapshot.services[0].entry.service.key, snapshot.passes), (key(2), 3));
+    assert_eq!(snapshot.services().len(), 1);
+    assert_eq!((snapshot.services()[0].entry.service.key, snapshot.passes), (key(2), 3));
 }
 
 #[test]
@@ -172,4 +172,18 @@ fn as_many_passes_agree_as_are_asked_for() {
         let snapshot = two().client().snapshot_with(&options).unwrap();
         assert_eq!(snapshot.passes, passes);
     }
+}
+
+/// Whatever the kernel's order is.
+#[test]
+fn a_service_is_found_by_its_key() {
+    let entry = |mark| ipvs::ServiceEntry::new(Service::new(key(mark)));
+    let marks = [7, 3, 9, 1, 8];
+    let services = marks.map(|mark| ipvs::ServiceSnapshot::new(entry(mark)));
+    let snapshot = ipvs::Snapshot::new(services);
+    for mark in 1..11 {
+        let found = snapshot.service(&key(mark)).map(|service| *service.key());
+        assert_eq!(found, marks.contains(&mark).then_some(key(mark)));
+    }
+    assert_eq!(snapshot.services()[0].key(), &key(7));
 }

@@ -336,7 +336,7 @@ impl Tool<'_> {
         rules.timeouts(&kernel.client.timeouts()?);
         let snapshot = kernel.client.snapshot()?;
         let services: Vec<_> =
-            snapshot.services.iter().map(|service| service.entry.clone()).collect();
+            snapshot.services().iter().map(|service| service.entry.clone()).collect();
         for service in sort::services(&services) {
             let key = &service.service.key;
             if rules.service(&service.service) {

@@ -127,7 +127,7 @@ impl<T: Transport> Session<T> {
         let mut rules = Rules::new(&mut out, EndpointText::new(true, &FewNames));
         let snapshot = self.kernel.client.snapshot().unwrap_or_default();
         let services: Vec<_> =
-            snapshot.services.iter().map(|service| service.entry.clone()).collect();
+            snapshot.services().iter().map(|service| service.entry.clone()).collect();
         for service in sort::services(&services) {
             let key = service.service.key;
             let _ = rules.service(&service.service);

@@ -254,7 +254,7 @@ fn until_settled() -> Result<()> {
 fn until_counted(packets: u64) -> Result<()> {
     let mut client = Client::connect()?;
     eventually(RATES, || {
-        for service in client.snapshot()?.services {
+        for service in client.snapshot()? {
             let servers = service.destinations.iter().map(|server| server.stats);
             for stats in [service.entry.stats].into_iter().chain(servers) {
                 ensure!(stats.incoming_packets == packets, "{stats:?}");
@@ -267,7 +267,7 @@ fn until_counted(packets: u64) -> Result<()> {
 /// Packets a second of all services and real servers, once each is as it should be.
 fn rates(client: &mut Client, mut is_right: impl FnMut(u64) -> bool) -> Result<Vec<u64>> {
     eventually(RATES, || {
-        let services = client.snapshot()?.services;
+        let services = client.snapshot()?.into_services();
         let stats = services.iter().flat_map(|service| {
             let servers = service.destinations.iter().map(|server| server.stats);
             [service.entry.stats].into_iter().chain(servers)

@@ -25,7 +25,7 @@ impl<T: Transport> Client<T> {
             }
             services.push(ServiceSnapshot { entry, destinations });
         }
-        Ok(Snapshot { services, passes: options.agreeing.max(1), is_whole: true })
+        Ok(Snapshot::read(services, options.agreeing.max(1)))
     }
 
     /// The list of services lacks none that was there all the time, unless each of as many lists as

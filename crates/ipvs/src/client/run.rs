@@ -80,6 +80,7 @@ impl<T: Transport> Client<T> {
         let _span = trace::changes(batch.len());
         let mut on_result = |index, result: Result<(), Error>| {
             let change = batch.change(index);
+            let result = batch.result(index, result);
             trace::ended(change.operation(), change.object().as_ref(), result.as_ref().copied());
             on_result(index, result);
         };

@@ -1,7 +1,7 @@
 //! Reading the whole table.
 
 use std::collections::BTreeMap;
-use std::{iter, mem, thread};
+use std::{mem, thread};
 
 use super::Client;
 use crate::error::{Error, ErrorKind, Object, Operation};
@@ -35,7 +35,7 @@ impl<T: Transport> Client<T> {
     /// ```
     /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
     /// let snapshot = client.snapshot()?;
-    /// for service in &snapshot.services {
+    /// for service in &snapshot {
     ///     println!("{}: {} real servers", service.entry.service.key, service.destinations.len());
     /// }
     /// # Ok::<(), ipvs::Error>(())
@@ -58,10 +58,7 @@ impl<T: Transport> Client<T> {
         };
         match outcome {
             Ok(mut snapshot) => {
-                self.drop_unestimated_rates(snapshot.services.iter_mut().flat_map(|service| {
-                    let servers = service.destinations.iter_mut().map(|entry| &mut entry.stats);
-                    iter::once(&mut service.entry.stats).chain(servers)
-                }));
+                self.drop_unestimated_rates(snapshot.stats_mut());
                 Ok(snapshot)
             }
             Err(error) => {
@@ -84,7 +81,7 @@ impl<T: Transport> Client<T> {
             self.pass(&mut reading)?;
             trace::pass(passes, reading.table.len(), reading.agreeing());
             if reading.is_done() {
-                return Ok(Snapshot { services: reading.into_services(), passes, is_whole: true });
+                return Ok(Snapshot::read(reading.into_services(), passes));
             }
         }
         Err(Error::new(Operation::Snapshot, None, ErrorKind::Inconsistent))

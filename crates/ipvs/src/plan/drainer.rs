@@ -1,6 +1,6 @@
 //! The memory of a controller that drains real servers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::options::Ready;
@@ -134,14 +134,12 @@ impl Drainer {
         now: Instant,
     ) -> Plan {
         let mut ready = Ready::new();
-        for service in &current.services {
-            let key = service.entry.service.key;
+        for service in current {
+            let key = *service.key();
             self.look(key, Some(service), desired.get(&key), options, now, &mut ready);
         }
         if current.is_whole && !self.since.is_empty() {
-            let keys = current.services.iter().map(|service| service.entry.service.key);
-            let keys: BTreeSet<ServiceKey> = keys.collect();
-            self.since.retain(|key, _| keys.contains(key));
+            self.since.retain(|key, _| current.service(key).is_some());
         }
         Plan::diff_draining(&current.table(), desired, options, Some(&ready))
     }

@@ -198,7 +198,7 @@ impl Question {
             Self::SyncDaemons => Answer::SyncDaemons(client.sync_daemons()?),
             Self::Timeouts => Answer::Timeouts(client.timeouts()?),
             Self::Info => Answer::Info(client.info()?),
-            Self::Snapshot => Answer::Snapshot(client.snapshot()?.services),
+            Self::Snapshot => Answer::Snapshot(client.snapshot()?.into_services()),
         })
     }
 }

@@ -122,7 +122,7 @@ pub(crate) fn holds(change: &Change, client: &mut Client<Kernel>) -> bool {
                 Err(error) => error.kind() == ErrorKind::ServiceNotFound,
             }
         }
-        Change::Zero(zeroed) => client.snapshot().unwrap().services.iter().all(|service| {
+        Change::Zero(zeroed) => client.snapshot().unwrap().services().iter().all(|service| {
             let servers = service.destinations.iter().map(|it| &it.stats);
             let is_zero = |stats: &Stats| stats.connections == 0 && stats.incoming_bytes == 0;
             zeroed.is_some_and(|zeroed| zeroed != service.entry.service.key)
