@@ -49,7 +49,7 @@ pub enum ErrorKind {
     AddressFamilyNotSupported,
     /// The kernel is out of memory.
     OutOfMemory,
-    /// The request was refused before anything was sent: see [`InvalidInput`].
+    /// The request was refused before anything was sent: see [`InvalidInput`](crate::InvalidInput).
     InvalidInput,
     /// The kernel didn't answer in time, or its answer was lost or, to a change, is malformed.
     /// Whether a change was carried out is unknown: read back.
@@ -63,7 +63,7 @@ pub enum ErrorKind {
     Protocol,
     /// Reading or writing failed below IPVS; a change wasn't made.
     Io,
-    /// Another error of the kernel: see [`Error::raw_os_error`].
+    /// Another error of the kernel: see [`Error::raw_os_error`](crate::Error::raw_os_error).
     Other,
 }
 
