@@ -170,9 +170,10 @@ pub enum Consistency {
     #[default]
     Table,
     /// Each list, that of the services and that of each service's real servers, is as it was at a
-    /// time of its own, and lacks nothing that was there all the time. It is enough for metrics,
-    /// and doesn't fail because others change the table while it is read: only a single list that
-    /// changes faster than it can be read twice is [`Inconsistent`](crate::ErrorKind::Inconsistent).
+    /// time of its own. It is enough for metrics, and doesn't fail because others change the table
+    /// while it is read: only a single list that changes faster than it can be read twice is
+    /// [`Inconsistent`](crate::ErrorKind::Inconsistent). A service that nobody touched is lacking
+    /// only if each list of the services skipped it, the last of which is read after all else.
     Lists,
 }
 

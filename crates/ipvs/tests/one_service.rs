@@ -254,7 +254,26 @@ fn a_torn_list_of_servers_is_read_again() {
     });
     let commands = Rc::clone(&table.commands);
     assert_eq!(lists(&mut table.client())[0].destinations.len(), 2);
-    assert_eq!(*commands.borrow(), [GetService, GetService, GetDest, GetDest, GetDest]);
+    assert_eq!(*commands.borrow(), [GetService, GetService, GetDest, GetDest, GetDest, GetService]);
+}
+
+#[test]
+fn a_service_that_the_first_lists_skip_is_in_the_one_after_all_others() {
+    let mut table = one();
+    table.add(key(2), [server(2)]);
+    let whole = table.services();
+    let mut asked = 0;
+    let table = table.before(|_, services| {
+        asked += 1;
+        match asked {
+            1 => drop(services.pop()),
+            3 => services.clone_from(&whole),
+            _ => {}
+        }
+    });
+    let found = lists(&mut table.client());
+    assert_eq!(found.iter().map(|it| it.entry.service.key).collect::<Vec<_>>(), [key(1), key(2)]);
+    assert_eq!(found[1].destinations.len(), 1);
 }
 
 #[test]

@@ -16,6 +16,25 @@ impl<T: Transport> Client<T> {
     pub(super) fn read_lists(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
         let entries = self.read_services(options)?;
         let mut services = Vec::with_capacity(entries.len());
+        self.read_each(entries, options, &mut services)?;
+        if options.agreeing > 1 {
+            // Lists that follow one another may all skip the same entry, if somebody deletes services
+            // at their pace. One that is read after all else has nothing to do with them.
+            let known: BTreeSet<ServiceKey> =
+                services.iter().map(|read| read.entry.service.key).collect();
+            let mut entries = self.list_services()?;
+            entries.retain(|entry| !known.contains(&entry.service.key));
+            self.read_each(entries, options, &mut services)?;
+        }
+        Ok(Snapshot::read(services, options.agreeing.max(1)))
+    }
+
+    fn read_each(
+        &mut self,
+        entries: Vec<ServiceEntry>,
+        options: &SnapshotOptions,
+        services: &mut Vec<ServiceSnapshot>,
+    ) -> Result<(), Error> {
         for entry in entries {
             let key = entry.service.key;
             let destinations = self.read_destinations(&key, options)?;
@@ -25,11 +44,11 @@ impl<T: Transport> Client<T> {
             }
             services.push(ServiceSnapshot { entry, destinations });
         }
-        Ok(Snapshot::read(services, options.agreeing.max(1)))
+        Ok(())
     }
 
     /// The list of services lacks none that was there all the time, unless each of as many lists as
-    /// have to agree has skipped it. It isn't waited for until two agree: with thousands of
+    /// have to agree has skipped it: [`read_lists`](Self::read_lists) looks once more. It isn't waited for until two agree: with thousands of
     /// services and somebody who adds and deletes some all the time they may never do. Of a service
     /// that only some lists have, the kernel can be asked instead.
     fn read_services(&mut self, options: &SnapshotOptions) -> Result<Vec<ServiceEntry>, Error> {

@@ -101,7 +101,7 @@ fn ipvsadm() -> String {
     page.text("See which connections it still has, and how many:");
     page.example(&[
         "ipvsadm -L -n -c --only -t 192.0.2.1:80 -r 192.0.2.11",
-        "ipvsadm -L -c --json --only -r 192.0.2.11 | jq '.connections | length'",
+        "ipvsadm -Lc --json --only -r 192.0.2.11 | jq '.connections | length'",
     ]);
     page.text("Keep everything for the next boot, timeouts and daemons too:");
     page.example(&[
