@@ -82,7 +82,11 @@ impl Floor {
             let length = u32::from_ne_bytes(*length) as usize;
             let (window, behind) = behind.split_at_checked(length).context("a script cut short")?;
             self.send(window)?;
-            while !self.ended()? {}
+            // A question for one object has one answer, and no end.
+            let flags =
+                window.get(6..8).map_or(0, |flags| u16::from_ne_bytes([flags[0], flags[1]]));
+            let is_get = flags & (nl::NLM_F_ACK | nl::NLM_F_DUMP) == 0;
+            while !self.ended()? && !is_get {}
             rest = behind;
         }
         Ok(())
@@ -154,6 +158,22 @@ pub fn weights(table: Table, family: u16, servers: &[(u32, u32)], more: u32) -> 
         window.push(family, Command::SetDest, Some(&key), Some(&dest));
     }
     window.end(&mut script);
+    script
+}
+
+/// A script that looks at the service of each of these servers, as it has to be for a look that isn't
+/// torn, and then does to the server what [`weights`] does, one after the other.
+pub fn reconcile(table: Table, family: u16, servers: &[(u32, u32)], more: u32) -> Vec<u8> {
+    let mut script = Vec::new();
+    for &(service, server) in servers {
+        let key = table.wire_service(service);
+        dump(&mut script, family, Command::GetDest, Some(&key));
+        let mut window = Window::default();
+        window.push(family, Command::GetService, Some(&key), None);
+        append(&mut script, &window.bytes);
+        dump(&mut script, family, Command::GetDest, Some(&key));
+        script.extend(weights(table, family, &[(service, server)], more));
+    }
     script
 }
 

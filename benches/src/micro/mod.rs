@@ -12,9 +12,9 @@ pub mod samples;
 use std::fmt;
 use std::hint::black_box;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ipvs::plan::{Options, Plan};
-use ipvs::{Batch, Connections, Table as Contents};
+use ipvs::{Batch, Client, Connections, Table as Contents};
 
 use crate::table::Table;
 use samples::Lines;
@@ -70,7 +70,7 @@ const fn case(work: &'static str, by: &'static str, prepare: fn() -> Result<Step
 }
 
 /// All of them; those of the same step one after the other, ours first.
-pub const CASES: [Case; 13] = [
+pub const CASES: [Case; 14] = [
     case(ENCODE, "ipvs-sys", encode_ours),
     case(ENCODE, "netlink-packet", encode_tree),
     case(ENCODE, "neli", encode_neli),
@@ -81,6 +81,7 @@ pub const CASES: [Case; 13] = [
     case("batch of 128 changes", "ipvs", batch),
     case("window of 128 changes", "ipvs", window),
     case("diff of 1,000 × 10, 100 changes", "ipvs", diff),
+    case("one server of 5,000 × 5, with a look at its service", "ipvs, ipvs-model", reconcile),
     case("1,000 connections, IPv4", "ipvs", || connections(Lines::V4)),
     case("1,000 connections, IPv6", "ipvs", || connections(Lines::V6)),
     case("1,000 connections, SCTP with engine", "ipvs", || connections(Lines::Engine)),
@@ -187,6 +188,24 @@ fn diff() -> Result<Step> {
     Ok(Box::new(move || {
         let plan = Plan::diff(black_box(&current), black_box(&desired), &Options::new());
         ensure!(plan.steps().len() == changes as usize, "another difference");
+        Ok(())
+    }))
+}
+
+/// Gives a server of one service in turn one weight and another, with the model of the kernel: its
+/// part is the larger one.
+fn reconcile() -> Result<Step> {
+    let (table, service) = (Table::new(5_000, 5), 2_500);
+    let mut client = Client::with_transport(ipvs_model::Kernel::new())?;
+    client.run(&table.batch()).into_iter().collect::<Result<(), _>>()?;
+    let contents = table.contents();
+    let mut desired = contents.get(&table.key(service)).context("no such service")?.clone();
+    let (options, mut weight) = (Options::new(), 0);
+    Ok(Box::new(move || {
+        weight = 1 + weight % 2;
+        desired.insert(table.destination(service, 3).weight(10 + weight));
+        let plan = client.reconcile(black_box(&desired), &options)?;
+        ensure!(plan.steps().len() == 1, "another plan");
         Ok(())
     }))
 }

@@ -15,6 +15,9 @@ use crate::processes::Bench;
 /// In how many places the table that is wanted differs.
 const CHANGES: u32 = 100;
 
+/// As many services as a large cluster has, each with a few servers.
+const ENDPOINTS: Table = Table::new(5_000, 5);
+
 /// The kinds of work, in the order in which a controller comes to do them.
 const WORKS: [&str; 5] = [
     "Client::run",
@@ -55,6 +58,68 @@ pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Resul
         println!("{work} {on}: {:?} {:?}", row.ours, row.floor);
         rows.push(row);
     }
+    Ok(())
+}
+
+/// A change of one server in each of several services of a large table, one after the other: what a
+/// controller of many services does. Each takes a look at its service first.
+pub(crate) fn measure_endpoints(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
+    const WORK: &str = "Client::reconcile, 100 services";
+    let table = ENDPOINTS;
+    let on = table.to_string();
+    if !bench.wanted(WORK, &on) {
+        return Ok(());
+    }
+    namespace::fresh(bench.family)?;
+    let mut bare = Floor::open()?;
+    bare.play(&floor::restore(table, bench.family))?;
+    let mut client = Client::connect()?;
+    let servers: Vec<_> = (0..CHANGES).map(|n| (n * table.services / CHANGES, 0)).collect();
+    let mut desired = Vec::new();
+    for &(service, server) in &servers {
+        let contents = table.contents();
+        let mut wanted = contents.get(&table.key(service)).context("a service is missing")?.clone();
+        let mut destination = table.destination(service, server);
+        destination.weight += 1;
+        wanted.insert(destination);
+        desired.push(wanted);
+    }
+    let undo = floor::weights(table, bench.family, &servers, 0);
+    let change = floor::reconcile(table, bench.family, &servers, 1);
+    let mut costs = Costs::default();
+    for round in 0..bench.rounds.max(5) {
+        let (played, cost) = time(|| bare.play(&change));
+        played?;
+        costs.floor.push(cost);
+        let expected = if round == 0 { bench.saved()? } else { String::new() };
+        bare.play(&undo)?;
+        let options = Options::new();
+        let (plans, cost) = time(|| -> Result<usize, ipvs::Error> {
+            let mut steps = 0;
+            for service in &desired {
+                steps += client.reconcile(service, &options)?.steps().len();
+            }
+            Ok(steps)
+        });
+        costs.ours.push(cost);
+        ensure!(plans? == servers.len(), "another number of steps");
+        if round == 0 {
+            ensure!(bench.saved()? == expected, "another table than by the bare messages");
+        }
+        bare.play(&undo)?;
+    }
+    let row = Row {
+        work: WORK.to_owned(),
+        on,
+        rounds: costs.ours.len(),
+        their_rounds: 0,
+        theirs: None,
+        ours: Cost::of(&costs.ours),
+        floor: Some(Cost::of(&costs.floor)),
+        snapshot: None,
+    };
+    println!("{WORK} {}: {:?} {:?}", row.on, row.ours, row.floor);
+    rows.push(row);
     Ok(())
 }
 

@@ -80,6 +80,7 @@ fn measure(bench: &Bench, their_rounds_of_largest: usize) -> Result<Vec<Row>> {
     bench.start(&mut rows)?;
     bench.one_service(&mut rows)?;
     library::measure(bench, LARGEST, &mut rows)?;
+    library::measure_endpoints(bench, &mut rows)?;
     bench.connections(&mut rows)?;
     Ok(rows)
 }

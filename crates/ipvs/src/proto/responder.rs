@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::mem;
 
 use ipvs_sys as sys;
 use ipvs_sys::{Command, nl};
@@ -56,14 +57,14 @@ impl From<Errno> for Refusal {
 /// Takes the replies to one request.
 #[derive(Debug)]
 pub struct Replies<'a> {
-    answers: &'a mut VecDeque<Vec<u8>>,
+    answers: &'a mut Answers,
     header: sys::Header,
 }
 
 impl Replies<'_> {
     /// Adds a reply: the only one, or an entry of a list.
     pub fn push(&mut self, reply: &sys::Message) {
-        reply.encode(room(self.answers), &self.header);
+        reply.encode(self.answers.room(), &self.header);
     }
 }
 
@@ -80,14 +81,14 @@ impl Replies<'_> {
 #[derive(Debug)]
 pub struct Responder {
     family: u16,
-    answers: VecDeque<Vec<u8>>,
+    answers: Answers,
 }
 
 impl Responder {
     /// A responder for which the family of IPVS has this id; generic netlink's are 16 or more, and
     /// 16 itself is the controller's.
     pub fn new(family: u16) -> Self {
-        Self { family, answers: VecDeque::new() }
+        Self { family, answers: Answers::default() }
     }
 
     /// Gives the family another id, as loading the module anew does.
@@ -123,7 +124,7 @@ impl Responder {
     ) {
         let request = frame.header;
         let dump = request.flags & nl::NLM_F_DUMP == nl::NLM_F_DUMP;
-        let before = (self.answers.len(), self.answers.back().map_or(0, Vec::len));
+        let before = (self.answers.queue.len(), self.answers.queue.back().map_or(0, Vec::len));
         let outcome = match frame.body {
             sys::Body::Data(payload) if request.flags & nl::NLM_F_REQUEST != 0 => {
                 self.carry_out(request, payload, dump, carry_out)
@@ -136,16 +137,16 @@ impl Responder {
         match outcome {
             Ok(Ended::List) => {
                 let done = sys::ErrorMessage::default();
-                sys::Writer::done(room(&mut self.answers), seq, port_id, &done);
+                sys::Writer::done(self.answers.room(), seq, port_id, &done);
             }
             Ok(Ended::Done) if request.flags & nl::NLM_F_ACK == 0 => {}
             Ok(Ended::Done) => {
                 let done = sys::ErrorMessage { request: echo, ..Default::default() };
-                sys::Writer::error(room(&mut self.answers), seq, port_id, &done);
+                sys::Writer::error(self.answers.room(), seq, port_id, &done);
             }
             Err(refusal) => {
-                self.answers.truncate(before.0);
-                if let Some(last) = self.answers.back_mut() {
+                self.answers.queue.truncate(before.0);
+                if let Some(last) = self.answers.queue.back_mut() {
                     last.truncate(before.1);
                 }
                 if refusal.errno == Errno::INTR.raw_os_error() {
@@ -157,7 +158,7 @@ impl Responder {
                     request: echo,
                     ext_ack: sys::ExtAck { message, ..Default::default() },
                 };
-                sys::Writer::error(room(&mut self.answers), seq, port_id, &error);
+                sys::Writer::error(self.answers.room(), seq, port_id, &error);
             }
         }
     }
@@ -213,7 +214,7 @@ impl Responder {
             header_size: 0,
             max_attr: sys::attr::cmd::TIMEOUT_UDP.into(),
         };
-        family.encode(room(&mut self.answers), request.seq, request.port_id);
+        family.encode(self.answers.room(), request.seq, request.port_id);
         Ok(())
     }
 
@@ -221,9 +222,9 @@ impl Responder {
     /// is none.
     pub fn receive(&mut self, buffer: &mut Vec<u8>) -> bool {
         buffer.clear();
-        while let Some(answer) = self.answers.pop_front() {
+        while let Some(answer) = self.answers.queue.pop_front() {
             if !answer.is_empty() {
-                *buffer = answer;
+                self.answers.spare = mem::replace(buffer, answer);
                 return true;
             }
         }
@@ -232,7 +233,7 @@ impl Responder {
 
     /// Drops all answers that weren't received.
     pub fn discard(&mut self) {
-        self.answers.clear();
+        self.answers.queue.clear();
     }
 }
 
@@ -249,15 +250,25 @@ fn length_of(rest: &[u8]) -> u32 {
     rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length))
 }
 
-/// The datagram that the next answer goes to.
-fn room(answers: &mut VecDeque<Vec<u8>>) -> &mut Vec<u8> {
-    // An entry is shorter than 1 KiB.
-    let full = |answer: &Vec<u8>| answer.len() > DATAGRAM_BYTES - 1024;
-    if answers.back().is_none_or(full) {
-        answers.push_back(Vec::new());
+/// Datagrams of answers that weren't received yet.
+#[derive(Debug, Default)]
+struct Answers {
+    queue: VecDeque<Vec<u8>>,
+    /// What an earlier datagram was in, for the next.
+    spare: Vec<u8>,
+}
+
+impl Answers {
+    /// The datagram that the next answer goes to.
+    fn room(&mut self) -> &mut Vec<u8> {
+        // An entry is shorter than 1 KiB.
+        let full = |answer: &Vec<u8>| answer.len() > DATAGRAM_BYTES - 1024;
+        if self.queue.back().is_none_or(full) {
+            self.queue.push_back(mem::take(&mut self.spare));
+        }
+        let last = self.queue.len() - 1;
+        &mut self.queue[last]
     }
-    let last = answers.len() - 1;
-    &mut answers[last]
 }
 
 /// Whether IPVS has a command in that form, one by one or as a list.
