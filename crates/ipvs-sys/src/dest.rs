@@ -1,8 +1,8 @@
 //! Destinations (real servers).
 
-use crate::attr::dest;
-use crate::consts::{ForwardMethod, TunnelFlags, TunnelType};
-use crate::framing::{AttrSet, Attrs, DecodeError, put};
+use crate::attr::{cmd, dest};
+use crate::consts::{Command, ForwardMethod, TunnelFlags, TunnelType};
+use crate::framing::{AttrSet, Attrs, DecodeError, Genl, put};
 use crate::stats::{Stats, Stats64};
 
 /// A destination as a message has it: attributes that are there or not.
@@ -68,10 +68,34 @@ impl Dest {
     /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
     /// as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
-        Self::from_attrs(Attrs::new(AttrSet::DEST, attrs))
+        Self::from_attrs(Attrs::new(AttrSet::DEST, attrs), true)
     }
 
-    pub(crate) fn from_attrs(attrs: Attrs<'_>) -> Result<Self, DecodeError> {
+    /// The destination of a whole message, an entry of a list, without its statistics. These are most
+    /// of an entry, and most of what [`Message::decode`](crate::Message::decode) costs. `None` if the
+    /// message has none.
+    ///
+    /// # Errors
+    ///
+    /// The attributes are malformed, statistics and what isn't about a destination aside.
+    pub fn without_stats(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
+        let mut found = None;
+        let genl = Genl::new(payload)?;
+        // It has attributes of its own, by the same numbers.
+        if Command::try_from(genl.command)? == Command::SetInfo {
+            return Ok(found);
+        }
+        for attr in genl.attrs {
+            let attr = attr?;
+            if attr.kind == cmd::DEST {
+                found = Some(Self::from_attrs(attr.nested(AttrSet::DEST), false)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Statistics are passed over unless they are asked for.
+    pub(crate) fn from_attrs(attrs: Attrs<'_>, stats: bool) -> Result<Self, DecodeError> {
         let mut values = Self::default();
         for attr in attrs {
             let attr = attr?;
@@ -91,10 +115,10 @@ impl Dest {
                 dest::INACT_CONNS => values.inact_conns = Some(attr.u32()?),
                 dest::PERSIST_CONNS => values.persist_conns = Some(attr.u32()?),
                 dest::ADDR_FAMILY => values.addr_family = Some(attr.u16()?),
-                dest::STATS => {
+                dest::STATS if stats => {
                     values.stats = Some(Stats::from_attrs(attr.nested(AttrSet::STATS))?);
                 }
-                dest::STATS64 => {
+                dest::STATS64 if stats => {
                     values.stats64 = Some(Stats64::from_attrs(attr.nested(AttrSet::STATS))?);
                 }
                 _ => {}

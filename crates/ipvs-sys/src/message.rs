@@ -86,7 +86,7 @@ impl Message {
                     message.service = Some(Service::from_attrs(attr.nested(AttrSet::SERVICE))?);
                 }
                 (_, cmd::DEST) => {
-                    message.dest = Some(Dest::from_attrs(attr.nested(AttrSet::DEST))?);
+                    message.dest = Some(Dest::from_attrs(attr.nested(AttrSet::DEST), true)?);
                 }
                 (_, cmd::DAEMON) => {
                     message.daemon = Some(Daemon::from_attrs(attr.nested(AttrSet::DAEMON))?);

@@ -50,6 +50,19 @@ proptest! {
     }
 
     #[test]
+    fn without_statistics_all_else_is_the_same(header in header(), mut message in message()) {
+        let mut datagram = Vec::new();
+        message.encode(&mut datagram, &header);
+        let read = Dest::without_stats(&datagram[nl::NLMSG_HDRLEN..]).unwrap();
+        if let Some(dest) = &mut message.dest {
+            (dest.stats, dest.stats64) = (None, None);
+        }
+        // A message of that command has no attributes about destinations.
+        let expected = message.dest.filter(|_| message.command != Command::SetInfo);
+        prop_assert_eq!(read, expected);
+    }
+
+    #[test]
     fn nests_by_themselves(service in service(), dest in dest(), daemon in daemon()) {
         let mut datagram = Vec::new();
         let header = Header { message_type: 0x1c, ..Header::default() };

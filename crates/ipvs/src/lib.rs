@@ -59,9 +59,7 @@ pub use service::{
 pub use snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
 pub use sockopt::SocketOptions;
 pub use stats::{Rates, Stats, StatsWidth};
-pub use summary::{
-    DestinationSummaries, DestinationSummary, ForwardMethod, ServiceOverview, Summaries,
-};
+pub use summary::{DestinationSummary, ForwardMethod, ServiceOverview, Summaries};
 pub use sync_daemon::{SyncDaemon, SyncRole};
 pub use table::{DestinationMut, Table, TableService};
 pub use transport::{NetlinkSocket, Transport};

@@ -1,6 +1,5 @@
 //! Real servers in short, as `/proc/net/ip_vs` lists them: all of a namespace in one file.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,19 +10,16 @@ pub(crate) const PATH: &str = "thread-self/net/ip_vs";
 
 /// How much is read at once. The kernel gives no more than a page, or one service with its real
 /// servers.
-const BUFFER: usize = 64 * 1024;
+const BUFFER: usize = 8 * 1024;
 
-/// How many real servers are read at most, so that memory stays bounded; and so does time: the
-/// kernel finds the place where a read goes on by counting services from the first one on.
-pub(crate) const MAX_DESTINATIONS: usize = 24_000;
+/// How many bytes of packed real servers are kept: some 20,000 of them. So memory stays bounded; and
+/// so does time: the kernel finds the place where a read goes on by counting services from the first
+/// one on.
+const MAX_PACKED: usize = 256 * 1024;
 
 /// For how many services reading the file costs less than asking for each: it is a handful of system
 /// calls, and the kernel writes a service that is longer than a page several times.
 pub(crate) const WORTHWHILE: usize = 8;
-
-/// How many there is room for at first, services and real servers: from 128 KiB on the C library's
-/// allocator has the kernel move a block that grows, and needs no memory for both.
-const ROOM: usize = 4096;
 
 /// How many services are read at most.
 pub(crate) const MAX_SERVICES: usize = 20_000;
@@ -127,17 +123,23 @@ impl ServiceOverview {
 /// not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summaries {
-    destinations: Vec<DestinationSummary>,
-    /// Sorted by key, each with the place behind its last real server.
+    /// Real servers, packed: there may be so many of them that they are most of what a list needs.
+    packed: Vec<u8>,
+    /// Sorted by key, each with the places of its first real server and behind its last one.
     services: Vec<(ServiceKey, u32, u32)>,
 }
 
 impl Summaries {
     /// The real servers of the service, in the kernel's order; `None` if the file didn't tell.
-    pub fn get(&self, service: &ServiceKey) -> Option<&[DestinationSummary]> {
+    pub fn get(&self, service: &ServiceKey) -> Option<Vec<DestinationSummary>> {
         let at = self.services.binary_search_by(|(key, ..)| key.cmp(service)).ok()?;
         let (_, start, end) = self.services[at];
-        self.destinations.get(start as usize..end as usize)
+        let mut packed = self.packed.get(start as usize..end as usize)?;
+        let mut destinations = Vec::new();
+        while !packed.is_empty() {
+            destinations.push(unpack(&mut packed)?);
+        }
+        Some(destinations)
     }
 
     pub(crate) fn of_file(file: impl Read) -> Self {
@@ -147,8 +149,8 @@ impl Summaries {
     /// Reads lines in the form of `/proc/net/ip_vs`, its title lines included, as far as they can
     /// be understood.
     pub fn read(lines: impl BufRead) -> Self {
-        let mut table =
-            Self { destinations: Vec::with_capacity(ROOM), services: Vec::with_capacity(ROOM) };
+        // Room that isn't used takes no memory, and what grows by moving leaves a hole behind.
+        let mut table = Self { packed: Vec::with_capacity(MAX_PACKED), ..Self::default() };
         // What can't be read or isn't understood is as what isn't there: it is asked for.
         let complete = table.read_lines(lines).unwrap_or(false);
         if !complete {
@@ -180,10 +182,10 @@ impl Summaries {
                         is_known = false;
                         continue;
                     };
-                    if self.destinations.len() >= MAX_DESTINATIONS {
+                    if self.packed.len() >= MAX_PACKED {
                         return Ok(false);
                     }
-                    self.destinations.push(destination);
+                    pack(&destination, &mut self.packed);
                     self.end_service();
                 }
             } else if let Some(key) = parse_service(&line) {
@@ -200,7 +202,7 @@ impl Summaries {
     }
 
     fn position(&self) -> u32 {
-        u32::try_from(self.destinations.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.packed.len()).unwrap_or(u32::MAX)
     }
 
     fn end_service(&mut self) {
@@ -211,8 +213,72 @@ impl Summaries {
     }
 }
 
-/// A list of real servers, borrowed from [`Summaries`] or asked for.
-pub type DestinationSummaries<'a> = Cow<'a, [DestinationSummary]>;
+const METHODS: [ForwardMethod; 3] =
+    [ForwardMethod::LocalNode, ForwardMethod::Tunnel, ForwardMethod::DirectRoute];
+
+/// Where it stands among [`METHODS`], and whether the address is an IPv6 one.
+const IS_V6: u8 = 0x80;
+
+/// Method, address, port, and the numbers seven bits to a byte: most are small.
+fn pack(destination: &DestinationSummary, packed: &mut Vec<u8>) {
+    let method = METHODS.iter().position(|method| *method == destination.forward);
+    // No other comes out of the file.
+    let method = method.and_then(|method| u8::try_from(method).ok()).unwrap_or_default();
+    match destination.addr {
+        IpAddr::V4(addr) => {
+            packed.push(method);
+            packed.extend_from_slice(&addr.octets());
+        }
+        IpAddr::V6(addr) => {
+            packed.push(method | IS_V6);
+            packed.extend_from_slice(&addr.octets());
+        }
+    }
+    packed.extend_from_slice(&destination.port.to_be_bytes());
+    let DestinationSummary { weight, active_connections, inactive_connections, .. } = *destination;
+    for mut number in [weight, active_connections, inactive_connections] {
+        while number >= 0x80 {
+            packed.push(number.to_le_bytes()[0] | 0x80);
+            number >>= 7;
+        }
+        packed.push(number.to_le_bytes()[0]);
+    }
+}
+
+/// Takes the first real server off. `None` doesn't happen: it was packed.
+fn unpack(packed: &mut &[u8]) -> Option<DestinationSummary> {
+    let first = *take::<1>(packed)?.first()?;
+    let addr = match first & IS_V6 {
+        0 => IpAddr::from(take::<4>(packed)?),
+        _ => IpAddr::from(take::<16>(packed)?),
+    };
+    let port = u16::from_be_bytes(take(packed)?);
+    let mut number = || {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let [byte] = take::<1>(packed)?;
+            number |= u32::from(byte & 0x7f).checked_shl(shift)?;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+    };
+    Some(DestinationSummary {
+        addr,
+        port,
+        forward: *METHODS.get(usize::from(first & !IS_V6))?,
+        weight: number()?,
+        active_connections: number()?,
+        inactive_connections: number()?,
+    })
+}
+
+fn take<const N: usize>(packed: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = packed.split_first_chunk()?;
+    *packed = rest;
+    Some(*taken)
+}
 
 /// `PROTOCOL  ADDRESS:PORT …` (`ip_vs_info_seq_show`, `net/netfilter/ipvs/ip_vs_ctl.c`). `None` for a
 /// firewall mark, a title and whatever else it may be.
@@ -420,10 +486,10 @@ mod tests {
         let row = "  -> 0A000001:0050      Route   1      0          0         \n";
         let text = format!(
             "TCP  C0000201:0050 wlc \n{row}UDP  C0000201:0050 wlc \n{}",
-            row.repeat(MAX_DESTINATIONS)
+            row.repeat(MAX_PACKED / 10 + 2)
         );
         let table = read(&text);
-        assert_eq!(table.destinations.len(), MAX_DESTINATIONS);
+        assert!((MAX_PACKED..MAX_PACKED + 16).contains(&table.packed.len()));
         assert_eq!(shown(&table, "tcp/192.0.2.1:80").unwrap().len(), 1);
         assert_eq!(shown(&table, "udp/192.0.2.1:80"), None);
         let many: String =

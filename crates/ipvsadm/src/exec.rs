@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::mem;
 
 use ipvs::{
-    Connection, DestinationEntry, DestinationSummaries, DestinationSummary, ErrorKind, Info,
-    ServiceEntry, Summaries, SyncDaemon, SyncRole, Timeouts,
+    Connection, DestinationEntry, DestinationSummary, ErrorKind, Info, ServiceEntry, Summaries,
+    SyncDaemon, SyncRole, Timeouts,
 };
 
 use crate::connections::ConnectionTable;
@@ -401,14 +401,14 @@ fn connections(
     }
 }
 
-fn server_summaries<'a>(
+fn server_summaries(
     kernel: &mut Kernel,
-    summaries: &'a Summaries,
+    summaries: &Summaries,
     service: &ServiceEntry,
-) -> Result<DestinationSummaries<'a>, ipvs::Error> {
+) -> Result<Vec<DestinationSummary>, ipvs::Error> {
     match kernel.client.destination_summaries(summaries, &service.service.key) {
         // Deleted since it was listed, its servers with it.
-        Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(Vec::new().into()),
+        Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(Vec::new()),
         result => result,
     }
 }

@@ -20,12 +20,36 @@ pub(crate) fn services(entries: &[ServiceEntry]) -> Vec<&ServiceEntry> {
 
 /// The real servers of one service in the order of lists.
 pub(crate) fn destinations(entries: &[DestinationEntry]) -> Vec<&DestinationEntry> {
-    merge_sort(entries, |a, b| compare_servers(&a.destination.key(), &b.destination.key()))
+    servers(entries, |entry| entry.destination.key())
 }
 
 /// The same, of real servers in short.
 pub(crate) fn summaries(entries: &[DestinationSummary]) -> Vec<&DestinationSummary> {
-    merge_sort(entries, |a, b| compare_servers(&a.key(), &b.key()))
+    servers(entries, DestinationSummary::key)
+}
+
+fn servers<T>(entries: &[T], key: impl Fn(&T) -> DestinationKey) -> Vec<&T> {
+    let compare = |a: &T, b: &T| compare_servers(&key(a), &key(b));
+    if !is_total_order(entries.iter().map(|entry| key(entry).addr)) {
+        return merge_sort(entries, compare);
+    }
+    // Any stable sort does the same then, and the kernel's order is often that of addition
+    // reversed, which this one turns round at once.
+    let mut order: Vec<&T> = entries.iter().collect();
+    order.sort_by(|a, b| compare(a, b).cmp(&0));
+    order
+}
+
+/// Whether comparing differences of these addresses is a total order: they are IPv4 addresses, and so
+/// near each other that no difference is too large for a signed number.
+fn is_total_order(addrs: impl Iterator<Item = IpAddr>) -> bool {
+    let (mut least, mut most) = (u32::MAX, 0);
+    for addr in addrs {
+        let IpAddr::V4(addr) = addr else { return false };
+        least = least.min(addr.to_bits());
+        most = most.max(addr.to_bits());
+    }
+    most.saturating_sub(least) <= i32::MAX.unsigned_abs()
 }
 
 /// By address and port.
@@ -127,6 +151,7 @@ fn sort_halves<'a, T>(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::num::NonZeroU32;
 
     use ipvs::Protocol;
@@ -145,6 +170,44 @@ mod tests {
         assert!(before("fd00::", "2001:db8::"));
         assert!(before("2001:db8::1", "2001:db8::2"));
         assert!(before("2001:db8::ffff:0:0:0", "2001:db8::1"));
+    }
+
+    #[test]
+    fn where_the_order_is_total_any_stable_sort_does_the_same() {
+        let mut state = 1_u32;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        for (base, span) in [(0x0a00_0000, 64), (0x7fff_ff00, 0x200), (0xffff_fff0, 16)] {
+            for count in [0, 1, 2, 3, 20, 200] {
+                let entries: Vec<DestinationKey> = (0..count)
+                    .map(|_| {
+                        let addr = Ipv4Addr::from_bits(base + random(span));
+                        DestinationKey::new(addr.into(), random(3) as u16)
+                    })
+                    .collect();
+                assert!(is_total_order(entries.iter().map(|key| key.addr)));
+                let expected: Vec<_> = merge_sort(&entries, compare_servers);
+                let sorted = servers(&entries, |key| *key);
+                // The same entries, not only equal ones.
+                let places = |order: &[&DestinationKey]| {
+                    order.iter().map(|key| std::ptr::from_ref(*key)).collect::<Vec<_>>()
+                };
+                assert_eq!(places(&sorted), places(&expected));
+            }
+        }
+        let far = ["192.168.0.1", "10.0.0.1"].map(|addr| addr.parse().unwrap());
+        assert!(!is_total_order(far.into_iter()));
+        assert!(!is_total_order(
+            [IpAddr::V4(Ipv4Addr::LOCALHOST), "::1".parse().unwrap()].into_iter()
+        ));
+        assert!(is_total_order(
+            [0, i32::MAX.unsigned_abs()].map(|bits| Ipv4Addr::from_bits(bits).into()).into_iter()
+        ));
+        assert!(!is_total_order(
+            [0, 1 << 31].map(|bits| Ipv4Addr::from_bits(bits).into()).into_iter()
+        ));
     }
 
     #[test]

@@ -34,6 +34,19 @@ impl<T: Transport> Client<T> {
         request: &Request<'_>,
         decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
     ) -> Result<Vec<R>, Error> {
+        self.list_payloads(operation, object, request, |payload| {
+            Ok(decode(&sys::Message::decode(payload)?)?)
+        })
+    }
+
+    /// As [`list`](Self::list), for whoever reads messages in another way.
+    pub(super) fn list_payloads<R>(
+        &mut self,
+        operation: Operation,
+        object: Option<Object>,
+        request: &Request<'_>,
+        decode: impl Fn(&[u8]) -> Result<R, Trouble>,
+    ) -> Result<Vec<R>, Error> {
         let entries = self.request(request, &decode).map_err(|trouble| {
             let error = trouble.into_error(operation, object);
             trace::ended(operation, object.as_ref(), Err(&error));
@@ -50,7 +63,7 @@ impl<T: Transport> Client<T> {
     fn request<R>(
         &mut self,
         request: &Request<'_>,
-        decode: &impl Fn(&sys::Message) -> Result<R, Implausible>,
+        decode: &impl Fn(&[u8]) -> Result<R, Trouble>,
     ) -> Result<Vec<R>, Trouble> {
         let outcome = self.request_once(request, decode);
         match outcome {
@@ -69,12 +82,12 @@ impl<T: Transport> Client<T> {
     fn request_once<R>(
         &mut self,
         request: &Request<'_>,
-        decode: &impl Fn(&sys::Message) -> Result<R, Implausible>,
+        decode: &impl Fn(&[u8]) -> Result<R, Trouble>,
     ) -> Result<Vec<R>, Trouble> {
         let mut entries = Vec::new();
         let id = self.engine.push(request)?;
         self.finish(id, &mut |payload: &[u8]| {
-            entries.push(decode(&sys::Message::decode(payload)?)?);
+            entries.push(decode(payload)?);
             Ok(())
         })?;
         Ok(entries)

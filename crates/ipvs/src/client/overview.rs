@@ -1,10 +1,15 @@
 //! The whole table in short.
 
+use ipvs_sys as sys;
+use ipvs_sys::Command;
+
 use super::Client;
 use crate::ServiceKey;
-use crate::error::{Error, ErrorKind};
-use crate::summary::{self, DestinationSummaries, DestinationSummary, ServiceOverview, Summaries};
+use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::proto::{Request, Shape};
+use crate::summary::{self, DestinationSummary, ServiceOverview, Summaries};
 use crate::transport::Transport;
+use crate::wire::{self, Implausible};
 
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers in short, read once: configuration and counters
@@ -15,7 +20,7 @@ impl<T: Transport> Client<T> {
     /// real servers of one service are those of one time; the services need not be. What isn't in
     /// the file, or not in a form that can be trusted, is asked for: the real servers of firewall
     /// marks and of services that masquerade, those of services that the kernel passed over, those
-    /// past the first 24,000, and all where there is no such file or few services.
+    /// past some 20,000, and all where there is no such file or few services.
     ///
     /// # Errors
     ///
@@ -35,7 +40,7 @@ impl<T: Transport> Client<T> {
         let mut overview = Vec::with_capacity(services.len());
         for entry in services {
             match self.destination_summaries(&summaries, &entry.service.key) {
-                Ok(servers) => overview.push(ServiceOverview::new(entry, servers.into_owned())),
+                Ok(servers) => overview.push(ServiceOverview::new(entry, servers)),
                 // Deleted since it was listed.
                 Err(error) if error.kind() == ErrorKind::ServiceNotFound => {}
                 Err(error) => return Err(error),
@@ -61,15 +66,25 @@ impl<T: Transport> Client<T> {
     /// # Errors
     ///
     /// As [`destinations`](Self::destinations).
-    pub fn destination_summaries<'a>(
+    pub fn destination_summaries(
         &mut self,
-        summaries: &'a Summaries,
+        summaries: &Summaries,
         service: &ServiceKey,
-    ) -> Result<DestinationSummaries<'a>, Error> {
+    ) -> Result<Vec<DestinationSummary>, Error> {
         if let Some(destinations) = summaries.get(service) {
-            return Ok(destinations.into());
+            return Ok(destinations);
         }
-        let entries = self.destinations(service)?;
-        Ok(entries.iter().map(DestinationSummary::from).collect())
+        let (operation, object) = (Operation::Destinations, Some(Object::Service(*service)));
+        let (wire, family) = (wire::key_to_wire(service), service.family());
+        let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
+        let destinations = self.list_payloads(operation, object, &request, |payload| {
+            let dest = sys::Dest::without_stats(payload)?;
+            let dest = dest.as_ref().ok_or(Implausible::Missing("destination"))?;
+            Ok(DestinationSummary::from(&wire::destination_from_wire(dest, family)?))
+        })?;
+        if destinations.is_empty() {
+            self.existing_service(operation, service)?;
+        }
+        Ok(destinations)
     }
 }
