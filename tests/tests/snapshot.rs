@@ -40,17 +40,15 @@ const ENOUGH: usize = 10;
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(has_what_the_c_tool_saves));
     suite.add(test!(never_lacks_what_nobody_touched));
-    suite.add(
-        test!(lists_are_whole_while_somebody_writes_every_10_ms).limit(Duration::from_secs(120)),
-    );
+    suite.add(test!(lists_are_whole_beside_a_busy_writer).limit(Duration::from_secs(120)));
     // `cargo xtask test a_minute_of_changes`.
     if env::args().skip(1).any(|word| word.contains("a_minute_of_changes")) {
         suite.add(test!(a_minute_of_changes).limit(Duration::from_secs(3 * 60)));
     }
 }
 
-/// A large table, of which no snapshot ever came about beside this writer.
-fn lists_are_whole_while_somebody_writes_every_10_ms(context: &mut Context) -> Result<()> {
+/// A large table, of which no snapshot ever came about beside a writer every 10 ms.
+fn lists_are_whole_beside_a_busy_writer(context: &mut Context) -> Result<()> {
     const SERVICES: u16 = 5000;
     const SERVERS: u16 = 5;
     const OTHER: u16 = 60_000;
