@@ -129,6 +129,8 @@ const STEPS: [Step; 9] = [
         name: "packages",
         arguments: &[
             "package",
+            "--target-dir",
+            packages::TARGET,
             "--workspace",
             "--exclude",
             "ipvs-testkit",

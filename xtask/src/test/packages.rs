@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Deletes the sources of our own packages that `cargo package` unpacked the last time.
+use crate::places;
+
+/// Where packages are verified, below the checkout. Not where everything else is built: there Cargo
+/// would find what it made of the same version before, which it never takes for out of date.
+pub(super) const TARGET: &str = "target/verify";
+
+/// Deletes the sources of our own packages that `cargo package` unpacked the last time, and what it
+/// built of them.
 ///
 /// It verifies packages that need one another through a registry below the target folder, and
 /// unpacks what it takes from there into its home. There it finds it again the next time, and
@@ -25,6 +32,14 @@ pub(super) fn forget_unpacked() -> Result<()> {
                 fs::remove_dir_all(&package)
                     .with_context(|| format!("can't delete {}", package.display()))?;
             }
+        }
+    }
+    // Named for the package and a hash.
+    for built in folders(&places::root().join(TARGET).join("debug/.fingerprint"))? {
+        let name = built.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if name.rsplit_once('-').is_some_and(|(package, _)| is_ours(package)) {
+            fs::remove_dir_all(&built)
+                .with_context(|| format!("can't delete {}", built.display()))?;
         }
     }
     Ok(())
