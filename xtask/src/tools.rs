@@ -281,6 +281,7 @@ fn locate(tool: &Tool, folder: &Path) -> Result<Ready> {
 
 fn works(tool: &Tool, ready: &Ready) -> Result<()> {
     let mut command = ready.command();
+    command.envs(variables(tool.name, ready)?);
     let expected = match tool.check {
         Check::Says(argument, expected) => {
             command.arg(argument);
