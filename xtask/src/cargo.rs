@@ -16,6 +16,10 @@ const TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long an output that is still open may be silent after its command has ended, before it counts
+/// as held open by something else. A busy machine may take its time to let the reader run.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// Cargo, to be run at the root of the workspace: the one that runs xtask.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -47,19 +51,24 @@ pub(crate) fn watch(command: &mut Command, mut line: impl FnMut(&str)) -> Result
         }
     });
     let deadline = Instant::now() + TIMEOUT;
-    let mut open = true;
+    let mut ended = None;
+    let mut silent_since = Instant::now();
     loop {
-        let ended = child.try_wait().with_context(|| format!("can't wait for {name}"))?;
-        match lines.recv_timeout(TICK) {
-            Ok(text) => line(&text),
-            Err(RecvTimeoutError::Disconnected) if open => open = false,
-            // Without output there is only its end to wait for; a silent output after it is held
-            // open by something else.
-            Err(silence) => match ended {
-                Some(status) => return Ok(status.success()),
-                None if silence == RecvTimeoutError::Disconnected => std::thread::sleep(TICK),
-                None => {}
-            },
+        if ended.is_none() {
+            ended = child.try_wait().with_context(|| format!("can't wait for {name}"))?;
+            silent_since = Instant::now();
+        }
+        match (lines.recv_timeout(TICK), ended) {
+            (Ok(text), _) => {
+                line(&text);
+                silent_since = Instant::now();
+            }
+            (Err(RecvTimeoutError::Disconnected), Some(status)) => return Ok(status.success()),
+            (Err(RecvTimeoutError::Disconnected), None) => std::thread::sleep(TICK),
+            (Err(RecvTimeoutError::Timeout), Some(status)) if silent_since.elapsed() >= GRACE => {
+                return Ok(status.success());
+            }
+            (Err(RecvTimeoutError::Timeout), _) => {}
         }
         if Instant::now() >= deadline {
             let _ = child.kill();
@@ -125,5 +134,15 @@ mod tests {
         command.args(["-c", "echo one; printf 'two\\nthree'; exit 1"]);
         assert!(!watch(&mut command, |line| lines.push(line.to_owned())).unwrap());
         assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    /// As on a machine that lets the reader run late: the lines come after the command's end.
+    #[test]
+    fn lines_that_come_late_are_seen() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "(sleep 1; echo late) & exit 0"]);
+        assert!(watch(&mut command, |line| lines.push(line.to_owned())).unwrap());
+        assert_eq!(lines, ["late"]);
     }
 }
