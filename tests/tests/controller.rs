@@ -24,6 +24,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
 /// more, so that this is what takes a server out while there is traffic.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How long a client rests after each request. Its ports come around again after about 14,000 requests
+/// (connect(2) takes every second of them); a connection in `FIN_WAIT`, which IPVS remembers for two
+/// minutes, then leads to the real server it had, and packets for one that is gone are dropped.
+const REST: Duration = Duration::from_millis(25);
+
 /// How long the controller may take to do what its file says.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -112,6 +117,7 @@ impl Stream {
                 self.failed.fetch_add(1, Ordering::Relaxed);
             }
             self.done.fetch_add(1, Ordering::Relaxed);
+            thread::sleep(REST);
         }
     }
 }

@@ -334,7 +334,8 @@ impl Session {
 
     fn judge(&self, stop: Stop, kernel: &Kernel) -> Result<u8> {
         let signal = self.how.and_then(|how| how.signal());
-        let cause = self.said.cause().or_else(|| signal.and_then(symptom::in_signal));
+        let by_signal = || signal.and_then(symptom::in_signal).map(str::to_owned);
+        let cause = self.said.cause().or_else(by_signal);
         let cause = cause.map_or(String::new(), |cause| format!("it looks like this: {cause}; "));
         let tail = || format!("{cause}the last lines of its console:\n{}", self.said.tail());
         match stop {

@@ -40,7 +40,8 @@ pub(crate) struct Console {
     tail: VecDeque<String>,
     verdicts: Vec<Verdict>,
     panic: Option<String>,
-    cause: Option<&'static str>,
+    /// The line that gave the cause away, which may have left the tail since, and the cause.
+    cause: Option<(String, &'static str)>,
 }
 
 impl Console {
@@ -71,7 +72,9 @@ impl Console {
             self.panic = Some(line.clone());
         }
         // What comes later may follow from it.
-        self.cause = self.cause.or_else(|| symptom::in_line(&line));
+        if self.cause.is_none() {
+            self.cause = symptom::in_line(&line).map(|cause| (line.clone(), cause));
+        }
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
@@ -91,9 +94,9 @@ impl Console {
         self.panic.as_deref()
     }
 
-    /// What the console says about why the guest didn't boot, if it's known what that means.
-    pub(crate) fn cause(&self) -> Option<&'static str> {
-        self.cause
+    /// Why the guest didn't boot, with the line that says so, if it's known what that means.
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.cause.as_ref().map(|(line, cause)| format!("{cause} (`{line}`)"))
     }
 
     /// The verdict, if there is exactly one. Two would mean that something but PID 1 wrote a line
