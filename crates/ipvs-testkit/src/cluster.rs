@@ -222,7 +222,7 @@ impl Cluster {
     ///
     /// # Errors
     ///
-    /// If the connection is refused, or nothing comes for 5 seconds.
+    /// If the connection is refused, or nothing comes for 20 seconds.
     pub fn request(&self) -> Result<String> {
         self.request_from((VIP, 80))
     }
