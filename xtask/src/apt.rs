@@ -26,9 +26,9 @@ const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
 
-/// The mirror of Debian where apt names none, as on Ubuntu. Whatever it sends is checked with
+/// Names a mirror of Debian where apt names none, as on Ubuntu. Whatever it sends is checked with
 /// Debian's keys.
-const MIRROR: &str = "http://deb.debian.org/debian/";
+const MIRROR_VARIABLE: &str = "DEBIAN_MIRROR";
 
 /// The suites of Debian's main archive, by which its mirror is recognised.
 const SUITES: [&str; 12] = [
@@ -206,7 +206,13 @@ pub(crate) fn debian_mirror(suite: &str) -> Result<String> {
     ]);
     command.env("LC_ALL", "C");
     let targets = succeed(&mut command, TIMEOUT)?;
-    let mirror = mirror(&targets).unwrap_or(MIRROR);
+    let given = || std::env::var(MIRROR_VARIABLE).ok();
+    let mirror = mirror(&targets).map(str::to_owned).or_else(given).with_context(|| {
+        format!(
+            "this machine's apt names no mirror of Debian; \
+             set {MIRROR_VARIABLE} to one, such as http://mirror.example/debian/"
+        )
+    })?;
     Ok(format!("deb [signed-by={keyring}] {mirror} {suite} main"))
 }
 

@@ -191,7 +191,7 @@ fn a_machine_without_enough_memory_is_found_out() {
 }
 
 #[test]
-fn what_fetching_kernels_takes_is_apt_and_debians_keys_but_no_mirror() {
+fn what_fetching_kernels_takes_is_apt_debians_keys_and_a_mirror() {
     // The kernels that were fetched are hidden. The first apt is set up as Ubuntu's.
     let said = in_guest(
         &[],
@@ -199,7 +199,9 @@ fn what_fetching_kernels_takes_is_apt_and_debians_keys_but_no_mirror() {
             "mount -t tmpfs none '{}/../target/kernels' && \
              echo deb http://mirror.example/ubuntu noble main >/run/list && \
              echo 'Dir::Etc::sourcelist \"/run/list\"; Dir::Etc::sourceparts \"/dev/null\";' \
-                 >/run/apt && APT_CONFIG=/run/apt \"$0\" doctor; echo NEXT; \
+                 >/run/apt && export APT_CONFIG=/run/apt && \"$0\" doctor; echo GIVEN; \
+             DEBIAN_MIRROR=http://mirror.example/debian/ \"$0\" doctor; \
+             unset APT_CONFIG; echo NEXT; \
              mount -t tmpfs none /usr/share/keyrings && \"$0\" doctor; \
              mount --bind /dev/null /usr/bin/apt-get && echo THEN && \"$0\" doctor; true",
             env!("CARGO_MANIFEST_DIR")
@@ -207,7 +209,9 @@ fn what_fetching_kernels_takes_is_apt_and_debians_keys_but_no_mirror() {
     );
     let (ubuntu, rest) = said.split_once("NEXT").expect(&said);
     let (keys, apt) = rest.split_once("THEN").expect(&said);
-    assert_says(finding(ubuntu, "kernels"), &["ok ", "to be fetched when needed"]);
+    let (ubuntu, given) = ubuntu.split_once("GIVEN").expect(&said);
+    assert_says(finding(ubuntu, "kernels"), &["MISSING", "no mirror of Debian", "DEBIAN_MIRROR"]);
+    assert_says(finding(given, "kernels"), &["ok ", "to be fetched when needed"]);
     assert_says(finding(keys, "kernels"), &["MISSING", "apt-get install debian-archive-keyring"]);
     assert_says(finding(apt, "kernels"), &["MISSING", "no apt", "--kernel host"]);
 }
