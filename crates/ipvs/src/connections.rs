@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use crate::fields::Fields;
 use crate::{Error, ErrorKind, Family, Operation, PersistenceEngine, Protocol, ServiceKey};
 
 /// Under `/proc`. `net` alone would be that of the process' first thread.
@@ -227,28 +228,6 @@ fn parse(line: &[u8]) -> Option<Connection> {
         persistence_engine,
         persistence_data,
     })
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    /// The next field.
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let line = self.0.trim_ascii_start();
-        let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
-        let (field, rest) = line.split_at(end);
-        self.0 = rest;
-        (!field.is_empty()).then_some(field)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.next()?).ok()
-    }
-
-    /// All that is left.
-    fn rest(&self) -> &'a [u8] {
-        self.0.trim_ascii()
-    }
 }
 
 /// What `ip_vs_proto_name` writes.

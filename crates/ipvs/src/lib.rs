@@ -12,6 +12,7 @@ mod destination;
 mod director;
 mod drain;
 mod error;
+mod fields;
 mod forward;
 mod kernel_socket;
 mod key;

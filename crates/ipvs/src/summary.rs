@@ -3,6 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::fields::Fields;
 use crate::{DestinationEntry, DestinationKey, Forward, Protocol, ServiceEntry, ServiceKey};
 
 /// Under `/proc`. `net` alone would be that of the process' first thread.
@@ -358,18 +359,6 @@ fn decimal(digits: &[u8]) -> Option<u32> {
         let digit = char::from(*digit).to_digit(10)?;
         number.checked_mul(10)?.checked_add(digit)
     })
-}
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let line = self.0.trim_ascii_start();
-        let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
-        let (field, rest) = line.split_at(end);
-        self.0 = rest;
-        (!field.is_empty()).then_some(field)
-    }
 }
 
 #[cfg(test)]
