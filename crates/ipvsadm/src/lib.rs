@@ -3,44 +3,35 @@
 
 #![forbid(unsafe_code)]
 
-mod columns;
-mod connections;
-mod exec;
-mod flags;
-mod json;
-mod kernel;
-mod list;
-mod messages;
-mod names;
-mod numbers;
-#[doc(hidden)]
-pub mod offline;
-mod output;
-mod restore;
-mod save;
-mod sort;
-mod wrappers;
+mod cli;
+mod run;
+mod text;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::exec::Tool;
-use crate::flags::parse::Dialect;
-use crate::names::SystemNames;
-use crate::output::Output;
+use crate::cli::flags::{FLAGS, Section, Takes};
+use crate::cli::parse::Dialect;
+use crate::cli::{completions, man};
+#[doc(hidden)]
+pub use crate::run::offline;
+use crate::run::output::Output;
+use crate::run::tool::Tool;
+use crate::run::wrappers;
+use crate::text::names::SystemNames;
 
 /// The manual pages, as file name and content.
 #[doc(hidden)]
 pub fn manual_pages() -> [(&'static str, String); 3] {
-    flags::man::pages()
+    man::pages()
 }
 
 /// The completions for bash, zsh and fish, as file name and content.
 #[doc(hidden)]
 pub fn completions() -> [(&'static str, String); 3] {
-    flags::complete::files()
+    completions::files()
 }
 
 /// What an option or command is called.
@@ -60,11 +51,11 @@ pub struct FlagNames {
 /// The names of every option and command, for tests that are to miss none.
 #[doc(hidden)]
 pub fn flag_names() -> impl Iterator<Item = FlagNames> {
-    flags::table::FLAGS.iter().map(|flag| FlagNames {
+    FLAGS.iter().map(|flag| FlagNames {
         shorts: flag.shorts,
         long: flag.long,
-        takes_value: flag.takes != flags::table::Takes::Nothing,
-        is_addition: flag.section == flags::table::Section::Additions,
+        takes_value: flag.takes != Takes::Nothing,
+        is_addition: flag.section == Section::Additions,
     })
 }
 

@@ -7,16 +7,16 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipvs::{Client, Error, Transport};
 
-use crate::flags::high::{Command, List, Listed};
-use crate::flags::parse::{self, Dialect, Parsed};
-use crate::kernel::Kernel;
-pub use crate::kernel::{Refusal, Unfit};
-use crate::list::{Counts, Table};
-use crate::messages::{self, UsageError};
-use crate::names::{EndpointText, Resolver};
-use crate::restore::Lines;
-use crate::save::Rules;
-use crate::sort;
+use crate::cli::command::{Command, List, Listed};
+use crate::cli::parse::{self, Dialect, Parsed};
+use crate::run::kernel::Kernel;
+pub use crate::run::kernel::{Refusal, Unfit};
+use crate::run::lines::Lines;
+use crate::run::save::Rules;
+use crate::text::list::{Counts, Table};
+use crate::text::messages::UsageError;
+use crate::text::names::{EndpointText, Resolver};
+use crate::text::sort;
 
 /// What a command line came to.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl<T: Transport> Session<T> {
                 let result = self.kernel.client.change(&change).map_err(Refusal::Kernel);
                 if let Err(refusal) = &result {
                     // Every one has words.
-                    let _ = messages::refusal(refusal);
+                    let _ = refusal.message();
                 }
                 Outcome::Changed(result)
             }
@@ -81,7 +81,7 @@ impl<T: Transport> Session<T> {
                 let result = self.kernel.update(&update);
                 if let Err(refusal) = &result {
                     // As above.
-                    let _ = messages::refusal(refusal);
+                    let _ = refusal.message();
                 }
                 Outcome::Changed(result)
             }

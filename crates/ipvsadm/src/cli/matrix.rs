@@ -1,8 +1,8 @@
 //! Which options go with which command, and with which type of tunnel.
 
-use super::low::TunnelType;
-use super::table::{CommandKind, OptionKind, OptionSet};
-use crate::messages::{Demand, UsageError};
+use super::args::TunnelType;
+use super::flags::{CommandKind, OptionKind, OptionSet};
+use crate::text::messages::{Demand, UsageError};
 
 /// What a command makes of options; those in no set are illegal.
 struct Rules {
@@ -171,7 +171,7 @@ pub(crate) fn check_tunnel(tunnel: TunnelType, given: OptionSet) -> Result<(), U
 
 #[cfg(test)]
 mod tests {
-    use super::super::high::tests::{accepted, refused};
+    use super::super::command::tests::{accepted, refused};
 
     /// One option of each kind, by the name that messages use.
     const ONE_OF_EACH: [(&str, &str); 39] = [

@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::doc::{SECTIONS, USAGE, flags_of};
-use super::table::{Flag, Section, Takes};
+use super::flags::{Flag, Section, Takes};
+use super::help::{SECTIONS, USAGE, flags_of};
 
 const README: &str = include_str!("../../README.md");
 
@@ -318,7 +318,7 @@ fn guarded(line: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::FLAGS;
+    use super::super::flags::FLAGS;
     use super::*;
 
     #[test]

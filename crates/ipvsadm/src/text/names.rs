@@ -8,8 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipvs::Protocol;
 use ipvs_os::InetNtop;
 
-use crate::columns::Columns as _;
-use crate::numbers;
+use crate::text::columns::Columns as _;
+use crate::text::numbers;
 
 /// Where names are looked up: the system, or a table in tests.
 pub(crate) trait Resolver {

@@ -7,14 +7,14 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use ipvs::{Family, PersistenceMask, Protocol, ServiceKey, SyncRole};
 
-use super::table::{CommandKind, Flag, FlagId, OptionSet};
-use crate::messages::UsageError;
-use crate::names::{self, Resolver};
-use crate::numbers;
+use super::flags::{CommandKind, Flag, FlagId, OptionSet};
+use crate::text::messages::UsageError;
+use crate::text::names::{self, Resolver};
+use crate::text::numbers::{self, TIMEOUT_MAX};
 
 /// A command and its options as typed, each value valid by itself.
 #[derive(Clone, Debug)]
-pub(crate) struct LowArgs {
+pub(crate) struct Args {
     pub(crate) command: CommandKind,
     /// Which kinds of options were given.
     pub(crate) given: OptionSet,
@@ -88,12 +88,10 @@ const ENGINE_MAX: usize = 16;
 const INTERFACE_MAX: usize = 15;
 const SCHEDULER_FLAGS_MAX: usize = 127;
 
-/// 31 days, in seconds: the longest timeout.
-pub(crate) const TIMEOUT_MAX: i64 = 31 * 24 * 60 * 60;
 /// Seconds that `-p` without a value stands for.
 const PERSISTENT_DEFAULT: u32 = 360;
 
-impl LowArgs {
+impl Args {
     /// A command without options. `value` is that of `--start-daemon` and `--stop-daemon`.
     pub(crate) fn new(command: CommandKind, value: Option<&OsStr>) -> Result<Self, UsageError> {
         let role = match (command, value.map(OsStr::as_bytes)) {

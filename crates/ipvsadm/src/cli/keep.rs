@@ -7,13 +7,13 @@ use ipvs::{
     PersistenceMask, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, Tunnel,
 };
 
-use super::high::{
+use super::args::{Args, Forwarding, TunnelType};
+use super::command::{
     engine, gre_checksum, gue_checksum, scheduler, scheduler_flags, server, service_key,
 };
-use super::low::{Forwarding, LowArgs, TunnelType};
+use super::flags::{OptionKind, OptionSet};
 use super::matrix;
-use super::table::{OptionKind, OptionSet};
-use crate::messages::UsageError;
+use crate::text::messages::UsageError;
 
 /// A change that keeps what isn't given. Whether it fits is only known once the object is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(crate) struct ServiceUpdate {
 }
 
 impl ServiceUpdate {
-    pub(super) fn new(args: &LowArgs) -> Result<Self, UsageError> {
+    pub(super) fn new(args: &Args) -> Result<Self, UsageError> {
         let key = service_key(args)?;
         let given = |kind| args.given.contains(kind);
         let one_packet = given(OptionKind::Ops);
@@ -103,7 +103,7 @@ pub(crate) struct ServerUpdate {
 }
 
 impl ServerUpdate {
-    pub(super) fn new(args: &LowArgs) -> Result<Self, UsageError> {
+    pub(super) fn new(args: &Args) -> Result<Self, UsageError> {
         let given = |kind| args.given.contains(kind);
         let service = service_key(args)?;
         let (addr, mut port) = server(args)?;
@@ -216,8 +216,8 @@ fn with_kept_port(mut given: OptionSet, kind: TunnelType) -> OptionSet {
 mod tests {
     use std::ffi::OsStr;
 
-    use super::super::high::Command;
-    use super::super::high::tests::{accepted, refused};
+    use super::super::command::Command;
+    use super::super::command::tests::{accepted, refused};
     use super::*;
 
     fn update(line: &str) -> Update {

@@ -10,10 +10,9 @@ use ipvs::{
 };
 use ipvs_os::InetNtop;
 
-use crate::columns::Columns as _;
-use crate::flags::high::Format;
-use crate::names::EndpointText;
-use crate::numbers::{Scale, column, signed};
+use crate::text::columns::Columns as _;
+use crate::text::names::EndpointText;
+use crate::text::numbers::{Scale, column, signed};
 
 /// What an IPv4 service's text, protocol included, is cut to; an IPv6 one pushes the columns.
 const SERVICE_WIDTH: usize = 33;
@@ -21,6 +20,18 @@ const SERVICE_WIDTH: usize = 33;
 const SERVER_WIDTH: usize = 28;
 /// What the line of a real server begins with.
 const SERVER_START: &[u8] = b"  -> ";
+
+/// Which columns the table is shown with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Format {
+    #[default]
+    Plain,
+    Stats,
+    Rate,
+    Thresholds,
+    PersistentConn,
+    TunInfo,
+}
 
 /// Writes the table of services and servers.
 pub(crate) struct Table<'a, W> {
@@ -389,7 +400,7 @@ mod tests {
     use ipvs::{InterfaceName, Persistence, PersistenceEngine, PersistenceMask, Rates, SyncRole};
 
     use super::*;
-    use crate::names::tests::TestNames;
+    use crate::text::names::tests::TestNames;
 
     fn table(format: Format) -> Table<'static, Vec<u8>> {
         Table::new(Vec::new(), EndpointText::new(true, &TestNames), format, Scale::Short)

@@ -9,11 +9,10 @@ use ipvs::{
     ServiceKey, Tunnel,
 };
 
-use crate::columns::Columns as _;
-use crate::flags::low::TIMEOUT_MAX;
-use crate::list;
-use crate::names::EndpointText;
-use crate::numbers::signed;
+use crate::text::columns::Columns as _;
+use crate::text::list;
+use crate::text::names::EndpointText;
+use crate::text::numbers::{TIMEOUT_MAX, signed};
 
 pub(crate) use all::AllRules;
 
@@ -138,6 +137,18 @@ pub(crate) fn saved_timeout(persistence: &Persistence) -> u64 {
     persistence.timeout.as_secs().clamp(1, TIMEOUT_MAX.unsigned_abs())
 }
 
+/// That a service's persistence timeout is saved as another one, with a newline; nothing if it is
+/// saved as it is. The C tool says nothing, and doesn't read back what it saved.
+pub(crate) fn saved_timeout_message(service: &Service) -> String {
+    let Some(persistence) = &service.persistence else { return String::new() };
+    let (kept, saved) = (persistence.timeout.as_secs(), saved_timeout(persistence));
+    if kept == saved {
+        return String::new();
+    }
+    let key = service.key;
+    format!("{key}: the persistence timeout of {kept} s is saved as {saved} s, which -p takes\n")
+}
+
 /// As [`list::scheduler_flags_text`], but with a word for each flag that has one: the general one
 /// goes with every scheduler.
 fn scheduler_flags_to_read(service: &Service) -> Option<String> {
@@ -177,7 +188,7 @@ mod tests {
     use ipvs::{PersistenceEngine, PersistenceMask, Scheduler};
 
     use super::*;
-    use crate::names::tests::TestNames;
+    use crate::text::names::tests::TestNames;
 
     fn rules(numeric: bool) -> Rules<'static, Vec<u8>> {
         Rules::new(Vec::new(), EndpointText::new(numeric, &TestNames))

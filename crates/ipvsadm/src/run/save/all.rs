@@ -11,8 +11,8 @@ use ipvs::{
 use ipvs_os::InetNtop;
 
 use super::Rules;
-use crate::columns::Columns as _;
-use crate::names::EndpointText;
+use crate::text::columns::Columns as _;
+use crate::text::names::EndpointText;
 
 /// Writes rules, and has each of them read: other tools can give the kernel what no command line
 /// says, and a line that is no command would keep the others from being restored.
@@ -117,9 +117,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::flags::high::Command;
-    use crate::flags::parse::{Dialect, Parsed, parse};
-    use crate::names::tests::TestNames;
+    use crate::cli::command::Command;
+    use crate::cli::parse::{Dialect, Parsed, parse};
+    use crate::text::names::tests::TestNames;
 
     fn read(words: &[&OsStr]) -> Option<Change> {
         let Ok(Parsed::Command(args)) = parse(words, Dialect::default(), &TestNames) else {

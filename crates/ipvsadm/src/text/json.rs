@@ -12,7 +12,7 @@ use ipvs::{
 use ipvs_os::InetNtop;
 use serde::{Serialize, Serializer};
 
-use crate::list::Counts;
+use crate::text::list::Counts;
 
 const SCHEMA_VERSION: u32 = 1;
 

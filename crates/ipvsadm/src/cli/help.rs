@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{FLAGS, Flag, Section, Takes};
+use super::flags::{FLAGS, Flag, Section, Takes};
 
 /// Where descriptions begin.
 const COLUMN: usize = 28;

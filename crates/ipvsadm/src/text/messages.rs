@@ -5,13 +5,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 
-use ipvs::{Error, ErrorKind, NameError, Operation, Service};
+use ipvs::{Error, ErrorKind, NameError, Operation};
 use libc::{
     EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ESRCH,
 };
-
-use crate::kernel::Refusal;
-use crate::save;
 
 /// What libpopt complains of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,26 +226,6 @@ pub(crate) fn no_ipvs(error: &Error, privileged: bool) -> String {
         "Can't initialize ipvs: {reason}\n\
          Are you sure that IP Virtual Server is built in the kernel or as module?\n"
     )
-}
-
-/// That a service's persistence timeout is saved as another one, with a newline; nothing if it is
-/// saved as it is. The C tool says nothing, and doesn't read back what it saved.
-pub(crate) fn saved_timeout(service: &Service) -> String {
-    let Some(persistence) = &service.persistence else { return String::new() };
-    let (kept, saved) = (persistence.timeout.as_secs(), save::saved_timeout(persistence));
-    if kept == saved {
-        return String::new();
-    }
-    let key = service.key;
-    format!("{key}: the persistence timeout of {kept} s is saved as {saved} s, which -p takes\n")
-}
-
-/// Why a change wasn't made, with a newline.
-pub(crate) fn refusal(refusal: &Refusal) -> String {
-    match refusal {
-        Refusal::Kernel(error) => kernel_error(error),
-        Refusal::Unfit(_) => format!("{refusal}\n"),
-    }
 }
 
 /// What the kernel refused, with a newline.

@@ -7,8 +7,9 @@ use std::process::Command as Process;
 use ipvs::{Batch, Change, Client, Error, ErrorKind, Info, KernelSocket, Transport};
 use rustix::net::{AddressFamily, SocketType, ipproto};
 
-use crate::flags::update::Update;
-use crate::messages::UsageError;
+use crate::cli::keep::Update;
+use crate::text::messages::{self, UsageError};
+
 /// A connection to the kernel's IPVS.
 #[derive(Debug)]
 pub(crate) struct Kernel<T = KernelSocket> {
@@ -36,6 +37,16 @@ pub struct Unfit(pub(crate) UsageError);
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         Self::Kernel(error)
+    }
+}
+
+impl Refusal {
+    /// What the C tool says of it, with a newline.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Kernel(error) => messages::kernel_error(error),
+            Self::Unfit(_) => format!("{self}\n"),
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use lexopt::Arg;
 
-use super::low::LowArgs;
-use super::table::{self, Flag, FlagId, Takes};
-use crate::messages::{Syntax, UsageError};
-use crate::names::Resolver;
+use super::args::Args;
+use super::flags::{self, Flag, FlagId, Takes};
+use crate::text::messages::{Syntax, UsageError};
+use crate::text::names::Resolver;
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) enum Parsed {
     Help,
     Version,
     /// A command, with its options as typed.
-    Command(Box<LowArgs>),
+    Command(Box<Args>),
 }
 
 /// How the environment wants words to be read.
@@ -47,7 +47,7 @@ pub(crate) fn parse(
         Ok(Some(Event { flag, value })) => match flag.id {
             FlagId::Help => return Ok(Parsed::Help),
             FlagId::Version => return Ok(Parsed::Version),
-            FlagId::Command(command) => LowArgs::new(command, value.as_deref())?,
+            FlagId::Command(command) => Args::new(command, value.as_deref())?,
             _ => return Err(UsageError::NoCommand),
         },
         Ok(None) | Err(_) => return Err(UsageError::NoCommand),
@@ -73,7 +73,7 @@ fn plain_options<'a>(words: &[&'a OsStr]) -> Option<Vec<PlainOption<'a>>> {
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let &[b'-', letter] = word.as_bytes() else { return None };
-        let flag = table::by_short(letter.into())?;
+        let flag = flags::by_short(letter.into())?;
         let is_command = matches!(flag.id, FlagId::Command(_));
         if is_command != options.is_empty() || matches!(flag.id, FlagId::Help | FlagId::Version) {
             return None;
@@ -92,7 +92,7 @@ fn parse_plain(options: &[PlainOption<'_>], names: &dyn Resolver) -> Result<Pars
     let [(Flag { id: FlagId::Command(command), .. }, value), rest @ ..] = options else {
         return Err(UsageError::NoCommand);
     };
-    let mut args = LowArgs::new(*command, *value)?;
+    let mut args = Args::new(*command, *value)?;
     for &(flag, value) in rest {
         args.apply(flag, value, names)?;
     }
@@ -140,8 +140,8 @@ impl<'a> Events<'a> {
         loop {
             let inside_word = self.parser.try_raw_args().is_none();
             let flag = match self.parser.next() {
-                Ok(Some(Arg::Short(letter))) => table::by_short(letter),
-                Ok(Some(Arg::Long(name))) => table::by_long(name),
+                Ok(Some(Arg::Short(letter))) => flags::by_short(letter),
+                Ok(Some(Arg::Long(name))) => flags::by_long(name),
                 Ok(Some(Arg::Value(word))) => {
                     self.leftovers.push(word);
                     if self.dialect.posix {
@@ -201,10 +201,10 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    use super::super::high::Command;
-    use super::super::table::{CommandKind, OptionKind};
+    use super::super::command::Command;
+    use super::super::flags::{CommandKind, OptionKind};
     use super::*;
-    use crate::names::tests::TestNames;
+    use crate::text::names::tests::TestNames;
 
     /// Splits at blanks; `_` stands for an empty word.
     fn words(line: &str) -> Vec<OsString> {
@@ -223,12 +223,12 @@ pub(super) mod tests {
         parse_owned(&words(line), Dialect::default())
     }
 
-    pub(in crate::flags) fn complaint(line: &str) -> String {
+    pub(in crate::cli) fn complaint(line: &str) -> String {
         let error = parsed(line).unwrap_err();
         String::from_utf8(error.message(OsStr::new("ipvsadm"))).unwrap()
     }
 
-    pub(in crate::flags) fn given(line: &str) -> LowArgs {
+    pub(in crate::cli) fn given(line: &str) -> Args {
         match parsed(line) {
             Ok(Parsed::Command(args)) => *args,
             other => panic!("{line}: {other:?}"),
@@ -380,7 +380,7 @@ pub(super) mod tests {
 
     /// Words of flags, values and rubbish.
     fn any_word() -> impl Strategy<Value = Vec<u8>> {
-        let flag = select(table::FLAGS.iter().collect::<Vec<_>>()).prop_map(|flag| flag.long);
+        let flag = select(flags::FLAGS.iter().collect::<Vec<_>>()).prop_map(|flag| flag.long);
         prop_oneof![
             flag.prop_map(|long| format!("--{long}").into_bytes()),
             (flag_letters(), "[-=:,.0-9a-f\\[\\]]{0,12}")
@@ -391,7 +391,7 @@ pub(super) mod tests {
     }
 
     fn flag_letters() -> impl Strategy<Value = String> {
-        let letters = table::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
+        let letters = flags::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
         vec(select(letters), 1..4).prop_map(|letters| letters.into_iter().collect())
     }
 
@@ -426,7 +426,7 @@ pub(super) mod tests {
 
     /// Words that are mostly plain.
     fn plain_word() -> impl Strategy<Value = String> {
-        let letters = table::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
+        let letters = flags::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
         prop_oneof![
             4 => select(letters).prop_map(|letter| format!("-{letter}")),
             2 => select(vec!["10.0.0.1:80", "[2001:db8::1]:80", "rr", "7", "-5", "--", "-", "=", ""])

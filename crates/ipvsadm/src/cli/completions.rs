@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{FLAGS, Flag, FlagId, Takes};
+use super::flags::{FLAGS, Flag, FlagId, Takes};
 
 /// The schedulers of Linux, as Documentation/networking and the C tool's manual name them.
 const SCHEDULERS: &[&str] =
@@ -162,7 +162,7 @@ fn fish() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::table::by_long;
+    use crate::cli::flags::by_long;
 
     /// `xtask dist` tries them in their shells; this is about what they are made from.
     #[test]

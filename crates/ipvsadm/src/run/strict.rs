@@ -6,12 +6,12 @@ use std::mem;
 use anyhow::Context as _;
 use ipvs::{Change, ErrorKind, Transport};
 
-use super::{Task, Tool, exit};
-use crate::flags::high::Command;
-use crate::flags::update::Update;
-use crate::kernel::{Kernel, Refusal};
-use crate::messages::UsageError;
-use crate::restore::Lines;
+use super::tool::{Task, Tool, exit};
+use crate::cli::command::Command;
+use crate::cli::keep::Update;
+use crate::run::kernel::{Kernel, Refusal};
+use crate::run::lines::Lines;
+use crate::text::messages::UsageError;
 
 /// What the lines of a restore ask for, each with its line's number.
 type Plan = Vec<(u64, Line)>;
@@ -218,8 +218,8 @@ mod tests {
     use ipvs_model as model;
 
     use super::*;
-    use crate::flags::parse::{Dialect, Parsed, parse};
-    use crate::names::tests::TestNames;
+    use crate::cli::parse::{Dialect, Parsed, parse};
+    use crate::text::names::tests::TestNames;
 
     fn adding(mark: u64) -> Line {
         Line::Change(Change::AddService(Service::new(format!("fwmark/{mark}").parse().unwrap())))

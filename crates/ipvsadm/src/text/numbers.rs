@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use crate::columns::Columns as _;
+use crate::text::columns::Columns as _;
+
+/// 31 days, in seconds: the longest timeout that an option takes.
+pub(crate) const TIMEOUT_MAX: i64 = 31 * 24 * 60 * 60;
 
 /// What `strtol(text, &end, 10)` makes of a text: leading white space, one sign and digits.
 struct Strtol<'a> {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
 
-use crate::exec::Tool;
+use crate::run::tool::Tool;
 
 /// `ipvsadm-save [-n]` is `ipvsadm -S [-n]`. Words without a dash are ignored.
 pub(crate) fn save(name: &OsStr, words: &[OsString], mut tool: Tool<'_>) -> anyhow::Result<u8> {

@@ -11,12 +11,13 @@ use ipvs::{
     SyncDaemon, TimeoutsChange, Tunnel,
 };
 
-use super::low::{Forwarding, LowArgs, TunnelType};
+use super::args::{Args, Forwarding, TunnelType};
+use super::flags::{CommandKind, OptionKind, OptionSet};
+use super::keep::{ServerUpdate, ServiceUpdate, Update};
 use super::matrix;
-use super::table::{CommandKind, OptionKind, OptionSet};
-use super::update::{ServerUpdate, ServiceUpdate, Update};
-use crate::messages::UsageError;
-use crate::numbers::Scale;
+use crate::text::list::Format;
+use crate::text::messages::UsageError;
+use crate::text::numbers::Scale;
 
 /// What to do, with all that is needed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,18 +79,6 @@ impl ConnectionFilter {
     }
 }
 
-/// Which columns the table is shown with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Format {
-    #[default]
-    Plain,
-    Stats,
-    Rate,
-    Thresholds,
-    PersistentConn,
-    TunInfo,
-}
-
 impl List {
     /// What the tool does without any argument.
     pub(crate) fn everything() -> Self {
@@ -106,7 +95,7 @@ impl List {
 
 impl Command {
     /// Checks in the C tool's order, which decides what is complained of first.
-    pub(crate) fn new(args: &LowArgs) -> Result<Self, UsageError> {
+    pub(crate) fn new(args: &Args) -> Result<Self, UsageError> {
         let keeps = args.given.contains(OptionKind::Keep);
         // Which scheduler is kept is not known yet.
         let scheduler_is_kept = keeps && !args.given.contains(OptionKind::Scheduler);
@@ -187,16 +176,16 @@ pub(super) fn scheduler_flags(
 }
 
 /// The matrix has seen to it that there is one where it is needed.
-pub(super) fn service_key(args: &LowArgs) -> Result<ServiceKey, UsageError> {
+pub(super) fn service_key(args: &Args) -> Result<ServiceKey, UsageError> {
     args.service.ok_or(UsageError::VirtualAddress)
 }
 
 /// As [`service_key`].
-pub(super) fn server(args: &LowArgs) -> Result<(IpAddr, u16), UsageError> {
+pub(super) fn server(args: &Args) -> Result<(IpAddr, u16), UsageError> {
     args.server.ok_or(UsageError::RealAddress)
 }
 
-fn service(args: &LowArgs, flags: SchedulerFlags) -> Result<Service, UsageError> {
+fn service(args: &Args, flags: SchedulerFlags) -> Result<Service, UsageError> {
     let key = service_key(args)?;
     let one_packet = args.given.contains(OptionKind::Ops);
     if let ServiceKey::Addr { protocol, port, .. } = key {
@@ -218,7 +207,7 @@ fn service(args: &LowArgs, flags: SchedulerFlags) -> Result<Service, UsageError>
         .persistence_engine(engine(args)?))
 }
 
-pub(super) fn scheduler(args: &LowArgs) -> Result<Option<Scheduler>, UsageError> {
+pub(super) fn scheduler(args: &Args) -> Result<Option<Scheduler>, UsageError> {
     Ok(match args.scheduler.as_slice() {
         b"" => Some(Scheduler::WLC),
         b"none" => None,
@@ -226,14 +215,14 @@ pub(super) fn scheduler(args: &LowArgs) -> Result<Option<Scheduler>, UsageError>
     })
 }
 
-pub(super) fn engine(args: &LowArgs) -> Result<Option<PersistenceEngine>, UsageError> {
+pub(super) fn engine(args: &Args) -> Result<Option<PersistenceEngine>, UsageError> {
     Ok(match args.engine.as_slice() {
         b"" => None,
         name => Some(PersistenceEngine::new(name)?),
     })
 }
 
-fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
+fn destination(args: &Args) -> Result<Destination, UsageError> {
     let key = service_key(args)?;
     let (addr, mut port) = server(args)?;
     if Family::of(addr) != key.family() && args.forwarding != Forwarding::Ipip {
@@ -261,7 +250,7 @@ fn destination(args: &LowArgs) -> Result<Destination, UsageError> {
         .thresholds(args.upper_threshold, args.lower_threshold))
 }
 
-fn tunnel(args: &LowArgs) -> Tunnel {
+fn tunnel(args: &Args) -> Tunnel {
     match args.tunnel_type {
         TunnelType::Ipip => Tunnel::Ipip,
         TunnelType::Gue => Tunnel::Gue {
@@ -300,7 +289,7 @@ fn timeouts([tcp, tcp_fin, udp]: [u32; 3]) -> TimeoutsChange {
     TimeoutsChange { tcp: change(tcp), tcp_fin: change(tcp_fin), udp: change(udp) }
 }
 
-fn daemon(args: &LowArgs) -> Result<SyncDaemon, UsageError> {
+fn daemon(args: &Args) -> Result<SyncDaemon, UsageError> {
     let interface = match args.mcast_interface.as_slice() {
         b"" => b"eth0",
         name => name,
@@ -313,7 +302,7 @@ fn daemon(args: &LowArgs) -> Result<SyncDaemon, UsageError> {
         .ttl(args.mcast_ttl))
 }
 
-fn list(args: &LowArgs) -> Result<List, UsageError> {
+fn list(args: &Args) -> Result<List, UsageError> {
     let given = |kind| args.given.contains(kind);
     let (connections, timeouts, daemons) =
         (given(OptionKind::Connection), given(OptionKind::Timeout), given(OptionKind::Daemon));
@@ -353,7 +342,7 @@ fn list(args: &LowArgs) -> Result<List, UsageError> {
     })
 }
 
-fn connection_filter(args: &LowArgs) -> Result<ConnectionFilter, UsageError> {
+fn connection_filter(args: &Args) -> Result<ConnectionFilter, UsageError> {
     let server = args.server.map(|(addr, port)| (addr, args.server_has_port.then_some(port)));
     let filter = ConnectionFilter { service: args.service, server };
     if args.given.contains(OptionKind::Only) && filter == ConnectionFilter::default() {
@@ -371,11 +360,11 @@ pub(super) mod tests {
 
     use super::*;
 
-    pub(in crate::flags) fn accepted(line: &str) -> Command {
+    pub(in crate::cli) fn accepted(line: &str) -> Command {
         Command::new(&given(line)).unwrap_or_else(|error| panic!("{line}: {error:?}"))
     }
 
-    pub(in crate::flags) fn refused(line: &str) -> String {
+    pub(in crate::cli) fn refused(line: &str) -> String {
         let error = Command::new(&given(line)).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         String::from_utf8(error.message(OsStr::new("ipvsadm"))).unwrap()

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use ipvs::{Connection, Protocol};
 
-use crate::columns::Columns as _;
-use crate::names::EndpointText;
+use crate::text::columns::Columns as _;
+use crate::text::names::EndpointText;
 
 /// Writes the connections of `-L -c`.
 pub(crate) struct ConnectionTable<'a, W> {
@@ -102,7 +102,7 @@ mod tests {
     use ipvs::Connections;
 
     use super::*;
-    use crate::names::tests::TestNames;
+    use crate::text::names::tests::TestNames;
 
     /// The kernel's lines are as Linux 6.1 wrote them.
     fn connections(engine: bool) -> String {

@@ -11,7 +11,7 @@ use ipvs::{
     DestinationEntry, DestinationKey, DestinationSummary, Family, ServiceEntry, ServiceKey,
 };
 
-use crate::numbers::signed;
+use crate::text::numbers::signed;
 
 /// Services in the order of lists.
 pub(crate) fn services(entries: &[ServiceEntry]) -> Vec<&ServiceEntry> {

@@ -1,7 +1,5 @@
 //! Carrying commands out.
 
-mod strict;
-
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::mem;
@@ -11,31 +9,31 @@ use ipvs::{
     SyncDaemon, SyncRole, Timeouts,
 };
 
-use crate::connections::ConnectionTable;
-use crate::flags::doc;
-use crate::flags::high::{Command, ConnectionFilter, Format, List, Listed};
-use crate::flags::parse::{self, Dialect, Parsed};
-use crate::json::{self, Document};
-use crate::kernel::{self, Kernel, Refusal};
-use crate::list::{self, Counts, Table};
-use crate::messages::{self, UsageError};
-use crate::names::{EndpointText, Resolver};
-use crate::output::Output;
-use crate::restore::{Input, Lines};
-use crate::save::{AllRules, Rules};
-use crate::sort;
+use crate::cli::command::{Command, ConnectionFilter, List, Listed};
+use crate::cli::help;
+use crate::cli::parse::{self, Dialect, Parsed};
+use crate::run::kernel::{self, Kernel, Refusal};
+use crate::run::lines::{Input, Lines};
+use crate::run::output::Output;
+use crate::run::save::{self, AllRules, Rules};
+use crate::text::connections::ConnectionTable;
+use crate::text::json::{self, Document};
+use crate::text::list::{self, Counts, Format, Table};
+use crate::text::messages::{self, UsageError};
+use crate::text::names::{EndpointText, Resolver};
+use crate::text::sort;
 
 /// The codes that the C tool exits with, but for those of [`UsageError::exit_code`].
-mod exit {
-    pub(super) const SUCCESS: u8 = 0;
+pub(super) mod exit {
+    pub(in crate::run) const SUCCESS: u8 = 0;
     /// What was to be shown couldn't be read.
-    pub(super) const UNREADABLE: u8 = 1;
+    pub(in crate::run) const UNREADABLE: u8 = 1;
     /// There is no IPVS for this user.
-    pub(super) const NO_IPVS: u8 = 2;
+    pub(in crate::run) const NO_IPVS: u8 = 2;
     /// Lines of a strict restore are wrong.
-    pub(super) const WRONG: u8 = 2;
+    pub(in crate::run) const WRONG: u8 = 2;
     /// The kernel refused a change.
-    pub(super) const REFUSED: u8 = 255;
+    pub(in crate::run) const REFUSED: u8 = 255;
 }
 
 /// A run of the tool.
@@ -48,7 +46,7 @@ pub(crate) struct Tool<'a> {
 }
 
 /// What a command line asks for.
-enum Task {
+pub(super) enum Task {
     /// Help or the version.
     Print(String),
     Command(Command),
@@ -86,7 +84,7 @@ impl Tool<'_> {
     }
 
     /// Complains if there is no IPVS for this user.
-    fn connect(&mut self) -> io::Result<Option<Kernel>> {
+    pub(super) fn connect(&mut self) -> io::Result<Option<Kernel>> {
         match Kernel::connect() {
             Ok(kernel) => Ok(Some(kernel)),
             Err(error) => {
@@ -97,13 +95,13 @@ impl Tool<'_> {
         }
     }
 
-    fn interpret(&self, words: &[&OsStr]) -> Result<Task, UsageError> {
+    pub(super) fn interpret(&self, words: &[&OsStr]) -> Result<Task, UsageError> {
         if words.is_empty() {
             return Ok(Task::Command(Command::List(List::everything())));
         }
         Ok(match parse::parse(words, self.dialect, self.names)? {
-            Parsed::Help => Task::Print(doc::help()),
-            Parsed::Version => Task::Print(doc::version()),
+            Parsed::Help => Task::Print(help::help()),
+            Parsed::Version => Task::Print(help::version()),
             Parsed::Command(args) => Task::Command(Command::new(&args)?),
         })
     }
@@ -151,7 +149,7 @@ impl Tool<'_> {
             *code = exit::SUCCESS;
             if let Err(refusal) = result {
                 *code = exit::REFUSED;
-                let complaint = self.out.complain(messages::refusal(&refusal).as_bytes());
+                let complaint = self.out.complain(refusal.message().as_bytes());
                 written = mem::replace(&mut written, Ok(())).and(complaint);
             }
         });
@@ -196,7 +194,7 @@ impl Tool<'_> {
         let Err(refusal) = changed else {
             return Ok(Outcome { code: exit::SUCCESS, ends_restore: false });
         };
-        self.out.complain(messages::refusal(&refusal).as_bytes())?;
+        self.out.complain(refusal.message().as_bytes())?;
         Ok(Outcome { code: exit::REFUSED, ends_restore: false })
     }
 
@@ -363,7 +361,7 @@ impl Tool<'_> {
         let mut changed = String::new();
         for service in sort::services(&services) {
             rules.service(&service.service)?;
-            changed += &messages::saved_timeout(&service.service);
+            changed += &save::saved_timeout_message(&service.service);
             for server in sort::destinations(&servers(kernel, service)?) {
                 rules.server(&service.service.key, &server.destination)?;
             }
