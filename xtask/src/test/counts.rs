@@ -11,7 +11,7 @@ pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
-    /// The names of what failed.
+    /// What failed: its name and, on lines of their own, what it said where a report has that.
     pub(crate) failures: Vec<String>,
     /// What was skipped, with the reason.
     pub(crate) skips: Vec<String>,
@@ -67,7 +67,7 @@ impl Counts {
             Outcome::Passed => self.passed += 1,
             Outcome::Failed => {
                 self.failed += 1;
-                self.failures.push(line.name);
+                self.failures.push(failure(&line.name, line.reason.as_deref().unwrap_or_default()));
             }
             Outcome::Skipped => {
                 let reason = line.reason.filter(|reason| !reason.is_empty());
@@ -79,6 +79,24 @@ impl Counts {
         }
         Ok(())
     }
+}
+
+/// The most lines of a failed test's message that the summary repeats.
+const MOST_LINES: usize = 20;
+
+/// A failed test with its message indented below its name. A log may be all that is left of a run,
+/// and only the end of it.
+fn failure(name: &str, reason: &str) -> String {
+    let mut lines = reason.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut text = name.to_owned();
+    for line in lines.by_ref().take(MOST_LINES) {
+        text.extend(["\n      ", line]);
+    }
+    let left = lines.count();
+    if left > 0 {
+        text.push_str(&format!("\n      ({left} more lines)"));
+    }
+    text
 }
 
 impl AddAssign<&Self> for Counts {
@@ -150,6 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_keeps_its_message_up_to_a_length() {
+        assert_eq!(
+            failure("a::b", "1 is not 2\n\nCaused by: math\n"),
+            "a::b\n      1 is not 2\n      Caused by: math"
+        );
+        assert_eq!(failure("a::b", ""), "a::b");
+        let long = failure("a::b", &"line\n".repeat(23));
+        assert_eq!(long.lines().count(), 1 + MOST_LINES + 1);
+        assert!(long.ends_with("(3 more lines)"), "{long}");
+    }
+
+    #[test]
     fn a_report_is_read_line_by_line() {
         let mut counts = Counts::default();
         for line in [
@@ -162,7 +192,7 @@ mod tests {
         }
         assert_eq!((counts.passed, counts.failed, counts.skipped, counts.total()), (2, 1, 1, 4));
         assert_eq!(counts.skips, ["gre: needs Linux 5.3"]);
-        assert_eq!(counts.failures, ["wlc"]);
+        assert_eq!(counts.failures, ["wlc\n      panicked"]);
         for broken in [
             "",
             "{}",
