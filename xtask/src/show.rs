@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::work::{Everywhere, Place, Where, Work};
-use crate::{cargo, places, progress, readme};
+use crate::{cargo, docs, places, progress};
 
 /// Several times what either takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -18,15 +18,15 @@ pub(crate) struct Demo {
     /// Open a shell on the director at the end
     #[arg(long)]
     keep: bool,
-    /// Put what is printed into README.md, on kernel 6.1
+    /// Put what is printed into docs/transcript.md and an excerpt into README.md, on kernel 6.1
     #[arg(long, conflicts_with_all = ["kernel", "keep"])]
-    into_readme: bool,
+    into_docs: bool,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Result<u8> {
-        if self.into_readme {
-            readme::TRANSCRIPT.write(&readme::demo(readme::KERNEL)?)?;
+        if self.into_docs {
+            docs::write_transcript(&docs::transcript(docs::KERNEL)?)?;
             return Ok(0);
         }
         let place = Place::prepare(self.place.choice(), self.place.machine)?;

@@ -14,18 +14,22 @@ use clap::{Args, Subcommand};
 use ipvs_benches::report::Report;
 use serde::de::DeserializeOwned;
 
-use crate::readme::{self, Part};
+use crate::docs::Part;
 use crate::work::{Machine, Place, Processors, Where, Work};
 use crate::{cargo, places, progress, tools};
 
 /// On processors that aren't kept for it the C program may take minutes for the largest table.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
 
-const TABLE: Part = Part {
-    name: "table of speed",
-    start: "<!-- bench:begin (cargo xtask bench --into-readme) -->\n",
-    end: "<!-- bench:end -->\n",
-};
+const START: &str = "<!-- bench:begin (cargo xtask bench --into-docs) -->\n";
+const END: &str = "<!-- bench:end -->\n";
+
+/// Everything that was measured.
+const TABLES: Part =
+    Part { file: "docs/benchmarks.md", name: "table of speed", start: START, end: END };
+
+/// The comparison with the C program in short.
+const SUMMARY: Part = Part { file: "README.md", name: "table of speed", start: START, end: END };
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -47,9 +51,9 @@ pub(crate) struct Bench {
     /// Write what was measured as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Put the tables into README.md
+    /// Put the tables into docs/benchmarks.md and README.md
     #[arg(long, conflicts_with_all = ["filter", "processors"])]
-    into_readme: bool,
+    into_docs: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,14 +70,15 @@ impl Bench {
         if let Some(Other::Micro(micro)) = self.part {
             return micro.run();
         }
-        if self.into_readme {
+        if self.into_docs {
             // Not after hours of measuring.
-            TABLE.split(&readme::read()?)?;
+            TABLES.recorded()?;
+            SUMMARY.recorded()?;
         }
         let place = Place::prepare(self.place.choice(), self.place.machine)?;
         ensure!(
-            !self.into_readme || matches!(place, Place::Fetched(_)),
-            "README.md shows a kernel that is kept on one processor: choose one that is fetched"
+            !self.into_docs || matches!(place, Place::Fetched(_)),
+            "the documents show a kernel that is kept on one processor: choose one that is fetched"
         );
         progress::now("building what is measured");
         let programs = Programs::build()?;
@@ -92,12 +97,13 @@ impl Bench {
             let missing = bars::without_row(&reports[0].rows);
             ensure!(missing.is_empty(), "nothing was measured for bars: {}", missing.join(", "));
         }
-        match self.into_readme {
+        match self.into_docs {
             true => {
-                let text = table::readme(&reports);
+                let text = table::page(&reports);
                 print!("{text}");
                 record(&reports)?;
-                TABLE.write(&text)?;
+                TABLES.write(&text)?;
+                SUMMARY.write(&table::summary(&reports))?;
             }
             false => reports.iter().for_each(|report| println!("{}", table::markdown(report))),
         }
@@ -155,7 +161,7 @@ impl Programs {
     }
 }
 
-/// What the tables in README.md were made from, so that a test can make them again.
+/// What the tables in the documents were made from, so that a test can make them again.
 fn recorded() -> PathBuf {
     places::root().join("benches/measured.json")
 }
@@ -177,15 +183,14 @@ mod tests {
 
     #[test]
     fn the_table_takes_the_place_of_the_last_one_and_of_nothing_else() {
-        let readme =
-            |table: &str| format!("# A\n## Speed\n\n{}{table}{}\nMore.\n", TABLE.start, TABLE.end);
-        assert_eq!(TABLE.replaced(&readme("| old |\n"), "| new |\n").unwrap(), readme("| new |\n"));
-        let error = TABLE.replaced("# A\n", "| new |\n").unwrap_err().to_string();
-        assert_eq!(error, "README.md has no table of speed");
+        let page = |table: &str| format!("# A\n## Speed\n\n{START}{table}{END}\nMore.\n");
+        assert_eq!(TABLES.replaced(&page("| old |\n"), "| new |\n").unwrap(), page("| new |\n"));
+        let error = TABLES.replaced("# A\n", "| new |\n").unwrap_err().to_string();
+        assert_eq!(error, "docs/benchmarks.md has no table of speed");
     }
 
     #[test]
-    fn a_part_of_the_table_is_not_put_into_the_readme() {
+    fn a_part_of_the_table_is_not_put_into_the_documents() {
         use clap::Parser;
         #[derive(Debug, Parser)]
         struct Arguments {
@@ -193,32 +198,36 @@ mod tests {
             bench: Bench,
         }
         let parse = |words: &[&str]| Arguments::try_parse_from([&["bench"], words].concat());
-        assert!(parse(&["--into-readme", "restore"]).is_err());
-        assert!(parse(&["--into-readme", "--processors=any"]).is_err());
-        assert!(parse(&["--into-readme"]).unwrap().bench.into_readme);
+        assert!(parse(&["--into-docs", "restore"]).is_err());
+        assert!(parse(&["--into-docs", "--processors=any"]).is_err());
+        assert!(parse(&["--into-docs"]).unwrap().bench.into_docs);
         assert!(parse(&["micro"]).unwrap().bench.part.is_some());
         assert_eq!(parse(&["restore"]).unwrap().bench.filter.as_deref(), Some("restore"));
     }
 
     #[test]
-    fn the_readme_has_what_was_measured() {
+    fn the_documents_have_what_was_measured() {
         let reports: Vec<Report> = read(&recorded()).unwrap();
-        let readme = readme::read().unwrap();
-        let (_, text, _) = TABLE.split(&readme).unwrap();
-        assert_eq!(text, table::readme(&reports));
+        assert_eq!(TABLES.recorded().unwrap(), table::page(&reports));
+        assert_eq!(SUMMARY.recorded().unwrap(), table::summary(&reports));
         assert!(reports[0].pinned, "the headline is that of one processor");
     }
 
     /// Figures of speed come from the tables' own text; nothing else may claim any.
     #[test]
     fn nothing_but_the_tables_claims_to_be_so_many_times_as_fast() {
-        let readme = readme::read().unwrap();
-        let (before, _, behind) = TABLE.split(&readme).unwrap();
-        let library = places::root().join("crates");
-        let of_crates = ["ipvs", "ipvsadm", "ipvs-model", "ipvs-sys"]
-            .map(|name| fs::read_to_string(library.join(name).join("README.md")).unwrap());
-        let texts = [before, behind].into_iter().chain(of_crates.iter().map(String::as_str));
-        assert_eq!(texts.flat_map(claims).collect::<Vec<_>>(), [""; 0]);
+        let read = |path: &str| fs::read_to_string(places::root().join(path)).unwrap();
+        let without_table = |part: &Part| part.replaced(&read(part.file), "").unwrap();
+        let others = [
+            "ARCHITECTURE.md",
+            "crates/ipvs/README.md",
+            "crates/ipvsadm/README.md",
+            "crates/ipvs-model/README.md",
+            "crates/ipvs-sys/README.md",
+        ];
+        let texts = [TABLES, SUMMARY].iter().map(without_table).chain(others.map(read));
+        let found: Vec<String> = texts.flat_map(|text| claims(&text).collect::<Vec<_>>()).collect();
+        assert_eq!(found, [""; 0]);
         let claim = "ours is 208.3 times as fast, or 5\u{d7} faster: 1,000 × 10 is a table";
         assert_eq!(claims(claim).collect::<Vec<_>>(), ["208.3 times", "5×"]);
     }

@@ -6,11 +6,11 @@ use ipvs_benches::report::{Cost, Counts, Report, Row};
 
 use super::bars::{self, BARS, Bar};
 
-/// What README.md shows of these reports: a headline, the table of the kernel on one processor, and
-/// the one of the same kernel on any.
+/// What docs/benchmarks.md shows of these reports: a headline, the table of the kernel on one
+/// processor, and the one of the same kernel on any.
 ///
 /// All text with figures is made here, so that it can't say anything else than the tables.
-pub(super) fn readme(reports: &[Report]) -> String {
+pub(super) fn page(reports: &[Report]) -> String {
     let mut text = String::new();
     for report in reports {
         if report.pinned {
@@ -28,6 +28,30 @@ pub(super) fn readme(reports: &[Report]) -> String {
     text
 }
 
+/// What README.md shows of these reports: whole processes beside the C program's, on one processor.
+pub(super) fn summary(reports: &[Report]) -> String {
+    let mut text = String::from(
+        "| | on | C ipvsadm | ours | faster than C |\n| --- | --- | --: | --: | --: |\n",
+    );
+    for report in reports.iter().filter(|report| report.pinned) {
+        for work in HEADLINE {
+            for row in report.rows.iter().filter(|row| row.work == work) {
+                let Some(theirs) = row.theirs else { continue };
+                let [theirs_time, ours_time] = [theirs, row.ours].map(|cost| median(cost.seconds));
+                let times = times(theirs, row.ours);
+                let Row { work, on, .. } = row;
+                let _ =
+                    writeln!(text, "| `{work}` | {on} | {theirs_time} | {ours_time} | {times} |");
+            }
+        }
+        let _ = writeln!(text, "\nLinux {}, {}.", report.kernel, report.date);
+    }
+    text
+}
+
+/// The work that headline and summary show, in this order.
+const HEADLINE: [&str; 4] = ["restore", "list -n", "list -n -c", "add one service"];
+
 /// How ours compares, in a sentence each: with the C ipvsadm, and with the bare kernel.
 fn headline(report: &Report) -> String {
     let ratios = |work: &str, other: fn(&Row) -> Option<Cost>, is_ours_above: bool| {
@@ -43,11 +67,11 @@ fn headline(report: &Report) -> String {
     };
     let [theirs, floor]: [fn(&Row) -> Option<Cost>; 2] = [|row| row.theirs, |row| row.floor];
     let mut text = String::from("How many times as fast as the C program ours is:\n\n");
-    for work in ["restore", "list -n", "list -n -c", "add one service"] {
+    for work in HEADLINE {
         let _ = writeln!(text, "- `{work}`: {}", ratios(work, theirs, false));
     }
     text.push_str("\nHow many times as long as the bare kernel it takes:\n\n");
-    for work in ["restore", "list -n", "list -n -c", "add one service"] {
+    for work in HEADLINE {
         let _ = writeln!(text, "- `{work}`: {}", ratios(work, floor, true));
     }
     text.push('\n');
@@ -182,12 +206,24 @@ fn share(ours: Cost, other: Cost) -> String {
 /// The median, and in brackets the shortest and the longest.
 fn time(cost: Option<Cost>) -> String {
     let Some(Cost { seconds, least, most, .. }) = cost else { return "–".into() };
-    let (unit, factor, digits) = if seconds < 1.0 { ("ms", 1000.0, 1) } else { ("s", 1.0, 2) };
-    let figure = |seconds: f64| format!("{:.digits$}", seconds * factor);
     match least < most {
-        true => format!("{} {unit} ({}–{})", figure(seconds), figure(least), figure(most)),
-        false => format!("{} {unit}", figure(seconds)),
+        true => {
+            let (unit, factor, digits) = scale(seconds);
+            let figure = |seconds: f64| format!("{:.digits$}", seconds * factor);
+            format!("{} {unit} ({}–{})", figure(seconds), figure(least), figure(most))
+        }
+        false => median(seconds),
     }
+}
+
+fn median(seconds: f64) -> String {
+    let (unit, factor, digits) = scale(seconds);
+    format!("{:.digits$} {unit}", seconds * factor)
+}
+
+/// The unit for a time, its factor, and how many digits to show.
+fn scale(seconds: f64) -> (&'static str, f64, usize) {
+    if seconds < 1.0 { ("ms", 1000.0, 1) } else { ("s", 1.0, 2) }
 }
 
 /// A count of each program's, in the order of the columns.
@@ -307,10 +343,21 @@ mod tests {
     #[test]
     fn the_headline_has_the_ratios_of_the_pinned_table() {
         let unpinned = Report { pinned: false, ..report(restore(0.1, 1024)) };
-        let text = readme(&[report(restore(0.21, 1024)), unpinned]);
+        let text = page(&[report(restore(0.21, 1024)), unpinned]);
         assert!(text.contains("- `restore`: 47.6× (1,000 × 10)\n"), "{text}");
         assert!(text.contains("- `restore`: 1.05 (1,000 × 10)\n"), "{text}");
         let (pinned, rest) = text.split_once("The same kernel").unwrap();
         assert!(!pinned.contains("100.0×") && rest.contains("100.0×"), "{text}");
+    }
+
+    #[test]
+    fn the_summary_is_of_the_pinned_table() {
+        let unpinned = Report { pinned: false, ..report(restore(0.1, 1024)) };
+        let text = summary(&[report(restore(0.21, 1024)), unpinned]);
+        let (_, rows) = text.split_once("--: |\n").unwrap();
+        assert_eq!(
+            rows,
+            "| `restore` | 1,000 × 10 | 10.00 s | 210.0 ms | 47.6× |\n\nLinux 6.1, 2026-01-31.\n"
+        );
     }
 }

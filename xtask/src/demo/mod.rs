@@ -7,7 +7,7 @@ mod stage;
 
 use std::iter::zip;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use ipvs_testkit::{Cluster, Host, Layout, Step, WebServer};
 
 use stage::Stage;
@@ -31,6 +31,17 @@ pub(crate) fn inside(keep: bool) -> Result<()> {
     chapters::server_subnet(&mut stage)?;
     println!("\nAll {} claims (✓) were checked and held.", stage.claims());
     if keep { shell::on_director(&site) } else { Ok(()) }
+}
+
+/// What README.md shows of a transcript: the chapter in which the service is set up and used.
+///
+/// # Errors
+///
+/// If it isn't a transcript.
+pub(crate) fn excerpt(transcript: &str) -> Result<&str> {
+    let start = transcript.find("\n2. ").context("the transcript has no second chapter")? + 1;
+    let length = transcript[start..].find("\n3. ").context("the second chapter has no end")?;
+    Ok(&transcript[start..start + length])
 }
 
 /// A cluster with a web server on each real server, which answers with its host's name.

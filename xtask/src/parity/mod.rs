@@ -26,9 +26,9 @@ const CORPUS: Duration = Duration::from_secs(40 * 60);
 /// What the programs need besides themselves.
 const TOOLS: &[&str] = &["ip", "modprobe", "ipvsadm"];
 
-/// Where the README's table is filled in, and which part of the random sequences runs there: a
+/// Where the documents' tables are filled in, and which part of the random sequences runs there: a
 /// process takes three times as long in the older guest.
-const README_KERNELS: [(Choice, u64); 2] = [(Choice::V6_1, 20), (Choice::V7_2, 1)];
+const DOCS_KERNELS: [(Choice, u64); 2] = [(Choice::V6_1, 20), (Choice::V7_2, 1)];
 
 #[derive(Debug, Args)]
 pub(crate) struct Parity {
@@ -43,10 +43,10 @@ pub(crate) struct Parity {
     /// How many kernels share the random sequences at a time [default: one for each processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=64))]
     guests: Option<u64>,
-    /// Put the figures into README.md, from kernels 6.1 (with a twentieth of the random sequences) and
-    /// 7.2
+    /// Put the figures into docs/parity.md and README.md, from kernels 6.1 (with a twentieth of the
+    /// random sequences) and 7.2
     #[arg(long, conflicts_with = "kernels")]
-    into_readme: bool,
+    into_docs: bool,
 }
 
 /// A comparison in one kernel.
@@ -97,8 +97,8 @@ impl Parity {
             parity: cargo::build(&["build", "-p", "ipvs-tests", "--bin", "parity"], "parity")?,
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?,
         };
-        let choices = match self.into_readme {
-            true => README_KERNELS.to_vec(),
+        let choices = match self.into_docs {
+            true => DOCS_KERNELS.to_vec(),
             false => self.place.choices().into_iter().map(|choice| (choice, 1)).collect(),
         };
         let mut runs = Vec::new();
@@ -115,8 +115,8 @@ impl Parity {
         for problem in &problems {
             println!("{problem}");
         }
-        if problems.is_empty() && self.into_readme {
-            report::write_readme(&runs)?;
+        if problems.is_empty() && self.into_docs {
+            report::write_docs(&runs)?;
         }
         Ok(u8::from(!problems.is_empty()))
     }

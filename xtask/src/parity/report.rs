@@ -1,17 +1,21 @@
-//! Figures of the comparison, on the terminal and in README.md.
+//! Figures of the comparison, on the terminal and in the documents.
 
 use std::fmt::Write as _;
 
 use anyhow::Result;
 
 use super::results::{Corpus, Generated};
-use crate::readme::Part;
+use crate::docs::Part;
 
-const TABLES: Part = Part {
-    name: "table of parity",
-    start: "<!-- parity:begin (cargo xtask parity --into-readme) -->\n",
-    end: "<!-- parity:end -->\n",
-};
+const START: &str = "<!-- parity:begin (cargo xtask parity --into-docs) -->\n";
+const END: &str = "<!-- parity:end -->\n";
+
+/// A row for each topic and each kernel.
+const TABLES: Part =
+    Part { file: "docs/parity.md", name: "table of parity", start: START, end: END };
+
+/// A row for each kernel.
+const SUMMARY: Part = Part { file: "README.md", name: "table of parity", start: START, end: END };
 
 /// A comparison on one kernel.
 #[derive(Debug)]
@@ -57,9 +61,34 @@ pub(crate) fn summary(release: &str, corpus: &Corpus, generated: &Generated) -> 
     text
 }
 
-/// Puts the tables in place of those in README.md. There are no differences but wanted ones.
-pub(crate) fn write_readme(runs: &[Run]) -> Result<()> {
+/// Replaces the tables in the documents. There are no differences except intended ones.
+pub(crate) fn write_docs(runs: &[Run]) -> Result<()> {
+    let rows = runs.iter().map(|run| SummaryRow {
+        kernel: format!("Linux {}", run.release),
+        corpus: run.corpus.topics.iter().map(|topic| topic.commands).sum(),
+        random: run.generated.tally.commands,
+        differences: run.corpus.differences.len() + run.generated.differences.len(),
+    });
+    SUMMARY.write(&short(rows))?;
     TABLES.write(&tables(runs))
+}
+
+struct SummaryRow {
+    kernel: String,
+    corpus: u64,
+    random: u64,
+    differences: usize,
+}
+
+fn short(rows: impl Iterator<Item = SummaryRow>) -> String {
+    let mut text = String::from(
+        "| | Commands of the corpus | Random commands | Unintended differences |\n\
+         | --- | ---: | ---: | ---: |\n",
+    );
+    for SummaryRow { kernel, corpus, random, differences } in rows {
+        let _ = writeln!(text, "| {kernel} | {corpus} | {random} | {differences} |");
+    }
+    text
 }
 
 fn tables(runs: &[Run]) -> String {
@@ -106,23 +135,42 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::{places, readme};
+    use crate::places;
 
-    /// The README counts what is in the corpus: its sequences and the commands in them.
+    /// The page counts what is in the corpus: its sequences and the commands in them.
     #[test]
-    fn the_readme_is_up_to_date_with_the_corpus() {
-        let readme = readme::read().unwrap();
-        let (_, tables, _) = TABLES.split(&readme).unwrap();
+    fn the_page_is_up_to_date_with_the_corpus() {
+        let tables = TABLES.recorded().unwrap();
         let mut files = 0;
         for entry in fs::read_dir(places::root().join("tests/cases")).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
             let title = text.lines().next().unwrap().trim_start_matches("# ");
             let begins = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();
             let row = row(title, begins("[") as u64, begins("ipvsadm") as u64);
-            assert!(tables.contains(&row), "`cargo xtask parity --into-readme` is due: {row}");
+            assert!(tables.contains(&row), "`cargo xtask parity --into-docs` is due: {row}");
             files += 1;
         }
         let rows = tables.split("\n\n").next().unwrap().lines().count();
-        assert_eq!(rows, files + 2, "the README has topics that the corpus doesn't");
+        assert_eq!(rows, files + 2, "the page has topics that the corpus doesn't");
+    }
+
+    /// The README's table has the same figures as the page's.
+    #[test]
+    fn the_readme_says_what_the_page_says() {
+        let tables = TABLES.recorded().unwrap();
+        let (corpus, random) = tables.split_once("\n\n").unwrap();
+        let rows = |table: &str| -> Vec<Vec<String>> {
+            let cells =
+                |row: &str| row.trim_matches('|').split('|').map(|c| c.trim().into()).collect();
+            table.lines().skip(2).map(cells).collect()
+        };
+        let corpus = rows(corpus).iter().map(|row| row[2].parse::<u64>().unwrap()).sum();
+        let summary = rows(random).into_iter().map(|row| SummaryRow {
+            kernel: row[0].clone(),
+            corpus,
+            random: row[2].parse().unwrap(),
+            differences: row[5].parse().unwrap(),
+        });
+        assert_eq!(SUMMARY.recorded().unwrap(), short(summary));
     }
 }

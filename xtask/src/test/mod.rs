@@ -15,7 +15,7 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::kernel::Choice;
 use crate::work::{Everywhere, Place, Work};
-use crate::{dist, doctor, places, progress, readme};
+use crate::{dist, docs, doctor, places, progress};
 use counts::Counts;
 use load::Load;
 use summary::Summary;
@@ -294,14 +294,14 @@ impl Test {
     }
 }
 
-/// Runs the demo, which checks its own claims, and where README.md has a transcript of it, that
-/// too.
+/// Runs the demo, which checks its own claims, and compares what it prints with the transcript, which
+/// is of one kernel.
 fn demo(choice: Choice, summary: &mut Summary) {
     progress::note("the demo");
     summary.time("demo".to_owned(), || {
-        let printed = readme::demo(choice)?;
-        if choice == readme::KERNEL {
-            readme::check(&printed)?;
+        let printed = docs::transcript(choice)?;
+        if choice == docs::KERNEL {
+            docs::check_transcript(&printed)?;
         }
         Ok(None)
     });

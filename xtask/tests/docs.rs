@@ -1,7 +1,8 @@
-//! What the READMEs promise: a test that is named has to be a test in the file that is linked, and
-//! the line that brings a crate has to name that crate, in the version that there is.
+//! What the documents promise: a test that is named has to be a test in the file that is linked, and
+//! the line that adds a crate has to name that crate, in its current version.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -41,13 +42,45 @@ fn has_test(source: &str, name: &str) -> bool {
 #[test]
 fn every_test_that_is_linked_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let named = named_functions(&readme);
+    let page = fs::read_to_string(root.join(COMPARISON)).unwrap();
+    let named = named_functions(&page);
     assert!(named.len() > 10, "the comparison's links weren't found: {named:?}");
     for (name, path) in named {
-        let source = fs::read_to_string(root.join(path))
-            .unwrap_or_else(|error| panic!("README.md links to {path}: {error}"));
-        assert!(has_test(&source, name), "README.md names a test {name} in {path}: there is none");
+        let source = fs::read_to_string(root.join("docs").join(path))
+            .unwrap_or_else(|error| panic!("{COMPARISON} links to {path}: {error}"));
+        assert!(
+            has_test(&source, name),
+            "{COMPARISON} names a test {name} in {path}: there is none"
+        );
+    }
+}
+
+const COMPARISON: &str = "docs/comparison.md";
+
+/// The rows of the table that compares clients: a label, and a cell for each client.
+fn comparison(text: &str) -> BTreeMap<&str, Vec<&str>> {
+    let rows = text.lines().skip_while(|line| !line.starts_with("| | `ipvs` |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    rows.map(|row| {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        (cells.next().unwrap(), cells.collect())
+    })
+    .collect()
+}
+
+#[test]
+fn the_readme_compares_as_the_whole_comparison_does() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let [readme, page] = ["README.md", COMPARISON].map(|path| {
+        fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    });
+    let (short, whole) = (comparison(&readme), comparison(&page));
+    assert!(short.len() >= 5 && short.len() < whole.len(), "{short:?}");
+    for (label, cells) in short {
+        let [ours, others @ ..] = &cells[..] else { panic!("a row without cells: {label}") };
+        assert_eq!(*ours, "yes", "{label}");
+        assert!(whole[label][0].starts_with("[`"), "no test shows: {label}");
+        assert_eq!(others, &whole[label][1..], "{label}");
     }
 }
 

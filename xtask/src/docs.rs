@@ -1,0 +1,177 @@
+//! The parts of README.md and the pages under `docs` that come from runs. Among them is the demo's
+//! transcript, which has to match what the demo prints.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::kernel::Choice;
+use crate::{cargo, demo, places};
+
+/// A part of a document that is replaced by the result of a run.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The document, from the root of the workspace.
+    pub(crate) file: &'static str,
+    /// What it is, for errors.
+    pub(crate) name: &'static str,
+    /// The text before it.
+    pub(crate) start: &'static str,
+    /// The text after it.
+    pub(crate) end: &'static str,
+}
+
+impl Part {
+    /// The part as it stands in its document.
+    pub(crate) fn recorded(&self) -> Result<String> {
+        let document = self.document()?;
+        let (_, part, _) = self.split(&document)?;
+        Ok(part.to_owned())
+    }
+
+    /// Replaces the part in its document.
+    pub(crate) fn write(&self, text: &str) -> Result<()> {
+        fs::write(self.path(), self.replaced(&self.document()?, text)?)
+            .with_context(|| format!("can't write {}", self.file))
+    }
+
+    /// The document with the part replaced.
+    pub(crate) fn replaced(&self, document: &str, text: &str) -> Result<String> {
+        let (before, _, after) = self.split(document)?;
+        Ok([before, text, after].concat())
+    }
+
+    /// What is before the part, the part itself, and what is after it.
+    pub(crate) fn split<'a>(&self, document: &'a str) -> Result<(&'a str, &'a str, &'a str)> {
+        let Self { file, name, start, end } = self;
+        let from = document.find(start).with_context(|| format!("{file} has no {name}"))?;
+        let (before, rest) = document.split_at(from + start.len());
+        let length = rest.find(end).with_context(|| format!("{file}: the {name} has no end"))?;
+        let (part, after) = rest.split_at(length);
+        Ok((before, part, after))
+    }
+
+    fn path(&self) -> PathBuf {
+        places::root().join(self.file)
+    }
+
+    fn document(&self) -> Result<String> {
+        fs::read_to_string(self.path()).with_context(|| format!("can't read {}", self.file))
+    }
+}
+
+/// Everything that the demo prints.
+const TRANSCRIPT: Part =
+    Part { file: "docs/transcript.md", name: "transcript", start: "```text\n", end: "```\n" };
+
+/// The demo's own excerpt from its transcript.
+const EXCERPT: Part = Part {
+    file: "README.md",
+    name: "excerpt of the transcript",
+    start: "<!-- transcript:begin (cargo xtask demo --into-docs) -->\n```text\n",
+    end: "```\n<!-- transcript:end -->\n",
+};
+
+/// The kernel on which the transcript is taken; others differ in more than numbers.
+pub(crate) const KERNEL: Choice = Choice::V6_1;
+
+/// Runs the demo and returns what it prints.
+pub(crate) fn transcript(kernel: Choice) -> Result<String> {
+    let mut transcript = String::new();
+    let mut command = Command::new("/proc/self/exe");
+    let succeeded = cargo::watch(command.args(["demo", "--kernel", kernel.name()]), |line| {
+        println!("{line}");
+        transcript.push_str(line);
+        transcript.push('\n');
+    })?;
+    ensure!(succeeded, "the demo failed");
+    Ok(transcript)
+}
+
+/// Writes a transcript, whole and as an excerpt.
+pub(crate) fn write_transcript(transcript: &str) -> Result<()> {
+    TRANSCRIPT.write(transcript)?;
+    EXCERPT.write(demo::excerpt(transcript)?)
+}
+
+/// Fails unless the documents have this transcript, except for what differs from run to run.
+pub(crate) fn check_transcript(transcript: &str) -> Result<()> {
+    let difference = first_difference(&TRANSCRIPT.recorded()?, transcript);
+    ensure!(
+        difference.is_none(),
+        "the demo doesn't print what {} has; `cargo xtask demo --into-docs` brings it up to date. \
+         The first line that differs: {}",
+        TRANSCRIPT.file,
+        difference.unwrap_or_default()
+    );
+    Ok(())
+}
+
+fn first_difference(recorded: &str, printed: &str) -> Option<String> {
+    let (mut recorded, mut printed) = (recorded.lines(), printed.lines());
+    loop {
+        match (recorded.next(), printed.next()) {
+            (None, None) => return None,
+            (Some(a), Some(b)) if mask(a) == mask(b) => {}
+            (a, b) => {
+                return Some(format!(
+                    "{:?} recorded, {:?} printed",
+                    a.unwrap_or(""),
+                    b.unwrap_or("")
+                ));
+            }
+        }
+    }
+}
+
+/// A line with its numbers masked: ports, times, counters and whose turn it was differ from run to
+/// run. The width of blanks goes with that of numbers.
+fn mask(line: &str) -> String {
+    let mut masked = String::new();
+    for c in line.chars() {
+        let c = if c.is_ascii_digit() { '#' } else { c };
+        if !matches!(c, '#' | ' ') || !masked.ends_with(c) {
+            masked.push(c);
+        }
+    }
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_the_blanks_around_them_may_differ() {
+        let recorded = "TCP 01:58  FIN_WAIT  10.10.10.1:5506  10.10.10.53:80\n  web1\n";
+        let printed = "TCP 01:59  FIN_WAIT  10.10.10.1:60123 10.10.10.53:80\n  web2\n";
+        assert_eq!(first_difference(recorded, printed), None);
+    }
+
+    #[test]
+    fn words_and_lines_may_not() {
+        assert!(first_difference("web1\n", "sorry\n").is_some());
+        assert!(first_difference("web1\n", "web1\nweb1\n").is_some());
+        assert!(first_difference("web1\nweb1\n", "web1\n").is_some());
+        assert!(first_difference("-> Route 1", "-> Masq 1").is_some());
+    }
+
+    #[test]
+    fn the_transcript_is_the_first_text_block() {
+        let page = "# a\n```\nx\n```\n```text\none\ntwo\n```\nmore\n";
+        let (before, transcript, after) = TRANSCRIPT.split(page).unwrap();
+        assert!(before.ends_with("```text\n"));
+        assert_eq!((transcript, after), ("one\ntwo\n", "```\nmore\n"));
+        let error = TRANSCRIPT.split("no transcript").unwrap_err().to_string();
+        assert_eq!(error, "docs/transcript.md has no transcript");
+    }
+
+    #[test]
+    fn the_readme_has_the_demos_excerpt_of_the_recorded_transcript() {
+        let excerpt = EXCERPT.recorded().unwrap();
+        assert_eq!(excerpt, demo::excerpt(&TRANSCRIPT.recorded().unwrap()).unwrap());
+        assert!((10..=25).contains(&excerpt.lines().count()), "{excerpt}");
+    }
+}
