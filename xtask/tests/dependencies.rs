@@ -6,8 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use serde_json::Value;
+
 /// What is linked, besides the project's own crates. Whoever adds to this says why in
-/// ARCHITECTURE.md's table.
+/// docs/dependencies.md.
 const LINKED: [&str; 8] =
     ["bitflags", "bytes", "libc", "linux-raw-sys", "log", "netlink-sys", "rustix", "thiserror"];
 
@@ -55,9 +57,35 @@ fn the_documents_name_all_of_it() {
         list(&BUILDING).join(", ")
     );
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for document in ["crates/ipvs/README.md", "ARCHITECTURE.md"] {
+    for document in ["crates/ipvs/README.md", "docs/dependencies.md"] {
         let text = fs::read_to_string(root.join(document)).unwrap();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.contains(&sentence), "{document} doesn't say: {sentence}");
     }
+}
+
+/// The crates of others that the manifests of a workspace name, asked without the network.
+fn named_in_manifests(workspace: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(workspace))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let dependencies = packages.flat_map(|package| package["dependencies"].as_array().unwrap());
+    // Our own are paths.
+    let others = dependencies.filter(|dependency| dependency["path"].is_null());
+    others.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn each_dependency_has_a_reason() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dependencies.md");
+    let page = fs::read_to_string(path).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let crates = rows.flat_map(|row| row.trim_matches('|').split('|').next().unwrap().split(','));
+    let listed: BTreeSet<String> = crates.map(|name| name.trim().to_owned()).collect();
+    assert_eq!(listed, &named_in_manifests(".") | &named_in_manifests("fuzz"));
 }

@@ -1,0 +1,183 @@
+//! Every path, file and item that the Markdown pages of the workspace name exists.
+#![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// The folders that pages name files in, from the root or from the page's own folder.
+const FOLDERS: [&str; 9] =
+    [".cargo", ".ci", "benches", "crates", "docs", "fuzz", "src", "tests", "xtask"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// All files of the checkout, from its root. What is built or found by fuzzing is left out.
+fn files() -> BTreeSet<PathBuf> {
+    fn collect(folder: &Path, root: &Path, files: &mut BTreeSet<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            let (path, name) = (entry.path(), entry.file_name());
+            if !entry.file_type().unwrap().is_dir() {
+                files.insert(path.strip_prefix(root).unwrap().to_owned());
+            } else if !["target", "corpus", "artifacts", ".git"].iter().any(|other| name == *other)
+            {
+                collect(&path, root, files);
+            }
+        }
+    }
+    let mut files = BTreeSet::new();
+    collect(&root(), &root(), &mut files);
+    files
+}
+
+/// The page without its code blocks: what is in them is an example, not a claim.
+fn prose(page: &str) -> String {
+    let mut fence = None;
+    let mut text = String::new();
+    for line in page.lines() {
+        let start = line.trim_start();
+        let ticks = start.len() - start.trim_start_matches('`').len();
+        match fence {
+            None if ticks >= 3 => fence = Some(ticks),
+            Some(open) if ticks >= open => fence = None,
+            None => {
+                // Code that has backticks in it is an example too.
+                text.extend(line.split("``").step_by(2));
+                text.push('\n');
+            }
+            Some(_) => {}
+        }
+    }
+    text
+}
+
+/// The links of a page, each with its text; not those into rustdoc, such as `crate::Client`.
+fn links(prose: &str) -> Vec<(&str, &str)> {
+    let places = prose.match_indices("](");
+    let links = places.filter_map(|(at, mark)| {
+        let text = &prose[prose[..at].rfind('[').map_or(at, |start| start + 1)..at];
+        let (target, _) = prose[at + mark.len()..].split_once(')')?;
+        Some((text, target))
+    });
+    links.filter(|(_, target)| !target.contains("::")).collect()
+}
+
+/// The code spans of a page that are one word.
+fn code(prose: &str) -> impl Iterator<Item = &str> {
+    let spans = prose.split('`').skip(1).step_by(2);
+    spans.filter(|span| !span.is_empty() && !span.contains(char::is_whitespace))
+}
+
+/// A path with `..` and `.` taken out.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => assert!(normal.pop(), "{} leads out", path.display()),
+            Component::CurDir => {}
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Whether a span is a path of this workspace; not a placeholder such as `crates/NAME`.
+fn is_path(span: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+    let is_placeholder =
+        |part: &str| part.len() > 1 && part.chars().all(|c| c.is_ascii_uppercase());
+    span.chars().all(plain)
+        && span.split_once('/').is_some_and(|(first, _)| FOLDERS.contains(&first))
+        && !span.split('/').any(is_placeholder)
+}
+
+/// Whether a source defines an item of this name, of any kind.
+fn defines(source: &str, name: &str) -> bool {
+    let kinds = ["fn", "struct", "enum", "trait", "type", "const", "static", "mod", "macro_rules!"];
+    let starts = kinds.map(|kind| format!("{kind} {name}"));
+    source.lines().any(|line| {
+        starts.iter().any(|start| {
+            let rest = line.split_once(start.as_str()).map(|(_, rest)| rest);
+            rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+        })
+    })
+}
+
+/// What a page names and there isn't.
+fn problems(page: &Path, text: &str, files: &BTreeSet<PathBuf>) -> Vec<String> {
+    let folder = page.parent().unwrap();
+    let exists = |path: &Path| {
+        files.contains(path) || files.iter().any(|file| file.starts_with(path) && file != path)
+    };
+    let mut problems = Vec::new();
+    let prose = prose(text);
+    for (text, target) in links(&prose) {
+        let path = target.split('#').next().unwrap();
+        if path.is_empty() || path.contains(":") {
+            continue;
+        }
+        let path = normal(&folder.join(path));
+        if !exists(&path) {
+            problems.push(format!("{}: the link to {target} leads nowhere", page.display()));
+        } else if let (Some(item), true) = (text.strip_prefix('`'), target.ends_with(".rs")) {
+            // `Type::function`, `function()`
+            let item = item.trim_end_matches('`').trim_end_matches("()");
+            let name = item.rsplit("::").next().unwrap();
+            let source = fs::read_to_string(root().join(&path)).unwrap();
+            if !name.contains('.') && !defines(&source, name) {
+                problems.push(format!("{}: {target} defines no {item}", page.display()));
+            }
+        }
+    }
+    for span in code(&prose) {
+        let path = Path::new(span);
+        let found = if is_path(span) {
+            exists(path) || exists(&normal(&folder.join(span)))
+        } else if span.ends_with(".rs") && !span.contains(['*', '{', '<']) {
+            files.iter().any(|file| file.ends_with(path))
+        } else {
+            true
+        };
+        if !found {
+            problems.push(format!("{}: there is no {span}", page.display()));
+        }
+    }
+    problems
+}
+
+#[test]
+fn what_the_pages_name_exists() {
+    let files = files();
+    let pages = files.iter().filter(|file| file.extension().is_some_and(|end| end == "md"));
+    let mut count = 0;
+    let mut all = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        all.extend(problems(page, &text, &files));
+        count += 1;
+    }
+    assert!(count > 15, "only {count} pages were found");
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn what_does_not_exist_is_found() {
+    let files = BTreeSet::from(["docs/a.md", "crates/ipvs/src/lib.rs"].map(PathBuf::from));
+    let found = |text: &str| problems(Path::new("docs/a.md"), text, &files).len();
+    assert_eq!(found("[a](a.md), [b](../crates/ipvs), `crates/ipvs/src`, `lib.rs`, [c](#c)"), 0);
+    assert_eq!(found("[`Client`](crate::Client), `crates/NAME/src`, [x](https://example.org)"), 0);
+    assert_eq!(found("```\n[a](b.md) `crates/none`\n```\n"), 0);
+    assert_eq!(found("[a](b.md)"), 1);
+    assert_eq!(found("[a](../crates/ipvs/src/main.rs)"), 1);
+    assert_eq!(found("`crates/none` and `main.rs`"), 2);
+    assert_eq!(found("`rc/lib.rs`"), 1, "half a name of a folder");
+}
+
+#[test]
+fn an_item_is_where_it_is_defined() {
+    let source = "pub(crate) fn run(self) {\nstruct Table<T> {\nmacro_rules! flag {\n";
+    assert!(["run", "Table", "flag"].iter().all(|name| defines(source, name)));
+    assert!(!["ru", "self", "T"].iter().any(|name| defines(source, name)));
+}
