@@ -1,16 +1,12 @@
 //! `cargo xtask deny`: what may be depended on, by the rules of deny.toml.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::cargo::{self, cargo};
-use crate::places::{self, Lock};
-use crate::progress;
+use crate::install::Program;
+use crate::{cargo, places, progress};
 
-/// The release of cargo-deny that is built.
-const VERSION: &str = "0.20.2";
+const CARGO_DENY: Program = Program { name: "cargo-deny", version: "0.20.2", arguments: &[] };
 
 /// What is looked at: the workspace, and the fuzz targets, which are one of their own.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
@@ -24,7 +20,7 @@ pub(crate) struct Deny {
 
 impl Deny {
     pub(crate) fn run(self) -> Result<u8> {
-        let program = install()?;
+        let program = CARGO_DENY.path()?;
         let mut checks = vec!["bans", "licenses", "sources"];
         if self.offline {
             progress::note("the list of known vulnerabilities is left out, as --offline wants it");
@@ -41,19 +37,4 @@ impl Deny {
         }
         Ok(0)
     }
-}
-
-/// Builds cargo-deny, if it isn't there: it takes a few minutes.
-fn install() -> Result<PathBuf> {
-    let folder = places::root().join("target/cargo-deny").join(VERSION);
-    let _lock = Lock::folder(&folder)?;
-    let program = folder.join("bin/cargo-deny");
-    if !program.is_file() {
-        progress::note("building cargo-deny");
-        let mut command = cargo();
-        command.args(["install", "cargo-deny", "--locked", "--debug", "--version", VERSION]);
-        let built = cargo::watch(command.arg("--root").arg(&folder), |line| println!("{line}"))?;
-        ensure!(built, "cargo-deny {VERSION} couldn't be built");
-    }
-    Ok(program)
 }

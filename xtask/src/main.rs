@@ -13,6 +13,7 @@ mod docs;
 mod doctor;
 mod failure;
 mod guest;
+mod install;
 mod kernel;
 mod parity;
 mod places;
@@ -20,6 +21,7 @@ mod programs;
 mod progress;
 mod run;
 mod show;
+mod site;
 mod test;
 mod tools;
 mod work;
@@ -88,6 +90,10 @@ enum Task {
     ///
     /// By the rules of deny.toml. cargo-deny is built for it, in target/cargo-deny.
     Deny(deny::Deny),
+    /// Make a site of the Markdown pages, in target/site, and check its links
+    ///
+    /// The pages are those of docs/SUMMARY.md. mdBook is built for it, in target/mdbook.
+    Site(site::Site),
     /// Make manual pages, completions and a Debian package of ipvsadm, in target/dist
     ///
     /// The package takes the place of Debian's ipvsadm, boot-time service included.
@@ -174,6 +180,7 @@ fn run(task: Task) -> Result<u8> {
         Task::DoctorNamespaces => doctor::try_namespaces(),
         Task::Cross(cross) => cross.run(),
         Task::Deny(deny) => deny.run(),
+        Task::Site(site) => site.run(),
         Task::Dist(dist) => dist.run(),
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),

@@ -15,7 +15,7 @@ use clap::Args;
 use crate::cargo::{self, cargo};
 use crate::kernel::Choice;
 use crate::work::{Everywhere, Place, Work};
-use crate::{dist, docs, doctor, places, progress};
+use crate::{dist, docs, doctor, places, progress, site};
 use counts::Counts;
 use load::Load;
 use summary::Summary;
@@ -211,6 +211,8 @@ impl Test {
             let name = "manual pages and completions";
             progress::note(name);
             summary.time(name.to_owned(), || dist::prove_texts().map(|()| None));
+            progress::note("the site");
+            summary.time("site".to_owned(), || site::build().map(|_| None));
         }
         progress::note("building the programs for the kernel");
         let mut programs = None;

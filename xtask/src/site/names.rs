@@ -3,15 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+
+use super::page;
+use crate::places::root;
 
 /// The folders that pages name files in, from the root or from the page's own folder.
 const FOLDERS: [&str; 9] =
     [".cargo", ".ci", "benches", "crates", "docs", "fuzz", "src", "tests", "xtask"];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
 
 /// All files of the checkout, from its root. What is built or found by fuzzing is left out.
 fn files() -> BTreeSet<PathBuf> {
@@ -33,54 +32,32 @@ fn files() -> BTreeSet<PathBuf> {
 }
 
 /// The page without its code blocks: what is in them is an example, not a claim.
-fn prose(page: &str) -> String {
-    let mut fence = None;
-    let mut text = String::new();
-    for line in page.lines() {
-        let start = line.trim_start();
-        let ticks = start.len() - start.trim_start_matches('`').len();
-        match fence {
-            None if ticks >= 3 => fence = Some(ticks),
-            Some(open) if ticks >= open => fence = None,
-            None => {
-                // Code that has backticks in it is an example too.
-                text.extend(line.split("``").step_by(2));
-                text.push('\n');
-            }
-            Some(_) => {}
-        }
-    }
-    text
-}
-
-/// The links of a page, each with its text; not those into rustdoc, such as `crate::Client`.
-fn links(prose: &str) -> Vec<(&str, &str)> {
-    let places = prose.match_indices("](");
-    let links = places.filter_map(|(at, mark)| {
-        let text = &prose[prose[..at].rfind('[').map_or(at, |start| start + 1)..at];
-        let (target, _) = prose[at + mark.len()..].split_once(')')?;
-        Some((text, target))
+fn prose(text: &str) -> String {
+    let mut prose = String::new();
+    page::each_prose(text, |part| {
+        prose.push_str(part);
+        // A paragraph ends here.
+        prose.push_str("\n\n");
+        String::new()
     });
-    links.filter(|(_, target)| !target.contains("::")).collect()
+    prose
 }
 
-/// The code spans of a page that are one word.
-fn code(prose: &str) -> impl Iterator<Item = &str> {
-    let spans = prose.split('`').skip(1).step_by(2);
-    spans.filter(|span| !span.is_empty() && !span.contains(char::is_whitespace))
+/// The links of a page, each with its text.
+fn links(prose: &str) -> Vec<(String, String)> {
+    let mut links = Vec::new();
+    page::rewrite_links(prose, |text, target| {
+        links.push((text.to_owned(), target.to_owned()));
+        String::new()
+    });
+    links
 }
 
-/// A path with `..` and `.` taken out.
-fn normal(path: &Path) -> PathBuf {
-    let mut normal = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => assert!(normal.pop(), "{} leads out", path.display()),
-            Component::CurDir => {}
-            other => normal.push(other),
-        }
-    }
-    normal
+/// The code spans of a page that are one word. Code that has backticks in it is an example.
+fn code(prose: &str) -> Vec<&str> {
+    let spans = page::code_spans(prose).into_iter().map(|span| &prose[span]);
+    let single = spans.filter_map(|span| span.strip_prefix('`')?.strip_suffix('`'));
+    single.filter(|span| !span.contains(|c: char| c == '`' || c.is_whitespace())).collect()
 }
 
 /// Whether a span is a path of this workspace; not a placeholder such as `crates/NAME`.
@@ -106,42 +83,36 @@ fn defines(source: &str, name: &str) -> bool {
 }
 
 /// What a page names and there isn't.
-fn problems(page: &Path, text: &str, files: &BTreeSet<PathBuf>) -> Vec<String> {
-    let folder = page.parent().unwrap();
+fn problems(file: &Path, text: &str, files: &BTreeSet<PathBuf>) -> Vec<String> {
     let exists = |path: &Path| {
         files.contains(path) || files.iter().any(|file| file.starts_with(path) && file != path)
     };
     let mut problems = Vec::new();
     let prose = prose(text);
     for (text, target) in links(&prose) {
-        let path = target.split('#').next().unwrap();
-        if path.is_empty() || path.contains(":") {
-            continue;
-        }
-        let path = normal(&folder.join(path));
+        let Some(path) = page::resolved(file, &target).unwrap() else { continue };
         if !exists(&path) {
-            problems.push(format!("{}: the link to {target} leads nowhere", page.display()));
+            problems.push(format!("{}: the link to {target} leads nowhere", file.display()));
         } else if let (Some(item), true) = (text.strip_prefix('`'), target.ends_with(".rs")) {
             // `Type::function`, `function()`
             let item = item.trim_end_matches('`').trim_end_matches("()");
             let name = item.rsplit("::").next().unwrap();
             let source = fs::read_to_string(root().join(&path)).unwrap();
             if !name.contains('.') && !defines(&source, name) {
-                problems.push(format!("{}: {target} defines no {item}", page.display()));
+                problems.push(format!("{}: {target} defines no {item}", file.display()));
             }
         }
     }
     for span in code(&prose) {
-        let path = Path::new(span);
         let found = if is_path(span) {
-            exists(path) || exists(&normal(&folder.join(span)))
+            exists(Path::new(span)) || exists(&page::resolved(file, span).unwrap().unwrap())
         } else if span.ends_with(".rs") && !span.contains(['*', '{', '<']) {
-            files.iter().any(|file| file.ends_with(path))
+            files.iter().any(|file| file.ends_with(span))
         } else {
             true
         };
         if !found {
-            problems.push(format!("{}: there is no {span}", page.display()));
+            problems.push(format!("{}: there is no {span}", file.display()));
         }
     }
     problems

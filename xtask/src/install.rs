@@ -1,0 +1,37 @@
+//! Builds programs from the registry for xtask's own use, below `target`.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+
+use crate::cargo::{self, cargo};
+use crate::places::{self, Lock};
+use crate::progress;
+
+/// A release of a program, and how to build it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static str,
+    /// What `cargo install` is told besides, features for example.
+    pub(crate) arguments: &'static [&'static str],
+}
+
+impl Program {
+    /// The path of the program. It is built if it isn't there, which takes a minute or a few.
+    pub(crate) fn path(&self) -> Result<PathBuf> {
+        let Self { name, version, arguments } = self;
+        let folder = places::root().join("target").join(name).join(version);
+        let _lock = Lock::folder(&folder)?;
+        let program = folder.join("bin").join(name);
+        if !program.is_file() {
+            progress::note(&format!("building {name}"));
+            let mut command = cargo();
+            command.args(["install", name, "--locked", "--debug", "--version", version]);
+            command.args(*arguments).arg("--root").arg(&folder);
+            let built = cargo::watch(&mut command, |line| println!("{line}"))?;
+            ensure!(built, "{name} {version} couldn't be built");
+        }
+        Ok(program)
+    }
+}
