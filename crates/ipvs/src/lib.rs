@@ -1,78 +1,69 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+// From the top down, as `tests/floors.rs` has them: a floor knows only those below it.
 #[cfg(feature = "tokio")]
 mod aio;
-mod batch;
 mod change;
 mod client;
-mod config;
-mod connections;
-mod destination;
-mod director;
-mod drain;
 mod error;
-mod fields;
-mod forward;
-mod kernel_socket;
-mod key;
-mod name;
-mod netns;
-pub mod plan;
-mod proc_files;
+mod model;
+mod procfs;
 pub mod proto;
+mod reconcile;
 #[cfg(feature = "serde")]
 mod serde;
-mod service;
-mod snapshot;
-mod sockopt;
-mod stats;
-mod summary;
-mod sync_daemon;
-pub mod sysctl;
-mod table;
 mod trace;
 mod transport;
-mod watch;
 mod wire;
 
 #[cfg(feature = "tokio")]
 pub use aio::AsyncClient;
-pub use batch::Batch;
 pub use change::Change;
-pub use client::{Client, Ensured};
-pub use config::{Info, Timeouts, TimeoutsChange, Version};
-pub use connections::{Connection, Connections};
-pub use destination::{Destination, DestinationEntry};
-pub use director::{Director, Reconciled};
-pub use drain::{DrainOptions, Drained};
-pub use error::{Error, ErrorKind, InvalidInput, Object, Operation};
-pub use forward::{Forward, GueChecksum, ParseForwardError, Tunnel};
-pub use kernel_socket::{KernelInterface, KernelSocket};
-pub use key::{DestinationKey, Endpoint, Family, ParseKeyError, Protocol, ScopeError, ServiceKey};
-pub use name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
-pub use netns::Namespace;
-pub use plan::Plan;
-pub use proc_files::ProcFiles;
-pub use service::{
+pub use change::batch::Batch;
+pub use client::Client;
+pub use client::drain::{DrainOptions, Drained};
+pub use error::Error;
+pub use error::invalid_input::InvalidInput;
+pub use error::kind::ErrorKind;
+pub use error::operation::{Object, Operation};
+pub use model::config::{Info, Timeouts, TimeoutsChange, Version};
+pub use model::destination::{Destination, DestinationEntry};
+pub use model::forward::{Forward, GueChecksum, ParseForwardError, Tunnel};
+pub use model::key::{
+    DestinationKey, Endpoint, Family, ParseKeyError, Protocol, ScopeError, ServiceKey,
+};
+pub use model::name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
+pub use model::service::{
     Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
 };
-pub use snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
-pub use sockopt::SocketOptions;
-pub use stats::{Rates, Stats, StatsWidth};
-pub use summary::{DestinationSummary, ForwardMethod, ServiceOverview, Summaries};
-pub use sync_daemon::{SyncDaemon, SyncRole};
-pub use table::{DestinationMut, Table, TableService};
-pub use transport::{NetlinkSocket, Transport};
+pub use model::snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
+pub use model::stats::{Rates, Stats, StatsWidth};
+pub use model::sync_daemon::{SyncDaemon, SyncRole};
+pub use model::table::{DestinationMut, Table, TableService};
+pub use procfs::connections::{Connection, Connections};
+pub use procfs::summary::{DestinationSummary, ForwardMethod, ServiceOverview, Summaries};
+pub use procfs::sysctl;
+pub use reconcile::director::{Director, Reconciled};
+pub use reconcile::ensured::Ensured;
+pub use reconcile::plan;
+pub use reconcile::plan::Plan;
+pub use reconcile::watch::{TableChange, Watch};
+pub use transport::Transport;
+pub use transport::kernel_socket::{KernelInterface, KernelSocket};
+pub use transport::netlink_socket::NetlinkSocket;
+pub use transport::netns::Namespace;
+pub use transport::proc_files::ProcFiles;
+pub use transport::served::Served;
+pub use transport::sockopt::SocketOptions;
 
 #[cfg(doc)]
-#[doc = include_str!("guide.md")]
+#[doc = include_str!("../GUIDE.md")]
 pub mod guide {}
 
 #[cfg(doc)]
 #[doc = include_str!("../MIGRATING.md")]
 pub mod migrating {}
-pub use watch::{TableChange, Watch};
 
 /// What is wasted if it isn't looked at says so: each of these would compile without its warning.
 ///

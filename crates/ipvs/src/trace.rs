@@ -12,8 +12,9 @@
 
 use std::fmt;
 
-use crate::error::{Error, Object, Operation};
-use crate::{DestinationKey, KernelInterface, ServiceKey};
+use crate::error::Error;
+use crate::error::operation::{Object, Operation};
+use crate::model::key::{DestinationKey, ServiceKey};
 
 macro_rules! event {
     ($level:ident, $($fields:tt)+) => {
@@ -94,7 +95,7 @@ pub(crate) fn repeats(from: usize) {
     event!(DEBUG, from, "repeats, for the new family");
 }
 
-pub(crate) fn kernel_interface(interface: KernelInterface) {
+pub(crate) fn kernel_interface(interface: &dyn fmt::Display) {
     event!(DEBUG, %interface, "interface chosen");
 }
 

@@ -8,13 +8,15 @@ use std::time::Duration;
 use ipvs_sys as sys;
 use thiserror::Error;
 
-use crate::error::Names;
-use crate::{
-    Destination, DestinationEntry, DestinationKey, Family, Forward, GueChecksum, Info,
-    InterfaceName, InvalidInput, Persistence, PersistenceEngine, PersistenceMask, Protocol, Rates,
-    Scheduler, SchedulerFlags, Service, ServiceEntry, ServiceKey, Stats, StatsWidth, SyncDaemon,
-    SyncRole, Timeouts, TimeoutsChange, Tunnel, Version,
-};
+use crate::error::invalid_input::InvalidInput;
+use crate::model::config::{Info, Timeouts, TimeoutsChange, Version};
+use crate::model::destination::{Destination, DestinationEntry};
+use crate::model::forward::{Forward, GueChecksum, Tunnel};
+use crate::model::key::{DestinationKey, Family, Protocol, ServiceKey};
+use crate::model::name::{InterfaceName, PersistenceEngine, Scheduler};
+use crate::model::service::{Persistence, PersistenceMask, SchedulerFlags, Service, ServiceEntry};
+use crate::model::stats::{Rates, Stats, StatsWidth};
+use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 
 /// A reply that lacks what every kernel sends, or holds what none does.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -145,17 +147,9 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
     })
 }
 
-pub(crate) fn names_from_wire(wire: &sys::Service) -> Names {
-    let scheduler = wire.scheduler.filter(|name| name.as_bytes() != NO_SCHEDULER);
-    Names {
-        scheduler: scheduler.and_then(Scheduler::from_wire),
-        persistence_engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
-    }
-}
-
 pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Implausible> {
     let key = key_from_wire(wire)?;
-    let Names { scheduler, persistence_engine } = names_from_wire(wire);
+    let scheduler = wire.scheduler.filter(|name| name.as_bytes() != NO_SCHEDULER);
     let flags = wire.flags.map_or(sys::ServiceFlags::empty(), |f| f.flags);
     let persistence = flags.contains(sys::ServiceFlags::PERSISTENT).then(|| Persistence {
         timeout: Duration::from_secs(wire.timeout.unwrap_or_default().into()),
@@ -168,11 +162,11 @@ pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Imp
     Ok(ServiceEntry {
         service: Service {
             key,
-            scheduler,
+            scheduler: scheduler.and_then(Scheduler::from_wire),
             scheduler_flags: SchedulerFlags::from_bits_retain((flags - FIELD_FLAGS).bits()),
             one_packet: flags.contains(sys::ServiceFlags::ONE_PACKET),
             persistence,
-            persistence_engine,
+            persistence_engine: wire.pe_name.and_then(PersistenceEngine::from_wire),
         },
         stats: stats_from_wire(wire.stats.as_ref(), wire.stats64.as_ref()),
     })

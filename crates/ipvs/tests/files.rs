@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
 use std::sync::{Arc, Mutex};
 
-use ipvs::proto::{Refusal, Served};
+use ipvs::Served;
+use ipvs::proto::Refusal;
 use ipvs::sysctl::{self, CpuList, Defense, SyncThreshold};
 use ipvs::{Client, ErrorKind, Object, Operation, ProcFiles, Transport};
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::{io, mem};
 
-use ipvs::proto::{Call, Refusal, Replies, Responder, Served};
+use ipvs::Served;
+use ipvs::proto::{Call, Refusal, Replies, Responder};
 use ipvs::{Client, ErrorKind, Service, ServiceKey, Transport};
 use ipvs_sys::{Body, Command, ExtAck, Family, Header, Message, Messages, nl};
 

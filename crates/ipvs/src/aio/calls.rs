@@ -4,16 +4,28 @@ use std::ops::ControlFlow;
 
 use tokio::time::{Instant, sleep};
 
-use super::AsyncClient;
-use crate::drain::Drain;
-use crate::plan::{Options, Plan};
-use crate::sysctl::{Sysctl, Value};
-use crate::{
-    Batch, Change, Client, Destination, DestinationEntry, DestinationKey, Director, DrainOptions,
-    Drained, Ensured, Error, Info, Reconciled, Service, ServiceEntry, ServiceKey, ServiceOverview,
-    ServiceSnapshot, Snapshot, SnapshotOptions, SyncDaemon, SyncRole, TableService, Timeouts,
-    TimeoutsChange, Transport,
-};
+use crate::aio::AsyncClient;
+use crate::change::Change;
+use crate::change::batch::Batch;
+use crate::client::Client;
+use crate::client::drain::Drain;
+use crate::client::drain::{DrainOptions, Drained};
+use crate::error::Error;
+use crate::model::config::{Info, Timeouts, TimeoutsChange};
+use crate::model::destination::{Destination, DestinationEntry};
+use crate::model::key::{DestinationKey, ServiceKey};
+use crate::model::service::{Service, ServiceEntry};
+use crate::model::snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
+use crate::model::sync_daemon::{SyncDaemon, SyncRole};
+use crate::model::table::TableService;
+use crate::procfs::summary::ServiceOverview;
+use crate::procfs::sysctl::Sysctl;
+use crate::procfs::sysctl::value::Value;
+use crate::reconcile::director::{Director, Reconciled};
+use crate::reconcile::ensured::Ensured;
+use crate::reconcile::plan::Plan;
+use crate::reconcile::plan::options::Options;
+use crate::transport::Transport;
 
 /// Methods that take references, as those of [`Client`] do, and copy what they refer to.
 macro_rules! calls {

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use ipvs_sys::Command;
 
-use super::{Client, Ensured};
+use crate::change::Change;
+use crate::client::Client;
+use crate::error::Error;
 #[cfg(doc)]
-use crate::ErrorKind;
-use crate::error::{Error, Operation};
-use crate::proto::{Request, Shape};
+use crate::error::kind::ErrorKind;
+use crate::error::operation::Operation;
+use crate::model::config::{Info, Timeouts, TimeoutsChange};
+use crate::proto::request::{Request, Shape};
+use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
-use crate::{Change, Info, Timeouts, TimeoutsChange, wire};
+use crate::wire;
 
 impl<T: Transport> Client<T> {
     /// The version of IPVS and the size of its connection table (`IPVS_CMD_GET_INFO`).

@@ -2,14 +2,18 @@
 
 use ipvs_sys::Command;
 
-use super::edit::TRIES;
-use super::{Client, Ensured};
-use crate::ErrorKind;
-use crate::error::{Error, Operation};
-use crate::proto::{Request, Shape};
+use crate::change::Change;
+use crate::client::Client;
+use crate::client::edit::TRIES;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::Operation;
+use crate::model::sync_daemon::{SyncDaemon, SyncRole};
+use crate::proto::request::{Request, Shape};
+use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
-use crate::wire::{self, Implausible};
-use crate::{Change, SyncDaemon, SyncRole};
+use crate::wire;
+use crate::wire::Implausible;
 
 impl<T: Transport> Client<T> {
     /// The sync daemons that run: none, one, or one of each role (`IPVS_CMD_GET_DAEMON`).

@@ -2,14 +2,18 @@
 
 use ipvs_sys::Command;
 
-use super::Client;
+use crate::change::Change;
+use crate::client::Client;
+use crate::error::Error;
 #[cfg(doc)]
-use crate::ErrorKind;
-use crate::error::{Error, Object, Operation};
-use crate::proto::{Request, Shape};
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::destination::{Destination, DestinationEntry};
+use crate::model::key::{DestinationKey, ServiceKey};
+use crate::proto::request::{Request, Shape};
 use crate::transport::Transport;
-use crate::wire::{self, Implausible};
-use crate::{Change, Destination, DestinationEntry, DestinationKey, ServiceKey};
+use crate::wire;
+use crate::wire::Implausible;
 
 impl<T: Transport> Client<T> {
     /// The real servers of a virtual service, in the kernel's order (`IPVS_CMD_GET_DEST`, as a

@@ -1,9 +1,13 @@
 //! Making a director what it is to be.
 
-use super::Client;
-use crate::plan::{Options, Plan};
+use crate::client::Client;
+use crate::error::Error;
+use crate::model::sync_daemon::SyncRole;
+use crate::model::table::Table;
+use crate::reconcile::director::{Director, Reconciled};
+use crate::reconcile::plan::Plan;
+use crate::reconcile::plan::options::Options;
 use crate::transport::Transport;
-use crate::{Director, Error, Reconciled, SyncRole, Table};
 
 impl<T: Transport> Client<T> {
     /// Makes a director what is desired: its settings and timeouts, its virtual services as the

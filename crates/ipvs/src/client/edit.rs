@@ -1,24 +1,19 @@
 //! Reading, comparing, and writing only what differs.
 
-use super::Client;
-use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::invalid_input::InvalidInput;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::destination::{Destination, DestinationEntry};
+use crate::model::key::{DestinationKey, ServiceKey};
+use crate::model::service::Service;
+use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
-use crate::{Destination, DestinationEntry, DestinationKey, InvalidInput, Service, ServiceKey};
 
 /// How often to start again if somebody else adds or deletes the object between the client's
 /// reading and its writing. Each try loses only to a change made in that very moment.
 pub(super) const TRIES: usize = 8;
-
-/// What had to be done for an object to be as wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ensured {
-    /// Nothing: it was so already, and nothing was written.
-    Unchanged,
-    /// It was missing, and was added.
-    Added,
-    /// It was configured in another way, and was set.
-    Changed,
-}
 
 impl<T: Transport> Client<T> {
     /// Reads a virtual service, lets `edit` change it, and sets it if it is another one then.

@@ -6,9 +6,12 @@ use std::time::Instant;
 use ipvs_sys as sys;
 use rustix::io::Errno;
 
-use super::Client;
-use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::proto::{Event, Failure, PushError, Request, RequestId};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::proto::engine::{Event, Failure, PushError, RequestId};
+use crate::proto::request::Request;
 use crate::trace;
 use crate::transport::Transport;
 use crate::wire::Implausible;

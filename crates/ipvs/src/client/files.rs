@@ -2,14 +2,21 @@
 
 use std::io::{self, Read as _};
 
-use super::{Client, Ensured};
-use crate::connections::{self, Connections};
-use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::proc_files::ProcFiles;
-use crate::sysctl::{self, Setting, Sysctl, Value};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::invalid_input::InvalidInput;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::stats::Stats;
+use crate::procfs::connections;
+use crate::procfs::connections::Connections;
+use crate::procfs::sysctl;
+use crate::procfs::sysctl::value::Value;
+use crate::procfs::sysctl::{Setting, Sysctl};
+use crate::reconcile::ensured::Ensured;
 use crate::trace;
 use crate::transport::Transport;
-use crate::{InvalidInput, Stats};
+use crate::transport::proc_files::ProcFiles;
 
 impl<T: Transport> Client<T> {
     /// The connections of the client's network namespace, persistence templates included, one

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::thread;
 
-use super::Client;
-use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::destination::DestinationEntry;
+use crate::model::key::ServiceKey;
+use crate::model::service::ServiceEntry;
+use crate::model::snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
 use crate::transport::Transport;
-use crate::{
-    DestinationEntry, ServiceEntry, ServiceKey, ServiceSnapshot, Snapshot, SnapshotOptions,
-};
 
 impl<T: Transport> Client<T> {
     /// All services with their real servers, each list as it was at a time of its own; with rates

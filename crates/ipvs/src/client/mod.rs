@@ -1,9 +1,11 @@
 //! The client: one call an operation.
 
+mod apply;
 mod config;
 mod daemons;
 mod destinations;
 mod director;
+pub(crate) mod drain;
 mod edit;
 mod exchange;
 mod files;
@@ -13,19 +15,21 @@ mod reconcile;
 mod run;
 mod services;
 mod snapshot;
-
-pub use edit::Ensured;
+mod watch;
 
 use std::time::Duration;
 
-use crate::Batch;
-use crate::Namespace;
-use crate::error::{Error, Operation};
-use crate::kernel_socket::{KernelInterface, KernelSocket};
-use crate::proto::Engine;
-use crate::transport::Transport;
+use crate::change::batch::Batch;
+use crate::error::Error;
 #[cfg(doc)]
-use crate::{ErrorKind, Stats};
+use crate::error::kind::ErrorKind;
+use crate::error::operation::Operation;
+#[cfg(doc)]
+use crate::model::stats::Stats;
+use crate::proto::engine::Engine;
+use crate::transport::Transport;
+use crate::transport::kernel_socket::{KernelInterface, KernelSocket};
+use crate::transport::netns::Namespace;
 
 /// How long a [`Client`] waits for an answer if not told otherwise. The kernel works before it
 /// answers, so an answer that is to come at all is there at once.

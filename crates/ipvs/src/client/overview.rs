@@ -3,13 +3,17 @@
 use ipvs_sys as sys;
 use ipvs_sys::Command;
 
-use super::Client;
-use crate::ServiceKey;
-use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::proto::{Request, Shape};
-use crate::summary::{self, DestinationSummary, ServiceOverview, Summaries};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::key::ServiceKey;
+use crate::procfs::summary;
+use crate::procfs::summary::{DestinationSummary, ServiceOverview, Summaries};
+use crate::proto::request::{Request, Shape};
 use crate::transport::Transport;
-use crate::wire::{self, Implausible};
+use crate::wire;
+use crate::wire::Implausible;
 
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers in short, read once: configuration and counters

@@ -2,13 +2,18 @@
 
 use std::thread;
 
-use super::Client;
-use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::plan::{Options, Plan};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::destination::DestinationEntry;
+use crate::model::key::ServiceKey;
+use crate::model::service::ServiceEntry;
+use crate::model::snapshot::{ServiceSnapshot, SnapshotOptions};
+use crate::model::table::TableService;
+use crate::reconcile::plan::Plan;
+use crate::reconcile::plan::options::Options;
 use crate::transport::Transport;
-use crate::{
-    DestinationEntry, ServiceEntry, ServiceKey, ServiceSnapshot, SnapshotOptions, TableService,
-};
 
 impl<T: Transport> Client<T> {
     /// A virtual service with its real servers, as they were together at one time; `None` if there

@@ -4,13 +4,18 @@ use std::mem;
 
 use ipvs_sys::Command;
 
-use super::Client;
-use super::exchange::Trouble;
-use crate::error::{Error, ErrorKind, Object};
-use crate::proto::{Event, Failure, Request, RequestId, Shape};
+use crate::change::Change;
+use crate::change::batch::Batch;
+use crate::client::Client;
+use crate::client::exchange::Trouble;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::Object;
+use crate::model::sync_daemon::SyncRole;
+use crate::proto::engine::{Event, Failure, RequestId};
+use crate::proto::request::{Request, Shape};
 use crate::trace;
 use crate::transport::Transport;
-use crate::{Batch, Change, SyncRole};
 
 /// A change that was sent, and how it ended, once that is known.
 #[derive(Debug)]
@@ -214,7 +219,7 @@ impl<T: Transport> Client<T> {
                 }
             }
             (result, _) => {
-                result.map_err(|trouble| trouble.into_error(operation, object).with_change(change))
+                result.map_err(|trouble| change.explain(trouble.into_error(operation, object)))
             }
         }
     }

@@ -3,12 +3,17 @@
 use ipvs_sys as sys;
 use ipvs_sys::Command;
 
-use super::Client;
-use crate::error::{Error, ErrorKind, Object, Operation};
-use crate::proto::{Request, Shape};
+use crate::change::Change;
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::key::ServiceKey;
+use crate::model::service::{Service, ServiceEntry};
+use crate::proto::request::{Request, Shape};
 use crate::transport::Transport;
-use crate::wire::{self, Implausible};
-use crate::{Change, Service, ServiceEntry, ServiceKey};
+use crate::wire;
+use crate::wire::Implausible;
 
 impl<T: Transport> Client<T> {
     /// All virtual services, in the kernel's order (`IPVS_CMD_GET_SERVICE`, as a dump). An empty

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::{mem, thread};
 
-use super::Client;
-use crate::error::{Error, ErrorKind, Object, Operation};
+use crate::client::Client;
+use crate::error::Error;
+use crate::error::kind::ErrorKind;
+use crate::error::operation::{Object, Operation};
+use crate::model::destination::DestinationEntry;
+use crate::model::service::ServiceEntry;
+use crate::model::snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
 use crate::trace;
 use crate::transport::Transport;
-use crate::{
-    Consistency, DestinationEntry, ServiceEntry, ServiceSnapshot, Snapshot, SnapshotOptions,
-};
 
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers, as they were together at one time.

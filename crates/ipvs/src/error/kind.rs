@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::Operation;
+use crate::error::operation::Operation;
 
 /// What went wrong, as far as a program can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,7 +10,7 @@ use ipvs_sys::nl;
 use rustix::io::Errno;
 use thiserror::Error;
 
-use super::{Request, Shape};
+use crate::proto::request::{Request, Shape};
 
 /// How many requests may be under way at once. If all of them fail, each answers, and more than
 /// 256 unread answers overflow a default receive buffer.

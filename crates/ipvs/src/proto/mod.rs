@@ -4,16 +4,13 @@
 //! back, and tells how each request ended. It never reads a clock and never touches a socket, so
 //! every order of events can be tried on it; [`Client`](crate::Client) adds both.
 //!
-//! [`Responder`] is the other end, for whatever takes the kernel's place; [`Served`] makes a
-//! transport of it and of one function.
+//! [`Responder`] is the other end, for whatever takes the kernel's place;
+//! [`Served`](crate::Served) makes a transport of it and of one function.
 
-mod engine;
-mod request;
-mod responder;
-mod served;
+pub(crate) mod engine;
+pub(crate) mod request;
+pub(crate) mod responder;
 
 pub use engine::{Engine, Event, Failure, PushError, RequestId};
-pub(crate) use engine::{WINDOW_BYTES, WINDOW_REQUESTS};
 pub use request::{Request, Shape};
 pub use responder::{Call, Refusal, Replies, Responder};
-pub use served::Served;

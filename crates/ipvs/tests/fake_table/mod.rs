@@ -3,7 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ipvs::proto::{Call, Refusal, Replies, Served};
+use ipvs::Served;
+use ipvs::proto::{Call, Refusal, Replies};
 use ipvs::{Client, Destination, DestinationKey, Service, ServiceKey, Transport};
 use ipvs_sys as sys;
 use ipvs_sys::Command;

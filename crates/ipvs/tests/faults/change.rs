@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ipvs::proto::Served;
+use ipvs::Served;
 use ipvs::{
     Change, Client, Destination, DestinationKey, ErrorKind, Family, Forward, GueChecksum,
     InterfaceName, Persistence, PersistenceEngine, Scheduler, SchedulerFlags, Service, ServiceKey,

@@ -1,0 +1,76 @@
+//! Applying a plan.
+
+use crate::change::batch::Batch;
+use crate::client::Client;
+use crate::error::Error;
+use crate::reconcile::plan::Plan;
+use crate::reconcile::plan::outcome::{ApplyError, Outcome};
+use crate::reconcile::plan::progress::Progress;
+use crate::trace;
+use crate::transport::Transport;
+
+impl<T: Transport> Client<T> {
+    /// Carries out a plan, in a few system calls. It isn't atomic: other programs see and change
+    /// what is there in between.
+    ///
+    /// Each phase of the plan (additions, edits, edits that take all weight, deletions) begins
+    /// when the one before it has ended. If the kernel refuses a step, every step that doesn't
+    /// need it is still executed. Only those are [held back](Outcome::HeldBack) that would leave
+    /// the virtual service without the last live real server it has, although it is to have one.
+    /// An error that has nothing to do with one step, such as missing privileges or an answer
+    /// that didn't come, ends the plan with the phase.
+    ///
+    /// To go on after an error, make a new plan from what is there then: steps that were done
+    /// aren't in it, and those whose outcome is unknown are if need be. The same plan a second
+    /// time fails where it was done before, because what exists can't be added.
+    ///
+    /// # Errors
+    ///
+    /// If any step wasn't done: [`ApplyError`] says what became of each.
+    ///
+    /// ```
+    /// use ipvs::plan::{Options, Plan};
+    /// use ipvs::{Service, Table};
+    ///
+    /// # let mut client = ipvs::Client::with_transport(ipvs_model::Kernel::new())?;
+    /// let desired = Table::new().with(Service::new("tcp/10.10.10.53:80".parse()?));
+    /// let current = client.snapshot()?.into_table();
+    /// let plan = Plan::diff(&current, &desired, &Options::new());
+    /// print!("{plan}");
+    /// client.apply(&plan)?;
+    /// # assert_eq!(client.snapshot()?.into_table(), desired);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn apply(&mut self, plan: &Plan) -> Result<(), ApplyError> {
+        let _span = trace::apply(plan.steps().len());
+        let mut outcomes: Vec<Outcome> = Vec::with_capacity(plan.steps().len());
+        outcomes.resize_with(plan.steps().len(), || Outcome::NotTried);
+        let mut progress = Progress::new(plan);
+        let mut batch = Batch::new();
+        loop {
+            let sent = progress.poll_send();
+            if sent.is_empty() {
+                break;
+            }
+            batch.clear();
+            for &index in &sent {
+                batch.push(&plan.steps()[index]);
+            }
+            trace::phase(sent.len(), progress.waiting());
+            self.run_each(&batch, |place, result| {
+                let kind = result.as_ref().copied().map_err(Error::kind);
+                progress.handle_result(sent[place], kind);
+                outcomes[sent[place]] = Outcome::of(result);
+            });
+        }
+        for (index, outcome) in outcomes.iter_mut().enumerate() {
+            if let Some(held_back) = progress.held_back(index) {
+                *outcome = Outcome::HeldBack(held_back);
+            }
+        }
+        if outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done)) {
+            return Ok(());
+        }
+        Err(ApplyError { steps: plan.steps().iter().cloned().zip(outcomes).collect() })
+    }
+}

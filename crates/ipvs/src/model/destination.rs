@@ -1,0 +1,168 @@
+//! Real servers: what a user wants, and what the kernel reports.
+
+use std::net::IpAddr;
+
+use crate::model::forward::Forward;
+use crate::model::key::DestinationKey;
+use crate::model::stats::Stats;
+
+/// A real server (destination) of a virtual service, as a user wants it.
+///
+/// ```
+/// use ipvs::{Destination, Forward};
+///
+/// let server = Destination::new("10.10.10.102:80".parse()?)
+///     .forward(Forward::DirectRoute)
+///     .weight(5);
+/// assert_eq!(server.weight, 5);
+/// # Ok::<(), ipvs::ParseKeyError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Destination {
+    /// Its address. Another family than the service's goes through a tunnel only.
+    pub addr: IpAddr,
+    /// Its port. Direct routing and tunnels don't rewrite packets, so there it has to be the
+    /// service's port.
+    pub port: u16,
+    /// How packets get there.
+    pub forward: Forward,
+    /// Its share of new connections, 0 to 2,147,483,647; 0 gets none but keeps those it has.
+    pub weight: u32,
+    /// It gets no new connections from this many on, 0 to 2,147,483,647; 0 is no limit. Linux 7.2
+    /// and late releases of older series (6.12.113) refuse more, earlier ones store it without an
+    /// error.
+    pub upper_threshold: u32,
+    /// Once overloaded, it gets new connections again below this many; at most
+    /// `upper_threshold`. 0 stands for three quarters of `upper_threshold`.
+    pub lower_threshold: u32,
+}
+
+impl Destination {
+    /// A real server reached by [`Forward::DirectRoute`], of weight 1 and without thresholds, as
+    /// `ipvsadm -a` adds it.
+    ///
+    /// ```
+    /// use ipvs::{Destination, Endpoint};
+    ///
+    /// let server = Destination::new("10.10.10.102:80".parse()?);
+    /// assert_eq!(server, Destination::new(Endpoint::from(([10, 10, 10, 102], 80))));
+    /// # Ok::<(), ipvs::ParseKeyError>(())
+    /// ```
+    pub fn new(key: DestinationKey) -> Self {
+        let DestinationKey { addr, port } = key;
+        Self {
+            addr,
+            port,
+            forward: Forward::DirectRoute,
+            weight: 1,
+            upper_threshold: 0,
+            lower_threshold: 0,
+        }
+    }
+
+    /// What identifies it within its service.
+    pub fn key(&self) -> DestinationKey {
+        DestinationKey { addr: self.addr, port: self.port }
+    }
+
+    /// Sets how packets get there.
+    #[must_use]
+    pub fn forward(mut self, forward: Forward) -> Self {
+        self.forward = forward;
+        self
+    }
+
+    /// Sets its share of new connections.
+    #[must_use]
+    pub fn weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Sets the number of connections from which on it gets no new ones, and the one below which
+    /// it gets some again.
+    #[must_use]
+    pub fn thresholds(mut self, upper: u32, lower: u32) -> Self {
+        self.upper_threshold = upper;
+        self.lower_threshold = lower;
+        self
+    }
+}
+
+impl From<&Destination> for DestinationKey {
+    fn from(destination: &Destination) -> Self {
+        destination.key()
+    }
+}
+
+/// A real server, as the kernel reports it.
+///
+/// ```
+/// use ipvs::{Destination, DestinationEntry};
+///
+/// let server = Destination::new("10.10.10.102:80".parse()?);
+/// let entry = DestinationEntry::new(server).active_connections(3);
+/// assert_eq!(entry.inactive_connections, 0);
+/// # Ok::<(), ipvs::ParseKeyError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DestinationEntry {
+    /// How it is configured.
+    pub destination: Destination,
+    /// Connections in a state that counts as active: for TCP, established ones.
+    pub active_connections: u32,
+    /// All other connections.
+    pub inactive_connections: u32,
+    /// Persistence templates: clients that are remembered.
+    pub persistent_connections: u32,
+    /// What it has carried.
+    pub stats: Stats,
+}
+
+impl DestinationEntry {
+    /// A real server of that configuration without connections, that has carried nothing yet.
+    pub fn new(destination: Destination) -> Self {
+        Self {
+            destination,
+            active_connections: 0,
+            inactive_connections: 0,
+            persistent_connections: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// What identifies it within its service.
+    pub fn key(&self) -> DestinationKey {
+        self.destination.key()
+    }
+
+    /// Sets the number of connections in a state that counts as active.
+    #[must_use]
+    pub fn active_connections(mut self, active_connections: u32) -> Self {
+        self.active_connections = active_connections;
+        self
+    }
+
+    /// Sets the number of all other connections.
+    #[must_use]
+    pub fn inactive_connections(mut self, inactive_connections: u32) -> Self {
+        self.inactive_connections = inactive_connections;
+        self
+    }
+
+    /// Sets the number of persistence templates.
+    #[must_use]
+    pub fn persistent_connections(mut self, persistent_connections: u32) -> Self {
+        self.persistent_connections = persistent_connections;
+        self
+    }
+
+    /// Sets what it has carried.
+    #[must_use]
+    pub fn stats(mut self, stats: Stats) -> Self {
+        self.stats = stats;
+        self
+    }
+}

@@ -1,0 +1,13 @@
+//! What users of IPVS speak of: virtual services, real servers, daemons, and what they are made of.
+//! Values only: no I/O, and no errors but those of texts and numbers that can't be such a value.
+
+pub(crate) mod config;
+pub(crate) mod destination;
+pub(crate) mod forward;
+pub(crate) mod key;
+pub(crate) mod name;
+pub(crate) mod service;
+pub(crate) mod snapshot;
+pub(crate) mod stats;
+pub(crate) mod sync_daemon;
+pub(crate) mod table;

@@ -1,0 +1,135 @@
+//! From the table that a kernel has to the one that a user wants: a plan of steps, to be looked
+//! at, stored, or applied.
+//!
+//! ```
+//! use ipvs::plan::{Options, Plan, Prune, Scope};
+//! use ipvs::{Destination, DestinationKey, Scheduler, Service, ServiceKey, Table, TableService};
+//!
+//! let key: ServiceKey = "tcp/10.10.10.53:80".parse()?;
+//! let server = |text: &str| text.parse::<DestinationKey>().map(Destination::new);
+//! let service = TableService::new(Service::new(key).scheduler(Scheduler::RR));
+//! let current = Table::new()
+//!     .with(service.clone().destination(server("10.10.10.102:80")?));
+//! let desired = Table::new()
+//!     .with(service.destination(server("10.10.10.103:80")?.weight(5)));
+//!
+//! let options = Options::new().prune(Prune::Everything, Scope::services([key]));
+//! let plan = Plan::diff(&current, &desired, &options);
+//! assert_eq!(
+//!     plan.to_string(),
+//!     "+ server 10.10.10.103:80 of tcp/10.10.10.53:80, direct route, weight 5\n\
+//!      - server 10.10.10.102:80 of tcp/10.10.10.53:80\n"
+//! );
+//! # Ok::<(), ipvs::ParseKeyError>(())
+//! ```
+//!
+//! A plan that isn't applied changes nothing, and so making one is the dry run.
+//! [`Client::apply`](crate::Client::apply) carries it out.
+//!
+//! # The order of steps
+//!
+//! 1. New virtual services, each with its real servers right behind it, and new real servers of
+//!    those that are there.
+//! 2. Edits, first those that give a real server of weight 0 some weight.
+//! 3. Edits that take all weight from a real server.
+//! 4. Deletions of real servers.
+//! 5. Deletions of virtual services, which take their real servers along.
+//!
+//! So a service that has a live real server (of a weight above 0) before and after the plan has
+//! one all the time in between, even if the kernel refuses steps: whatever would take the last one
+//! is then [held back](Outcome::HeldBack), and nothing else is. The one gap that IPVS itself makes
+//! is between a new service and its first real server.
+//!
+//! # Draining
+//!
+//! A plan with [`Options::drained`] takes the weight of what is to go, and leaves it in the kernel
+//! while clients are still connected. Nothing waits: each round of a controller makes a plan from
+//! what is there then, and a [`Drainer`] remembers since when each real server has been draining.
+//! The step that deletes it says [why](Removal) it may go.
+//!
+//! # Whose services
+//!
+//! Other programs may have virtual services in the same table. So a plan deletes nothing unless it
+//! is [told](Options::prune) to, together with the [`Scope`] of services that belong to the caller.
+//! [`Scope::everything`] is one, but somebody has to write it.
+
+mod diff;
+pub(crate) mod drainer;
+pub(crate) mod options;
+pub(crate) mod outcome;
+pub(crate) mod progress;
+pub(crate) mod step;
+
+use std::fmt;
+
+pub use drainer::{DrainPolicy, Drainer};
+pub use options::{Network, NetworkError, Options, Ports, Prune, Removal, Scope};
+pub use outcome::{ApplyError, Dependency, HeldBack, Outcome};
+pub use step::Step;
+
+use crate::model::key::{DestinationKey, ServiceKey};
+
+/// The steps from one table to another, in the order that they are safe in: see the
+/// [module](self).
+///
+/// As text it is what an operator wants to see before it is applied: a line a step, with `+` for
+/// what is added, `~` for what is changed and `-` for what is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case", deny_unknown_fields))]
+pub struct Plan {
+    steps: Vec<Step>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    draining: Vec<(ServiceKey, DestinationKey)>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    out_of_scope: Vec<ServiceKey>,
+    /// Virtual services that lose live real servers and have one that no step touches.
+    #[cfg_attr(feature = "serde", serde(default))]
+    covered: Vec<ServiceKey>,
+}
+
+impl Plan {
+    /// The steps, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Whether there is nothing to do. Real servers may still be [draining](Self::draining).
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Real servers that are to go and that remain after these steps, because they drain: a later
+    /// plan deletes them.
+    pub fn draining(&self) -> &[(ServiceKey, DestinationKey)] {
+        &self.draining
+    }
+
+    /// The virtual services that it has something to do with, some more than once.
+    fn services(&self) -> impl Iterator<Item = &ServiceKey> {
+        let steps = self.steps.iter().map(Step::service);
+        let draining = self.draining.iter().map(|(service, _)| service);
+        steps.chain(draining).chain(&self.out_of_scope)
+    }
+
+    /// Virtual services that are wanted, but outside of the plan's [`Scope`] and so left as they
+    /// are.
+    pub fn out_of_scope(&self) -> &[ServiceKey] {
+        &self.out_of_scope
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        for (service, server) in &self.draining {
+            writeln!(f, "  server {server} of {service} drains")?;
+        }
+        for service in &self.out_of_scope {
+            writeln!(f, "! service {service} is out of scope: left as it is")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! A transport that is one function.
+
+use std::fmt;
+use std::io;
+
+use crate::proto::responder::{Call, Refusal, Replies, Responder};
+use crate::transport::Transport;
+use crate::transport::proc_files::ProcFiles;
+
+/// The id of the family, where nobody chooses another; generic netlink's usual one for IPVS.
+const FAMILY: u16 = 0x1c;
+
+/// A [`Transport`] behind which one function handles every request: a fake for a test, or another
+/// way to IPVS.
+///
+/// The function is called for each request in the order they were sent. It pushes replies and says
+/// how the request ended; all that belongs to generic netlink is done by a [`Responder`].
+///
+/// ```
+/// use ipvs::Served;
+/// use ipvs::proto::Refusal;
+/// use ipvs::{Client, ErrorKind, ServiceKey};
+///
+/// // An IPVS without any service.
+/// let empty = Served::new(|call, _replies| match call.dump {
+///     true => Ok(()),
+///     false => Err(Refusal::new(3)), // ESRCH
+/// });
+/// let mut client = Client::with_transport(empty)?;
+/// assert_eq!(client.services()?, []);
+/// let key: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
+/// assert_eq!(client.delete_service(&key).unwrap_err().kind(), ErrorKind::ServiceNotFound);
+/// # Ok::<(), ipvs::Error>(())
+/// ```
+pub struct Served<F> {
+    responder: Responder,
+    serve: F,
+    files: Option<Box<dyn ProcFiles + Send>>,
+}
+
+impl<F> Served<F>
+where
+    F: FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+{
+    /// Has `serve` handle every request.
+    pub fn new(serve: F) -> Self {
+        Self { responder: Responder::new(FAMILY), serve, files: None }
+    }
+
+    /// Adds files for what the client reads from `/proc`; there are none otherwise.
+    #[must_use]
+    pub fn with_files(mut self, files: impl ProcFiles + Send + 'static) -> Self {
+        self.files = Some(Box::new(files));
+        self
+    }
+}
+
+impl<F> Transport for Served<F>
+where
+    F: FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+{
+    fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
+        self.responder.respond(datagram, &mut self.serve);
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
+        // All answers are there when sending returns.
+        Ok(self.responder.receive(buffer))
+    }
+
+    fn reset(&mut self) -> io::Result<()> {
+        self.responder.discard();
+        Ok(())
+    }
+
+    fn files(&mut self) -> Option<&mut dyn ProcFiles> {
+        self.files.as_deref_mut().map(|files| files as &mut dyn ProcFiles)
+    }
+}
+
+impl<F> fmt::Debug for Served<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("responder", &self.responder).finish_non_exhaustive()
+    }
+}
