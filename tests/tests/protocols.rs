@@ -66,15 +66,16 @@ fn clients_take_turns(
         Protocol::Udp => ask(&netns.run(|| socket_for(vip))??, vip, "who?"),
         _ => {
             let name = if vip.is_ipv6() { "SCTP6" } else { "SCTP4" };
-            let connect = format!("{name}-CONNECT:{vip},connect-timeout=10");
+            let connect = format!("{name}-CONNECT:{vip}");
             let mut socat = netns.command("socat");
             let answer = finish(socat.args(["-u", &connect, "STDOUT"]), TIMEOUT * 2)?.success()?;
             Ok(answer.trim_end().to_owned())
         }
     };
-    let answers = (0..4).map(|_| request()).collect::<Result<Vec<_>>>()?;
-    ensure!(take_turns(&answers, ["web1", "web2"]), "{answers:?}");
+    let answers = (0..4).map(|_| request()).collect::<Result<Vec<_>>>();
     let listed = connections(client)?;
+    let answers = answers.with_context(|| format!("connections meanwhile: {listed:#?}"))?;
+    ensure!(take_turns(&answers, ["web1", "web2"]), "{answers:?}, connections: {listed:#?}");
     let count = listed.iter().filter(|it| it.belongs_to(&service)).count();
     ensure!(count == 4, "4 clients have asked, but these are listed: {listed:#?}");
     Ok(())
