@@ -45,13 +45,13 @@ pub(super) fn introduction(stage: &Stage) -> Result<()> {
     stage.say(ONE_SUBNET);
     stage.say(
         "\
-Clients know one address, the virtual IP (VIP). The director takes their requests and hands each
-connection to a real server: it sends the packets on, unchanged, to that server's MAC address. The
-real servers have the VIP too, on lo, so they take the packets for theirs and answer the client
-themselves. The answers, which are what is large, never pass the director.
+Clients know one address, the virtual IP (VIP). The director receives their requests and assigns each
+connection to a real server: it forwards the packets, unchanged, to that server's MAC address. The real
+servers have the VIP too, on lo, so they accept the packets and reply to the client themselves. The
+replies, which are the bulk of the traffic, never pass through the director.
 
-Each host here is a network namespace. `web1# command` is a command typed on web1, a line with ✓
-says what was to be seen and was.",
+Each host here is a network namespace. `web1# command` is a command typed on web1; a line with ✓ is a
+claim that was checked.",
     );
     Ok(())
 }
@@ -60,16 +60,16 @@ pub(super) fn one_subnet(stage: &mut Stage) -> Result<Site> {
     stage.chapter("The network");
     stage.say(
         "\
-The hosts are plugged into one switch: a bridge, with veth pairs for cables. On the real servers
-arp_ignore and arp_announce come before the VIP, because only the director may answer when somebody
-asks on the wire who has it.
+The hosts are plugged into one switch: a bridge, with veth pairs for cables. On the real servers,
+arp_ignore and arp_announce are set before the VIP is added, because only the director may answer ARP
+requests for it.
 ",
     );
     let shown = |step: &Step<'_>| matches!(step.host, Some("client" | "director" | "web1"));
     let site = Site::build(stage, "demo", Layout::OneSubnet, shown)?;
     stage.say(
         "
-web2 is set up as web1, with 10.10.10.103. On each an nginx answers with its host's name.",
+web2 is set up like web1, with 10.10.10.103. On each, nginx replies with the host's name.",
     );
     Ok(site)
 }
@@ -77,8 +77,8 @@ web2 is set up as web1, with 10.10.10.103. On each an nginx answers with its hos
 pub(super) fn first_requests(stage: &mut Stage, site: &Site) -> Result<()> {
     let director = &site.cluster.director;
     stage.chapter("A virtual service with two real servers");
-    stage.say("-A adds the virtual service, here with the scheduler rr, each server in turn;");
-    stage.say("-a adds a real server to it, -g for direct routing (\"gatewaying\").\n");
+    stage.say("-A adds the virtual service, here with the scheduler rr (round robin);");
+    stage.say("-a adds a real server to it, with -g for direct routing (\"gatewaying\").\n");
     for command in site.commands_for_the_table() {
         stage.run(director, &command)?;
     }
@@ -89,11 +89,11 @@ pub(super) fn first_requests(stage: &mut Stage, site: &Site) -> Result<()> {
     };
     stage.claim(
         site.cluster.servers.iter().all(routed),
-        "both real servers are in the table, forwarded to by direct routing (Route)",
+        "both real servers are in the table, with direct routing (Route)",
     )?;
-    stage.say("\nThe client asks for the page four times:\n");
+    stage.say("\nThe client requests the page four times:\n");
     let answers = site.request(stage, 4)?;
-    stage.claim(alternate(&answers), "the two servers answer in turn")?;
+    stage.claim(alternate(&answers), "the two real servers take turns")?;
     Ok(())
 }
 
@@ -106,10 +106,10 @@ pub(super) fn the_directors_view(stage: &mut Stage, site: &Site) -> Result<()> {
     stage.claim(counted.packets_in > 4, "the requests' packets came in")?;
     stage.claim(
         counted.packets_out == 0,
-        "OutPkts is 0: not one packet of the answers passed the director",
+        "OutPkts is 0: not one packet of the replies passed through the director",
     )?;
 
-    stage.say("\nThe connections it remembers, each with its real server (rows sorted here):\n");
+    stage.say("\nThe connections it remembers, each with its real server (sorted here):\n");
     let command = "ipvsadm -L -n -c";
     stage.step(Step { host: Some(director.name), command });
     let list = quietly(director, command)?;
@@ -124,17 +124,17 @@ pub(super) fn the_directors_view(stage: &mut Stage, site: &Site) -> Result<()> {
     };
     stage.claim(
         site.cluster.servers.each_ref().map(to) == [2, 2],
-        "two connections went to each server",
+        "two connections went to each real server",
     )
 }
 
 pub(super) fn direct_routing_proved(stage: &mut Stage, site: &Site) -> Result<()> {
     let client = &site.cluster.client;
-    stage.chapter("Who answers");
+    stage.chapter("Who replies");
     stage.say(
         "\
-tcpdump on the client shows from whom the answers to two requests come: the first packet of each,
-with the MAC addresses (-e). The sender's IP address is the VIP both times.
+tcpdump on the client shows where the replies to two requests come from: the first packet of each, with
+MAC addresses (-e). The source IP address is the VIP both times.
 ",
     );
     let lines = answers_on_the_wire(stage, site)?;
@@ -143,7 +143,7 @@ with the MAC addresses (-e). The sender's IP address is the VIP both times.
         stage.claim(
             lines.iter().any(|line| line.starts_with(&from) && line.contains(" 10.10.10.53.80 >")),
             &format!(
-                "one answer comes straight from {}'s MAC address {}",
+                "one reply comes straight from {}'s MAC address {}",
                 server.name,
                 server.mac()
             ),
@@ -154,13 +154,15 @@ with the MAC addresses (-e). The sender's IP address is the VIP both times.
     let director = site.cluster.director.mac();
     stage.claim(
         neighbour.contains(&director),
-        &format!("to the client the VIP is at the director's MAC address {director}, nowhere else"),
+        &format!(
+            "for the client the VIP is at the director's MAC address {director}, and nowhere else"
+        ),
     )
 }
 
 pub(super) fn a_server_fails(stage: &mut Stage, site: &mut Site) -> Result<()> {
-    stage.chapter("A server fails");
-    stage.say("The web server on web1 is killed. IPVS doesn't look after that by itself:\n");
+    stage.chapter("A real server fails");
+    stage.say("The web server on web1 is killed. IPVS itself doesn't check real servers:\n");
     let web1 = &site.cluster.servers[0];
     let director = &site.cluster.director;
     site.web_servers[0].stop();
@@ -169,17 +171,17 @@ pub(super) fn a_server_fails(stage: &mut Stage, site: &mut Site) -> Result<()> {
     let count = |what| answers.lines().filter(|answer| *answer == what).count();
     stage.claim(
         count("connection refused") == 1 && count("web2") == 1,
-        "every second request still goes to web1, and fails",
+        "every second request still goes to web1 and fails",
     )?;
-    stage.say("\n-d takes the real server out:\n");
+    stage.say("\n-d deletes the real server from the table:\n");
     stage.run(director, &format!("ipvsadm -d {SERVICE} -r {}:80", web1.addr))?;
     let answers = site.request(stage, 4)?;
     stage.claim(answers == ["web2"; 4], "web2 answers every request")?;
-    stage.say("\nThe web server on web1 is started again, and put back:\n");
+    stage.say("\nThe web server on web1 is started again, and web1 is added again:\n");
     site.web_servers[0].start(&web1.netns)?;
     stage.run(director, &format!("ipvsadm -a {SERVICE} -r {}:80 -g", web1.addr))?;
     let answers = site.request(stage, 4)?;
-    stage.claim(alternate(&answers), "both answer again, in turn")
+    stage.claim(alternate(&answers), "both take turns again")
 }
 
 pub(super) fn persistence(stage: &mut Stage, site: &Site) -> Result<()> {
@@ -187,9 +189,9 @@ pub(super) fn persistence(stage: &mut Stage, site: &Site) -> Result<()> {
     stage.chapter("Persistence, and another scheduler");
     stage.say(
         "\
--E edits the service: -p 100 keeps a client on one server until 100 seconds after its last
-connection; lblc is \"locality-based least connections\". A scheduler that the kernel doesn't have,
-such as a misspelt one, is refused:
+-E edits the service. -p 100 keeps a client on one real server until 100 seconds after its last
+connection; lblc is \"locality-based least connections\". A scheduler that the kernel doesn't have, such
+as a misspelt one, is refused:
 ",
     );
     let complaint = stage.refused(director, &format!("ipvsadm -E {SERVICE} -s lbrc -p 100"))?;
@@ -202,32 +204,32 @@ such as a misspelt one, is refused:
     let table = stage.run(director, "ipvsadm -L -n")?;
     stage.claim(
         table.lines().any(|l| squeezed(l) == "TCP 10.10.10.53:80 lblc persistent 100"),
-        "the service has the new scheduler, and is persistent for 100 seconds",
+        "the service has the new scheduler and is persistent for 100 seconds",
     )?;
     stage.say("");
     let answers = site.request(stage, 4)?;
     let server = answers.first().context("no answer")?;
     stage.claim(
         answers.len() == 4 && answers.iter().all(|answer| answer == server),
-        "the client stays on one server",
+        "the client stays on one real server",
     )?;
-    stage.say("\nWhat it is remembered by, a template, is listed as a connection from port 0:\n");
+    stage.say("\nThe persistence template that remembers the client is listed as a connection from port 0:\n");
     let template = stage.run(director, "ipvsadm -L -n -c | grep -F '10.10.10.1:0 '")?;
     let remembered = site.cluster.servers.iter().find(|host| host.name == server);
     let remembered = format!("{}:80", remembered.context("a stranger answered")?.addr);
     stage.claim(
         template.trim_end().ends_with(&remembered),
-        "the template points to the server that answered",
+        "the template points to the real server that answered",
     )
 }
 
 pub(super) fn fallback(stage: &mut Stage, site: &Site) -> Result<()> {
     let director = &site.cluster.director;
-    stage.chapter("Nobody left but the director");
+    stage.chapter("Only the director is left");
     stage.say(
         "\
-Both real servers go; in their place comes 127.0.0.1, the director itself, where a web server
-says sorry. It listens on all addresses, because packets for the VIP reach it unchanged.
+Both real servers are replaced by 127.0.0.1, the director itself, where a web server says sorry. It
+listens on all addresses, because packets for the VIP reach it unchanged.
 ",
     );
     let _sorry = WebServer::start_new(&director.netns, "director: sorry")?;
@@ -239,17 +241,17 @@ says sorry. It listens on all addresses, because packets for the VIP reach it un
     let answers = site.request(stage, 2)?;
     stage.claim(
         answers == ["director: sorry"; 2],
-        "the director answers itself: the kernel sees that 127.0.0.1 is its own",
+        "the director answers itself: the kernel sees that 127.0.0.1 is its own address",
     )
 }
 
 pub(super) fn server_subnet(stage: &mut Stage) -> Result<()> {
-    stage.chapter("The real servers in a subnet of their own");
+    stage.chapter("Real servers in a subnet of their own");
     stage.say(SERVER_SUBNET);
     stage.say(
         "\
-The director needs a leg in the servers' subnet, because direct routing needs their MAC addresses.
-The answers take the servers' own way to the client, through a router. What differs:
+The director needs an interface in the real servers' subnet, because direct routing needs their MAC
+addresses. The replies take the real servers' own route to the client, through a router. What differs:
 ",
     );
     let differs = |step: &Step<'_>| {
@@ -264,17 +266,17 @@ The answers take the servers' own way to the client, through a router. What diff
         stage.run(director, &command)?;
     }
     let answers = site.request(stage, 4)?;
-    stage.claim(alternate(&answers), "the two servers answer in turn")?;
+    stage.claim(alternate(&answers), "the two real servers take turns")?;
     stage.say("");
     let lines = answers_on_the_wire(stage, &site)?;
     let router = site.cluster.router.as_ref().context("this layout has a router")?.mac();
     stage.claim(
         lines.iter().all(|line| line.starts_with(&router)),
-        &format!("the answers reach the client from the router's MAC address {router}"),
+        &format!("the replies reach the client from the router's MAC address {router}"),
     )?;
     stage.say("");
     let counted = counters(stage, director, 6)?;
-    stage.claim(counted.packets_out == 0, "and none of them through the director")
+    stage.claim(counted.packets_out == 0, "and none of them passed through the director")
 }
 
 /// Two requests while tcpdump runs on the client; shows and returns its two lines.
