@@ -7,9 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use lab::{Program, paths};
 use serde::Deserialize;
-
-use crate::places;
 
 /// The longest that one call of Cargo may take: a first build of everything on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(45 * 60);
@@ -23,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Cargo, to be run at the root of the workspace: the one that runs xtask.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(places::root());
+    command.current_dir(paths::root());
     command
 }
 
@@ -103,6 +102,16 @@ pub(crate) fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
     })?;
     ensure!(succeeded, "`cargo {}` failed", arguments.join(" "));
     found.with_context(|| format!("`cargo {}` built no program {name}", arguments.join(" ")))
+}
+
+/// The program `lab`, built.
+pub(crate) fn lab() -> Result<Program> {
+    build(&["build", "-p", "lab", "--bin", "lab"], "lab").map(Program::at)
+}
+
+/// The program that runs now, for a guest to run it too.
+pub(crate) fn own() -> Result<PathBuf> {
+    std::env::current_exe().context("can't tell where xtask is")
 }
 
 /// The path of the program `name`, if that is what this message of Cargo's is about.

@@ -3,8 +3,10 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use lab::{paths, progress};
+
+use crate::cargo;
 use crate::install::Program;
-use crate::{cargo, places, progress};
 
 const CARGO_DENY: Program = Program { name: "cargo-deny", version: "0.20.2", arguments: &[] };
 
@@ -30,7 +32,7 @@ impl Deny {
         for manifest in MANIFESTS {
             progress::note(&format!("{} of {manifest}", checks.join(", ")));
             let mut command = std::process::Command::new(&program);
-            command.current_dir(places::root());
+            command.current_dir(paths::root());
             command.args(["--manifest-path", manifest, "--config", "deny.toml", "check"]);
             let held = cargo::watch(command.args(&checks), |line| println!("{line}"))?;
             ensure!(held, "{manifest} has what deny.toml forbids, or it couldn't be looked at");

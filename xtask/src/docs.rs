@@ -7,8 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::kernel::Choice;
-use crate::{cargo, demo, places};
+use lab::kernel::Choice;
+use lab::paths;
+
+use crate::{cargo, demo};
 
 /// A part of a document that is replaced by the result of a run.
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Part {
     }
 
     fn path(&self) -> PathBuf {
-        places::root().join(self.file)
+        paths::root().join(self.file)
     }
 
     fn document(&self) -> Result<String> {

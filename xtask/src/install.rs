@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
+use lab::paths::{self, Lock};
+use lab::progress;
+
 use crate::cargo::{self, cargo};
-use crate::places::{self, Lock};
-use crate::progress;
 
 /// A release of a program, and how to build it.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ impl Program {
     /// The path of the program. It is built if it isn't there, which takes a minute or a few.
     pub(crate) fn path(&self) -> Result<PathBuf> {
         let Self { name, version, arguments } = self;
-        let folder = places::root().join("target").join(name).join(version);
+        let folder = paths::root().join("target").join(name).join(version);
         let _lock = Lock::folder(&folder)?;
         let program = folder.join("bin").join(name);
         if !program.is_file() {

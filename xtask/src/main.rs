@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-mod apt;
 mod bench;
 mod cargo;
 mod cross;
@@ -11,20 +10,12 @@ mod deny;
 mod dist;
 mod docs;
 mod doctor;
-mod failure;
-mod guest;
+mod golden;
 mod install;
 mod kernel;
 mod parity;
-mod places;
-mod programs;
-mod progress;
-mod run;
-mod show;
 mod site;
 mod test;
-mod tools;
-mod work;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,8 +23,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-
-use crate::failure::Failure;
+use lab::progress;
 
 /// Proves, shows and tries the IPVS crates on real Linux kernels.
 ///
@@ -55,7 +45,7 @@ enum Task {
     /// Ends with what passed, failed and was skipped, and fails if anything did.
     Test(test::Test),
     /// Show direct routing on a real kernel: a director, two web servers, a client, step by step
-    Demo(show::Demo),
+    Demo(demo::Demo),
     /// Measure the C ipvsadm, ours and the bare kernel in one boot
     ///
     /// Prints a table of times, ratios and memory, and says which bars are met.
@@ -63,7 +53,7 @@ enum Task {
     /// Record what the C ipvsadm and the kernel say to each other, for the tests of ipvs-sys
     ///
     /// Overwrites the files below crates/ipvs-sys/tests/golden for each kernel.
-    Golden(show::Golden),
+    Golden(golden::Golden),
     /// Compare ipvsadm with the C program: the corpus, and commands at random
     ///
     /// Both programs run the same commands on the same kernel; status, output, messages and what
@@ -73,12 +63,12 @@ enum Task {
     Parity(parity::Parity),
     /// Fetch kernels, list them, and run something in one
     #[command(subcommand)]
-    Kernel(run::KernelTask),
+    Kernel(lab::KernelCommand),
     /// Find what this machine lacks for booting kernels, and what to do about it
     ///
     /// Every command that boots one looks at the same first, and says only what is in the way. The
     /// exit status is 1 if something is.
-    Doctor(doctor::Doctor),
+    Doctor(lab::DoctorCommand),
     /// Test the published crates with the oldest supported compiler, and on 32-bit and big-endian
     /// machines
     ///
@@ -118,52 +108,14 @@ enum Task {
     /// Internal: a comparison in one kernel.
     #[command(hide = true)]
     ParityPart(parity::Part),
-    /// Internal: keeps a guest from outliving xtask.
-    #[command(hide = true)]
-    GuestKeeper { folders: Vec<PathBuf> },
-    /// Internal: becomes a guest's kernel when xtask says so.
-    #[command(hide = true)]
-    GuestGate(kernel::keeper::Start),
-    /// Internal: a process to be traced.
-    #[command(hide = true)]
-    DoctorTracee,
-    /// Internal: makes namespaces, to show that they can be made.
-    #[command(hide = true)]
-    DoctorNamespaces,
-    /// Internal: makes namespaces on this machine's own kernel.
-    #[command(hide = true)]
-    NativeNamespaces {
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
-    /// Internal: PID 1 of a process namespace on this machine's own kernel.
-    #[command(hide = true)]
-    NativeInit {
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
-    /// Internal: becomes a command on a terminal.
-    #[command(hide = true)]
-    GuestTerminal {
-        terminal: PathBuf,
-        #[arg(last = true)]
-        command: Vec<OsString>,
-    },
 }
 
 fn main() -> ExitCode {
-    if guest::is_init() {
-        guest::init();
+    progress::speak_as("xtask");
+    match run(Arguments::parse().command) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => lab::report(&error),
     }
-    let status = match run(Arguments::parse().command) {
-        Ok(status) => status,
-        Err(error) => {
-            progress::done();
-            eprintln!("xtask: {error:#}");
-            error.downcast_ref::<Failure>().map_or(failure::FAILED, |failure| failure.status)
-        }
-    };
-    ExitCode::from(status)
 }
 
 fn run(task: Task) -> Result<u8> {
@@ -174,10 +126,8 @@ fn run(task: Task) -> Result<u8> {
         Task::Golden(golden) => golden.run(),
         Task::Parity(parity) => parity.run(),
         Task::ParityPart(part) => part.run(),
-        Task::Kernel(task) => task.run(),
-        Task::Doctor(doctor) => doctor.run(),
-        Task::DoctorTracee => match doctor::trial::tracee()? {},
-        Task::DoctorNamespaces => doctor::try_namespaces(),
+        Task::Kernel(command) => kernel::run(command),
+        Task::Doctor(command) => doctor::run(&command),
         Task::Cross(cross) => cross.run(),
         Task::Deny(deny) => deny.run(),
         Task::Site(site) => site.run(),
@@ -186,13 +136,6 @@ fn run(task: Task) -> Result<u8> {
         Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
         Task::GuestService { package, systemd } => {
             dist::boot_inside(&package, &systemd).map(|()| 0)
-        }
-        Task::GuestKeeper { folders } => kernel::keeper::keep(&folders),
-        Task::GuestGate(start) => match kernel::keeper::pass_gate(&start)? {},
-        Task::NativeNamespaces { command } => kernel::native::enter(&command),
-        Task::NativeInit { command } => kernel::native::init(&command),
-        Task::GuestTerminal { terminal, command } => {
-            match guest::exec_on_terminal(&terminal, &command)? {}
         }
     }
 }

@@ -13,12 +13,12 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
+use lab::kernel::KernelVersion;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use crate::cluster::{Cluster, Layout};
-use crate::kernel::KernelVersion;
 use crate::namespace::{Namespace, panic_message};
 
 /// How long a test may take if it doesn't say so itself: far more than any needs alone.

@@ -13,14 +13,14 @@
 //! a system call of the guest's kernel there.
 //!
 //! The crate takes two forms. Cargo builds a library that has everything under a Rust name, for
-//! tests and for [`host`]. The build script of `xtask` builds shared objects for `LD_PRELOAD`, with
+//! tests and for [`host`]. The build script of `lab` builds shared objects for `LD_PRELOAD`, with
 //! the cfg `uml_xstate` naming the module whose function they export as `ptrace`: `completion`, or
 //! `amx_host`, which makes any host behave like one with AMX, for tests. They use nothing but
 //! `core` and libc: they are loaded into programs that may bring a libc of their own.
 
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
-#![expect(unexpected_cfgs, reason = "the build script of xtask sets uml_xstate, Cargo doesn't")]
+#![expect(unexpected_cfgs, reason = "the build script of lab sets uml_xstate, Cargo doesn't")]
 
 pub mod amx_host;
 pub mod area;

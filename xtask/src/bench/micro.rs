@@ -9,10 +9,11 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use ipvs_benches::report;
+use lab::progress;
 
 use super::bars::{ALLOCATIONS, OF_OTHERS};
 use super::table::Verdicts;
-use crate::{cargo, progress};
+use crate::cargo;
 
 #[derive(Debug, Args)]
 pub(super) struct Micro {

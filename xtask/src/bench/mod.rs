@@ -12,11 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Subcommand};
 use ipvs_benches::report::Report;
+use lab::{Job, KernelOption, Processors, ReadyKernel, paths, progress, tools};
 use serde::de::DeserializeOwned;
 
+use crate::cargo;
 use crate::docs::Part;
-use crate::work::{Machine, Place, Processors, Where, Work};
-use crate::{cargo, places, progress, tools};
 
 /// On processors that aren't kept for it the C program may take minutes for the largest table.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
@@ -37,7 +37,7 @@ pub(crate) struct Bench {
     #[command(subcommand)]
     part: Option<Other>,
     #[command(flatten)]
-    place: Where,
+    kernel: KernelOption,
     /// How often each program does each work, and up to five times as often what takes it less than
     /// 15 seconds altogether; figures are medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -75,19 +75,19 @@ impl Bench {
             TABLES.recorded()?;
             SUMMARY.recorded()?;
         }
-        let place = Place::prepare(self.place.choice(), self.place.machine)?;
+        let kernel = self.kernel.prepare(&cargo::lab()?)?;
         ensure!(
-            !self.into_docs || matches!(place, Place::Fetched(_)),
+            !self.into_docs || kernel.is_fetched(),
             "the documents show a kernel that is kept on one processor: choose one that is fetched"
         );
         progress::now("building what is measured");
         let programs = Programs::build()?;
-        let processors = self.place.machine.processors;
+        let processors = self.kernel.guest.processors;
         let mut reports =
-            vec![self.measure(&place, &programs, processors != Some(Processors::Any))?];
+            vec![self.measure(&kernel, &programs, processors != Some(Processors::Any))?];
         // The whole, and then what it would look like if nobody took care of processors.
-        if self.filter.is_none() && processors.is_none() && matches!(place, Place::Fetched(_)) {
-            reports.push(self.measure(&place, &programs, false)?);
+        if self.filter.is_none() && processors.is_none() && kernel.is_fetched() {
+            reports.push(self.measure(&kernel, &programs, false)?);
         }
         if let Some(file) = &self.json {
             let text = serde_json::to_vec_pretty(&reports)?;
@@ -111,10 +111,10 @@ impl Bench {
     }
 
     /// Measures in one boot: all that was asked for, or at a glance if that was measured before.
-    fn measure(&self, place: &Place, programs: &Programs, pinned: bool) -> Result<Report> {
-        let is_glance = !pinned && self.place.machine.processors.is_none();
-        let pinned = pinned && matches!(place, Place::Fetched(_));
-        let folder = places::root().join("target/bench");
+    fn measure(&self, kernel: &ReadyKernel, programs: &Programs, pinned: bool) -> Result<Report> {
+        let is_glance = !pinned && self.kernel.guest.processors.is_none();
+        let pinned = pinned && kernel.is_fetched();
+        let folder = paths::root().join("target/bench");
         fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
         let Programs { measure, ours, floor } = programs;
         let mut command: Vec<OsString> =
@@ -124,17 +124,15 @@ impl Bench {
         command.push(pinned.to_string().into());
         command.extend(self.filter.iter().map(Into::into));
         let processors = if pinned { Processors::One } else { Processors::Any };
-        let work = Work {
+        let job = Job {
             command,
             environment: tools::environment("valgrind")?,
-            programs: Vec::new(),
             tools: &["ip", "modprobe", "ipvsadm", "strace", "valgrind"],
             writable: vec![folder.clone()],
-            terminal: false,
             timeout: Some(TIMEOUT),
-            machine: Machine { processors: Some(processors), ..self.place.machine },
+            ..Job::default()
         };
-        let status = work.run(place)?;
+        let status = job.run(&kernel.on(processors))?;
         ensure!(status == 0, "measuring ended with status {status}");
         read(&folder.join("report.json"))
     }
@@ -163,7 +161,7 @@ impl Programs {
 
 /// What the tables in the documents were made from, so that a test can make them again.
 fn recorded() -> PathBuf {
-    places::root().join("benches/measured.json")
+    paths::root().join("benches/measured.json")
 }
 
 fn record(reports: &[Report]) -> Result<()> {
@@ -216,7 +214,7 @@ mod tests {
     /// Figures of speed come from the tables' own text; nothing else may claim any.
     #[test]
     fn nothing_but_the_tables_claims_to_be_so_many_times_as_fast() {
-        let read = |path: &str| fs::read_to_string(places::root().join(path)).unwrap();
+        let read = |path: &str| fs::read_to_string(paths::root().join(path)).unwrap();
         let without_table = |part: &Part| part.replaced(&read(part.file), "").unwrap();
         let others = [
             "ARCHITECTURE.md",

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::cargo::cargo;
-use crate::programs::succeed;
+use lab::process::succeed;
 
 /// Cargo may have to fetch the dependencies first.
 const TIMEOUT: Duration = Duration::from_secs(600);

@@ -11,14 +11,14 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use nix::sched::{CloneFlags, unshare};
+use lab::namespaces;
+use lab::paths;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, mount, mount_bind, mount_bind_recursive, mount_change,
 };
-use rustix::process::{Signal, chroot, getegid, geteuid, set_parent_process_death_signal};
+use rustix::process::{Signal, chroot, geteuid, set_parent_process_death_signal};
 
 use super::root::{CHECKOUT_INSIDE, FOLDER_INSIDE, system};
-use crate::places;
 
 /// Becomes `command`, an absolute path and arguments, in the system below `folder`.
 pub(crate) fn enter(folder: &Path, command: &[OsString]) -> Result<Infallible> {
@@ -41,7 +41,7 @@ pub(crate) fn enter(folder: &Path, command: &[OsString]) -> Result<Infallible> {
 
 fn change_root(folder: &Path) -> Result<()> {
     let root = system(folder);
-    own_namespaces()?;
+    namespaces::enter_own()?;
     // Nothing of what follows may reach the machine's own mounts.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("can't keep the mounts apart")?;
@@ -52,30 +52,10 @@ fn change_root(folder: &Path) -> Result<()> {
     }
     mount("tmpfs", inside("/tmp"), "tmpfs", MountFlags::empty(), None)
         .context("can't mount /tmp")?;
-    for (source, place) in [(places::root().as_path(), CHECKOUT_INSIDE), (folder, FOLDER_INSIDE)] {
+    for (source, place) in [(paths::root().as_path(), CHECKOUT_INSIDE), (folder, FOLDER_INSIDE)] {
         mount_bind(source, inside(place))
             .with_context(|| format!("can't mount {} on {place}", source.display()))?;
     }
     chroot(&root).with_context(|| format!("can't make {} the root", root.display()))?;
     std::env::set_current_dir(CHECKOUT_INSIDE).context("can't enter the checkout")
-}
-
-/// A mount namespace, and a user namespace to be allowed to.
-pub(crate) fn own_namespaces() -> Result<()> {
-    if geteuid().is_root() {
-        return unshare(CloneFlags::CLONE_NEWNS).context("can't make a mount namespace");
-    }
-    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
-        .context("can't make a user namespace")?;
-    // user_namespaces(7): a group can be mapped without privilege only where setgroups is denied.
-    for (file, text) in [
-        ("setgroups", "deny".to_owned()),
-        ("uid_map", format!("{user} {user} 1")),
-        ("gid_map", format!("{group} {group} 1")),
-    ] {
-        let path = Path::new("/proc/self").join(file);
-        std::fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
-    }
-    Ok(())
 }

@@ -10,7 +10,6 @@ mod crates;
 mod enter;
 mod log;
 mod root;
-mod stream;
 
 use std::fmt;
 use std::process::Command;
@@ -19,13 +18,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::enter::{enter, own_namespaces};
+pub(crate) use self::enter::enter;
 
 use self::crates::Crate;
 use self::log::Log;
 use self::root::Root;
-use crate::places::{self, Lock};
-use crate::progress;
+use lab::paths::{self, Lock};
+use lab::{process, progress};
+
 use crate::test::counts::Counts;
 
 /// A slow machine may take this long to build everything for one target and to test it in an emulator.
@@ -122,7 +122,7 @@ impl Which {
 impl Cross {
     /// Runs the tests; the exit status.
     pub(crate) fn run(self) -> Result<u8> {
-        let folder = places::root().join("target/cross");
+        let folder = paths::root().join("target/cross");
         let _lock = Lock::folder(&folder)?;
         let crates = crates::published()?;
         let root = root::ensure(&folder)?;
@@ -189,7 +189,7 @@ impl Target {
         for step in self.steps.iter().filter(has_work) {
             let name = step.arguments[0];
             progress::now(&format!("{}: cargo {name}", self.triple));
-            let status = stream::run(&mut self.cargo(root, step, crates), TIMEOUT, &mut |line| {
+            let status = process::run(&mut self.cargo(root, step, crates), TIMEOUT, &mut |line| {
                 outcome.tests.read_line(line);
                 if let Some(doing) = log::doing(line) {
                     progress::now(&format!("{}: {doing}", self.triple));

@@ -9,9 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::apt::Apt;
-use crate::programs::succeed;
-use crate::progress;
+use lab::apt::Apt;
+use lab::process::succeed;
+use lab::progress;
 
 /// The release whose compiler is the oldest that the crates promise to build with.
 pub(super) const SUITE: &str = "trixie";

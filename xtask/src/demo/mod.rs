@@ -1,4 +1,4 @@
-//! The demo: the direct-routing cluster that the literature on LVS starts with, built, used and
+//! `cargo xtask demo`: the direct-routing cluster that the literature on LVS starts with, built, used and
 //! explained step by step on a real kernel. Everything it says is checked as it goes.
 
 mod chapters;
@@ -6,11 +6,54 @@ mod shell;
 mod stage;
 
 use std::iter::zip;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
 use ipvs_testkit::{Cluster, Host, Layout, Step, WebServer};
+use lab::{Job, KernelOption, progress};
 
+use crate::{cargo, docs};
 use stage::Stage;
+
+/// Several times what it takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    kernel: KernelOption,
+    /// Open a shell on the director at the end
+    #[arg(long)]
+    keep: bool,
+    /// Put what is printed into docs/transcript.md and an excerpt into README.md, on kernel 6.1
+    #[arg(long, conflicts_with_all = ["kernel", "keep"])]
+    into_docs: bool,
+}
+
+impl Demo {
+    pub(crate) fn run(self) -> Result<u8> {
+        if self.into_docs {
+            docs::write_transcript(&docs::transcript(docs::KERNEL)?)?;
+            return Ok(0);
+        }
+        let kernel = self.kernel.prepare(&cargo::lab()?)?;
+        progress::now("building ipvsadm");
+        let ipvsadm = cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?;
+        let folder = ipvsadm.parent().context("a program without a folder")?.to_owned();
+        let mut command = vec![cargo::own()?.into(), "guest-demo".into()];
+        command.extend(self.keep.then(|| "--keep".into()));
+        let job = Job {
+            command,
+            programs: vec![folder],
+            tools: &["ip", "modprobe", "nginx", "curl", "tcpdump"],
+            terminal: self.keep,
+            timeout: (!self.keep).then_some(TIMEOUT),
+            ..Job::default()
+        };
+        job.run(&kernel)
+    }
+}
 
 /// Runs the demo; wants to be root on a kernel with IPVS, with `ip`, `nginx`, `curl`, `tcpdump`
 /// and our `ipvsadm` on `PATH`. With `keep` it ends in an interactive shell on the director.

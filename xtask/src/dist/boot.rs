@@ -9,10 +9,10 @@ use anyhow::{Context, Result, ensure};
 use ipvs_testkit::{Booted, Namespace, eventually};
 
 use super::package::NAME;
-use crate::apt::Apt;
-use crate::programs::succeed;
-use crate::work::{Machine, Place, Work};
-use crate::{places, progress};
+use crate::cargo;
+use lab::apt::Apt;
+use lab::process::succeed;
+use lab::{Job, ReadyKernel, paths, progress};
 
 /// Four boots, on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
@@ -42,20 +42,16 @@ const PARTLY: [&str; 1] = ["TCP  C0000209:0050 rr"];
 const PROMISED: [&str; 3] = ["CapBnd:\t0000000000001000", "NoNewPrivs:\t1", "Seccomp:\t2"];
 
 /// Runs [`inside`] in a guest.
-pub(super) fn check(folder: &Path, package: &Path, place: &Place, machine: Machine) -> Result<()> {
-    let mut command = vec!["/proc/self/exe".into(), "guest-service".into(), package.into()];
+pub(super) fn check(folder: &Path, package: &Path, kernel: &ReadyKernel) -> Result<()> {
+    let mut command = vec![cargo::own()?.into(), "guest-service".into(), package.into()];
     command.extend(systemd(folder)?.into_iter().map(Into::into));
-    let work = Work {
+    let job = Job {
         command,
         environment: vec![("DEBIAN_FRONTEND", "noninteractive".into())],
-        programs: Vec::new(),
-        tools: &[],
-        writable: Vec::new(),
-        terminal: false,
         timeout: Some(TIMEOUT),
-        machine,
+        ..Job::default()
     };
-    let status = work.run(place)?;
+    let status = job.run(kernel)?;
     ensure!(status == 0, "the service isn't what it should be on a machine that systemd runs");
     progress::note("systemd runs the service, and knows when its rules weren't loaded");
     Ok(())
@@ -66,7 +62,7 @@ fn systemd(folder: &Path) -> Result<Vec<PathBuf>> {
     if Path::new("/lib/systemd/systemd").exists() {
         return Ok(Vec::new());
     }
-    let apt = Apt::machine(&places::tools().join("apt"))?;
+    let apt = Apt::machine(&paths::tools().join("apt"))?;
     apt.update()?;
     progress::note("fetching systemd");
     apt.download(&apt.missing(&["systemd"])?, &folder.join("systemd"))

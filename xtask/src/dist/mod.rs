@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::kernel::Choice;
-use crate::places::{self, Lock};
-use crate::work::{Place, Where};
-use crate::{cargo, progress};
+use lab::kernel::Choice;
+use lab::paths::{self, Lock};
+use lab::{KernelOption, ReadyKernel, progress};
+
+use crate::cargo;
 
 pub(crate) use self::boot::inside as boot_inside;
 pub(crate) use self::texts::prove as prove_texts;
@@ -31,12 +32,12 @@ pub(crate) struct Dist {
     #[arg(long)]
     check: bool,
     #[command(flatten)]
-    place: Where,
+    kernel: KernelOption,
 }
 
 impl Dist {
     pub(crate) fn run(&self) -> Result<u8> {
-        let folder = places::root().join("target/dist");
+        let folder = paths::root().join("target/dist");
         let _lock = Lock::folder(&folder)?;
         let texts = texts::write_all(&folder)?;
         texts::check(&texts)?;
@@ -52,10 +53,9 @@ impl Dist {
         }
         if self.check {
             service::check(&folder)?;
-            let place = Place::prepare(self.choice()?, self.place.machine)?;
-            let machine = self.place.machine;
-            boot::check(&folder, &package, &place, machine)?;
-            return replace::check(&folder, &package, &place, machine);
+            let kernel = ReadyKernel::prepare(self.choice()?, self.kernel.guest, &cargo::lab()?)?;
+            boot::check(&folder, &package, &kernel)?;
+            return replace::check(&folder, &package, &kernel);
         }
         Ok(0)
     }
@@ -63,7 +63,7 @@ impl Dist {
 
 impl Dist {
     fn choice(&self) -> Result<Choice> {
-        let choice = self.place.choice();
+        let choice = self.kernel.choice();
         // There the changes to this machine's files would last.
         ensure!(
             choice != Choice::Host,

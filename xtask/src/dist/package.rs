@@ -14,8 +14,8 @@ use anyhow::{Context, Result, ensure};
 
 use super::texts::Texts;
 use super::{clear, write};
-use crate::places;
-use crate::programs::succeed;
+use lab::paths;
+use lab::process::succeed;
 
 /// dpkg-deb compresses some megabytes.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -86,7 +86,7 @@ pub(super) fn build(folder: &Path, texts: &Texts, program: &Path) -> Result<Path
     }
     let doc = format!("usr/share/doc/{NAME}");
     tree.put(&format!("{doc}/copyright"), copyright()?, 0o644)?;
-    tree.put_compressed(&format!("{doc}/changelog"), &places::root().join("CHANGELOG.md"))?;
+    tree.put_compressed(&format!("{doc}/changelog"), &paths::root().join("CHANGELOG.md"))?;
     tree.put("DEBIAN/conffiles", "/etc/init.d/ipvsadm\n", 0o644)?;
     let control = control(architecture.trim(), &glibc(&binary)?);
     tree.put("DEBIAN/control", control, 0o644)?;
@@ -167,7 +167,7 @@ fn glibc(program: &[u8]) -> Result<String> {
 
 /// In Debian's machine-readable format; Apache's license is on every Debian system.
 fn copyright() -> Result<String> {
-    let path = places::root().join("LICENSE-MIT");
+    let path = paths::root().join("LICENSE-MIT");
     let mit =
         std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
     let mut paragraphs = String::new();

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::apt::Apt;
-use crate::work::{Machine, Place, Work};
-use crate::{places, progress};
+use lab::apt::Apt;
+use lab::{Job, ReadyKernel, paths, progress};
 
 const SCRIPT: &str = include_str!("replace.sh");
 
@@ -15,8 +14,8 @@ const SCRIPT: &str = include_str!("replace.sh");
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Runs the script; its exit status.
-pub(super) fn check(folder: &Path, package: &Path, place: &Place, machine: Machine) -> Result<u8> {
-    let apt = Apt::machine(&places::tools().join("apt"))?;
+pub(super) fn check(folder: &Path, package: &Path, kernel: &ReadyKernel) -> Result<u8> {
+    let apt = Apt::machine(&paths::tools().join("apt"))?;
     apt.update()?;
     progress::note("fetching Debian's ipvsadm");
     let mut packages = apt.missing(&["ipvsadm"])?;
@@ -27,17 +26,8 @@ pub(super) fn check(folder: &Path, package: &Path, place: &Place, machine: Machi
     let mut command = vec!["sh".into(), "-euc".into(), SCRIPT.into(), "replace".into()];
     command.push(package.into());
     command.extend(theirs.into_iter().map(Into::into));
-    let work = Work {
-        command,
-        environment: Vec::new(),
-        programs: Vec::new(),
-        tools: &[],
-        writable: Vec::new(),
-        terminal: false,
-        timeout: Some(TIMEOUT),
-        machine,
-    };
-    let status = work.run(place)?;
+    let job = Job { command, timeout: Some(TIMEOUT), ..Job::default() };
+    let status = job.run(kernel)?;
     if status == 0 {
         progress::note("the package takes the place of Debian's, and goes again");
     }

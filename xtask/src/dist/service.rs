@@ -4,9 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use lab::progress;
 
 use super::{package, write};
-use crate::progress;
 
 /// systemd counts from 0 to 100, in tenths of what it prints. What is left is what the service is
 /// for: netlink and other sockets, the machine's network, CAP_NET_ADMIN, and being root.

@@ -7,9 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::{clear, write};
-use crate::places::{self, Lock};
-use crate::programs;
-use crate::{progress, tools};
+use lab::paths::{self, Lock};
+use lab::{process, progress, tools};
 
 /// A shell that waits for something waits for ever.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -50,7 +49,7 @@ pub(super) fn write_all(folder: &Path) -> Result<Texts> {
 
 /// Writes and tries them; for the tests.
 pub(crate) fn prove() -> Result<()> {
-    let folder = places::root().join("target/dist");
+    let folder = paths::root().join("target/dist");
     let _lock = Lock::folder(&folder)?;
     check(&write_all(&folder)?)
 }
@@ -70,7 +69,7 @@ pub(super) fn check(texts: &Texts) -> Result<()> {
 fn groff(page: &Path) -> Result<()> {
     let mut command = tools::command("groff")?;
     command.args(["-ww", "-man", "-Tutf8", "-P-cbou", "-rLL=78n"]).arg(page);
-    let output = programs::output(&mut command, TIMEOUT)?;
+    let output = process::output(&mut command, TIMEOUT)?;
     ensure!(
         output.status.success() && output.stderr.is_empty(),
         "groff complains of {}: {}",
@@ -143,7 +142,7 @@ fn zsh(file: &Path) -> Result<()> {
 }
 
 fn expect(command: &mut Command, expected: &str) -> Result<()> {
-    let output = programs::output(command.env("LC_ALL", "C.UTF-8"), TIMEOUT)?;
+    let output = process::output(command.env("LC_ALL", "C.UTF-8"), TIMEOUT)?;
     ensure!(
         output.status.success() && output.stdout == expected && output.stderr.is_empty(),
         "{} completes {:?} instead of {expected:?}: {}",

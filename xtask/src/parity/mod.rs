@@ -12,9 +12,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::kernel::Choice;
-use crate::work::{Everywhere, Place, Where, Work};
-use crate::{cargo, places, progress};
+use lab::kernel::Choice;
+use lab::{Job, KernelOption, KernelOptions, Program, ReadyKernel, paths, progress};
+
+use crate::cargo;
 use results::{Corpus, Generated};
 
 /// Seconds that a sequence may take, several times what it takes on a machine that has other work.
@@ -33,7 +34,7 @@ const DOCS_KERNELS: [(Choice, u64); 2] = [(Choice::V6_1, 20), (Choice::V7_2, 1)]
 #[derive(Debug, Args)]
 pub(crate) struct Parity {
     #[command(flatten)]
-    place: Everywhere,
+    kernels: KernelOptions,
     /// How many sequences of random commands
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     sequences: u64,
@@ -53,7 +54,9 @@ pub(crate) struct Parity {
 #[derive(Debug, Args)]
 pub(crate) struct Part {
     #[command(flatten)]
-    place: Where,
+    kernel: KernelOption,
+    #[arg(long)]
+    lab: PathBuf,
     #[arg(long)]
     program: PathBuf,
     #[arg(long)]
@@ -70,22 +73,21 @@ impl Part {
         let file = self.arguments.first().map(Path::new).context("no file for the results")?;
         let folder = file.parent().context("a file without a folder")?.to_owned();
         let command = [vec![self.program.into_os_string()], self.arguments].concat();
-        let work = Work {
+        let job = Job {
             command,
             environment: vec![("IPVSADM", self.ipvsadm.into())],
-            programs: Vec::new(),
             tools: TOOLS,
             writable: vec![folder],
-            terminal: false,
             timeout: Some(Duration::from_secs(self.seconds)),
-            machine: self.place.machine,
+            ..Job::default()
         };
-        work.run(&Place::prepare(self.place.choice(), self.place.machine)?)
+        job.run(&self.kernel.prepare(&Program::at(self.lab))?)
     }
 }
 
 /// The programs, built.
 struct Programs {
+    lab: Program,
     parity: PathBuf,
     ipvsadm: PathBuf,
 }
@@ -94,17 +96,19 @@ impl Parity {
     pub(crate) fn run(self) -> Result<u8> {
         progress::now("building the programs");
         let programs = Programs {
+            lab: cargo::lab()?,
             parity: cargo::build(&["build", "-p", "ipvs-tests", "--bin", "parity"], "parity")?,
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?,
         };
         let choices = match self.into_docs {
             true => DOCS_KERNELS.to_vec(),
-            false => self.place.choices().into_iter().map(|choice| (choice, 1)).collect(),
+            false => self.kernels.choices().into_iter().map(|choice| (choice, 1)).collect(),
         };
         let mut runs = Vec::new();
         let mut problems = Vec::new();
         for (choice, divisor) in choices {
-            let release = Place::prepare(choice, self.place.machine)?.release();
+            let release =
+                ReadyKernel::prepare(choice, self.kernels.guest, &programs.lab)?.release();
             let corpus = self.corpus(choice, &programs)?;
             let generated = self.generated(choice, self.sequences.div_ceil(divisor), &programs)?;
             progress::done();
@@ -171,7 +175,8 @@ impl Parity {
     ) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.args(["parity-part", "--kernel", choice.name()]);
-        command.args(self.place.machine.arguments());
+        command.args(self.kernels.guest.arguments());
+        command.arg("--lab").arg(programs.lab.path());
         command.arg("--program").arg(&programs.parity).arg("--ipvsadm").arg(&programs.ipvsadm);
         command.arg("--seconds").arg(limit.as_secs().to_string());
         command.arg("--").args(arguments);
@@ -196,7 +201,7 @@ fn run_all(commands: Vec<Command>) -> Result<()> {
 
 /// Where the results of a kernel go, without those of another time.
 fn folder(choice: Choice) -> Result<PathBuf> {
-    let folder = places::root().join("target/reports").join(choice.name()).join("parity");
+    let folder = paths::root().join("target/reports").join(choice.name()).join("parity");
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     Ok(folder)
 }

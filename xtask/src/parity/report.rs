@@ -135,14 +135,14 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::places;
+    use lab::paths;
 
     /// The page counts what is in the corpus: its sequences and the commands in them.
     #[test]
     fn the_page_is_up_to_date_with_the_corpus() {
         let tables = TABLES.recorded().unwrap();
         let mut files = 0;
-        for entry in fs::read_dir(places::root().join("tests/cases")).unwrap() {
+        for entry in fs::read_dir(paths::root().join("tests/cases")).unwrap() {
             let text = fs::read_to_string(entry.unwrap().path()).unwrap();
             let title = text.lines().next().unwrap().trim_start_matches("# ");
             let begins = |with: &str| text.lines().filter(|line| line.starts_with(with)).count();

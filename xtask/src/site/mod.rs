@@ -16,9 +16,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use lab::{paths, progress};
 
+use crate::cargo;
 use crate::install::Program;
-use crate::{cargo, places, progress};
 
 /// The last release that builds with the oldest Rust that the workspace supports. Its server and
 /// search aren't needed, and take most of the time to build it.
@@ -45,13 +46,13 @@ impl Site {
 pub(crate) fn build() -> Result<PathBuf> {
     let mdbook = MDBOOK.path()?;
     progress::now("building the site");
-    let folder = places::root().join("target/site");
+    let folder = paths::root().join("target/site");
     let source = folder.join("source");
     if folder.exists() {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("can't remove the old {}", folder.display()))?;
     }
-    stage(&places::root(), &source)?;
+    stage(&paths::root(), &source)?;
     let html = folder.join("html");
     let mut command = Command::new(mdbook);
     command.arg("build").arg(&source).arg("--dest-dir").arg(&html);
@@ -104,9 +105,9 @@ mod tests {
 
     #[test]
     fn every_page_of_the_workspace_that_is_linked_can_be_staged() {
-        let folder = places::root().join("target/site-of-a-test");
+        let folder = paths::root().join("target/site-of-a-test");
         let _ = fs::remove_dir_all(&folder);
-        stage(&places::root(), &folder).unwrap();
+        stage(&paths::root(), &folder).unwrap();
         let summary = fs::read_to_string(folder.join("src/SUMMARY.md")).unwrap();
         assert!(
             summary.contains("(README.md)") && summary.contains("(docs/parity.md)"),

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lab::paths::root;
+
 use super::page;
-use crate::places::root;
 
 /// The folders that pages name files in, from the root or from the page's own folder.
 const FOLDERS: [&str; 9] =

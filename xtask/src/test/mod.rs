@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use lab::kernel::Choice;
+use lab::{Job, KernelOptions, Program, ReadyKernel, paths, progress};
 
 use crate::cargo::{self, cargo};
-use crate::kernel::Choice;
-use crate::work::{Everywhere, Place, Work};
-use crate::{dist, docs, doctor, places, progress, site};
+use crate::{dist, docs, site};
 use counts::Counts;
 use load::Load;
 use summary::Summary;
@@ -59,7 +59,7 @@ pub(crate) struct Test {
     #[arg(long, value_name = "N", default_value_t = 0)]
     load: u16,
     #[command(flatten)]
-    place: Everywhere,
+    kernels: KernelOptions,
 }
 
 /// A step that runs Cargo.
@@ -106,7 +106,7 @@ const STEPS: [Step; 9] = [
         arguments: &[
             "clippy",
             "-p",
-            "xtask",
+            "lab",
             "--test",
             "guest",
             "--test",
@@ -142,6 +142,8 @@ const STEPS: [Step; 9] = [
             INTEGRATION,
             "--exclude",
             "ipvs-benches",
+            "--exclude",
+            "lab",
             "--exclude",
             "xtask",
             "--quiet",
@@ -180,7 +182,7 @@ const GUEST: Step = Step {
     arguments: &[
         "test",
         "-p",
-        "xtask",
+        "lab",
         "--test",
         "guest",
         "--test",
@@ -194,10 +196,11 @@ const GUEST: Step = Step {
 
 impl Test {
     pub(crate) fn run(self) -> Result<u8> {
-        let choices = self.place.choices();
+        let lab = cargo::lab()?;
+        let choices = self.kernels.choices();
         if choices.iter().any(|choice| choice.series().is_some()) {
             // Not after minutes of other tests.
-            doctor::before_boot(self.place.machine)?;
+            lab::before_boot(self.kernels.guest, &lab)?;
         }
         let mut summary = Summary::default();
         let filter = self.filter.as_deref();
@@ -222,7 +225,7 @@ impl Test {
         });
         for choice in &choices {
             match &programs {
-                Some(programs) => self.in_kernel(*choice, programs, &mut summary),
+                Some(programs) => self.in_kernel(*choice, &lab, programs, &mut summary),
                 None => summary.missed(format!("kernel {}", choice.name())),
             }
         }
@@ -243,20 +246,20 @@ impl Test {
         Ok(u8::from(summary.has_failed()))
     }
 
-    fn in_kernel(&self, choice: Choice, programs: &Programs, summary: &mut Summary) {
-        let place = match Place::prepare(choice, self.place.machine) {
-            Ok(place) => place,
+    fn in_kernel(&self, choice: Choice, lab: &Program, programs: &Programs, summary: &mut Summary) {
+        let kernel = match ReadyKernel::prepare(choice, self.kernels.guest, lab) {
+            Ok(kernel) => kernel,
             Err(error) => {
                 summary.time(format!("kernel {}", choice.name()), || Err(error));
                 return;
             }
         };
         let name = match choice {
-            Choice::Host => format!("Linux {} (this machine's own)", place.release()),
-            _ => format!("Linux {}", place.release()),
+            Choice::Host => format!("Linux {} (this machine's own)", kernel.release()),
+            _ => format!("Linux {}", kernel.release()),
         };
         let filter = self.filter.as_deref();
-        if let (Place::Fetched(_), false) = (&place, self.integration) {
+        if kernel.is_fetched() && !self.integration {
             let step = format!("{} on {name}", GUEST.name);
             progress::note(&step);
             summary.time(step, || GUEST.run(filter, Some(choice)));
@@ -269,7 +272,7 @@ impl Test {
             progress::note(&step);
             summary.time(step, || {
                 let _load = Load::start(self.load);
-                self.run_integration(choice, programs, &place)
+                self.run_integration(choice, programs, &kernel)
             });
         }
     }
@@ -279,11 +282,11 @@ impl Test {
         &self,
         choice: Choice,
         programs: &Programs,
-        place: &Place,
+        kernel: &ReadyKernel,
     ) -> Result<Option<Outcome>> {
         let filter = self.filter.as_deref();
         let report = Report::new(choice)?;
-        let status = programs.work(choice, filter, &report.folder, &self.place)?.run(place)?;
+        let status = programs.job(choice, filter, &report.folder).run(kernel)?;
         let counts = report.read()?;
         // A filter may well be meant for other tests than these.
         let problem = if counts.total() == 0 && filter.is_none() {
@@ -376,16 +379,10 @@ impl Programs {
         })
     }
 
-    fn work(
-        &self,
-        choice: Choice,
-        filter: Option<&str>,
-        report: &Path,
-        place: &Everywhere,
-    ) -> Result<Work> {
+    fn job(&self, choice: Choice, filter: Option<&str>, report: &Path) -> Job {
         let mut command = vec![self.tests.clone().into_os_string()];
         command.extend(filter.map(Into::into));
-        Ok(Work {
+        Job {
             command,
             environment: vec![
                 ("IPVSADM", self.ipvsadm.clone().into()),
@@ -397,13 +394,11 @@ impl Programs {
                     std::env::var_os("RUST_BACKTRACE").unwrap_or_else(|| "1".into()),
                 ),
             ],
-            programs: Vec::new(),
             tools: TOOLS,
             writable: vec![report.to_owned()],
-            terminal: false,
             timeout: Some(KERNEL_TIMEOUT),
-            machine: place.machine,
-        })
+            ..Job::default()
+        }
     }
 }
 
@@ -420,7 +415,7 @@ struct Report {
 
 impl Report {
     fn new(choice: Choice) -> Result<Self> {
-        let folder = places::root().join("target/reports").join(choice.name());
+        let folder = paths::root().join("target/reports").join(choice.name());
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
         let report = folder.join(REPORT);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::places;
+use lab::paths;
 
 /// Where packages are verified, below the checkout. Not where everything else is built: there Cargo
 /// would find what it made of the same version before, which it never takes for out of date.
@@ -35,7 +35,7 @@ pub(super) fn forget_unpacked() -> Result<()> {
         }
     }
     // Named for the package and a hash.
-    for built in folders(&places::root().join(TARGET).join("debug/.fingerprint"))? {
+    for built in folders(&paths::root().join(TARGET).join("debug/.fingerprint"))? {
         let name = built.file_name().and_then(OsStr::to_str).unwrap_or_default();
         if name.rsplit_once('-').is_some_and(|(package, _)| is_ours(package)) {
             fs::remove_dir_all(&built)

@@ -5,10 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::Result;
+use lab::progress;
 
 use super::counts::Counts;
 use super::{ON_KERNEL, Outcome, timed};
-use crate::progress;
 
 /// What came of every step.
 #[derive(Debug, Default)]

@@ -1,0 +1,97 @@
+//! `cargo xtask doctor`: what this machine lacks for booting guests, found before the boot.
+//!
+//! Facts in, findings out: what is gathered decides nothing, and what decides asks for nothing. A
+//! boot that fails all the same is looked into by its console ([`symptom`]).
+
+mod facts;
+mod findings;
+pub(crate) mod symptom;
+pub(crate) mod trial;
+
+use std::process::Stdio;
+
+use anyhow::{Result, bail};
+
+use self::facts::Facts;
+use self::findings::{Finding, Level};
+use crate::job::GuestOptions;
+use crate::kernel::{SERIES, fetch};
+use crate::program::Program;
+
+pub(crate) use self::findings::LEAST_MEMORY;
+
+/// Prints all findings; 1 if something is missing.
+pub(crate) fn print(options: GuestOptions, program: &Program) -> Result<u8> {
+    let mut all = findings::of(&Facts::gather(options.memory, program));
+    all.extend(kernels()?);
+    all.push(namespaces(program));
+    for finding in &all {
+        println!("{finding}");
+    }
+    Ok(u8::from(all.iter().any(|finding| finding.level == Level::Obstacle)))
+}
+
+/// The first step of every command that boots a guest: an error if it can't boot here.
+///
+/// # Errors
+///
+/// What is in the way.
+pub fn before_boot(options: GuestOptions, program: &Program) -> Result<()> {
+    let mut all = findings::of(&Facts::gather(options.memory, program));
+    all.retain(|finding| finding.level == Level::Obstacle);
+    if all.is_empty() {
+        return Ok(());
+    }
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    bail!(
+        "no guest boots on this machine as it is (`cargo xtask doctor` shows more):\n{}",
+        all.join("\n")
+    );
+}
+
+/// Which kernels are there, and whether the others can be fetched.
+fn kernels() -> Result<Vec<Finding>> {
+    const SUBJECT: &str = "kernels";
+    let mut missing = Vec::new();
+    let mut there = Vec::new();
+    for series in SERIES {
+        match fetch::find(series)? {
+            Some(kernel) => there.push(kernel.release),
+            None => missing.push(series.name),
+        }
+    }
+    let mut all = Vec::new();
+    if !there.is_empty() {
+        all.push(Finding::fine(SUBJECT, format!("Linux {} fetched", there.join(", "))));
+    }
+    if !missing.is_empty() {
+        let missing = missing.join(", ");
+        all.push(match fetch::obstacle() {
+            None => Finding::fine(SUBJECT, format!("Linux {missing} to be fetched when needed")),
+            Some(obstacle) => Finding::obstacle(
+                SUBJECT,
+                format!("Linux {missing} can't be fetched: {obstacle}"),
+                "--kernel host uses this machine's own kernel, as root, where it has IPVS",
+            ),
+        });
+    }
+    Ok(all)
+}
+
+/// Guests don't need namespaces of the user's own, but `cargo xtask cross` does.
+fn namespaces(program: &Program) -> Finding {
+    const SUBJECT: &str = "user namespaces";
+    if rustix::process::geteuid().is_root() {
+        return Finding::fine(SUBJECT, "not needed by root");
+    }
+    let made = program.task("namespaces").stdin(Stdio::null()).stderr(Stdio::null()).status();
+    if made.is_ok_and(|status| status.success()) {
+        return Finding::fine(SUBJECT, "there are");
+    }
+    Finding::warning(
+        SUBJECT,
+        "this user may not make any, which only `cargo xtask cross` wants",
+        "run that one as root, or see the sysctls user.max_user_namespaces, \
+         kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
+    )
+}

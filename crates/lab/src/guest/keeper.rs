@@ -1,0 +1,172 @@
+//! What keeps a guest from outliving the xtask that started it, however that one ends.
+//!
+//! A guest is several host processes, and killing one of them leaves others behind. They are one
+//! process group, which User-Mode Linux makes itself, and two processes outside of the kernel can
+//! end it: xtask, and a keeper in the group that waits for xtask's end of a pipe to close.
+//!
+//! - xtask dies, even by SIGKILL: the keeper ends the group.
+//! - The keeper dies: xtask ends the group, and calls the run a failure.
+//! - linux.uml dies: xtask ends what it left in the group.
+//!
+//! The kernel starts only once its keeper is there: until then its process waits at a gate, and
+//! xtask's death opens none.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_current_process_group, kill_process_group,
+    set_parent_process_death_signal, setrlimit,
+};
+
+use crate::program::Program;
+use crate::signals;
+
+/// What the gate is to become, as its command line says it.
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// Let the host run the kernel on several processors.
+    #[arg(long)]
+    pub(crate) spread: bool,
+    /// The value of `LD_PRELOAD`.
+    #[arg(long)]
+    pub(crate) preload: OsString,
+    /// The kernel and its arguments.
+    #[arg(last = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// A guest's processes, none of which outlives this one.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// Leads the group.
+    guest: Child,
+    keeper: Child,
+    /// Closes when this process ends.
+    _alive: OwnedFd,
+    is_over: bool,
+}
+
+impl Group {
+    /// Starts a kernel with `far_line`, the other end of `line`, as standard input and `console`
+    /// as output, in the first of `folders`. The keeper removes both if it has to act.
+    pub(crate) fn start(
+        program: &Program,
+        start: &Start,
+        line: &mut UnixStream,
+        far_line: UnixStream,
+        console: OwnedFd,
+        folders: [&Path; 2],
+    ) -> Result<Self> {
+        let mut guest = program
+            .task("gate")
+            .args(start.spread.then_some("--spread"))
+            .arg("--preload")
+            .arg(&start.preload)
+            .arg("--")
+            .args(&start.command)
+            .env_clear()
+            .env("TMPDIR", folders[0])
+            .current_dir(folders[0])
+            .stdin(OwnedFd::from(far_line))
+            .stderr(console.try_clone()?)
+            .stdout(console)
+            // Out of reach of the terminal's Ctrl-C: xtask hears it and ends the guest.
+            .process_group(0)
+            .spawn()
+            .context("can't start the guest")?;
+        let kept = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from).and_then(
+            |(watched, alive)| {
+                let keeper = program
+                    .task("keeper")
+                    .args(folders)
+                    .stdin(watched)
+                    .process_group(Pid::from_child(&guest).as_raw_nonzero().get())
+                    .spawn()?;
+                Ok((keeper, alive))
+            },
+        );
+        match kept {
+            Ok((keeper, alive)) => {
+                let group = Self { guest, keeper, _alive: alive, is_over: false };
+                line.write_all(b"!").context("can't let the guest start")?;
+                Ok(group)
+            }
+            Err(error) => {
+                let _ = guest.kill();
+                let _ = guest.wait();
+                Err(error).context("can't start the guest's keeper")
+            }
+        }
+    }
+
+    /// How the guest ended, if it has.
+    pub(crate) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.guest.try_wait().context("can't wait for the guest")
+    }
+
+    /// Whether the keeper is there. It should be until [`Group::end`].
+    pub(crate) fn is_kept(&mut self) -> bool {
+        matches!(self.keeper.try_wait(), Ok(None))
+    }
+
+    /// Ends every process of the group.
+    pub(crate) fn end(&mut self) {
+        // The number stands for this group until both have been waited for, and may be anybody's
+        // after that.
+        if std::mem::replace(&mut self.is_over, true) {
+            return;
+        }
+        let _ = kill_process_group(Pid::from_child(&self.guest), Signal::KILL);
+        let _ = self.guest.wait();
+        let _ = self.keeper.wait();
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The gate: becomes the kernel once xtask says so, on the serial line that is standard input.
+pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
+    // If xtask and the keeper die together, this takes at least the kernel along.
+    set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the guest to xtask")?;
+    let mut word = [0];
+    let count =
+        rustix::io::read(rustix::stdio::stdin(), &mut word).context("can't wait for xtask")?;
+    ensure!(count == 1, "xtask has ended before the guest could start");
+    signals::release()?;
+    // A kernel that panics aborts, and its memory is not worth a core file.
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .context("can't forbid core files")?;
+    if !start.spread {
+        super::processor::settle();
+    }
+    let (program, arguments) = start.command.split_first().context("no kernel to start")?;
+    let error = Command::new(program).args(arguments).env("LD_PRELOAD", &start.preload).exec();
+    Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))
+}
+
+/// The keeper: waits until standard input ends, which is when xtask is gone; then the group ends,
+/// this process included.
+pub(crate) fn keep(folders: &[PathBuf]) -> Result<u8> {
+    // Nothing is ever written there. An error would leave xtask's end unwatched, so it counts as
+    // one.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    for folder in folders {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    kill_current_process_group(Signal::KILL).context("can't end the guest")?;
+    Ok(0)
+}

@@ -1,0 +1,10 @@
+//! `cargo xtask kernel`: kernels, and commands in them.
+
+use anyhow::Result;
+use lab::KernelCommand;
+
+use crate::cargo;
+
+pub(crate) fn run(command: KernelCommand) -> Result<u8> {
+    command.run(&cargo::lab()?)
+}
