@@ -1,0 +1,166 @@
+//! What is sent.
+
+use std::net::SocketAddr;
+
+use super::{Http, Method};
+
+/// Characters that can't stand in a request's target as they are (RFC 3986, and what servers refuse).
+const ENCODED: &[u8] = b"\"<>\\^`{|}";
+
+/// `path` as it can be sent.
+pub(super) fn encode_path(path: &str) -> String {
+    let path = path.split('#').next().unwrap_or_default();
+    let mut encoded = String::with_capacity(path.len() + 1);
+    if !path.starts_with('/') {
+        encoded.push('/');
+    }
+    for byte in path.bytes() {
+        if byte.is_ascii_graphic() && !ENCODED.contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+/// Where a request goes within its server.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The value of `Host`.
+    pub(super) host: String,
+    pub(super) path: String,
+}
+
+/// Why a redirect isn't followed.
+#[derive(Debug)]
+pub(super) struct OtherScheme;
+
+impl Place {
+    pub(super) fn first(http: &Http, target: SocketAddr, tls: bool) -> Self {
+        let host = http.host.clone().unwrap_or_else(|| {
+            let usual = if tls { 443 } else { 80 };
+            match (target.port() == usual, target.is_ipv6()) {
+                (true, true) => format!("[{}]", target.ip()),
+                (true, false) => target.ip().to_string(),
+                (false, true) => format!("[{}]:{}", target.ip(), target.port()),
+                (false, false) => target.to_string(),
+            }
+        });
+        Self { host, path: http.path.clone() }
+    }
+
+    /// Where `Location: {location}` leads from here (RFC 3986, 5.2).
+    pub(super) fn redirected(&self, location: &str, tls: bool) -> Result<Self, OtherScheme> {
+        let scheme_end = location.find(':').filter(|end| {
+            let scheme = &location[..*end];
+            scheme.starts_with(|it: char| it.is_ascii_alphabetic())
+                && scheme.bytes().all(|it| it.is_ascii_alphanumeric() || b"+-.".contains(&it))
+        });
+        let rest = match scheme_end {
+            Some(end) => {
+                let wanted = if tls { "https" } else { "http" };
+                if !location[..end].eq_ignore_ascii_case(wanted) {
+                    return Err(OtherScheme);
+                }
+                &location[end + 1..]
+            }
+            None => location,
+        };
+        if let Some(rest) = rest.strip_prefix("//") {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            let host = if host.is_empty() { &self.host } else { host };
+            let host = host.chars().filter(char::is_ascii_graphic).collect();
+            return Ok(Self { host, path: encode_path(path) });
+        }
+        let (path, _) = self.path.split_once('?').unwrap_or((&self.path, ""));
+        let path = match rest.as_bytes().first() {
+            Some(b'/') => rest.to_owned(),
+            Some(b'?') => format!("{path}{rest}"),
+            _ => format!("{}{rest}", &path[..=path.rfind('/').unwrap_or(0)]),
+        };
+        Ok(Self { host: self.host.clone(), path: encode_path(&path) })
+    }
+
+    /// Appends the request.
+    pub(super) fn write(&self, method: Method, out: &mut Vec<u8>) {
+        let method: &str = match method {
+            Method::Get => "GET ",
+            Method::Head => "HEAD ",
+        };
+        for part in [
+            method,
+            &self.path,
+            " HTTP/1.1\r\nHost: ",
+            &self.host,
+            concat!("\r\nUser-Agent: health-probe/", env!("CARGO_PKG_VERSION")),
+            "\r\nAccept: */*\r\nConnection: close\r\n\r\n",
+        ] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_encoded_where_a_request_could_not_have_them() {
+        for (path, encoded) in [
+            ("/", "/"),
+            ("", "/"),
+            ("check.txt", "/check.txt"),
+            ("/a b", "/a%20b"),
+            ("/a?b=c&d=%20", "/a?b=c&d=%20"),
+            ("/a#b", "/a"),
+            ("/\r\nEvil: 1", "/%0D%0AEvil:%201"),
+            ("/é", "/%C3%A9"),
+            ("/{x}", "/%7Bx%7D"),
+        ] {
+            assert_eq!(encode_path(path), encoded, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_where_rfc_3986_says() {
+        let place = Place { host: "a.example".into(), path: "/dir/page?q".into() };
+        for (location, host, path) in [
+            ("/x", "a.example", "/x"),
+            ("x", "a.example", "/dir/x"),
+            ("?r=1", "a.example", "/dir/page?r=1"),
+            ("http://b.example/y#z", "b.example", "/y"),
+            ("HTTP://b.example:81", "b.example:81", "/"),
+            ("//c.example?q", "c.example", "/?q"),
+            ("http://user:pass@d.example/", "d.example", "/"),
+            ("http:///x", "a.example", "/x"),
+        ] {
+            let place = place.redirected(location, false).unwrap();
+            assert_eq!((&*place.host, &*place.path), (host, path), "{location}");
+        }
+        assert!(place.redirected("https://a.example/", false).is_err());
+        assert!(place.redirected("http://a.example/", true).is_err());
+        assert!(place.redirected("ftp://a.example/", false).is_err());
+    }
+
+    #[test]
+    fn the_host_is_the_address_unless_another_one_is_named() {
+        for (target, tls, host) in [
+            ("10.10.10.102:80", false, "10.10.10.102"),
+            ("10.10.10.102:443", true, "10.10.10.102"),
+            ("10.10.10.102:443", false, "10.10.10.102:443"),
+            ("[2001:db8::1]:80", false, "[2001:db8::1]"),
+            ("[2001:db8::1]:81", false, "[2001:db8::1]:81"),
+        ] {
+            let place = Place::first(&Http::new("/"), target.parse().unwrap(), tls);
+            assert_eq!(place.host, host);
+        }
+        let named = Http::new("/").host("www.example").unwrap();
+        assert_eq!(Place::first(&named, "10.0.0.1:81".parse().unwrap(), false).host, "www.example");
+        for host in ["", "a b", "a\r\nb", "a\0"] {
+            assert!(Http::new("/").host(host).is_err(), "{host:?}");
+        }
+    }
+}

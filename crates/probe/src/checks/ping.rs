@@ -1,0 +1,234 @@
+//! ICMP echo (RFC 792, RFC 4443, section 4).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The bytes behind the header of an echo request, as ping(8) sends by default with its time stamp.
+const DATA: usize = 56;
+/// The header: type, code, checksum, identifier, sequence number.
+const HEADER: usize = 8;
+
+/// Types of messages.
+mod kind {
+    pub(super) const V4_REPLY: u8 = 0;
+    pub(super) const V4_UNREACHABLE: u8 = 3;
+    pub(super) const V4_REQUEST: u8 = 8;
+    pub(super) const V4_TIME_EXCEEDED: u8 = 11;
+    pub(super) const V6_UNREACHABLE: u8 = 1;
+    pub(super) const V6_TIME_EXCEEDED: u8 = 3;
+    pub(super) const V6_REQUEST: u8 = 128;
+    pub(super) const V6_REPLY: u8 = 129;
+}
+
+/// An echo request to one server, and what is a reply to it.
+///
+/// The token, which should be random, is in the data as well: nobody who can't see the request can
+/// answer it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Echo {
+    target: IpAddr,
+    id: u16,
+    sequence: u16,
+    token: u64,
+}
+
+/// What a message says about an echo request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// It's the reply.
+    Reply,
+    /// A router, or the server's own system, couldn't deliver it.
+    Undeliverable,
+}
+
+impl Echo {
+    /// A request to `target`.
+    pub const fn new(target: IpAddr, id: u16, sequence: u16, token: u64) -> Self {
+        Self { target, id, sequence, token }
+    }
+
+    /// The message, without an IP header. For IPv6 the checksum is left to the kernel, which makes it
+    /// on raw sockets (RFC 3542, section 3.1).
+    pub fn message(&self) -> Vec<u8> {
+        let kind = if self.target.is_ipv4() { kind::V4_REQUEST } else { kind::V6_REQUEST };
+        let mut message = vec![0; HEADER + DATA];
+        message[0] = kind;
+        message[4..6].copy_from_slice(&self.id.to_be_bytes());
+        message[6..8].copy_from_slice(&self.sequence.to_be_bytes());
+        message[8..16].copy_from_slice(&self.token.to_be_bytes());
+        if self.target.is_ipv4() {
+            let sum = checksum(&message).to_be_bytes();
+            message[2..4].copy_from_slice(&sum);
+        }
+        message
+    }
+
+    /// What a packet from `from` says about this request; None if it's about something else.
+    ///
+    /// A raw socket's packet begins with the IP header in IPv4, and with the ICMP message in IPv6
+    /// (raw(7), ipv6(7)).
+    pub fn hear(&self, from: IpAddr, packet: &[u8]) -> Option<Heard> {
+        let message = match self.target {
+            IpAddr::V4(_) => ipv4_payload(packet).filter(|it| checksum(it) == 0)?,
+            IpAddr::V6(_) => packet,
+        };
+        let (reply, undeliverable) = match self.target {
+            IpAddr::V4(_) => (kind::V4_REPLY, [kind::V4_UNREACHABLE, kind::V4_TIME_EXCEEDED]),
+            IpAddr::V6(_) => (kind::V6_REPLY, [kind::V6_UNREACHABLE, kind::V6_TIME_EXCEEDED]),
+        };
+        let kind = *message.first()?;
+        if kind == reply && from == self.target && self.is_in(message) {
+            return Some(Heard::Reply);
+        }
+        // An error quotes the packet that it's about, behind eight bytes of its own.
+        if undeliverable.contains(&kind) && self.is_quoted_in(message.get(HEADER..)?) {
+            return Some(Heard::Undeliverable);
+        }
+        None
+    }
+
+    fn is_in(&self, message: &[u8]) -> bool {
+        let ours = self.message();
+        message.get(4..) == ours.get(4..)
+    }
+
+    fn is_quoted_in(&self, packet: &[u8]) -> bool {
+        let quoted = match self.target {
+            IpAddr::V4(target) => {
+                let to: Option<[u8; 4]> = packet.get(16..20).and_then(|it| it.try_into().ok());
+                if to.map(Ipv4Addr::from) != Some(target) {
+                    return false;
+                }
+                ipv4_payload(packet)
+            }
+            IpAddr::V6(target) => {
+                let to: Option<[u8; 16]> = packet.get(24..40).and_then(|it| it.try_into().ok());
+                if to.map(Ipv6Addr::from) != Some(target) {
+                    return false;
+                }
+                packet.get(40..)
+            }
+        };
+        // At least eight bytes of what follows the IP header are quoted (RFC 792).
+        let ours = self.message();
+        quoted.is_some_and(|it| {
+            it.first() == ours.first() && it.get(4..HEADER) == ours.get(4..HEADER)
+        })
+    }
+}
+
+fn ipv4_payload(packet: &[u8]) -> Option<&[u8]> {
+    let first = *packet.first()?;
+    let length = usize::from(first & 0x0F) * 4;
+    (first >> 4 == 4 && length >= 20).then(|| packet.get(length..)).flatten()
+}
+
+/// The Internet checksum (RFC 1071); 0 over a message that has its own.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = 0;
+    for pair in bytes.chunks(2) {
+        sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        // Fold as it goes: the length isn't bounded by a type.
+        sum = (sum & 0xFFFF) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 10, 10, 102));
+
+    /// An IPv4 packet with no options around an ICMP message.
+    fn ipv4(to: Ipv4Addr, message: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 1, 0, 0, 10, 10, 10, 1];
+        packet.extend(to.octets());
+        packet.extend(message);
+        packet
+    }
+
+    fn with_checksum(mut message: Vec<u8>) -> Vec<u8> {
+        message[2..4].fill(0);
+        let sum = checksum(&message).to_be_bytes();
+        message[2..4].copy_from_slice(&sum);
+        message
+    }
+
+    fn reply_to(echo: Echo) -> Vec<u8> {
+        let mut message = echo.message();
+        message[0] = 0;
+        with_checksum(message)
+    }
+
+    #[test]
+    fn a_request_has_the_form_of_rfc_792() {
+        let message = Echo::new(SERVER, 0x1234, 1, 0x0102_0304_0506_0708).message();
+        assert_eq!(message.len(), 64);
+        assert_eq!(message[..2], [8, 0]);
+        assert_eq!(message[4..16], [0x12, 0x34, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(checksum(&message), 0);
+        // RFC 1071, section 3: the sum of these is ddf2, with carries; its complement is 220d.
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0x220d);
+    }
+
+    #[test]
+    fn only_its_own_reply_counts() {
+        let echo = Echo::new(SERVER, 7, 8, 9);
+        let here = Ipv4Addr::new(10, 10, 10, 1);
+        let heard = |from: IpAddr, message: Vec<u8>| echo.hear(from, &ipv4(here, &message));
+        assert_eq!(heard(SERVER, reply_to(echo)), Some(Heard::Reply));
+        assert_eq!(heard("10.10.10.103".parse().unwrap(), reply_to(echo)), None);
+        for other in
+            [Echo { id: 1, ..echo }, Echo { sequence: 1, ..echo }, Echo { token: 1, ..echo }]
+        {
+            assert_eq!(heard(SERVER, reply_to(other)), None);
+        }
+        assert_eq!(heard(SERVER, echo.message()), None, "its own request, as on lo");
+        let mut wrong_sum = reply_to(echo);
+        wrong_sum[2] ^= 1;
+        assert_eq!(heard(SERVER, wrong_sum), None);
+        for length in 0..64 {
+            assert_eq!(heard(SERVER, reply_to(echo)[..length].to_vec()), None);
+        }
+        for length in 0..20 {
+            assert_eq!(echo.hear(SERVER, &ipv4(here, &[])[..length]), None);
+        }
+    }
+
+    #[test]
+    fn an_error_about_it_counts_whoever_sends_it() {
+        let echo = Echo::new(SERVER, 7, 8, 9);
+        let router = "10.10.10.254".parse().unwrap();
+        let error = |kind: u8, quoted: &[u8]| {
+            let message = [&[kind, 1, 0, 0, 0, 0, 0, 0], quoted].concat();
+            ipv4(Ipv4Addr::new(10, 10, 10, 1), &with_checksum(message))
+        };
+        let quoted = ipv4(Ipv4Addr::new(10, 10, 10, 102), &echo.message());
+        for kind in [3, 11] {
+            assert_eq!(echo.hear(router, &error(kind, &quoted)), Some(Heard::Undeliverable));
+            assert_eq!(echo.hear(router, &error(kind, &quoted[..28])), Some(Heard::Undeliverable));
+        }
+        assert_eq!(echo.hear(router, &error(5, &quoted)), None, "a redirect isn't a failure");
+        let elsewhere = ipv4(Ipv4Addr::new(10, 10, 10, 103), &echo.message());
+        assert_eq!(echo.hear(router, &error(3, &elsewhere)), None);
+        for length in 0..28 {
+            assert_eq!(echo.hear(router, &error(3, &quoted[..length])), None);
+        }
+    }
+
+    #[test]
+    fn ipv6_has_no_ip_header() {
+        let server: Ipv6Addr = "2001:db8::102".parse().unwrap();
+        let echo = Echo::new(server.into(), 7, 8, 9);
+        let mut reply = echo.message();
+        assert_eq!(reply[..4], [128, 0, 0, 0]);
+        reply[0] = 129;
+        assert_eq!(echo.hear(server.into(), &reply), Some(Heard::Reply));
+        let mut quoted = vec![0x60, 0, 0, 0, 0, 64, 58, 64];
+        quoted.extend([0; 16]);
+        quoted.extend(server.octets());
+        quoted.extend(echo.message());
+        let error = [&[1, 3, 0, 0, 0, 0, 0, 0], &quoted[..]].concat();
+        assert_eq!(echo.hear("2001:db8::1".parse().unwrap(), &error), Some(Heard::Undeliverable));
+    }
+}

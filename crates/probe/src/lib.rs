@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod checks;
+mod conversation;
+mod health;
+mod pattern;
+mod schedule;
+mod text;
+mod verdict;
+
+pub use checks::connect::Connect;
+pub use checks::http::{BODY_LIMIT, Exchange, Http, InvalidHost, Method};
+pub use checks::ping::{Echo, Heard};
+pub use conversation::{Closed, Conversation, Step};
+pub use health::{Health, State, Thresholds};
+pub use pattern::{Pattern, PatternError};
+pub use schedule::{Due, Schedule};
+pub use verdict::{Reason, ReasonKind, Stage, Verdict};
