@@ -1,6 +1,6 @@
 //! What a check says to a server, and how it judges what comes back.
 
-use crate::verdict::Verdict;
+use crate::verdict::{Stage, Verdict};
 
 /// One check's side of a connection, without the connection: bytes in, bytes out, a verdict.
 ///
@@ -25,6 +25,11 @@ pub trait Conversation {
 
     /// The server has ended the connection.
     fn closed(&mut self, how: Closed) -> Step;
+
+    /// What is being waited for, in case it doesn't come in time.
+    fn stage(&self) -> Stage {
+        Stage::Reply
+    }
 }
 
 /// What to do next.

@@ -5,8 +5,13 @@ mod checks;
 mod conversation;
 mod health;
 mod pattern;
+mod probe;
+#[cfg(feature = "run")]
+mod run;
 mod schedule;
 mod text;
+#[cfg(feature = "tls")]
+mod tls;
 mod verdict;
 
 pub use checks::connect::Connect;
@@ -15,5 +20,8 @@ pub use checks::ping::{Echo, Heard};
 pub use conversation::{Closed, Conversation, Step};
 pub use health::{Health, State, Thresholds};
 pub use pattern::{Pattern, PatternError};
+pub use probe::{Check, Combined, External, Probe, Roots, Tls, Verify};
+#[cfg(feature = "run")]
+pub use run::{Limits, Outcome, PrepareError, Runner};
 pub use schedule::{Due, Schedule};
 pub use verdict::{Reason, ReasonKind, Stage, Verdict};

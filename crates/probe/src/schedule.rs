@@ -217,7 +217,7 @@ const fn align(time: Millis, grid: Millis) -> Millis {
 
 fn share_of(length: Millis, share: u32) -> Millis {
     // A length is below 2^32 in practice (49 days); a longer one is spread a little less evenly.
-    length.min(u64::from(u32::MAX)) * u64::from(share) >> 32
+    (length.min(u64::from(u32::MAX)) * u64::from(share)) >> 32
 }
 
 fn millis(duration: Duration) -> Millis {

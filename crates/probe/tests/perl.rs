@@ -1,7 +1,6 @@
 //! Patterns mean what they mean to Perl, or are refused: held against perl(1), which every Debian and
 //! Ubuntu has.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -26,30 +25,27 @@ const SCRIPT: &str = r#"
 
 /// What Perl says of each pair.
 fn perl(pairs: &[(String, Vec<u8>)]) -> Vec<char> {
+    let hexadecimal =
+        |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let input: String = pairs
+        .iter()
+        .map(|(pattern, subject)| {
+            format!("{} {}\n", hexadecimal(pattern.as_bytes()), hexadecimal(subject))
+        })
+        .collect();
     let mut child = Command::new("perl")
         .args(["-e", SCRIPT])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("perl is needed (package perl-base)");
-    let mut input = String::new();
-    for (pattern, subject) in pairs {
-        for byte in pattern.bytes() {
-            write!(input, "{byte:02x}").unwrap();
-        }
-        input.push(' ');
-        for byte in subject {
-            write!(input, "{byte:02x}").unwrap();
-        }
-        input.push('\n');
-    }
-    let mut stdin = child.stdin.take().unwrap();
+    let mut stdin = child.stdin.take().expect("it's piped");
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap().unwrap();
+    let output = child.wait_with_output().expect("perl runs");
+    writer.join().expect("the writer doesn't panic").expect("perl reads all");
     assert!(output.status.success(), "perl: {}", output.status);
-    let text = String::from_utf8(output.stdout).unwrap();
-    let found: Vec<char> = text.lines().map(|line| line.chars().next().unwrap()).collect();
+    let text = String::from_utf8(output.stdout).expect("perl prints ASCII");
+    let found: Vec<char> = text.lines().filter_map(|line| line.chars().next()).collect();
     assert_eq!(found.len(), pairs.len());
     found
 }

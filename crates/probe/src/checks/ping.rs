@@ -67,52 +67,65 @@ impl Echo {
     /// A raw socket's packet begins with the IP header in IPv4, and with the ICMP message in IPv6
     /// (raw(7), ipv6(7)).
     pub fn hear(&self, from: IpAddr, packet: &[u8]) -> Option<Heard> {
-        let message = match self.target {
-            IpAddr::V4(_) => ipv4_payload(packet).filter(|it| checksum(it) == 0)?,
-            IpAddr::V6(_) => packet,
-        };
-        let (reply, undeliverable) = match self.target {
-            IpAddr::V4(_) => (kind::V4_REPLY, [kind::V4_UNREACHABLE, kind::V4_TIME_EXCEEDED]),
-            IpAddr::V6(_) => (kind::V6_REPLY, [kind::V6_UNREACHABLE, kind::V6_TIME_EXCEEDED]),
+        let ours = self.message();
+        match Message::read(self.target.is_ipv4(), packet)? {
+            Message::Reply(message) => {
+                (from == self.target && message.get(4..) == ours.get(4..)).then_some(Heard::Reply)
+            }
+            // At least eight bytes of what follows the IP header are quoted (RFC 792).
+            Message::Undeliverable { to, quoted } => {
+                let same = quoted.get(4..HEADER) == ours.get(4..HEADER);
+                (to == self.target && same).then_some(Heard::Undeliverable)
+            }
+        }
+    }
+
+    /// The sequence number of the request that a packet is about, whosever it is; None if it's about
+    /// no echo request.
+    pub fn sequence_in(ipv4: bool, packet: &[u8]) -> Option<u16> {
+        let (Message::Reply(message) | Message::Undeliverable { quoted: message, .. }) =
+            Message::read(ipv4, packet)?;
+        Some(u16::from_be_bytes(message.get(6..HEADER)?.try_into().ok()?))
+    }
+}
+
+/// What matters of the messages that a raw socket gets.
+enum Message<'a> {
+    Reply(&'a [u8]),
+    /// An echo request to `to` could not be delivered.
+    Undeliverable {
+        to: IpAddr,
+        quoted: &'a [u8],
+    },
+}
+
+impl<'a> Message<'a> {
+    fn read(ipv4: bool, packet: &'a [u8]) -> Option<Self> {
+        let (message, reply, request, undeliverable) = if ipv4 {
+            let message = ipv4_payload(packet).filter(|it| checksum(it) == 0)?;
+            let errors = [kind::V4_UNREACHABLE, kind::V4_TIME_EXCEEDED];
+            (message, kind::V4_REPLY, kind::V4_REQUEST, errors)
+        } else {
+            let errors = [kind::V6_UNREACHABLE, kind::V6_TIME_EXCEEDED];
+            (packet, kind::V6_REPLY, kind::V6_REQUEST, errors)
         };
         let kind = *message.first()?;
-        if kind == reply && from == self.target && self.is_in(message) {
-            return Some(Heard::Reply);
+        if kind == reply {
+            return Some(Self::Reply(message));
+        }
+        if !undeliverable.contains(&kind) {
+            return None;
         }
         // An error quotes the packet that it's about, behind eight bytes of its own.
-        if undeliverable.contains(&kind) && self.is_quoted_in(message.get(HEADER..)?) {
-            return Some(Heard::Undeliverable);
-        }
-        None
-    }
-
-    fn is_in(&self, message: &[u8]) -> bool {
-        let ours = self.message();
-        message.get(4..) == ours.get(4..)
-    }
-
-    fn is_quoted_in(&self, packet: &[u8]) -> bool {
-        let quoted = match self.target {
-            IpAddr::V4(target) => {
-                let to: Option<[u8; 4]> = packet.get(16..20).and_then(|it| it.try_into().ok());
-                if to.map(Ipv4Addr::from) != Some(target) {
-                    return false;
-                }
-                ipv4_payload(packet)
-            }
-            IpAddr::V6(target) => {
-                let to: Option<[u8; 16]> = packet.get(24..40).and_then(|it| it.try_into().ok());
-                if to.map(Ipv6Addr::from) != Some(target) {
-                    return false;
-                }
-                packet.get(40..)
-            }
+        let packet = message.get(HEADER..)?;
+        let (to, quoted) = if ipv4 {
+            let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
+            (Ipv4Addr::from(to).into(), ipv4_payload(packet)?)
+        } else {
+            let to: [u8; 16] = packet.get(24..40)?.try_into().ok()?;
+            (Ipv6Addr::from(to).into(), packet.get(40..)?)
         };
-        // At least eight bytes of what follows the IP header are quoted (RFC 792).
-        let ours = self.message();
-        quoted.is_some_and(|it| {
-            it.first() == ours.first() && it.get(4..HEADER) == ours.get(4..HEADER)
-        })
+        (*quoted.first()? == request).then_some(Self::Undeliverable { to, quoted })
     }
 }
 
@@ -177,6 +190,8 @@ mod tests {
         let here = Ipv4Addr::new(10, 10, 10, 1);
         let heard = |from: IpAddr, message: Vec<u8>| echo.hear(from, &ipv4(here, &message));
         assert_eq!(heard(SERVER, reply_to(echo)), Some(Heard::Reply));
+        assert_eq!(Echo::sequence_in(true, &ipv4(here, &reply_to(echo))), Some(8));
+        assert_eq!(Echo::sequence_in(true, &ipv4(here, &echo.message())), None);
         assert_eq!(heard("10.10.10.103".parse().unwrap(), reply_to(echo)), None);
         for other in
             [Echo { id: 1, ..echo }, Echo { sequence: 1, ..echo }, Echo { token: 1, ..echo }]
@@ -206,6 +221,7 @@ mod tests {
         let quoted = ipv4(Ipv4Addr::new(10, 10, 10, 102), &echo.message());
         for kind in [3, 11] {
             assert_eq!(echo.hear(router, &error(kind, &quoted)), Some(Heard::Undeliverable));
+            assert_eq!(Echo::sequence_in(true, &error(kind, &quoted)), Some(8));
             assert_eq!(echo.hear(router, &error(kind, &quoted[..28])), Some(Heard::Undeliverable));
         }
         assert_eq!(echo.hear(router, &error(5, &quoted)), None, "a redirect isn't a failure");

@@ -182,11 +182,8 @@ impl<'a> Scanner<'a> {
     fn brace(&mut self, start: usize) -> Result<()> {
         let rest = self.rest();
         let inside = rest.split_once('}').map(|(inside, _)| inside);
-        let (least, most) =
-            match inside.map(|inside| inside.split_once(',').unwrap_or((inside, "0"))) {
-                Some(parts) => parts,
-                None => ("x", "x"),
-            };
+        let parts = inside.map(|inside| inside.split_once(',').unwrap_or((inside, "0")));
+        let (least, most) = parts.unwrap_or(("x", "x"));
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
         if least.is_empty() && digits(most) && !most.is_empty() && inside != Some("") {
             let what = "quantifier `{,n}`, which Perl reads as text before 5.34: write `{0,n}`";

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::pattern::Pattern;
+use crate::verdict::Reason;
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
 
@@ -94,7 +95,7 @@ fn a_reset_is_not_the_end_of_a_page() {
     assert_eq!(play(&page(), reply.as_bytes(), 9, Closed::End), Step::Done(Verdict::Up));
     let Step::Done(verdict) = play(&page(), reply.as_bytes(), 9, Closed::Reset) else { panic!() };
     assert_eq!(verdict.to_string(), "down: connection reset before the end of the page");
-    assert_eq!(verdict.reason().map(|it| it.kind()), Some(ReasonKind::Closed));
+    assert_eq!(verdict.reason().map(Reason::kind), Some(ReasonKind::Closed));
 }
 
 #[test]

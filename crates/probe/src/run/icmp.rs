@@ -1,0 +1,154 @@
+//! Pings: one raw socket for each family, and one task that reads the replies to all of them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
+use std::net::UdpSocket as StdSocket;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
+use tokio::net::UdpSocket;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::{PrepareError, Progress, failure, local};
+use crate::checks::ping::{Echo, Heard};
+use crate::verdict::{ReasonKind, Stage, Verdict};
+
+/// The most bytes of a packet that are looked at.
+const PACKET: usize = 2048;
+
+/// The sockets, opened when they are needed first.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    v4: RefCell<Option<Rc<Socket>>>,
+    v6: RefCell<Option<Rc<Socket>>>,
+    sequence: Cell<u16>,
+    /// Distinguishes this runner's requests from those of others on this machine, and makes tokens.
+    random: RandomState,
+}
+
+#[derive(Debug)]
+struct Socket {
+    /// A raw socket: the type has the calls that it needs, for which they are the same.
+    socket: UdpSocket,
+    /// Who waits for what.
+    waiting: RefCell<HashMap<u16, (Echo, oneshot::Sender<Heard>)>>,
+    reader: RefCell<Option<AbortHandle>>,
+}
+
+/// Looks whether raw sockets are allowed.
+pub(super) fn prepare(target: IpAddr) -> Result<(), PrepareError> {
+    open(target).map(drop).map_err(|source| PrepareError::Ping { source })
+}
+
+fn open(target: IpAddr) -> io::Result<StdSocket> {
+    let (family, protocol) = match target {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(socket_with(family, SocketType::RAW, flags, Some(protocol))?.into())
+}
+
+impl Sockets {
+    /// Sends an echo request and waits for the reply.
+    pub(super) async fn ping(&self, target: IpAddr, progress: &Progress) -> Verdict {
+        let socket = match self.socket(target) {
+            Ok(socket) => socket,
+            Err(error) => return local(format!("cannot ping: {error}")),
+        };
+        let sequence = self.sequence.get();
+        self.sequence.set(sequence.wrapping_add(1));
+        let id = self.random.hash_one("id") as u16;
+        let mut token = self.random.build_hasher();
+        token.write_u16(sequence);
+        // The time makes it another one when the sequence numbers come around.
+        token.write_u128(progress.started.elapsed().as_nanos());
+        let echo = Echo::new(target, id, sequence, token.finish());
+
+        let (sender, receiver) = oneshot::channel();
+        socket.waiting.borrow_mut().insert(sequence, (echo, sender));
+        let _waiting = Waiting { socket: &socket, sequence };
+        progress.stage.set(Stage::Reply);
+        if let Err(error) = socket.socket.send_to(&echo.message(), SocketAddr::new(target, 0)).await
+        {
+            return failure::verdict(&error, Stage::Connect);
+        }
+        match receiver.await {
+            Ok(Heard::Reply) => Verdict::Up,
+            Ok(Heard::Undeliverable) => {
+                Verdict::down(ReasonKind::Unreachable, Stage::Reply, "no way to the server")
+            }
+            Err(_) => local("cannot receive ICMP any more"),
+        }
+    }
+
+    fn socket(&self, target: IpAddr) -> io::Result<Rc<Socket>> {
+        let place = if target.is_ipv4() { &self.v4 } else { &self.v6 };
+        if let Some(socket) = &*place.borrow() {
+            if socket.reader.borrow().as_ref().is_some_and(|reader| !reader.is_finished()) {
+                return Ok(Rc::clone(socket));
+            }
+        }
+        let socket = Rc::new(Socket {
+            socket: UdpSocket::from_std(open(target)?)?,
+            waiting: RefCell::default(),
+            reader: RefCell::default(),
+        });
+        let reader = tokio::task::spawn_local(Rc::clone(&socket).read());
+        *socket.reader.borrow_mut() = Some(reader.abort_handle());
+        *place.borrow_mut() = Some(Rc::clone(&socket));
+        Ok(socket)
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        for socket in [&self.v4, &self.v6].into_iter().filter_map(|place| place.borrow_mut().take())
+        {
+            if let Some(reader) = socket.reader.borrow_mut().take() {
+                reader.abort();
+            }
+        }
+    }
+}
+
+/// A request that is waited for; dropping it is giving up.
+struct Waiting<'a> {
+    socket: &'a Socket,
+    sequence: u16,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.socket.waiting.borrow_mut().remove(&self.sequence);
+    }
+}
+
+impl Socket {
+    /// Reads what comes, for as long as anybody may wait.
+    async fn read(self: Rc<Self>) {
+        let mut packet = [0; PACKET];
+        loop {
+            match self.socket.recv_from(&mut packet).await {
+                Ok((length, from)) => self.heard(from.ip(), &packet[..length]),
+                // It's about a packet that was sent; whoever sent it learns that by what doesn't come
+                // back. Others get their turn meanwhile, lest it be an error that stays.
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    }
+
+    fn heard(&self, from: IpAddr, packet: &[u8]) {
+        let mut waiting = self.waiting.borrow_mut();
+        let Some(sequence) = Echo::sequence_in(from.is_ipv4(), packet) else { return };
+        let heard = waiting.get(&sequence).and_then(|(echo, _)| echo.hear(from, packet));
+        if let (Some(heard), Some((_, sender))) = (heard, heard.and(waiting.remove(&sequence))) {
+            // Whoever waited may have given up.
+            let _ = sender.send(heard);
+        }
+    }
+}

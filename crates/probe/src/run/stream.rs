@@ -1,0 +1,139 @@
+//! Conversations over TCP.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{Progress, failure};
+use crate::conversation::{Closed, Conversation, Step};
+use crate::verdict::{Stage, Verdict};
+
+/// Where a conversation is held.
+pub(super) struct Connection<'a> {
+    pub(super) target: SocketAddr,
+    pub(super) buffer: &'a RefCell<Box<[u8]>>,
+    pub(super) progress: &'a Progress,
+}
+
+impl Connection<'_> {
+    /// Whether a connection can be made. It is ended as connections are.
+    pub(super) async fn knock(&self) -> Verdict {
+        match self.connect(true).await {
+            Ok(_) => Verdict::Up,
+            Err(error) => failure::verdict(&error, Stage::Connect),
+        }
+    }
+
+    /// Holds a conversation, over as many connections as it asks for.
+    pub(super) async fn hold(&self, conversation: &mut dyn Conversation) -> Verdict {
+        loop {
+            self.progress.stage.set(Stage::Connect);
+            let stream = match self.connect(false).await {
+                Ok(stream) => stream,
+                Err(error) => return failure::verdict(&error, Stage::Connect),
+            };
+            let step = match self.converse(&stream, conversation).await {
+                Ok(step) => step,
+                Err(error) => return failure::verdict(&error, self.progress.stage.get()),
+            };
+            // There is nothing more to say, and no TIME_WAIT to be kept for it: a reset. Without it
+            // the connection ends in an orderly way.
+            let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+            if let Step::Done(verdict) = step {
+                return verdict;
+            }
+        }
+    }
+
+    /// Makes a connection. Unless the handshake is all that is wanted, its last acknowledgement rides
+    /// on what is said first, which saves a packet.
+    async fn connect(&self, acknowledge: bool) -> io::Result<TcpStream> {
+        let socket = match self.target {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if !acknowledge {
+            // A hint: without it there is a packet more.
+            let _ = sockopt::set_tcp_quickack(&socket, false);
+        }
+        let stream = socket.connect(self.target).await?;
+        self.progress.connected();
+        Ok(stream)
+    }
+
+    /// Holds a conversation over one connection, up to a step that isn't [`Step::Continue`].
+    async fn converse(
+        &self,
+        stream: &TcpStream,
+        conversation: &mut dyn Conversation,
+    ) -> io::Result<Step> {
+        let mut out = Vec::new();
+        let mut step = conversation.start(&mut out);
+        loop {
+            self.progress.stage.set(conversation.stage());
+            // What was to be said on the way out is said by ending the connection.
+            if step != Step::Continue {
+                return Ok(step);
+            }
+            let sent = send(stream, &mut out).await;
+            // The reply may have come before the server stopped listening.
+            if let Err(error) = sent.and(stream.readable().await) {
+                if !is_reset(&error) {
+                    return Err(error);
+                }
+            }
+            step = self.receive(stream, conversation, &mut out)?;
+        }
+    }
+
+    /// Has the conversation take in what has come.
+    fn receive(
+        &self,
+        stream: &TcpStream,
+        conversation: &mut dyn Conversation,
+        out: &mut Vec<u8>,
+    ) -> io::Result<Step> {
+        let mut buffer = self.buffer.borrow_mut();
+        match stream.try_read(&mut buffer) {
+            Ok(0) => Ok(ended(conversation, Closed::End)),
+            Ok(length) => Ok(conversation.received(&buffer[..length], out)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::Continue),
+            Err(error) if is_reset(&error) => Ok(ended(conversation, Closed::Reset)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Sends all of it.
+async fn send(stream: &TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < out.len() {
+        match stream.try_write(&out[sent..]) {
+            Ok(length) => sent += length,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    out.clear();
+    Ok(())
+}
+
+/// A conversation that goes on after the end would wait for ever.
+fn ended(conversation: &mut dyn Conversation, how: Closed) -> Step {
+    match conversation.closed(how) {
+        Step::Continue => Step::Done(Verdict::down(
+            crate::ReasonKind::Closed,
+            conversation.stage(),
+            "connection ended before the end of the reply",
+        )),
+        step => step,
+    }
+}
+
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}

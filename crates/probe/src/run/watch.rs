@@ -1,0 +1,134 @@
+//! One deadline for a whole check, which doesn't blame a server for what this process was late with.
+
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Progress;
+use crate::verdict::{Reason, ReasonKind, Verdict};
+
+/// How often a check that waits looks whether the process runs: a stop of less than twice a share
+/// goes unnoticed, and has taken no more than a quarter of the timeout from the server.
+const SHARES: u32 = 8;
+
+/// Ends `check` after `timeout`.
+///
+/// If this process didn't run for a while meanwhile (it was stopped, its machine was paused), a
+/// missing reply says nothing about the server, nor does a connection that was given up.
+pub(super) async fn within(
+    timeout: Duration,
+    progress: &Progress,
+    check: impl Future<Output = Verdict>,
+) -> Verdict {
+    let mut check = pin!(check);
+    let started = Instant::from_std(progress.started);
+    let deadline = started + timeout;
+    let share = timeout / SHARES;
+    let mut seen = started;
+    let mut stalled = false;
+    loop {
+        let next = deadline.min(seen + share);
+        // It looks at the check first: what has come by the deadline counts, however late that is.
+        let ended = timeout_at(next, check.as_mut()).await.ok();
+        let now = Instant::now();
+        stalled |= now - seen > share * 2;
+        seen = now;
+        let verdict = match ended {
+            Some(verdict) => verdict,
+            None if now >= deadline => Verdict::Down(progress.stage.get().timed_out(timeout)),
+            None => continue,
+        };
+        return match verdict {
+            Verdict::Down(reason)
+                if stalled && matches!(reason.kind(), ReasonKind::Timeout | ReasonKind::Closed) =>
+            {
+                let text = format!("this process did not run for a while; {}", reason.text());
+                Verdict::Inconclusive(Reason::new(ReasonKind::Stalled, reason.stage(), text))
+            }
+            verdict => verdict,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+    use crate::verdict::Stage;
+
+    const TIMEOUT: Duration = Duration::from_secs(3);
+
+    /// What comes of a check by a clock that moves only when everybody waits.
+    fn outcome<F: Future<Output = Verdict>>(check: impl FnOnce() -> F) -> (Verdict, Duration) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let started = Instant::now();
+            let progress = Progress {
+                started: started.into_std(),
+                stage: Cell::new(Stage::Reply),
+                connected: Cell::default(),
+            };
+            (within(TIMEOUT, &progress, check()).await, started.elapsed())
+        })
+    }
+
+    fn closed() -> Verdict {
+        Verdict::down(ReasonKind::Closed, Stage::Reply, "connection reset")
+    }
+
+    #[test]
+    fn who_says_nothing_is_down_at_the_deadline() {
+        let (verdict, took) = outcome(pending);
+        assert_eq!(verdict, Verdict::Down(Stage::Reply.timed_out(TIMEOUT)));
+        assert!(took >= TIMEOUT && took < TIMEOUT + Duration::from_millis(10), "{took:?}");
+    }
+
+    #[test]
+    fn an_answer_is_an_answer_whenever_it_is_looked_at() {
+        let (verdict, _) = outcome(|| async {
+            sleep(TIMEOUT / 2).await;
+            Verdict::Up
+        });
+        assert_eq!(verdict, Verdict::Up);
+        // It lay there when this process ran again.
+        let (verdict, _) = outcome(|| async {
+            advance(TIMEOUT * 20).await;
+            Verdict::Up
+        });
+        assert_eq!(verdict, Verdict::Up);
+    }
+
+    #[test]
+    fn a_server_does_not_pay_for_this_process_being_stopped() {
+        for stop in [TIMEOUT / 2, TIMEOUT * 20] {
+            let (verdict, _) = outcome(|| async move {
+                advance(stop).await;
+                pending().await
+            });
+            assert_eq!(verdict.reason().map(Reason::kind), Some(ReasonKind::Stalled), "{stop:?}");
+            assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict}");
+            let (verdict, _) = outcome(|| async move {
+                advance(stop).await;
+                closed()
+            });
+            assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict}");
+        }
+        // What the server itself has said counts.
+        let refused = Verdict::down(ReasonKind::Refused, Stage::Connect, "connection refused");
+        let said = refused.clone();
+        let (verdict, _) = outcome(|| async move {
+            advance(TIMEOUT / 2).await;
+            said
+        });
+        assert_eq!(verdict, refused);
+        let (verdict, _) = outcome(|| async { closed() });
+        assert_eq!(verdict, closed());
+    }
+}

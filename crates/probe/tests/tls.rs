@@ -1,0 +1,127 @@
+//! HTTPS against a server of rustls, with certificates that `tests/tls/make` made with openssl.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use probe::{
+    Check, Http, Limits, Pattern, Probe, ReasonKind, Roots, Runner, Stage, Tls, Verdict, Verify,
+};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
+}
+
+/// A web server with this certificate, which says which name it was asked for. It takes one client
+/// after the other.
+fn server(certificate: &str, tls12: bool) -> (SocketAddr, mpsc::Receiver<Option<String>>) {
+    let certificate = CertificateDer::from_pem_file(file(certificate)).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_file(file("server.key")).expect("a key");
+    let versions: &[_] =
+        if tls12 { &[&rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(versions)
+        .and_then(|it| it.with_no_client_auth().with_single_cert(vec![certificate], key))
+        .expect("a configuration");
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let addr = listener.local_addr().expect("an address");
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
+            let mut stream = StreamOwned::new(session, stream);
+            let mut request = Vec::new();
+            let mut bytes = [0; 1024];
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut bytes) {
+                    Ok(length @ 1..) => request.extend(&bytes[..length]),
+                    _ => break,
+                }
+            }
+            let _ = sender.send(stream.conn.server_name().map(str::to_owned));
+            // A body of several records, which ends with the session.
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let _ = stream.write_all(&[b' '; 40_000]);
+            let _ = stream.write_all(b"webserverisworking");
+            stream.conn.send_close_notify();
+            let _ = stream.flush();
+        }
+    });
+    (addr, receiver)
+}
+
+fn check(addr: SocketAddr, tls: Tls) -> Verdict {
+    let http =
+        Http::new("/check.txt").receive(Pattern::perl("webserverisworking$").expect("right"));
+    let probe = Probe::new(addr, Check::Https(http, tls), LIMIT);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runner = Runner::new(Limits::default());
+    runner.prepare(&probe).expect("it can be made");
+    runtime.block_on(runner.run(&probe)).verdict
+}
+
+fn tls(name: Option<&str>, verify: Verify, roots: Roots) -> Tls {
+    let mut tls = Tls::default();
+    tls.name = name.map(str::to_owned);
+    tls.verify = verify;
+    tls.roots = roots;
+    tls
+}
+
+/// What each demand makes of each certificate: a reason's text, or none.
+#[test]
+fn certificates_are_judged_as_asked() {
+    let authority = || Roots::File(file("authority.pem"));
+    for (certificate, name, verify, roots, expected) in [
+        ("good.pem", Some("www.example"), Verify::Name, authority(), None),
+        ("good.pem", None, Verify::Name, authority(), None),
+        ("good.pem", Some("other.example"), Verify::Name, authority(), Some("not valid for name")),
+        ("good.pem", Some("other.example"), Verify::Chain, authority(), None),
+        ("good.pem", Some("www.example"), Verify::Chain, Roots::System, Some("UnknownIssuer")),
+        ("good.pem", Some("www.example"), Verify::Nothing, Roots::System, None),
+        ("expired.pem", Some("www.example"), Verify::Name, authority(), Some("expired")),
+        ("expired.pem", Some("www.example"), Verify::Chain, authority(), Some("expired")),
+        ("expired.pem", Some("other.example"), Verify::Chain, authority(), Some("expired")),
+        ("expired.pem", None, Verify::Nothing, authority(), None),
+        ("self-signed.pem", Some("www.example"), Verify::Chain, authority(), Some("UnknownIssuer")),
+        ("self-signed.pem", Some("www.example"), Verify::Nothing, authority(), None),
+    ] {
+        let (addr, _) = server(certificate, false);
+        let found = check(addr, tls(name, verify, roots));
+        let case = format!("{certificate}, {name:?}, {verify:?}: {found}");
+        match expected {
+            None => assert_eq!(found, Verdict::Up, "{case}"),
+            Some(text) => {
+                let reason = found.reason().expect(&case);
+                assert_eq!(
+                    (reason.kind(), reason.stage()),
+                    (ReasonKind::Tls, Stage::Tls),
+                    "{case}"
+                );
+                assert!(reason.text().contains(text), "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_name_is_sent_and_an_address_is_not() {
+    for tls12 in [false, true] {
+        let (addr, names) = server("good.pem", tls12);
+        for name in [Some("www.example"), None] {
+            assert_eq!(check(addr, tls(name, Verify::Nothing, Roots::System)), Verdict::Up);
+            assert_eq!(names.recv_timeout(LIMIT).expect("it was asked").as_deref(), name);
+        }
+    }
+}
