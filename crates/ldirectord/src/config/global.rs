@@ -1,0 +1,141 @@
+//! Directives that stand outside of virtual services.
+
+use std::path::Path;
+
+use ipvs::Family;
+
+use super::lines::Directive;
+use super::real::{self, Fallback};
+use super::settings::{self, Settings, keep};
+use super::source::{Diagnostic, Spanned, Text};
+use super::surroundings::Surroundings;
+use super::value;
+
+/// What holds for the whole file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Globals {
+    /// What a virtual service may have of its own.
+    pub settings: Settings,
+    /// `fallback`: where requests go if all real servers are down. Its port may be left to each
+    /// virtual service.
+    pub fallback: Option<Spanned<Fallback>>,
+    /// `fallback6`: the same for IPv6.
+    pub fallback6: Option<Spanned<Fallback>>,
+    /// `autoreload`: a changed file is read again.
+    pub auto_reload: Option<Spanned<bool>>,
+    /// `readdquiescent`: a real server that is down is put into the table with weight 0.
+    pub readd_quiescent: Option<Spanned<bool>>,
+    /// `callback`: a program that is run when the file has changed.
+    pub callback: Option<Spanned<String>>,
+    /// `logfile`: a path, or a facility of syslog.
+    pub log_file: Option<Spanned<String>>,
+    /// `execute`: further instances to start.
+    pub execute: Vec<Spanned<String>>,
+    /// `fork`: a process for each virtual service, which here is nothing.
+    pub fork: Option<Spanned<bool>>,
+    /// `supervised`: in the foreground.
+    pub supervised: Option<Spanned<bool>>,
+    /// `maintenancedir`: where files take real servers out of service by their names.
+    pub maintenance_dir: Option<Spanned<String>>,
+    /// `emailalertfrom`: whose name mails are sent in.
+    pub email_alert_from: Option<Spanned<String>>,
+}
+
+const NAMES: [&str; 14] = [
+    "virtual",
+    "virtual6",
+    "fallback",
+    "fallback6",
+    "autoreload",
+    "readdquiescent",
+    "callback",
+    "logfile",
+    "execute",
+    "fork",
+    "supervised",
+    "maintenancedir",
+    "emailalertfrom",
+    "timeout",
+];
+
+impl Globals {
+    pub(super) fn read(
+        &mut self,
+        directive: Directive<'_>,
+        surroundings: &dyn Surroundings,
+        to: &mut Vec<Diagnostic>,
+    ) {
+        let name = directive.name;
+        let Some(value) = directive.value else {
+            if name.text == "supervised" {
+                self.supervised = Some(name.with(true));
+                to.push(
+                    Diagnostic::warning(name.span(), "supervised has no value: taken for yes")
+                        .help("write supervised=yes"),
+                );
+            } else {
+                to.push(unknown(name, &[&NAMES[..], &settings::NAMES].concat()));
+            }
+            return;
+        };
+        if self.settings.read(name, value, to) {
+            return;
+        }
+        match name.text {
+            "fallback" => {
+                keep(&mut self.fallback, real::fallback(value, Family::V4, surroundings), to);
+            }
+            "fallback6" => {
+                keep(&mut self.fallback6, real::fallback(value, Family::V6, surroundings), to);
+            }
+            "autoreload" => keep(&mut self.auto_reload, value::yes_or_no(value), to),
+            "readdquiescent" => keep(&mut self.readd_quiescent, value::yes_or_no(value), to),
+            "callback" => keep(&mut self.callback, value::quoted(value), to),
+            "logfile" => {
+                keep(&mut self.log_file, value::quoted(value), to);
+                to.extend(self.log_file.as_ref().and_then(|it| unwritable(it, surroundings)));
+            }
+            "execute" => {
+                let mut instance = None;
+                keep(&mut instance, value::text(value), to);
+                self.execute.extend(instance);
+            }
+            "fork" => keep(&mut self.fork, value::yes_or_no(value), to),
+            "supervised" => keep(&mut self.supervised, value::yes_or_no(value), to),
+            "maintenancedir" => {
+                keep(&mut self.maintenance_dir, value::text(value), to);
+                let missing =
+                    |dir: &&Spanned<String>| !surroundings.is_directory(Path::new(&dir.value));
+                if let Some(dir) = self.maintenance_dir.as_ref().filter(missing) {
+                    to.push(Diagnostic::warning(dir.span.clone(), "there is no such directory"));
+                }
+            }
+            "emailalertfrom" => keep(&mut self.email_alert_from, value::text(value), to),
+            "timeout" | "connecttimeout" => to.push(former(name)),
+            _ => to.push(unknown(name, &[&NAMES[..], &settings::NAMES].concat())),
+        }
+    }
+}
+
+/// A log that can't be written to. Without a slash at the start it's a facility of syslog.
+fn unwritable(log: &Spanned<String>, surroundings: &dyn Surroundings) -> Option<Diagnostic> {
+    let path = Path::new(&log.value);
+    let error = path.is_absolute().then(|| surroundings.can_append(path).err()).flatten()?;
+    Some(Diagnostic::error(log.span.clone(), format!("cannot write to this file: {error}")))
+}
+
+pub(super) fn former(name: Text<'_>) -> Diagnostic {
+    let message = format!("`{}` is no longer a directive", name.text);
+    Diagnostic::error(name.span(), message).help("write checktimeout or negotiatetimeout")
+}
+
+pub(super) fn unknown(name: Text<'_>, names: &[&str]) -> Diagnostic {
+    let word = name.text.split(['=', ' ', '\t']).next().unwrap_or_default();
+    let error = Diagnostic::error(name.span(), "this isn't a directive");
+    match value::closest(&word.to_lowercase(), names) {
+        Some(near) if near == word => error.help(format!("write {near}=…")),
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}

@@ -1,0 +1,182 @@
+//! The configuration file.
+//!
+//! Two steps: [`lines`] says which lines are what, and everything else reads values. All mistakes
+//! of a file are found in one go.
+
+mod address;
+mod global;
+mod lines;
+mod real;
+mod service;
+mod settings;
+mod source;
+mod surroundings;
+mod value;
+
+use std::collections::HashMap;
+
+use ipvs::Family;
+
+pub use address::Protocol;
+pub use global::Globals;
+pub use real::{Fallback, Method, Real};
+pub use service::{CheckType, HttpMethod, Key, Netmask, Service, Speaks};
+pub use settings::{Phases, Settings};
+pub use source::{Diagnostic, Severity, Spanned};
+pub use surroundings::Surroundings;
+
+use lines::{Kind, Line, lines};
+use service::Block;
+
+/// A file that could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// What holds for all of it.
+    pub globals: Globals,
+    /// The virtual services, in their order.
+    pub services: Vec<Service>,
+}
+
+/// Reads a configuration file.
+///
+/// With the configuration come warnings; without one, the errors for which there is none, and
+/// warnings too. Both are in the order of the file.
+///
+/// ```
+/// use std::{io, net::IpAddr, path::Path};
+/// use ipvs::Family;
+/// use ldirectord::{Protocol, Surroundings, parse};
+///
+/// /// No names, no files.
+/// struct Nowhere;
+///
+/// impl Surroundings for Nowhere {
+///     fn host(&self, _: &str, _: Family) -> Option<IpAddr> { None }
+///     fn port(&self, _: &str, _: Protocol) -> Option<u16> { None }
+///     fn can_append(&self, _: &Path) -> io::Result<()> { Ok(()) }
+///     fn is_directory(&self, _: &Path) -> bool { true }
+/// }
+///
+/// let file = "virtual=10.10.10.53:80\n\treal=10.10.10.102:80 gate\n\tscheduler=lbrc\n";
+/// let (config, diagnostics) = parse(file, &Nowhere);
+/// assert_eq!(config, None);
+/// assert_eq!(&file[diagnostics[0].span.clone()], "lbrc");
+/// assert_eq!(diagnostics[0].help.as_deref(), Some("did you mean `lblc`?"));
+///
+/// let (config, diagnostics) = parse(&file.replace("lbrc", "lblc"), &Nowhere);
+/// assert_eq!(config.unwrap().services[0].reals.len(), 1);
+/// assert!(diagnostics.is_empty());
+/// ```
+pub fn parse(source: &str, surroundings: &dyn Surroundings) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut reader = Reader {
+        surroundings,
+        config: Config::default(),
+        diagnostics: Vec::new(),
+        block: None,
+        ended: None,
+        keys: HashMap::new(),
+    };
+    // A mark of the encoding, which some editors write, isn't part of the first line.
+    let start = if source.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 };
+    for line in lines(&source[start..]) {
+        reader.line(shifted(line, start));
+    }
+    reader.end_block(None);
+    let mut diagnostics = reader.diagnostics;
+    diagnostics.sort_by_key(|it| (it.span.start, it.span.end));
+    let refused = diagnostics.iter().any(|it| it.severity == Severity::Error);
+    ((!refused).then_some(reader.config), diagnostics)
+}
+
+/// A line as it stands in a file whose first `by` bytes were left out.
+fn shifted(mut line: Line<'_>, by: usize) -> Line<'_> {
+    line.text.start += by;
+    if let Kind::Global(directive) | Kind::Nested(directive) = &mut line.kind {
+        directive.name.start += by;
+        if let Some(value) = &mut directive.value {
+            value.start += by;
+        }
+    }
+    line
+}
+
+struct Reader<'a> {
+    surroundings: &'a dyn Surroundings,
+    config: Config,
+    diagnostics: Vec<Diagnostic>,
+    /// The virtual service whose lines are being read.
+    block: Option<Block<'a>>,
+    /// The line that ended the last one.
+    ended: Option<Line<'a>>,
+    /// Where each key stands.
+    keys: HashMap<Key, std::ops::Range<usize>>,
+}
+
+impl<'a> Reader<'a> {
+    fn line(&mut self, line: Line<'a>) {
+        if line.text.text.contains('\r') {
+            let message = "lines end with a carriage return alone: this is all one line";
+            self.diagnostics.push(
+                Diagnostic::error(line.text.span(), message).help("end lines with a newline"),
+            );
+            return;
+        }
+        match line.kind {
+            Kind::Comment => {}
+            Kind::Blank => self.end_block(Some(line)),
+            Kind::Nested(directive) => match &mut self.block {
+                Some(block) => block.push(directive),
+                None => self.outside(line),
+            },
+            Kind::Crooked => {
+                let message = "indented by less than four columns";
+                self.diagnostics.push(
+                    Diagnostic::error(line.text.trim().span(), message)
+                        .help("indent the lines of a virtual service by a tab or four blanks"),
+                );
+            }
+            Kind::Global(directive) => {
+                self.end_block(Some(line));
+                let family = match directive.name.text {
+                    "virtual" => Some(Family::V4),
+                    "virtual6" => Some(Family::V6),
+                    _ => None,
+                };
+                match (family, directive.value) {
+                    (Some(family), Some(value)) => self.block = Some(Block::new(family, value)),
+                    _ => {
+                        let (globals, to) = (&mut self.config.globals, &mut self.diagnostics);
+                        globals.read(directive, self.surroundings, to);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A line that belongs to a virtual service, where there is none.
+    fn outside(&mut self, line: Line<'a>) {
+        let message = "this is indented, but belongs to no virtual service";
+        let error = Diagnostic::error(line.text.trim().span(), message);
+        let ended = self.ended.filter(|ended| ended.kind == Kind::Blank);
+        self.diagnostics.push(match ended {
+            Some(blank) => error
+                .related(blank.text.span(), "this empty line ended the virtual service above it"),
+            None => error.help("global directives begin in the first column"),
+        });
+    }
+
+    fn end_block(&mut self, by: Option<Line<'a>>) {
+        let Some(block) = self.block.take() else { return };
+        self.ended = by;
+        let Some(service) = block.read(self.surroundings, &mut self.diagnostics) else { return };
+        let key = &service.key;
+        if let Some(first) = self.keys.insert(key.value, key.span.clone()) {
+            let message = "this virtual service stands here a second time";
+            self.diagnostics.push(
+                Diagnostic::error(key.span.clone(), message).related(first, "the first time"),
+            );
+        }
+        self.config.services.push(service);
+    }
+}

@@ -1,0 +1,228 @@
+//! Real servers: `real=`, `real6=`, and the fallbacks.
+
+use std::net::IpAddr;
+
+use ipvs::Family;
+
+use super::address::{self, Protocol};
+use super::source::{Diagnostic, Spanned, Text};
+use super::surroundings::Surroundings;
+use super::value::{self, Read};
+
+/// The most real servers that one range may stand for.
+const LONGEST_RANGE: u128 = 65_536;
+
+/// How packets get to a real server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// `gate`: direct routing.
+    #[default]
+    Gate,
+    /// `masq`: masquerading.
+    Masq,
+    /// `ipip`: a tunnel.
+    Ipip,
+}
+
+const METHODS: [(&str, Method); 3] =
+    [("gate", Method::Gate), ("masq", Method::Masq), ("ipip", Method::Ipip)];
+
+/// A line `real=`: one real server, or a range of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Real {
+    /// The address, or the first one.
+    pub first: Spanned<IpAddr>,
+    /// The last one of a range.
+    pub last: Option<Spanned<IpAddr>>,
+    /// The port; None for that of the virtual service.
+    pub port: Option<Spanned<u16>>,
+    /// How packets get there.
+    pub method: Spanned<Method>,
+    /// The weight; 1 if nothing is said.
+    pub weight: Option<Spanned<u32>>,
+    /// A request and what its reply must have, instead of those of the virtual service.
+    pub exchange: Option<(Spanned<String>, Spanned<String>)>,
+    /// `l:`: below how many connections an overloaded one gets new ones again.
+    pub lower: Option<Spanned<u32>>,
+    /// `u:`: from how many connections on it gets no new ones.
+    pub upper: Option<Spanned<u32>>,
+}
+
+/// Where requests go if all real servers are down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fallback {
+    /// Its address.
+    pub address: Spanned<IpAddr>,
+    /// Its port; None for that of the virtual service.
+    pub port: Option<Spanned<u16>>,
+    /// How packets get there.
+    pub method: Option<Spanned<Method>>,
+}
+
+impl Real {
+    /// The addresses that it stands for, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let (first, family) = number(self.first.value);
+        let last = self.last.as_ref().map_or(first, |last| number(last.value).0);
+        (first..=last).map(move |number| match family {
+            Family::V4 => IpAddr::from((number as u32).to_be_bytes()),
+            Family::V6 => IpAddr::from(number.to_be_bytes()),
+        })
+    }
+}
+
+fn number(address: IpAddr) -> (u128, Family) {
+    match address {
+        IpAddr::V4(address) => (address.to_bits().into(), Family::V4),
+        IpAddr::V6(address) => (address.to_bits(), Family::V6),
+    }
+}
+
+/// `HOST[->HOST][:PORT] METHOD [WEIGHT] ["REQUEST", "RECEIVE"] [l:LOW] [u:HIGH]`
+pub(super) fn real(
+    value: Text<'_>,
+    family: Family,
+    protocol: Protocol,
+    surroundings: &dyn Surroundings,
+    to: &mut Vec<Diagnostic>,
+) -> Result<Real, Diagnostic> {
+    let malformed = || {
+        Diagnostic::error(value.span(), "this isn't a real server")
+            .help("write HOST:PORT and gate, masq or ipip, as 192.0.2.1:80 gate")
+    };
+    let (host, mut port, mut rest) = address::split(value).ok_or_else(malformed)?;
+    let first = address::host(host, family, surroundings)?;
+    let mut last = None;
+    if let (None, Some(range)) = (port, rest.text.strip_prefix("->")) {
+        let range = rest.from(rest.text.len() - range.len());
+        let end;
+        (end, port, rest) = address::split(range).ok_or_else(malformed)?;
+        let end = address::host(end, family, surroundings)?;
+        let (from, until) = (number(first.value).0, number(end.value).0);
+        if until < from {
+            return Err(Diagnostic::error(end.span, "the range ends before it begins"));
+        }
+        if until - from >= LONGEST_RANGE {
+            let message = format!("this range has more than {LONGEST_RANGE} addresses");
+            return Err(Diagnostic::error(end.span, message));
+        }
+        last = Some(end);
+    }
+    let port = port.map(|it| address::port(it, protocol, surroundings)).transpose()?;
+    // The original takes 0 for no port.
+    let port = port.filter(|port| port.value != 0);
+    let Some((method, rest)) = rest.word().filter(|_| rest.text.starts_with(char::is_whitespace))
+    else {
+        return Err(malformed());
+    };
+    let method = method.slice(0..method.text.trim_end_matches(',').len());
+    let (method, _) = value::one_of(method, &METHODS)?;
+    let mut real =
+        Real { first, last, port, method, weight: None, exchange: None, lower: None, upper: None };
+    rest_of_real(&mut real, rest, to)?;
+    if let (Some(lower), Some(upper)) = (&real.lower, &real.upper) {
+        if lower.value > upper.value && upper.value != 0 {
+            return Err(Diagnostic::error(lower.span.clone(), "this is above the upper threshold")
+                .related(upper.span.clone(), "the upper threshold"));
+        }
+    }
+    Ok(real)
+}
+
+/// What follows the method.
+fn rest_of_real(
+    real: &mut Real,
+    mut rest: Text<'_>,
+    to: &mut Vec<Diagnostic>,
+) -> Result<(), Diagnostic> {
+    loop {
+        rest = rest.trim();
+        if rest.text.starts_with('"') {
+            rest = exchange(real, rest)?;
+            continue;
+        }
+        let Some((word, after)) = rest.word() else { return Ok(()) };
+        let (threshold, number) = match word.text.as_bytes() {
+            [b'l', b':', ..] => (Some(&mut real.lower), word.from(2)),
+            [b'u', b':', ..] => (Some(&mut real.upper), word.from(2)),
+            _ => (None, word),
+        };
+        if threshold.is_none() && word.text == "-w" {
+            let warning = "the weight needs no -w";
+            to.push(Diagnostic::warning(word.span(), warning));
+            rest = after;
+            continue;
+        }
+        let is_number =
+            !number.text.is_empty() && number.text.bytes().all(|it| it.is_ascii_digit());
+        let misplaced = threshold.is_none() && (real.weight.is_some() || real.exchange.is_some());
+        if !is_number || misplaced {
+            let error = Diagnostic::error(rest.span(), "this isn't part of a real server");
+            return Err(error.help(
+                "after the method come a weight, \"REQUEST\", \"RECEIVE\", l:LOWER and u:UPPER",
+            ));
+        }
+        let (read, _) = value::number(number)?;
+        *threshold.unwrap_or(&mut real.weight) = Some(read);
+        rest = after;
+    }
+}
+
+/// `"REQUEST", "RECEIVE"`; returns what follows.
+fn exchange<'a>(real: &mut Real, rest: Text<'a>) -> Result<Text<'a>, Diagnostic> {
+    let wrong = |span| {
+        Diagnostic::error(span, "a request of a real server's own needs a receive as well")
+            .help("write \"REQUEST\", \"RECEIVE\"")
+    };
+    let closing = |text: Text<'a>| {
+        let inside = text.text.strip_prefix('"')?;
+        Some(inside.find('"')? + 1)
+    };
+    let end = closing(rest).ok_or_else(|| wrong(rest.span()))?;
+    let request = rest.slice(1..end);
+    let after = rest.from(end + 1).trim();
+    let after = after.from(usize::from(after.text.starts_with(','))).trim();
+    let end = closing(after).ok_or_else(|| wrong(request.span()))?;
+    let receive = after.slice(1..end);
+    for text in [request, receive] {
+        if text.text.is_empty() {
+            return Err(Diagnostic::error(
+                text.start - 1..text.start + 1,
+                "there has to be something in the quotes",
+            ));
+        }
+    }
+    if request.text.contains(char::is_whitespace) {
+        return Err(Diagnostic::error(request.span(), "a request can't have a blank in it")
+            .help("write %20 for a blank"));
+    }
+    real.exchange =
+        Some((request.with(request.text.to_owned()), receive.with(receive.text.to_owned())));
+    Ok(after.from(end + 1))
+}
+
+/// `HOST[:PORT] [METHOD]`
+pub(super) fn fallback(
+    value: Text<'_>,
+    family: Family,
+    surroundings: &dyn Surroundings,
+) -> Read<Fallback> {
+    let malformed = || {
+        Diagnostic::error(value.span(), "this isn't a fallback server")
+            .help("write HOST, HOST:PORT or HOST:PORT METHOD, as 127.0.0.1:80 gate")
+    };
+    let (host, port, rest) = address::split(value).ok_or_else(malformed)?;
+    if !rest.text.is_empty() && !rest.text.starts_with(char::is_whitespace) {
+        return Err(malformed());
+    }
+    let address = address::host(host, family, surroundings)?;
+    let port = port.map(|it| address::port(it, Protocol::Tcp, surroundings)).transpose()?;
+    let method = rest.trim();
+    let method = match method.text {
+        "" => None,
+        _ => Some(value::one_of(method, &METHODS)?.0),
+    };
+    Ok((value.with(Fallback { address, port, method }), None))
+}

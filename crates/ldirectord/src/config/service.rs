@@ -1,0 +1,582 @@
+//! A virtual service and the directives in it.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use ipvs::{Family, Scheduler};
+use probe::Pattern;
+
+use super::address::{self, Protocol};
+use super::global::{Globals, former, unknown};
+use super::lines::Directive;
+use super::real::{self, Fallback, Real};
+use super::settings::{self, Settings, keep};
+use super::source::{Diagnostic, Spanned, Text};
+use super::surroundings::Surroundings;
+use super::value::{self, Read};
+
+/// What packets are for a virtual service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// Those to this address and port.
+    Address {
+        /// The virtual IP.
+        address: IpAddr,
+        /// The port.
+        port: u16,
+        /// The protocol.
+        protocol: Protocol,
+    },
+    /// Those with this firewall mark.
+    Mark {
+        /// The mark.
+        mark: NonZeroU32,
+        /// The family of the packets.
+        family: Family,
+    },
+}
+
+/// What a check with a request speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)]
+#[non_exhaustive]
+pub enum Speaks {
+    Dns,
+    Ftp,
+    Http,
+    Https,
+    HttpProxy,
+    Imap,
+    Imaps,
+    Ldap,
+    Ldaps,
+    Mysql,
+    Nntp,
+    Nothing,
+    Oracle,
+    Pgsql,
+    Pop,
+    Pops,
+    Radius,
+    SimpleTcp,
+    Sip,
+    Smtp,
+    Submission,
+}
+
+/// The words for them, and the port by which each is known. `none` has no port.
+const SERVICES: [(&str, Speaks, u16); 21] = [
+    ("dns", Speaks::Dns, 53),
+    ("ftp", Speaks::Ftp, 21),
+    ("http", Speaks::Http, 80),
+    ("https", Speaks::Https, 443),
+    ("http_proxy", Speaks::HttpProxy, 3128),
+    ("imap", Speaks::Imap, 143),
+    ("imaps", Speaks::Imaps, 993),
+    ("ldap", Speaks::Ldap, 389),
+    ("ldaps", Speaks::Ldaps, 636),
+    ("mysql", Speaks::Mysql, 3306),
+    ("nntp", Speaks::Nntp, 119),
+    ("none", Speaks::Nothing, 0),
+    ("oracle", Speaks::Oracle, 1521),
+    ("pgsql", Speaks::Pgsql, 5432),
+    ("pop", Speaks::Pop, 110),
+    ("pops", Speaks::Pops, 995),
+    ("radius", Speaks::Radius, 1812),
+    ("simpletcp", Speaks::SimpleTcp, 0),
+    ("sip", Speaks::Sip, 5060),
+    ("smtp", Speaks::Smtp, 25),
+    ("submission", Speaks::Submission, 587),
+];
+
+/// How real servers are checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CheckType {
+    /// By a request and its reply.
+    #[default]
+    Negotiate,
+    /// By a connection.
+    Connect,
+    /// By this many connections, and then by a request.
+    Combined(u32),
+    /// By an ICMP echo request.
+    Ping,
+    /// By a command.
+    External,
+    /// By a Perl script.
+    ExternalPerl,
+    /// Not at all: they are up.
+    On,
+    /// Not at all: they are down.
+    Off,
+}
+
+const CHECK_TYPES: [(&str, CheckType); 7] = [
+    ("connect", CheckType::Connect),
+    ("negotiate", CheckType::Negotiate),
+    ("ping", CheckType::Ping),
+    ("external", CheckType::External),
+    ("external-perl", CheckType::ExternalPerl),
+    ("on", CheckType::On),
+    ("off", CheckType::Off),
+];
+
+/// How a page is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HttpMethod {
+    /// Whole.
+    Get,
+    /// Only its headers.
+    Head,
+}
+
+/// A virtual service as the file has it; what the file doesn't say is None.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Service {
+    /// What it's for, and where that stands.
+    pub key: Spanned<Key>,
+    /// What may be global as well.
+    pub settings: Settings,
+    /// The real servers.
+    pub reals: Vec<Spanned<Real>>,
+    /// `fallback`, `fallback6`: where requests go if all real servers are down.
+    pub fallback: Option<Spanned<Fallback>>,
+    /// `scheduler`.
+    pub scheduler: Option<Spanned<String>>,
+    /// `schedflags`, as the kernel's tools write them.
+    pub scheduler_flags: Option<Spanned<String>>,
+    /// `persistent`: for how many seconds a client stays on one real server.
+    pub persistent: Option<Spanned<u32>>,
+    /// `netmask`: which clients stay together.
+    pub netmask: Option<Spanned<Netmask>>,
+    /// `ops`: every packet is scheduled by itself.
+    pub one_packet: Option<Spanned<bool>>,
+    /// `service`: what checks speak.
+    pub speaks: Option<Spanned<Speaks>>,
+    /// `checktype`.
+    pub check_type: Option<Spanned<CheckType>>,
+    /// `checkcommand`: the program of an external check.
+    pub check_command: Option<Spanned<String>>,
+    /// `checkport`: the port that is checked, instead of the real server's.
+    pub check_port: Option<Spanned<u16>>,
+    /// `request`.
+    pub request: Option<Spanned<String>>,
+    /// `receive`: a regular expression of Perl's.
+    pub receive: Option<Spanned<String>>,
+    /// `httpmethod`.
+    pub http_method: Option<Spanned<HttpMethod>>,
+    /// `virtualhost`.
+    pub virtual_host: Option<Spanned<String>>,
+    /// `login`.
+    pub login: Option<Spanned<String>>,
+    /// `passwd`.
+    pub password: Option<Spanned<String>>,
+    /// `database`.
+    pub database: Option<Spanned<String>>,
+    /// `secret`.
+    pub secret: Option<Spanned<String>>,
+    /// `monitorfile`: where each check is written down.
+    pub monitor_file: Option<Spanned<String>>,
+    /// `servicename`: for mails.
+    pub service_name: Option<Spanned<String>>,
+    /// `comment`: for mails.
+    pub comment: Option<Spanned<String>>,
+    /// `load`: read, and used for nothing.
+    pub load: Option<Spanned<String>>,
+}
+
+/// Which clients persistence keeps together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Netmask {
+    /// An IPv4 mask.
+    Mask(Ipv4Addr),
+    /// The length of an IPv6 prefix.
+    Prefix(u8),
+}
+
+const NAMES: [&str; 28] = [
+    "real",
+    "real6",
+    "fallback",
+    "fallback6",
+    "scheduler",
+    "schedflags",
+    "persistent",
+    "netmask",
+    "protocol",
+    "ops",
+    "service",
+    "checktype",
+    "checkcommand",
+    "checkport",
+    "request",
+    "receive",
+    "httpmethod",
+    "virtualhost",
+    "login",
+    "passwd",
+    "database",
+    "secret",
+    "monitorfile",
+    "servicename",
+    "comment",
+    "load",
+    "virtual",
+    "timeout",
+];
+
+/// A virtual service whose lines are still being collected: what a name of a port means depends on the
+/// protocol, which may come last.
+pub(super) struct Block<'a> {
+    family: Family,
+    value: Text<'a>,
+    directives: Vec<Directive<'a>>,
+}
+
+impl<'a> Block<'a> {
+    pub(super) fn new(family: Family, value: Text<'a>) -> Self {
+        Self { family, value, directives: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, directive: Directive<'a>) {
+        self.directives.push(directive);
+    }
+
+    /// All its lines are there. None if not even its key can be told.
+    pub(super) fn read(
+        self,
+        surroundings: &dyn Surroundings,
+        to: &mut Vec<Diagnostic>,
+    ) -> Option<Service> {
+        let protocol = match self.protocol() {
+            Ok(protocol) => protocol,
+            Err(error) => {
+                to.push(error);
+                None
+            }
+        };
+        let key = match self.key(protocol, surroundings, to) {
+            Ok(key) => key,
+            Err(error) => {
+                to.push(error);
+                return None;
+            }
+        };
+        let mut service = Service::new(key);
+        for directive in &self.directives {
+            self.directive(&mut service, *directive, surroundings, to);
+        }
+        service.advise(to);
+        Some(service)
+    }
+
+    /// What `protocol=` says.
+    fn protocol(&self) -> Result<Option<Spanned<Protocol>>, Diagnostic> {
+        const WORDS: [(&str, Option<Protocol>); 3] =
+            [("tcp", Some(Protocol::Tcp)), ("udp", Some(Protocol::Udp)), ("fwm", None)];
+        let mut found = None;
+        for directive in self.directives.iter().filter(|it| it.name.text == "protocol") {
+            let Some(value) = directive.value else { continue };
+            let (word, _) = value::one_of(value, &WORDS)?;
+            match (word.value, self.is_mark()) {
+                (Some(protocol), false) => found = Some(Spanned::new(protocol, word.span)),
+                (None, true) => {}
+                (Some(_), true) => {
+                    let message = "a firewall mark has no protocol";
+                    return Err(Diagnostic::error(word.span, message).help("write fwm, or nothing"));
+                }
+                (None, false) => {
+                    let message = "an address and port need tcp or udp";
+                    return Err(Diagnostic::error(word.span, message));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether it's a firewall mark: what begins with a digit and has no port behind it.
+    fn is_mark(&self) -> bool {
+        self.value.text.starts_with(|char: char| char.is_ascii_digit())
+            && !matches!(address::split(self.value), Some((_, Some(_), _)))
+    }
+
+    fn key(
+        &self,
+        protocol: Option<Spanned<Protocol>>,
+        surroundings: &dyn Surroundings,
+        to: &mut Vec<Diagnostic>,
+    ) -> Result<Spanned<Key>, Diagnostic> {
+        let family = self.family;
+        if self.is_mark() {
+            return self.mark(to);
+        }
+        let malformed = || {
+            Diagnostic::error(self.value.span(), "this isn't the address of a virtual service")
+                .help("write ADDRESS:PORT, as 192.0.2.1:80, or a firewall mark")
+        };
+        let (host, port, rest) = address::split(self.value).ok_or_else(malformed)?;
+        let port = port.ok_or_else(malformed)?;
+        let implied = matches!(port.text, "53" | "domain").then_some(Protocol::Udp);
+        let protocol = protocol.map(|it| it.value).or(implied).unwrap_or_default();
+        let address = address::host(host, family, surroundings)?.value;
+        let number = address::port(port, protocol, surroundings)?;
+        if number.value == 0 {
+            return Err(Diagnostic::error(number.span, "a virtual service needs a port from 1 on"));
+        }
+        if !rest.trim().text.is_empty() {
+            to.push(Diagnostic::warning(rest.trim().span(), "what follows the port isn't read"));
+        }
+        let span = host.start..number.span.end;
+        Ok(Spanned::new(Key::Address { address, port: number.value, protocol }, span))
+    }
+
+    fn mark(&self, to: &mut Vec<Diagnostic>) -> Result<Spanned<Key>, Diagnostic> {
+        let length = self.value.text.find(|char: char| !char.is_ascii_digit());
+        let digits = self.value.slice(0..length.unwrap_or(self.value.text.len()));
+        let Some(mark) = digits.text.parse().ok().and_then(NonZeroU32::new) else {
+            let message = "a firewall mark is a number from 1 to 4294967295";
+            return Err(Diagnostic::error(digits.span(), message));
+        };
+        let rest = self.value.from(digits.text.len());
+        if rest.text.starts_with('.') {
+            let message = format!("without a port, this is the firewall mark {mark}");
+            to.push(
+                Diagnostic::warning(self.value.span(), message)
+                    .help("an address needs a port, as 192.0.2.1:80"),
+            );
+        } else if !rest.trim().text.is_empty() {
+            to.push(Diagnostic::warning(rest.trim().span(), "what follows the mark isn't read"));
+        }
+        Ok(digits.with(Key::Mark { mark, family: self.family }))
+    }
+
+    fn directive(
+        &self,
+        service: &mut Service,
+        directive: Directive<'_>,
+        surroundings: &dyn Surroundings,
+        to: &mut Vec<Diagnostic>,
+    ) {
+        let name = directive.name;
+        let names = || [&NAMES[..], &settings::NAMES].concat();
+        let Some(value) = directive.value else {
+            to.push(unknown(name, &names()));
+            return;
+        };
+        if service.settings.read(name, value, to) {
+            return;
+        }
+        let service_protocol = match service.key.value {
+            Key::Address { protocol, .. } => protocol,
+            Key::Mark { .. } => Protocol::Tcp,
+        };
+        match name.text {
+            "real" | "real6" | "fallback" | "fallback6" if self.is_of_other_family(name) => {
+                let word = name.text.trim_end_matches('6');
+                let (right, version) =
+                    if self.family == Family::V4 { ("", "4") } else { ("6", "6") };
+                let message =
+                    format!("`{}` can't stand in a virtual service of IPv{version}", name.text);
+                to.push(
+                    Diagnostic::error(name.span(), message).help(format!("write {word}{right}")),
+                );
+            }
+            "real" | "real6" => {
+                match real::real(value, self.family, service_protocol, surroundings, to) {
+                    Ok(real) => service.reals.push(value.with(real)),
+                    Err(error) => to.push(error),
+                }
+            }
+            "fallback" | "fallback6" => {
+                keep(&mut service.fallback, real::fallback(value, self.family, surroundings), to);
+            }
+            "scheduler" => keep(&mut service.scheduler, scheduler(value), to),
+            "schedflags" => keep(&mut service.scheduler_flags, value::text(value), to),
+            "persistent" => keep(&mut service.persistent, value::positive(value), to),
+            "netmask" => keep(&mut service.netmask, netmask(value, self.family), to),
+            "protocol" => {} // Read before, because other values depend on it.
+            "ops" => keep(&mut service.one_packet, value::yes_or_no(value), to),
+            "service" => keep(&mut service.speaks, speaks(value), to),
+            "checktype" => keep(&mut service.check_type, check_type(value), to),
+            "checkcommand" => keep(&mut service.check_command, value::text(value), to),
+            "checkport" => keep(&mut service.check_port, check_port(value), to),
+            "request" => keep(&mut service.request, value::quoted(value), to),
+            "receive" => keep(&mut service.receive, value::quoted(value), to),
+            "httpmethod" => keep(&mut service.http_method, http_method(value), to),
+            "virtualhost" => keep(&mut service.virtual_host, value::text(value), to),
+            "login" => keep(&mut service.login, value::quoted(value), to),
+            "passwd" => keep(&mut service.password, value::quoted(value), to),
+            "database" => keep(&mut service.database, value::quoted(value), to),
+            "secret" => keep(&mut service.secret, value::quoted(value), to),
+            "monitorfile" => {
+                keep(&mut service.monitor_file, value::text(value), to);
+                if let Some(file) = &service.monitor_file {
+                    if let Err(error) = surroundings.can_append(Path::new(&file.value)) {
+                        let message = format!("cannot write to this file: {error}");
+                        to.push(Diagnostic::error(file.span.clone(), message));
+                    }
+                }
+            }
+            "servicename" => keep(&mut service.service_name, value::text(value), to),
+            "comment" => keep(&mut service.comment, value::text(value), to),
+            "load" => keep(&mut service.load, value::quoted(value), to),
+            "timeout" | "connecttimeout" => to.push(former(name)),
+            _ => to.push(unknown(name, &names())),
+        }
+    }
+
+    fn is_of_other_family(&self, name: Text<'_>) -> bool {
+        name.text.ends_with('6') != (self.family == Family::V6)
+    }
+}
+
+impl Service {
+    fn new(key: Spanned<Key>) -> Self {
+        Self {
+            key,
+            settings: Settings::default(),
+            reals: Vec::new(),
+            fallback: None,
+            scheduler: None,
+            scheduler_flags: None,
+            persistent: None,
+            netmask: None,
+            one_packet: None,
+            speaks: None,
+            check_type: None,
+            check_command: None,
+            check_port: None,
+            request: None,
+            receive: None,
+            http_method: None,
+            virtual_host: None,
+            login: None,
+            password: None,
+            database: None,
+            secret: None,
+            monitor_file: None,
+            service_name: None,
+            comment: None,
+            load: None,
+        }
+    }
+
+    /// What checks speak: what the file says, else what the port is known for. None if neither says.
+    pub fn speaks(&self) -> Option<Speaks> {
+        let by_port =
+            |port: u16| SERVICES.iter().find(|it| it.2 == port && port != 0).map(|it| it.1);
+        match (&self.speaks, self.key.value) {
+            (Some(speaks), _) => Some(speaks.value),
+            (None, Key::Address { port, .. }) => by_port(port),
+            (None, Key::Mark { .. }) => Some(Speaks::Nothing),
+        }
+    }
+
+    /// Seconds that a check without a reply may take, and one with. The two stand in for each other,
+    /// and what the virtual service says comes before what is global.
+    pub fn timeouts(&self, globals: &Globals) -> (u32, u32) {
+        let own = (&self.settings.check_timeout, &self.settings.negotiate_timeout);
+        let global = (&globals.settings.check_timeout, &globals.settings.negotiate_timeout);
+        let first = |order: [&Option<Spanned<u32>>; 4], default| {
+            order.into_iter().flatten().next().map_or(default, |it| it.value)
+        };
+        (
+            first([own.0, own.1, global.0, global.1], 5),
+            first([own.1, own.0, global.1, global.0], 30),
+        )
+    }
+
+    /// Says what the author may not expect.
+    fn advise(&self, to: &mut Vec<Diagnostic>) {
+        let key = || self.key.span.clone();
+        if self.speaks().is_none() && self.check_type.is_none() {
+            to.push(Diagnostic::warning(key(), "no check is known for this port: a connection is made")
+                .help("say what is spoken there, as service=http, or how to check, as checktype=connect"));
+        }
+        if let (Some(mask), None) = (&self.netmask, &self.persistent) {
+            to.push(Diagnostic::warning(
+                mask.span.clone(),
+                "netmask does nothing without persistent",
+            ));
+        }
+        let udp = matches!(self.key.value, Key::Address { protocol: Protocol::Udp, .. });
+        if let Some(ops) = self.one_packet.as_ref().filter(|ops| ops.value && !udp) {
+            to.push(Diagnostic::warning(ops.span.clone(), "ops does nothing without protocol=udp"));
+        }
+        if let Some(interval) = &self.settings.check_interval {
+            let message = "checkinterval in a virtual service isn't used";
+            to.push(
+                Diagnostic::warning(interval.span.clone(), message).help("make it a global one"),
+            );
+        }
+        let receives = self.reals.iter().filter_map(|real| real.exchange.as_ref().map(|it| &it.1));
+        for receive in receives.chain(&self.receive) {
+            if let Err(error) = Pattern::perl(&receive.value) {
+                let at = receive.span.start + error.offset();
+                let end = receive.span.end.max(at);
+                to.push(Diagnostic::error(at..end, error.what()));
+            }
+        }
+    }
+}
+
+fn scheduler(value: Text<'_>) -> Read<String> {
+    let known: Vec<String> = Scheduler::KNOWN.iter().map(ToString::to_string).collect();
+    let words: Vec<(&str, ())> = known.iter().map(|name| (name.as_str(), ())).collect();
+    match value::one_of(value, &words) {
+        Ok(_) => Ok((value.with(value.text.to_owned()), None)),
+        Err(error) => {
+            let message = format!("there is no scheduler `{}`", value.text);
+            let names = format!("schedulers: {}", known.join(" "));
+            Err(Diagnostic { message, help: error.help.or(Some(names)), ..error })
+        }
+    }
+}
+
+fn speaks(value: Text<'_>) -> Read<Speaks> {
+    value::one_of(value, &SERVICES.map(|(name, speaks, _)| (name, speaks)))
+}
+
+fn check_type(value: Text<'_>) -> Read<CheckType> {
+    if value.text.contains(|char: char| char.is_ascii_digit()) {
+        let (count, warning) = value::number(value)?;
+        return Ok((Spanned::new(CheckType::Combined(count.value), count.span), warning));
+    }
+    let error = |error: Diagnostic| match error.help {
+        None => error.help("or a number: of connections, after which a request is made"),
+        Some(_) => error,
+    };
+    value::one_of(value, &CHECK_TYPES).map_err(error)
+}
+
+fn check_port(value: Text<'_>) -> Read<u16> {
+    let (number, warning) = value::positive(value)?;
+    match number.value.try_into() {
+        Ok(port) => Ok((Spanned::new(port, number.span), warning)),
+        Err(_) => Err(Diagnostic::error(number.span, "a port is a number up to 65535")),
+    }
+}
+
+fn http_method(value: Text<'_>) -> Read<HttpMethod> {
+    match value.text.to_ascii_uppercase().as_str() {
+        "GET" => Ok((value.with(HttpMethod::Get), None)),
+        "HEAD" => Ok((value.with(HttpMethod::Head), None)),
+        _ => Err(Diagnostic::error(value.span(), "either GET or HEAD has to stand here")),
+    }
+}
+
+fn netmask(value: Text<'_>, family: Family) -> Read<Netmask> {
+    if family == Family::V4 {
+        return match value.text.parse() {
+            Ok(mask) => Ok((value.with(Netmask::Mask(mask)), None)),
+            Err(_) => Err(Diagnostic::error(value.span(), "this isn't an IPv4 mask")
+                .help("write four numbers from 0 to 255, as 255.255.255.0")),
+        };
+    }
+    match value.text.parse() {
+        Ok(length @ 1..=128) => Ok((value.with(Netmask::Prefix(length)), None)),
+        _ => Err(Diagnostic::error(value.span(), "the length of an IPv6 prefix is from 1 to 128")),
+    }
+}

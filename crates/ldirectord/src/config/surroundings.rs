@@ -1,0 +1,28 @@
+//! What a file's meaning depends on besides the file.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipvs::Family;
+
+use super::address::Protocol;
+
+/// Names that can be looked up, and files that are there.
+pub trait Surroundings {
+    /// The first address of a host, of this family.
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
+
+    /// The port of a service's name.
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16>;
+
+    /// Whether this file can be written to.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't.
+    fn can_append(&self, path: &Path) -> io::Result<()>;
+
+    /// Whether this is a directory.
+    fn is_directory(&self, path: &Path) -> bool;
+}

@@ -1,0 +1,116 @@
+//! Files of all kinds, and what the real ldirectord made of them.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use ipvs::Family;
+use ldirectord::{Diagnostic, Protocol, Severity, Surroundings, parse, report};
+use proptest::prelude::*;
+
+/// A machine with the names that every machine has.
+struct Machine;
+
+impl Surroundings for Machine {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        (name == "localhost" && family == Family::V4).then_some(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn port(&self, name: &str, _: Protocol) -> Option<u16> {
+        [("http", 80), ("https", 443), ("domain", 53)].iter().find(|it| it.0 == name).map(|it| it.1)
+    }
+
+    fn can_append(&self, path: &Path) -> io::Result<()> {
+        let missing = path.starts_with("/no-such-dir");
+        if missing { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        path == Path::new("/etc")
+    }
+}
+
+fn cases() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(cases().join(format!("{name}.cf")))
+        .unwrap_or_else(|it| panic!("{name}: {it}"))
+}
+
+fn line(source: &str, diagnostic: &Diagnostic) -> usize {
+    source[..diagnostic.span.start].matches('\n').count() + 1
+}
+
+#[test]
+fn each_file_is_taken_or_refused_as_by_the_original_or_for_a_reason() {
+    let table = fs::read_to_string(cases().join("verdicts.tsv")).expect("the table is there");
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for row in table.lines().filter(|row| !row.starts_with('#')) {
+        count += 1;
+        let columns: Vec<&str> = row.split('\t').collect();
+        let [name, original, ours, about, why] = columns[..] else { panic!("{row}") };
+        assert_eq!(ours == "-", why == "-", "a difference needs a reason: {name}");
+        let expected = if ours == "-" { original } else { ours };
+        let source = read(name);
+        let (config, diagnostics) = parse(&source, &Machine);
+        let text = report(name, &source, &diagnostics).expect("places are in the file");
+        let refused_at: Vec<usize> = diagnostics
+            .iter()
+            .filter(|it| it.severity == Severity::Error)
+            .map(|it| line(&source, it))
+            .collect();
+        match (expected.split_once(' '), config) {
+            (None, Some(_)) if expected == "accept" => {}
+            (None, None) if expected == "refuse" => {}
+            // The original names the line behind a block for what is wrong with the block.
+            (Some((_, named)), None) => {
+                let named: usize = named.parse().expect("a number");
+                let same = refused_at.contains(&named) || name == "virt-duplicate";
+                if !same {
+                    wrong.push(format!("{name}: the original names line {named}\n{text}"));
+                }
+            }
+            (_, config) => {
+                let found = if config.is_some() { "accept" } else { "refuse" };
+                wrong.push(format!("{name} ({about}): {found} instead of {expected}\n{text}"));
+            }
+        }
+    }
+    let files = fs::read_dir(cases()).expect("it's there").count();
+    assert_eq!(count + 1, files, "each file has a row");
+    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+proptest! {
+    /// Whatever the file: no panic, every place is in the file, and a file without errors is taken.
+    #[test]
+    fn places_are_in_the_file_whatever_it_is(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                prop::sample::select(vec![
+                    "virtual=10.0.0.1:80\n", "virtual=7\n", "virtual6=[fd00::1]:80\n", "\treal=10.0.0.2:80 gate",
+                    "\treal=", "10.0.0.2->10.0.0.9:80 masq 5 \"a\", \"b\" l:1 u:2\n", "    scheduler=rr\n",
+                    "\treceive=\"a(b\"\n", "\tcheckport=", "checktimeout=", "99999999999\n", "\n", "#", "\"", "=",
+                    "\t", " ", "\r\n", "\r", "é", "\u{FEFF}", "fallback=", "->", "[", "]", ":",
+                ]).prop_map(str::to_owned),
+                ".{0,8}",
+            ],
+            0..14,
+        ),
+    ) {
+        let source = pieces.concat();
+        let (config, diagnostics) = parse(&source, &Machine);
+        let errors = diagnostics.iter().filter(|it| it.severity == Severity::Error).count();
+        prop_assert_eq!(config.is_none(), errors > 0);
+        for diagnostic in &diagnostics {
+            prop_assert!(source.get(diagnostic.span.clone()).is_some(), "{:?}", diagnostic);
+            if let Some((span, _)) = &diagnostic.related {
+                prop_assert!(source.get(span.clone()).is_some(), "{:?}", diagnostic);
+            }
+        }
+        prop_assert!(report("x", &source, &diagnostics).is_ok());
+    }
+}
