@@ -46,7 +46,7 @@ pub(super) fn forget_unpacked() -> Result<()> {
 }
 
 fn is_ours(package: &str) -> bool {
-    package == "ipvsadm" || package.starts_with("ipvs-")
+    matches!(package, "ipvsadm" | "health-probe" | "ldirectord") || package.starts_with("ipvs-")
 }
 
 fn cargo_home() -> Option<PathBuf> {
