@@ -6,16 +6,20 @@
 pub mod changes;
 mod forwarded;
 pub mod model;
+mod modules;
 pub mod parity;
 mod reader;
 mod rewriting_transport;
 pub mod schedulers;
 mod splitmix;
+mod tool;
 pub mod values;
 
 pub use forwarded::Forwarded;
+pub use modules::{ReplacedModprobe, load_modules, unload_dependents, unload_modules};
 pub use reader::{Reader, c_ipvsadm};
 pub use rewriting_transport::RewritingTransport;
+pub use tool::{NOBODY, PublicCopy, json, our_ipvsadm, ours, restore, run, said};
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -25,40 +29,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{Client, Connection, Destination, Scheduler, Service, ServiceKey};
 use ipvs_testkit::{Cluster, Namespace, output};
-
-/// The kernel's schedulers and its persistence engine.
-const MODULES: [&str; 14] = [
-    "ip_vs_dh",
-    "ip_vs_fo",
-    "ip_vs_lblc",
-    "ip_vs_lblcr",
-    "ip_vs_lc",
-    "ip_vs_mh",
-    "ip_vs_nq",
-    "ip_vs_ovf",
-    "ip_vs_pe_sip",
-    "ip_vs_rr",
-    "ip_vs_sed",
-    "ip_vs_sh",
-    "ip_vs_wlc",
-    "ip_vs_wrr",
-];
-
-/// Loads what the kernel is better not left to load by itself: IPVS, so that it is there for who
-/// reads `/proc` first, and the schedulers, some of which keep state for each network namespace.
-///
-/// If the kernel loads the latter because a service names them, it holds IPVS' lock and waits for a
-/// module that waits for the lock of namespaces, which may be held by the end of another namespace,
-/// which waits for IPVS' lock: networking stands still until the machine is started again (seen on
-/// Linux 6.1).
-///
-/// # Errors
-///
-/// If the kernel lacks a module.
-pub fn load_modules() -> Result<()> {
-    output(Command::new("modprobe").args(["--all", "ip_vs"]).args(MODULES))?;
-    Ok(())
-}
 
 /// A client of the IPVS in `netns`.
 ///

@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,12 +12,12 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::exec::output;
+use crate::memory_file::memory_file;
 use crate::poll::eventually;
 
 /// Where iproute2 keeps the names of network namespaces.
@@ -85,9 +84,7 @@ impl Namespace {
     /// If one fails; those after it aren't carried out.
     pub fn ip(&self, commands: &[impl AsRef<str>]) -> Result<()> {
         let lines: Vec<&str> = commands.iter().map(AsRef::as_ref).collect();
-        let mut batch = File::from(memfd_create("commands", MemfdFlags::CLOEXEC)?);
-        batch.write_all(lines.join("\n").as_bytes())?;
-        batch.rewind()?;
+        let batch = memory_file(lines.join("\n"))?;
         let mut ip = Command::new("ip");
         ip.args(["-n", &self.name, "-batch", "-"]).stdin(batch);
         output(&mut ip).with_context(|| format!("of these commands:\n{}", lines.join("\n")))?;

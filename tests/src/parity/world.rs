@@ -1,8 +1,7 @@
 //! Where a program is tried: a network namespace with one device, and an `/etc` of the tests' own,
 //! so that names mean the same on every machine.
 
-use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
+use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -13,12 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ipvs::{Client, sysctl};
-use ipvs_testkit::{Finished, eventually, finish, output};
+use ipvs_testkit::{Finished, eventually, finish, memory_file, output};
 use nix::sched::{CloneFlags, unshare};
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 
 use crate::reader::c_ipvsadm;
+use crate::tool::{NOBODY, our_ipvsadm};
 
 /// How long a command may take; the C program waits for ever if an answer is lost.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -37,9 +36,6 @@ const FOLDER: &str = "/usr/local/sbin";
 /// Where those two look before. If another `ipvsadm` is installed, it is hidden.
 const INSTALLED: [&str; 2] = ["/sbin/ipvsadm", "/usr/sbin/ipvsadm"];
 
-/// User and group `nobody` on most systems; any that isn't root does.
-const NOBODY: u32 = 65534;
-
 /// The two programs.
 #[derive(Clone, Debug)]
 pub struct Tools {
@@ -56,8 +52,7 @@ impl Tools {
     ///
     /// If either is missing.
     pub fn find() -> Result<Self> {
-        let ours = std::env::var_os("IPVSADM").context("IPVSADM doesn't name our program")?;
-        Ok(Self { theirs: c_ipvsadm()?, ours: fs::canonicalize(ours)? })
+        Ok(Self { theirs: c_ipvsadm()?, ours: fs::canonicalize(our_ipvsadm()?)? })
     }
 }
 
@@ -123,7 +118,7 @@ impl World {
             command.arg0(&start.name).args(&start.arguments).env_clear();
             command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C");
             command.stdin(match start.input {
-                Some(text) => Stdio::from(memory_file(&text)?),
+                Some(text) => Stdio::from(memory_file(text)?),
                 None => Stdio::null(),
             });
             if start.as_nobody {
@@ -198,7 +193,7 @@ fn enter(program: &Path) -> Result<()> {
 /// Gives ip(8) commands.
 fn ip(commands: &str) -> Result<()> {
     let mut ip = Command::new("ip");
-    output(ip.args(["-batch", "-"]).stdin(memory_file(commands.as_bytes())?))?;
+    output(ip.args(["-batch", "-"]).stdin(memory_file(commands)?))?;
     Ok(())
 }
 
@@ -292,11 +287,4 @@ fn send(addr: &str, port: &str, data: &[u8]) -> Result<()> {
     let from = if to.is_ipv6() { "[::]:5070" } else { "0.0.0.0:5070" };
     UdpSocket::bind(from)?.send_to(data, to).with_context(|| format!("cannot send to {to}"))?;
     Ok(())
-}
-
-fn memory_file(text: &[u8]) -> Result<File> {
-    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
-    file.write_all(text)?;
-    file.rewind()?;
-    Ok(file)
 }

@@ -11,11 +11,13 @@ use ipvs::{
     Batch, Client, ErrorKind, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey,
 };
 use ipvs_testkit::{Context, Namespace, Suite, output};
-use ipvs_tests::{at_real_time_priority, connect, load_modules};
+use ipvs_tests::{
+    ReplacedModprobe, at_real_time_priority, connect, load_modules, unload_dependents,
+    unload_modules,
+};
 use rustix::io::Errno;
 use rustix::system::delete_module;
 
-use crate::errors::{MODPROBE, unload, unload_holders};
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -102,7 +104,7 @@ fn refused_while_unloaded(netns: &Namespace) -> Result<bool> {
         Service::new("tcp/192.0.2.54:80".parse()?).scheduler(Scheduler::new("none_such")?);
     let service = Service::new(http()?);
     client.flush()?;
-    unload_holders()?;
+    unload_dependents()?;
     // At real-time priority, so that it goes on first once both may.
     let result = at_real_time_priority(|| {
         thread::scope(|scope| {
@@ -169,9 +171,8 @@ fn no_program_is_executed(context: &mut Context) -> Result<()> {
     })??;
 
     // The kernel runs modprobe, and a library that did so itself would find it elsewhere, too.
-    unload()?;
-    let modprobe = fs::read_to_string(MODPROBE)?;
-    fs::write(MODPROBE, "\n")?;
+    unload_modules()?;
+    let modprobe = ReplacedModprobe::by("")?;
     let quiet = netns.run(|| {
         starts_no_process(|| {
             let error = match Client::connect() {
@@ -182,7 +183,7 @@ fn no_program_is_executed(context: &mut Context) -> Result<()> {
             ensure_says(&format!("{error:#}"), &["no IPVS", "modprobe ip_vs", "CONFIG_IP_VS"])
         })
     });
-    fs::write(MODPROBE, modprobe.trim_end())?;
+    drop(modprobe);
     ensure!(quiet??, "where the module is missing");
     ensure!(!Path::new("/sys/module/ip_vs").exists(), "nobody has loaded it");
     load_modules()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{Destination, DestinationKey, Persistence, Protocol, Scheduler, Service};
 use ipvs_testkit::{Capture, Cluster, Context, Layout, Suite, WebServer, eventually, output};
-use ipvs_tests::{Reader, balance, connect, connections, take_turns, vip};
+use ipvs_tests::{Reader, balance, connect, connections, ours, take_turns, vip};
 
 use crate::test;
 
@@ -286,13 +286,10 @@ fn the_director_answers_if_nobody_else_does(context: &mut Context) -> Result<()>
 
 /// The same from the command line, word for word as in the literature.
 fn the_command_line_tool_runs_the_cluster(context: &mut Context) -> Result<()> {
-    let program = std::env::var_os("IPVSADM").context("IPVSADM doesn't name our ipvsadm")?;
     let site = Site::build(context, Layout::OneSubnet)?;
     let director = &site.cluster.director.netns;
-    let ipvsadm = |arguments: &str| {
-        let arguments = arguments.split(' ');
-        output(director.command(&program).args(arguments)).map(|text| text.trim_end().to_owned())
-    };
+    let ipvsadm =
+        |arguments: &str| anyhow::Ok(ours(director, arguments)?.success()?.trim_end().to_owned());
     ipvsadm("-A -t 10.10.10.53:80 -s rr")?;
     ipvsadm("-a -t 10.10.10.53:80 -r 10.10.10.102:80 -g")?;
     ipvsadm("-a -t 10.10.10.53:80 -r 10.10.10.103:80 -g")?;

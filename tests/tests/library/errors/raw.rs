@@ -12,7 +12,7 @@ use ipvs_testkit::{Context, Namespace, Suite, eventually};
 use ipvs_tests::{RewritingTransport, add_dummy_device, at_real_time_priority, connect};
 use rustix::io::Errno;
 
-use crate::errors::fails;
+use super::fails;
 use crate::test;
 
 /// A family that is neither IPv4 nor IPv6: `AF_UNIX`.

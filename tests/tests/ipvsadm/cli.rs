@@ -3,29 +3,25 @@
 //!
 //! Where the C tool does the same, it is run beside ours and says what is expected.
 
-use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{Seek as _, Write as _};
+use std::fs::File;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_testkit::{Context, Finished, Namespace, Suite, finish};
-use ipvs_tests::{Reader, add_dummy_device, c_ipvsadm, load_modules};
-use rustix::fs::{MemfdFlags, memfd_create};
+use ipvs_testkit::{Context, Finished, Namespace, Suite};
+use ipvs_tests::{
+    PublicCopy, Reader, ReplacedModprobe, add_dummy_device, c_ipvsadm, json, load_modules,
+    our_ipvsadm, ours, restore, run, said, unload_modules,
+};
 use serde_json::Value;
 
-use crate::errors::{MODPROBE, unload};
 use crate::test;
-use crate::user_namespace::NOBODY;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(no_argument_lists_the_table));
@@ -44,44 +40,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(settings_as_json));
 }
 
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// Our own `ipvsadm`.
-pub(crate) fn ipvsadm() -> Result<PathBuf> {
-    env::var_os("IPVSADM").map(PathBuf::from).context("IPVSADM doesn't name our ipvsadm")
-}
-
-/// Runs a program in a namespace, called `ipvsadm` whatever its file is.
-pub(crate) fn run(
-    netns: &Namespace,
-    program: impl AsRef<OsStr>,
-    prepare: impl FnOnce(&mut Command) + Send,
-) -> Result<Finished> {
-    let mut command = Command::new(program);
-    command.arg0("ipvsadm").stdin(Stdio::null());
-    netns.run(|| {
-        prepare(&mut command);
-        finish(&mut command, LIMIT)
-    })?
-}
-
-pub(crate) fn ours(netns: &Namespace, arguments: &str) -> Result<Finished> {
-    run(netns, ipvsadm()?, |command| {
-        command.args(arguments.split_whitespace());
-    })
-}
-
-pub(crate) fn said(finished: &Finished) -> (Option<i32>, &str, &str) {
-    (finished.status.code(), &finished.stdout, &finished.stderr)
-}
-
 /// Runs the C tool and ours, which have to agree in all they say.
-pub(crate) fn same(
-    netns: &Namespace,
-    prepare: impl Fn(&mut Command) + Send + Sync,
-) -> Result<Finished> {
+fn same(netns: &Namespace, prepare: impl Fn(&mut Command) + Send + Sync) -> Result<Finished> {
     let reference = run(netns, c_ipvsadm()?, &prepare)?;
-    let ours = run(netns, ipvsadm()?, &prepare)?;
+    let ours = run(netns, our_ipvsadm()?, &prepare)?;
     ensure!(
         said(&reference) == said(&ours),
         "`{}`: {:?} expected: {:?}",
@@ -117,7 +79,7 @@ fn a_reader_that_goes_ends_it_silently(context: &mut Context) -> Result<()> {
     for arguments in [&["-L", "-n"][..], &["-S", "-n"], &["-L", "--json"]] {
         let (reader, writer) = UnixStream::pair()?;
         drop(reader);
-        let mut command = Command::new(ipvsadm()?);
+        let mut command = Command::new(our_ipvsadm()?);
         command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
         command.stdout(OwnedFd::from(writer));
         let output = netns.run(|| command.output())??;
@@ -132,7 +94,7 @@ fn a_reader_that_goes_ends_it_silently(context: &mut Context) -> Result<()> {
 fn a_full_disk_is_an_error(context: &mut Context) -> Result<()> {
     let netns = director(context)?;
     for arguments in [&["-L", "-n"][..], &["-S", "-n"], &["-L", "--json"], &["-L", "--timeout"]] {
-        let mut command = Command::new(ipvsadm()?);
+        let mut command = Command::new(our_ipvsadm()?);
         command.args(arguments).stdin(Stdio::null()).stderr(Stdio::piped());
         command.stdout(File::options().write(true).open("/dev/full")?);
         let output = netns.run(|| command.output())??;
@@ -165,7 +127,7 @@ fn the_locale_changes_nothing(context: &mut Context) -> Result<()> {
     let netns = director(context)?;
     for arguments in ["-L -n", "-L -n --stats", "-D -t 192.0.2.54:80", "-L --bogus", "-A -f 0"] {
         let speak = |locale: Option<&OsStr>| {
-            run(&netns, ipvsadm()?, |command| {
+            run(&netns, our_ipvsadm()?, |command| {
                 command.args(arguments.split(' ')).env_remove("LC_ALL").env_remove("LANGUAGE");
                 if let Some(locale) = locale {
                     command.env("LC_ALL", locale).env("LANGUAGE", "de:tr:ja");
@@ -192,7 +154,7 @@ fn standard_input_may_be_closed(context: &mut Context) -> Result<()> {
                 command.args(arguments.split(' '));
             })
         };
-        let (reference, ours) = (closed(c_ipvsadm()?)?, closed(ipvsadm()?)?);
+        let (reference, ours) = (closed(c_ipvsadm()?)?, closed(our_ipvsadm()?)?);
         assert_eq!(said(&ours), said(&reference), "{arguments}");
     }
     Ok(())
@@ -254,39 +216,9 @@ fn no_scheduler_flags_are_none(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the tool that everybody may run, wherever it was built.
-pub(crate) struct Public(PathBuf);
-
-impl Public {
-    pub(crate) fn new() -> Result<Self> {
-        let path = env::temp_dir().join(format!("ipvsadm-{}", std::process::id()));
-        fs::copy(ipvsadm()?, &path).with_context(|| format!("cannot make {path:?}"))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
-        Ok(Self(path))
-    }
-
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Runs it as the user `nobody`.
-    pub(crate) fn run_as_nobody(&self, netns: &Namespace, argument: &str) -> Result<Finished> {
-        run(netns, &self.0, |command| {
-            command.args(argument.split(' ')).uid(NOBODY).gid(NOBODY).current_dir("/");
-        })
-    }
-}
-
-impl Drop for Public {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
-
 fn help_and_version_are_for_everybody(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     for argument in ["-h", "--help", "-v", "--version"] {
         let finished = public.run_as_nobody(&netns, argument)?;
         assert_eq!((finished.status.code(), finished.stderr.as_str()), (Some(0), ""));
@@ -304,21 +236,20 @@ fn who_may_not_is_told(context: &mut Context) -> Result<()> {
     let denied = format!("Can't initialize ipvs: Permission denied (you must be root)\n{QUESTION}");
     let missing = format!("Can't initialize ipvs: Protocol not available\n{QUESTION}");
     let netns = context.netns("director")?;
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     for arguments in ["-L -n", "-C", "-L --json", "--bogus"] {
         let finished = public.run_as_nobody(&netns, arguments)?;
         assert_eq!(said(&finished), (Some(2), "", denied.as_str()), "{arguments}");
     }
 
-    unload()?;
-    let modprobe = fs::read_to_string(MODPROBE)?;
-    fs::write(MODPROBE, "/bin/false")?;
+    unload_modules()?;
+    let modprobe = ReplacedModprobe::by("/bin/false")?;
     let nobody = public.run_as_nobody(&netns, "-L -n");
     let root = run(&netns, "unshare", |command| {
         let script = "mount -t tmpfs none /lib/modules && exec \"$0\" -L -n";
-        command.args(["--mount", "sh", "-c", script]).arg(&public.0);
+        command.args(["--mount", "sh", "-c", script]).arg(public.path());
     });
-    fs::write(MODPROBE, modprobe.trim_end())?;
+    drop(modprobe);
     load_modules()?;
     for (finished, text) in [(nobody?, denied), (root?, missing)] {
         assert_eq!(finished.status.code(), Some(2), "{finished:?}");
@@ -327,22 +258,13 @@ fn who_may_not_is_told(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn restore_strictly(netns: &Namespace, lines: &str) -> Result<Finished> {
-    let mut stdin = File::from(memfd_create("lines", MemfdFlags::CLOEXEC)?);
-    stdin.write_all(lines.as_bytes())?;
-    stdin.rewind()?;
-    run(netns, ipvsadm()?, |command| {
-        command.args(["-R", "--strict"]).stdin(stdin);
-    })
-}
-
 fn a_strict_restore_is_whole_or_not_begun(context: &mut Context) -> Result<()> {
     let netns = director(context)?;
     let reader = Reader::new(&netns)?;
     let before = reader.saved()?;
     let wrong = "# rules\n-C\n\n-A -t 192.0.2.60:80 -w 1\nrubbish\n-A -t 192.0.2.61:80\n\
                  -A -f 1 --bogus\n-L\n-6  ";
-    let finished = restore_strictly(&netns, wrong)?;
+    let finished = restore(&netns, our_ipvsadm()?, &["--strict"], wrong)?;
     assert_eq!(
         said(&finished),
         (
@@ -360,7 +282,7 @@ fn a_strict_restore_is_whole_or_not_begun(context: &mut Context) -> Result<()> {
 
     let right = "# rules\nipvsadm -C\n\n  # more\n-A -t 192.0.2.60:80 -s wrr\r\n\
                  -a -t 192.0.2.60:80 -r 192.0.2.104 -w 3  ";
-    assert_eq!(said(&restore_strictly(&netns, right)?), (Some(0), "", ""));
+    assert_eq!(said(&restore(&netns, our_ipvsadm()?, &["--strict"], right)?), (Some(0), "", ""));
     let after = ["-A -t 192.0.2.60:80 -s wrr", "-a -t 192.0.2.60:80 -r 192.0.2.104:80 -g -w 3"];
     assert_eq!(reader.saved()?, after);
     Ok(())
@@ -369,7 +291,7 @@ fn a_strict_restore_is_whole_or_not_begun(context: &mut Context) -> Result<()> {
 fn a_strict_restore_counts_what_is_refused(context: &mut Context) -> Result<()> {
     let netns = director(context)?;
     let refused = "-A -t 192.0.2.53:80\n-D -f 9\n-A -f 9 -s lbrc\n-A -f 9\n";
-    let finished = restore_strictly(&netns, refused)?;
+    let finished = restore(&netns, our_ipvsadm()?, &["--strict"], refused)?;
     assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(255), ""));
     let lines: Vec<_> = finished.stderr.lines().collect();
     let beginnings = [
@@ -386,11 +308,6 @@ fn a_strict_restore_counts_what_is_refused(context: &mut Context) -> Result<()> 
     // The line after them was carried out all the same.
     ensure!(Reader::new(&netns)?.saved()?.contains(&"-A -f 9 -s wlc".to_owned()));
     Ok(())
-}
-
-pub(crate) fn json(netns: &Namespace, arguments: &str) -> Result<Value> {
-    let text = ours(netns, arguments)?.success()?;
-    serde_json::from_str(&text).with_context(|| format!("of {arguments}: {text}"))
 }
 
 fn the_table_as_json(context: &mut Context) -> Result<()> {

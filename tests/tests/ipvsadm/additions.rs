@@ -2,18 +2,15 @@
 //! connections of one service or server, comments. The C program reads back what became of it, and
 //! refuses each of the options.
 
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
 use std::net::UdpSocket;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Context, Finished, Namespace, Suite, eventually};
-use ipvs_tests::{Reader, add_dummy_device, c_ipvsadm};
-use rustix::fs::{MemfdFlags, memfd_create};
+use ipvs_tests::{
+    Reader, add_dummy_device, c_ipvsadm, json, our_ipvsadm, ours, restore, run, said,
+};
 
-use crate::cli::{ipvsadm, json, ours, restore_strictly, run, said};
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -31,15 +28,6 @@ pub(crate) fn add_to(suite: &mut Suite) {
 fn theirs(netns: &Namespace, arguments: &str) -> Result<Finished> {
     run(netns, c_ipvsadm()?, |command| {
         command.args(arguments.split_whitespace());
-    })
-}
-
-fn restore(netns: &Namespace, program: &Path, lines: &str) -> Result<Finished> {
-    let mut stdin = File::from(memfd_create("lines", MemfdFlags::CLOEXEC)?);
-    stdin.write_all(lines.as_bytes())?;
-    stdin.rewind()?;
-    run(netns, program, |command| {
-        command.arg("-R").stdin(stdin);
     })
 }
 
@@ -184,14 +172,14 @@ fn edits_that_keep_have_their_place_in_a_restore(context: &mut Context) -> Resul
     };
 
     let netns = context.netns("plain")?;
-    let finished = restore(&netns, &ipvsadm()?, lines)?;
+    let finished = restore(&netns, our_ipvsadm()?, &[], lines)?;
     let words = "incompatible scheduler flag `mh-port'\nNo such destination\n";
     // The code is that of the last line, as ever.
     assert_eq!(said(&finished), (Some(0), "", words));
     check(&netns)?;
 
     let netns = context.netns("strict")?;
-    let finished = restore_strictly(&netns, lines)?;
+    let finished = restore(&netns, our_ipvsadm()?, &["--strict"], lines)?;
     assert_eq!((finished.status.code(), finished.stdout.as_str()), (Some(255), ""));
     let words: Vec<_> = finished.stderr.lines().collect();
     assert_eq!(words[0], "ipvsadm: line 5: incompatible scheduler flag `mh-port'");
@@ -240,7 +228,7 @@ fn shown(netns: &Namespace) -> Result<Vec<String>> {
 fn everything_is_saved_and_restored(context: &mut Context) -> Result<()> {
     let source = context.netns("source")?;
     add_dummy_device(&source)?;
-    assert_eq!(said(&restore(&source, &c_ipvsadm()?, EVERYTHING)?), (Some(0), "", ""));
+    assert_eq!(said(&restore(&source, c_ipvsadm()?, &[], EVERYTHING)?), (Some(0), "", ""));
     let wanted = shown(&source)?;
     let daemons = wanted.iter().filter(|line| line.contains("sync daemon")).count();
     assert_eq!(daemons, 2, "{wanted:#?}");
@@ -260,9 +248,9 @@ fn everything_is_saved_and_restored(context: &mut Context) -> Result<()> {
         let netns = context.netns(name)?;
         add_dummy_device(&netns)?;
         let finished = match name {
-            "ours" => restore(&netns, &ipvsadm()?, &saved)?,
-            "strict" => restore_strictly(&netns, &saved)?,
-            _ => restore(&netns, &c_ipvsadm()?, &saved)?,
+            "ours" => restore(&netns, our_ipvsadm()?, &[], &saved)?,
+            "strict" => restore(&netns, our_ipvsadm()?, &["--strict"], &saved)?,
+            _ => restore(&netns, c_ipvsadm()?, &[], &saved)?,
         };
         assert_eq!(said(&finished), (Some(0), "", ""), "{name}");
         assert_eq!(shown(&netns)?, wanted, "{name}");
@@ -412,7 +400,7 @@ fn comments_stand_anywhere_in_a_strict_restore(context: &mut Context) -> Result<
                  ipvsadm # nothing\n\
                  #\n\
                  -A -f 7 -s wrr # the end";
-    assert_eq!(said(&restore_strictly(&netns, lines)?), (Some(0), "", ""));
+    assert_eq!(said(&restore(&netns, our_ipvsadm()?, &["--strict"], lines)?), (Some(0), "", ""));
     let mut saved = Reader::new(&netns)?.saved()?;
     saved.sort();
     assert_eq!(
@@ -424,7 +412,7 @@ fn comments_stand_anywhere_in_a_strict_restore(context: &mut Context) -> Result<
         ]
     );
     let wrong = "-C # all of it\n-A -t 192.0.2.54:80 -w # 1\n";
-    let finished = restore_strictly(&netns, wrong)?;
+    let finished = restore(&netns, our_ipvsadm()?, &["--strict"], wrong)?;
     let words = "ipvsadm: line 2: -w: missing argument\n\
                  ipvsadm: 1 of 2 lines is wrong; nothing was changed\n";
     assert_eq!(said(&finished), (Some(2), "", words));

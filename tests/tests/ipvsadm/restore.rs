@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_testkit::{Context, Namespace, Suite, eventually};
-use ipvs_tests::{Reader, c_ipvsadm};
+use ipvs_tests::{Reader, c_ipvsadm, our_ipvsadm};
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::cli::ipvsadm;
 use crate::test;
 
 /// How many lines the C tool, which is a good deal slower, has to say something of.
@@ -35,7 +34,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 /// Lines go to the kernel together, but not if that means to wait for one that is still to come.
 fn no_line_waits_for_the_next(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
-    let mut command = Command::new(ipvsadm()?);
+    let mut command = Command::new(our_ipvsadm()?);
     command.arg("-R").stdin(Stdio::piped());
     let mut child = netns.run(|| command.spawn())?.context("cannot start ipvsadm")?;
     let mut stdin = child.stdin.take().context("its input is a pipe")?;
@@ -73,13 +72,13 @@ fn restore_many(context: &mut Context, count: usize) -> Result<()> {
     let reference = context.netns("reference")?;
     let theirs = restore(&reference, &c_ipvsadm()?, COMPARED)?;
     let beside = context.netns("beside")?;
-    let few = restore(&beside, &ipvsadm()?, COMPARED)?;
+    let few = restore(&beside, &our_ipvsadm()?, COMPARED)?;
     assert_eq!(few.code, theirs.code);
     assert!(few.stderr == theirs.stderr, "what was said of the first {COMPARED} lines");
     assert_eq!(few.table, theirs.table);
 
     let whole = context.netns("whole")?;
-    let all = restore(&whole, &ipvsadm()?, count)?;
+    let all = restore(&whole, &our_ipvsadm()?, count)?;
     // More lines take no more memory; the allowance is for the allocator.
     let (few, many) = (few.memory, all.memory);
     assert!(many <= few + 1024, "{few} kB for {COMPARED} lines, {many} kB for {count}");

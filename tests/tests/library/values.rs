@@ -1,7 +1,5 @@
 //! Numbers at the ends of what the kernel has room for, and beyond.
 
-use std::io::{Seek as _, Write as _};
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,10 +11,8 @@ use ipvs_sys as sys;
 use ipvs_sys::Command;
 use ipvs_testkit::{Context, Namespace, Suite, finish};
 use ipvs_tests::model::{Operation, Peer};
-use ipvs_tests::{Reader, add_dummy_device, connect, values};
-use rustix::fs::{MemfdFlags, memfd_create};
+use ipvs_tests::{Reader, add_dummy_device, connect, our_ipvsadm, restore, values};
 
-use crate::cli::ipvsadm;
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -113,7 +109,7 @@ fn stays_as_it_is(client: &mut Client, service: &Service) -> Result<()> {
 
 /// `-S` writes what `-R` and the C tool's `-R` take, and says so where it's another timeout.
 fn is_saved(netns: &Namespace, restored: &Namespace, timeout: u64) -> Result<()> {
-    let ours = ipvsadm()?;
+    let ours = our_ipvsadm()?;
     let saved = finish(netns.command(&ours).args(["-S", "-n"]), LIMIT)?;
     let nearest = timeout.clamp(1, 31 * 24 * 60 * 60);
     assert_eq!(saved.stdout.trim_end(), format!("-A -t 192.0.2.53:80 -s rr -p {nearest}"));
@@ -121,10 +117,7 @@ fn is_saved(netns: &Namespace, restored: &Namespace, timeout: u64) -> Result<()>
     ensure!(nearest == timeout || saved.stderr.contains(&format!("{timeout} s")), "{saved:?}");
     let reader = Reader::new(restored)?;
     for program in [ours, ipvs_tests::c_ipvsadm()?] {
-        let mut rules = std::fs::File::from(memfd_create("rules", MemfdFlags::CLOEXEC)?);
-        rules.write_all(saved.stdout.as_bytes())?;
-        rules.rewind()?;
-        finish(restored.command(program).arg("-R").stdin(Stdio::from(rules)), LIMIT)?.success()?;
+        restore(restored, program, &[], &saved.stdout)?.success()?;
         assert_eq!(reader.saved()?.join("\n"), saved.stdout.trim_end());
         connect(restored)?.flush()?;
     }

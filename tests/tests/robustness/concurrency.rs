@@ -2,12 +2,8 @@
 //! our ipvsadm and the C one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{Seek as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -17,12 +13,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ipvs::{
     Batch, Change, Destination, DestinationKey, ErrorKind, Scheduler, Service, ServiceKey, Table,
 };
-use ipvs_testkit::{Context, Finished, Namespace, Suite, finish};
+use ipvs_testkit::{Context, Namespace, Suite};
 use ipvs_tests::changes::{Changes, saved, words};
-use ipvs_tests::{Reader, c_ipvsadm, connect};
-use rustix::fs::{MemfdFlags, memfd_create};
+use ipvs_tests::{Reader, c_ipvsadm, connect, our_ipvsadm, restore, run};
 
-use crate::cli::ipvsadm;
 use crate::test;
 
 /// How long they go on, and how much longer if somebody has nothing to show by then.
@@ -39,8 +33,6 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// So long all writers are busy. Then none begins anything until there is another snapshot: one takes
 /// two looks at the same table, and so it begins in the midst of changes and comes to its end.
 const BUSY: Duration = Duration::from_millis(250);
-/// How long a program may run. Some start in parallel, on one processor.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(nothing_is_lost_between_writers_of_all_kinds));
@@ -57,7 +49,7 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
         client.add_destination(&untouched().key, &untouched_server(number))?;
     }
 
-    let (ours, theirs) = (ipvsadm()?, c_ipvsadm()?);
+    let (ours, theirs) = (our_ipvsadm()?, c_ipvsadm()?);
     let start = Instant::now();
     let (stop, complete) = (AtomicBool::new(false), AtomicUsize::new(0));
     let calm = RwLock::new(());
@@ -250,17 +242,15 @@ impl<'a> Writer<'a> {
             let busy = calm.read();
             let changes: Vec<_> = (0..30).map(|_| self.changes.change()).collect();
             let lines: Vec<_> = changes.iter().map(words).collect();
-            let mut rules = File::from(memfd_create("rules", MemfdFlags::CLOEXEC)?);
-            rules.write_all((lines.join("\n") + "\n").as_bytes())?;
-            rules.rewind()?;
-            let finished = run(netns, program, &["-R"], rules.into())?;
+            let finished = restore(netns, program, &[], &(lines.join("\n") + "\n"))?;
             ensure!(finished.stderr.is_empty(), "of {lines:#?}:\n{}", finished.stderr);
             finished.success()?;
             self.done += changes.len();
 
             let words = words(&self.contest());
-            let words: Vec<_> = words.split(' ').collect();
-            let finished = run(netns, program, &words, Stdio::null())?;
+            let finished = run(netns, program, |command| {
+                command.args(words.split(' '));
+            })?;
             let said = finished.stderr.trim_end();
             let outcome = match finished.status.code() {
                 Some(0) if said.is_empty() => "done",
@@ -296,12 +286,6 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn run(netns: &Namespace, program: &Path, words: &[&str], stdin: Stdio) -> Result<Finished> {
-    let mut command = Command::new(program);
-    command.arg0("ipvsadm").args(words).stdin(stdin);
-    netns.run(|| finish(&mut command, TIMEOUT))?
-}
-
 /// Counts those that come about; returns in how many passes they did, and how many didn't.
 fn use_snapshots(
     netns: &Namespace,
@@ -335,7 +319,9 @@ fn use_lists(
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
         for words in [["-S", "-n"], ["-L", "-n"]] {
-            let finished = run(netns, program, &words, Stdio::null())?;
+            let finished = run(netns, program, |command| {
+                command.args(words);
+            })?;
             ensure!(finished.stderr.is_empty(), "{words:?}: {}", finished.stderr);
             finished.success()?;
             count += 1;

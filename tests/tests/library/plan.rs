@@ -1,7 +1,7 @@
 //! Plans between generated tables, on a real kernel.
 
 #[allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-#[path = "../../crates/ipvs/tests/generate/mod.rs"]
+#[path = "../../../crates/ipvs/tests/generate/mod.rs"]
 mod generate;
 
 use anyhow::{Context as _, Result, ensure};

@@ -6,11 +6,9 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use ipvs_testkit::{Context, Finished, Namespace, Suite};
-use ipvs_tests::{add_dummy_device, c_ipvsadm, load_modules};
+use ipvs_tests::{NOBODY, PublicCopy, add_dummy_device, c_ipvsadm, load_modules, run, said};
 
-use crate::cli::{Public, run, said};
 use crate::test;
-use crate::user_namespace::NOBODY;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(nobody_may_do_anything));
@@ -52,7 +50,7 @@ const QUESTION: &str = "Are you sure that IP Virtual Server is built in the kern
 /// The text is the C tool's, which has nothing else to say to those who may not.
 fn nobody_may_do_anything(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     let denied = format!("Can't initialize ipvs: Permission denied (you must be root)\n{QUESTION}");
     for command in COMMANDS.into_iter().chain(["-R", "-L -n -c"]) {
         let finished = public.run_as_nobody(&netns, command)?;
@@ -76,7 +74,7 @@ fn all_commands(context: &mut Context, around: &str) -> Result<()> {
     for netns in [&theirs, &ours] {
         add_dummy_device(netns)?;
     }
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     for command in COMMANDS {
         let finished = within(&ours, public.path(), around, command)?;
         ensure!(finished.status.success() && finished.stderr.is_empty(), "{finished:?}");
@@ -109,7 +107,7 @@ fn without_proc_only_connections_are_missing(context: &mut Context) -> Result<()
     let without = format!("exec unshare --mount sh -ec '{script}' sh \"$@\"");
     all_commands(context, &without)?;
     let netns = context.netns("director")?;
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     for arguments in ["-L -c", "-L -n -c", "-L -c --persistent-conn"] {
         let reference = within(&netns, &c_ipvsadm()?, &without, arguments)?;
         let finished = within(&netns, public.path(), &without, arguments)?;
@@ -132,7 +130,7 @@ fn an_empty_list_of_connections_is_none(context: &mut Context) -> Result<()> {
     let around = format!("exec unshare --mount sh -ec '{script}' sh \"$@\"");
     let netns = context.netns("director")?;
     let reference = within(&netns, &c_ipvsadm()?, &around, "-L -n -c")?;
-    let finished = within(&netns, Public::new()?.path(), &around, "-L -n -c")?;
+    let finished = within(&netns, PublicCopy::new()?.path(), &around, "-L -n -c")?;
     let words = "unexpected input from /proc/net/ip_vs_conn\n";
     assert_eq!(said(&reference), (Some(1), "", words), "the C program");
     assert_eq!(said(&finished), said(&reference));
@@ -163,7 +161,7 @@ fn values_at_and_past_their_limits(context: &mut Context) -> Result<()> {
     for netns in [&theirs, &ours] {
         add_dummy_device(netns)?;
     }
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     let both = |line: &str| -> Result<Finished> {
         let words = |command: &mut Command| {
             command.args(line.split_whitespace());

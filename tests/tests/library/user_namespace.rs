@@ -19,14 +19,13 @@ use ipvs::{
     ServiceKey, SocketOptions, StatsWidth, SyncDaemon, SyncRole, TimeoutsChange, Transport, Tunnel,
 };
 use ipvs_testkit::{Background, Context, Suite, eventually, output};
-use ipvs_tests::{add_dummy_device, c_ipvsadm};
+use ipvs_tests::{NOBODY, PublicCopy, add_dummy_device, c_ipvsadm};
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{
     LinkNameSpaceType, move_into_link_name_space, set_thread_groups, set_thread_res_gid,
     set_thread_res_uid,
 };
 
-use crate::cli::Public;
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -38,9 +37,6 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(who_may_use_which_interface));
     suite.add(test!(the_command_line_tool));
 }
-
-/// The user who owns the namespaces.
-pub(crate) const NOBODY: u32 = 65534;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -511,7 +507,7 @@ fn who_may_use_which_interface(context: &mut Context) -> Result<()> {
 }
 
 fn the_command_line_tool(_context: &mut Context) -> Result<()> {
-    let public = Public::new()?;
+    let public = PublicCopy::new()?;
     let script = "a() { \"$IPVSADM\" \"$@\" 2>&1; echo \"= $?\"; }
         a -A -t 192.0.2.53:80 -s rr -p 60
         a -a -t 192.0.2.53:80 -r 192.0.2.102:8080 -m -w 4

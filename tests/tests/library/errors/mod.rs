@@ -4,8 +4,8 @@
 //! `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`. Three files bring each about:
 //!
 //! - this one: ESRCH, ENOENT, EEXIST, EINVAL, ERANGE, ENODEV, EPERM by the library's own requests;
-//! - `errors_raw.rs`: EAFNOSUPPORT, EINTR, and EINVAL for what the library refuses to ask for;
-//! - `errors_modules.rs`: ENOPROTOOPT, and modules that are missing.
+//! - `raw.rs`: EAFNOSUPPORT, EINTR, and EINVAL for what the library refuses to ask for;
+//! - `modules.rs`: ENOPROTOOPT, and modules that are missing.
 //!
 //! Two can't be had here, and only what the library makes of them is tested, with the library:
 //!
@@ -15,12 +15,13 @@
 //! - EMSGSIZE, from a reply that doesn't fit the kernel's own buffer. It's a page long
 //!   (`NLMSG_DEFAULT_SIZE`) and the longest reply, that of `GET_SERVICE`, a few hundred bytes.
 
+mod modules;
+mod raw;
+
 use std::env;
-use std::ffi::OsString;
-use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -29,8 +30,8 @@ use ipvs::{
     Object, Persistence, PersistenceEngine, Scheduler, Service, ServiceKey, SyncDaemon, SyncRole,
     TimeoutsChange, Tunnel,
 };
-use ipvs_testkit::{Context, KernelVersion, Requires, Suite, eventually, output};
-use ipvs_tests::{add_dummy_device, connect, load_modules};
+use ipvs_testkit::{Context, KernelVersion, Requires, Suite, output};
+use ipvs_tests::{ReplacedModprobe, add_dummy_device, connect, load_modules, unload_modules};
 use rustix::io::Errno;
 use rustix::process::Uid;
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread_res_uid};
@@ -42,6 +43,8 @@ use crate::test;
 const UPPER_THRESHOLDS_HAVE_A_LIMIT: KernelVersion = KernelVersion::new(7, 2);
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    modules::add_to(suite);
+    raw::add_to(suite);
     suite.add(test!(of_services));
     suite.add(test!(of_destinations));
     suite.add(test!(of_upper_thresholds));
@@ -56,7 +59,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
 }
 
 /// Checks that something fails with that meaning and that error number.
-pub(crate) fn fails<T: std::fmt::Debug>(
+fn fails<T: std::fmt::Debug>(
     result: Result<T, Error>,
     kind: ErrorKind,
     errno: Errno,
@@ -375,36 +378,6 @@ fn denied_by_the_kernel() -> Result<()> {
     fails(added, denied, Errno::PERM)
 }
 
-/// Where the kernel looks for the program that loads modules.
-pub(crate) const MODPROBE: &str = "/proc/sys/kernel/modprobe";
-
-/// Unloads IPVS with all that hangs on it.
-pub(crate) fn unload() -> Result<()> {
-    unload_with(&["ip_vs"])
-}
-
-/// Unloads all that hangs on IPVS, and leaves nothing but `ip_vs` itself.
-pub(crate) fn unload_holders() -> Result<()> {
-    unload_with(&[])
-}
-
-fn unload_with(more: &[&str]) -> Result<()> {
-    // The namespaces of tests that have ended are taken down in the background.
-    eventually(Duration::from_secs(20), || {
-        let holders = Path::new("/sys/module/ip_vs/holders");
-        let mut modules: Vec<_> = more.iter().map(OsString::from).collect();
-        for entry in fs::read_dir(holders).with_context(|| format!("cannot list {holders:?}"))? {
-            modules.insert(0, entry?.file_name());
-        }
-        if modules.is_empty() {
-            return Ok(());
-        }
-        output(Command::new("modprobe").arg("-r").args(&modules))?;
-        ensure!(more.is_empty() || !holders.exists(), "ip_vs is still loaded");
-        Ok(())
-    })
-}
-
 fn a_client_outlives_the_module(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -412,7 +385,7 @@ fn a_client_outlives_the_module(context: &mut Context) -> Result<()> {
     client.add_service(&Service::new(key).scheduler(Scheduler::NQ))?;
     client.flush()?;
 
-    unload()?;
+    unload_modules()?;
     // The kernel loads it again by itself, under another family id perhaps.
     assert_eq!(client.services()?, []);
     ensure!(!Path::new("/sys/module/ip_vs_nq").exists(), "nobody has asked for nq since");
@@ -420,11 +393,10 @@ fn a_client_outlives_the_module(context: &mut Context) -> Result<()> {
     ensure!(Path::new("/sys/module/ip_vs_nq").exists(), "the scheduler's module");
     client.flush()?;
 
-    unload()?;
-    let modprobe = fs::read_to_string(MODPROBE)?;
-    fs::write(MODPROBE, "/bin/false")?;
+    unload_modules()?;
+    let modprobe = ReplacedModprobe::by("/bin/false")?;
     let (old, new) = (client.services(), netns.run(Client::connect));
-    fs::write(MODPROBE, modprobe.trim_end())?;
+    drop(modprobe);
     let kinds = (old.map_err(|error| error.kind()), new?.map_err(|error| error.kind()).err());
     assert_eq!(kinds, (Err(ErrorKind::NotAvailable), Some(ErrorKind::NotAvailable)));
 

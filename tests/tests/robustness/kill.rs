@@ -17,13 +17,11 @@ use ipvs::{
     Batch, Client, Destination, DestinationKey, InterfaceName, Scheduler, Service, ServiceKey,
     SyncDaemon, SyncRole, Table, TableService, Timeouts,
 };
-use ipvs_testkit::{Context, Namespace, Suite};
+use ipvs_testkit::{Context, Namespace, Suite, memory_file};
 use ipvs_tests::changes::{commands, saved};
 use ipvs_tests::model::Random;
-use ipvs_tests::{Reader, add_dummy_device, connect};
-use rustix::fs::{MemfdFlags, memfd_create};
+use ipvs_tests::{Reader, add_dummy_device, connect, our_ipvsadm};
 
-use crate::cli::ipvsadm;
 use crate::test;
 
 /// How often each program is killed if the test isn't asked for by name, and in how many different
@@ -246,14 +244,13 @@ impl Work for Restore {
 
     fn new() -> Result<Self> {
         let lines = commands(&wanted());
-        let mut file = File::from(memfd_create("rules", MemfdFlags::CLOEXEC)?);
-        file.write_all((lines.join("\n") + "\n").as_bytes())?;
+        let file = memory_file(lines.join("\n") + "\n")?;
         Ok(Self { lines, file })
     }
 
     fn spawn(&mut self, netns: &Namespace) -> Result<Child> {
         self.file.rewind()?;
-        let mut command = Command::new(ipvsadm()?);
+        let mut command = Command::new(our_ipvsadm()?);
         // It complains of each line that is there already.
         command
             .arg0("ipvsadm")
