@@ -1,10 +1,8 @@
-//! The micro benchmarks: single steps of the libraries, and the same step done with others.
+//! The micro benchmarks: single steps of the libraries.
 //!
 //! `cargo bench -p ipvs-benches` times them, and so does `cargo xtask bench micro`, which counts
 //! instructions and allocations besides. What they do is checked by `tests/micro.rs`.
 
-pub mod attribute_tree;
-pub mod neli;
 pub mod ours;
 pub mod replay;
 pub mod samples;
@@ -19,7 +17,7 @@ use ipvs::{Batch, Client, Connections, Table as Contents};
 use crate::table::Table;
 use samples::Lines;
 
-/// A step, and with what it is done.
+/// A step, and the crate that does it.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The step.
@@ -69,14 +67,10 @@ const fn case(work: &'static str, by: &'static str, prepare: fn() -> Result<Step
     Case { work, by, prepare }
 }
 
-/// All of them; those of the same step one after the other, ours first.
-pub const CASES: [Case; 14] = [
-    case(ENCODE, "ipvs-sys", encode_ours),
-    case(ENCODE, "netlink-packet", encode_tree),
-    case(ENCODE, "neli", encode_neli),
-    case(DECODE, "ipvs-sys", decode_ours),
-    case(DECODE, "netlink-packet", decode_tree),
-    case(DECODE, "neli", decode_neli),
+/// All of them.
+pub const CASES: [Case; 10] = [
+    case("encode one NEW_DEST", "ipvs-sys", encode),
+    case("decode 40 destinations", "ipvs-sys", decode),
     case("list 10,000 destinations", "ipvs", list),
     case("batch of 128 changes", "ipvs", batch),
     case("window of 128 changes", "ipvs", window),
@@ -87,10 +81,7 @@ pub const CASES: [Case; 14] = [
     case("1,000 connections, SCTP with engine", "ipvs", || connections(Lines::Engine)),
 ];
 
-const ENCODE: &str = "encode one NEW_DEST";
-const DECODE: &str = "decode 40 destinations";
-
-fn encode_ours() -> Result<Step> {
+fn encode() -> Result<Step> {
     let (service, dest, mut buffer) = (samples::service_key(), samples::dest(7), Vec::new());
     Ok(Box::new(move || {
         buffer.clear();
@@ -100,49 +91,10 @@ fn encode_ours() -> Result<Step> {
     }))
 }
 
-fn encode_tree() -> Result<Step> {
-    let (service, dest, mut buffer) = (samples::service_key(), samples::dest(7), Vec::new());
-    Ok(Box::new(move || {
-        attribute_tree::encode(&mut buffer, black_box(&service), black_box(&dest));
-        black_box(&buffer);
-        Ok(())
-    }))
-}
-
-fn encode_neli() -> Result<Step> {
-    let (service, dest) = (samples::service_key(), samples::dest(7));
-    Ok(Box::new(move || {
-        black_box(neli::encode(black_box(&service), black_box(&dest))?);
-        Ok(())
-    }))
-}
-
-/// A datagram of a list.
-fn datagram() -> Vec<u8> {
-    samples::list_of_dests(samples::PER_DATAGRAM).swap_remove(0)
-}
-
-fn decode_ours() -> Result<Step> {
-    let datagram = datagram();
+fn decode() -> Result<Step> {
+    let datagram = samples::list_of_dests(samples::PER_DATAGRAM).swap_remove(0);
     Ok(Box::new(move || {
         ours::decode(black_box(&datagram), |entry| {
-            black_box(&entry);
-        })
-    }))
-}
-
-fn decode_tree() -> Result<Step> {
-    let datagram = datagram();
-    Ok(Box::new(move || {
-        let entry = |entry| drop(black_box(entry));
-        Ok(attribute_tree::decode(black_box(&datagram), entry)?)
-    }))
-}
-
-fn decode_neli() -> Result<Step> {
-    let datagram = datagram();
-    Ok(Box::new(move || {
-        neli::decode(black_box(&datagram), |entry| {
             black_box(&entry);
         })
     }))

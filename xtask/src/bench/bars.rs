@@ -47,12 +47,6 @@ pub(super) fn memory(work: &str) -> bool {
     ["restore", "list", "save"].iter().any(|start| work.starts_with(start))
 }
 
-/// How many times the time of the fastest other library a step may take, where another can do it.
-pub(super) const OF_OTHERS: f64 = 1.3;
-
-/// How many memory allocations such a step may make.
-pub(super) const ALLOCATIONS: f64 = 0.0;
-
 #[cfg(test)]
 mod tests {
     use super::*;

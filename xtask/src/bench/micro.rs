@@ -11,8 +11,6 @@ use clap::Args;
 use ipvs_benches::report;
 use lab::progress;
 
-use super::bars::{ALLOCATIONS, OF_OTHERS};
-use super::table::Verdicts;
 use crate::cargo;
 
 #[derive(Debug, Args)]
@@ -103,39 +101,24 @@ fn number(text: &str, before: &str) -> Option<f64> {
     digits.replace(',', "").parse().ok()
 }
 
-/// A line for each case; ours has the verdicts.
+/// A line for each case.
 fn markdown(figures: &[report::Micro]) -> String {
     let mut text = String::from(
-        "| step | by | time | instructions | allocations | of the fastest other |\n\
-         | --- | --- | --: | --: | --: | --: |\n",
+        "| step | by | time | instructions | allocations |\n| --- | --- | --: | --: | --: |\n",
     );
-    let mut verdicts = Verdicts::default();
-    for cases in figures.chunk_by(|a, b| a.work == b.work) {
-        let others = cases.iter().skip(1).map(|case| case.seconds);
-        let fastest = others.min_by(f64::total_cmp);
-        for (at, case) in cases.iter().enumerate() {
-            let fastest = fastest.filter(|_| at == 0);
-            let allocations = case.allocations.map_or("–".to_owned(), |count| {
-                let asked = fastest.map(|_| (format!("≤ {ALLOCATIONS}"), count <= ALLOCATIONS));
-                verdicts.verdict(format!("{count:.0}"), asked)
-            });
-            let ratio = fastest.map_or("–".to_owned(), |fastest| {
-                let ratio = case.seconds / fastest;
-                let asked = (format!("≤ {OF_OTHERS}"), ratio <= OF_OTHERS);
-                verdicts.verdict(format!("{ratio:.2}"), Some(asked))
-            });
-            let instructions = case.instructions.map_or("–".to_owned(), |n| format!("{n:.0}"));
-            // Writing to a String can't fail.
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {instructions} | {allocations} | {ratio} |",
-                case.work,
-                case.by,
-                time(case.seconds),
-            );
-        }
+    let number = |count: Option<f64>| count.map_or("–".to_owned(), |count| format!("{count:.0}"));
+    for case in figures {
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} |",
+            case.work,
+            case.by,
+            time(case.seconds),
+            number(case.instructions),
+            number(case.allocations),
+        );
     }
-    let _ = writeln!(text, "\n{verdicts}");
     text
 }
 
@@ -151,44 +134,25 @@ fn time(seconds: f64) -> String {
 mod tests {
     use super::*;
 
-    fn case(by: &str, seconds: f64, allocations: f64) -> report::Micro {
-        report::Micro {
+    #[test]
+    fn what_was_not_counted_is_left_out() {
+        let counted = report::Micro {
             work: "encode".into(),
-            by: by.into(),
-            seconds,
+            by: "ours".into(),
+            seconds: 2e-5,
             times: 1,
             instructions: Some(1234.0),
-            allocations: Some(allocations),
-        }
-    }
-
-    #[test]
-    fn ours_is_compared_with_the_fastest_other() {
-        let others = [case("slow", 9e-7, 9.0), case("fast", 1e-7, 5.0)];
-        let table = |ours| markdown(&[&[ours][..], &others].concat());
-        let met = table(case("ours", 1.3e-7, 0.0));
-        assert!(
-            met.contains("| ours | 130 ns | 1234 | 0 (≤ 0: met) | 1.30 (≤ 1.3: met) |"),
-            "{met}"
-        );
-        assert!(met.contains("| fast | 100 ns | 1234 | 5 | – |"), "{met}");
-        assert!(met.ends_with("\n2 of 2 bars are met.\n"), "{met}");
-        let missed = table(case("ours", 1.4e-7, 1.0));
-        assert!(
-            missed.contains("| **1** (≤ 0: not met) | **1.40** (≤ 1.3: not met) |"),
-            "{missed}"
-        );
-    }
-
-    #[test]
-    fn what_nobody_else_does_has_no_bar() {
-        let text = markdown(&[
-            case("ours", 2e-5, 7.0),
-            report::Micro { work: "list".into(), ..case("ours", 2e-3, 7.0) },
-        ]);
-        assert!(text.contains("| encode | ours | 20.0 µs | 1234 | 7 | – |"), "{text}");
-        assert!(text.contains("| list | ours | 2.00 ms | 1234 | 7 | – |"), "{text}");
-        assert!(text.ends_with("\n0 of 0 bars are met.\n"), "{text}");
+            allocations: Some(7.0),
+        };
+        let timed = report::Micro {
+            seconds: 2e-3,
+            instructions: None,
+            allocations: None,
+            ..counted.clone()
+        };
+        let text = markdown(&[counted, timed]);
+        assert!(text.contains("| encode | ours | 20.0 µs | 1234 | 7 |\n"), "{text}");
+        assert!(text.ends_with("| encode | ours | 2.00 ms | – | – |\n"), "{text}");
     }
 
     #[test]
