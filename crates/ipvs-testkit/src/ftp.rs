@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::exec::Background;
-use crate::folder::Folder;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
+use crate::temp_dir::TempDir;
 
 /// How long vsftpd may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 pub struct FtpServer {
     _vsftpd: Background,
     // The folder is needed until vsftpd has gone, and fields are dropped in this order.
-    _folder: Folder,
+    _files: TempDir,
 }
 
 impl FtpServer {
@@ -32,7 +32,7 @@ impl FtpServer {
     ///
     /// If vsftpd doesn't listen within 20 seconds: it isn't on `PATH`, or the port is taken.
     pub fn start_new(netns: &Namespace, name: &str, contents: &str) -> Result<Self> {
-        let folder = Folder::create(&format!("{}-vsftpd", netns.name()))?;
+        let folder = TempDir::create(&format!("{}-vsftpd", netns.name()))?;
         let (files, empty) = (folder.inner("files")?, folder.inner("empty")?);
         fs::write(files.join(name), contents)?;
         for path in [folder.path(), &files, &empty] {
@@ -67,6 +67,6 @@ impl FtpServer {
             Ok(())
         })
         .context("vsftpd doesn't listen on port 21")?;
-        Ok(Self { _vsftpd: vsftpd, _folder: folder })
+        Ok(Self { _vsftpd: vsftpd, _files: folder })
     }
 }

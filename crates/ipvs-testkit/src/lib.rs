@@ -9,7 +9,6 @@
 
 #![forbid(unsafe_code)]
 
-mod answerer;
 mod capture;
 mod cluster;
 mod connections;
@@ -17,18 +16,18 @@ mod directors;
 mod download;
 mod exec;
 mod farm;
-mod folder;
 mod ftp;
 mod harness;
+mod line_server;
 mod machine;
 mod memory_file;
 mod namespace;
 pub mod nlmon;
 mod poll;
+mod temp_dir;
 mod tunnel;
 mod web;
 
-pub use answerer::Answerer;
 pub use capture::Capture;
 pub use cluster::{Cluster, Host, Layout, Step, addresses, twin};
 pub use connections::{Held, NameServer};
@@ -39,6 +38,7 @@ pub use farm::Farm;
 pub use ftp::FtpServer;
 pub use harness::{Context, Requires, Suite, Test};
 pub use lab::kernel::KernelVersion;
+pub use line_server::LineServer;
 pub use machine::{Booted, Machine};
 pub use memory_file::memory_file;
 pub use namespace::Namespace;

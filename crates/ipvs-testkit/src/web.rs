@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::exec::Background;
-use crate::folder::Folder;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
+use crate::temp_dir::TempDir;
 
 /// How long nginx may take until it listens.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -21,7 +21,7 @@ pub struct WebServer {
     nginx: Option<Background>,
     command: Command,
     // The folder is needed until nginx has gone, and fields are dropped in this order.
-    _folder: Folder,
+    _files: TempDir,
 }
 
 impl WebServer {
@@ -32,13 +32,13 @@ impl WebServer {
     ///
     /// If nginx doesn't listen within 20 seconds: it isn't on `PATH`, or the port is taken.
     pub fn start_new(netns: &Namespace, answer: &str) -> Result<Self> {
-        let folder = Folder::create(&format!("{}-nginx", netns.name()))?;
+        let folder = TempDir::create(&format!("{}-nginx", netns.name()))?;
         // Also where a machine has no IPv6 at all.
         let ipv6 = netns.run(|| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?.is_ok();
         let config = folder.write("nginx.conf", &configuration(answer, ipv6))?;
         let mut command = netns.command("nginx");
         command.args(["-e", "stderr", "-p"]).arg(folder.path()).arg("-c").arg(&config);
-        let mut server = Self { nginx: None, command, _folder: folder };
+        let mut server = Self { nginx: None, command, _files: folder };
         server.start(netns)?;
         Ok(server)
     }

@@ -8,7 +8,7 @@ use ipvs::{
     Client, Destination, DestinationKey, Persistence, PersistenceEngine, PersistenceMask,
     Scheduler, Service, ServiceKey,
 };
-use ipvs_testkit::{Answerer, Cluster, Context, Layout, Suite, WebServer, addresses, output};
+use ipvs_testkit::{Cluster, Context, Layout, LineServer, Suite, WebServer, addresses, output};
 use ipvs_tests::{ask, connect, connections};
 
 use crate::test;
@@ -146,11 +146,11 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
         .persistent(Persistence::new(TIMEOUT).mask(mask))
         .persistence_engine(PersistenceEngine::SIP);
     client.add_service(&wanted)?;
-    let mut answerers = Vec::new();
+    let mut line_servers = Vec::new();
     for server in servers {
         let addr = (server.addr, 5060).into();
         client.add_destination(&service, &Destination::new(addr))?;
-        answerers.push(Answerer::udp(&server.netns, vip, server.name)?);
+        line_servers.push(LineServer::udp(&server.netns, vip, server.name)?);
     }
 
     let request = |from: &str, call: &str| -> Result<String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::{Client, Destination, Endpoint, Forward, Protocol, Scheduler, Service, ServiceKey};
-use ipvs_testkit::{Answerer, Cluster, Context, Layout, Suite, addresses, finish};
+use ipvs_testkit::{Cluster, Context, Layout, LineServer, Suite, addresses, finish};
 use ipvs_tests::{ask, connect, connections, take_turns};
 
 use crate::test;
@@ -87,7 +87,7 @@ fn serve(
     client: &mut Client,
     service: ServiceKey,
     forward: Forward,
-) -> Result<Vec<Answerer>> {
+) -> Result<Vec<LineServer>> {
     let ServiceKey::Addr { protocol, addr: vip, port } = service else {
         anyhow::bail!("a service with an address is needed, not {service}");
     };
@@ -102,8 +102,8 @@ fn serve(
             _ => SocketAddr::new(vip, port),
         };
         servers.push(match protocol {
-            Protocol::Udp => Answerer::udp(&host.netns, at, host.name)?,
-            _ => Answerer::sctp(&host.netns, at, host.name)?,
+            Protocol::Udp => LineServer::udp(&host.netns, at, host.name)?,
+            _ => LineServer::sctp(&host.netns, at, host.name)?,
         });
     }
     Ok(servers)

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result};
 
 /// A folder that is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct TempDir {
     path: PathBuf,
 }
 
-impl Folder {
+impl TempDir {
     /// Makes a folder for temporary files. The name, made from a namespace's, is nobody else's.
     pub(crate) fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(name);
@@ -38,7 +38,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempDir {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
             eprintln!("{:?} stays behind: {error}", self.path);

@@ -14,11 +14,11 @@ const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A socat that answers each datagram, or each connection, with one line. Dropping it ends it.
 #[derive(Debug)]
-pub struct Answerer {
+pub struct LineServer {
     _socat: Background,
 }
 
-impl Answerer {
+impl LineServer {
     /// Starts a server in `netns` that answers each UDP datagram to `addr` with `answer`, a word,
     /// from that very address, and waits until it listens.
     ///
@@ -39,7 +39,7 @@ impl Answerer {
     ///
     /// # Errors
     ///
-    /// As [`Answerer::udp`].
+    /// As [`LineServer::udp`].
     pub fn sctp(netns: &Namespace, addr: SocketAddr, answer: &str) -> Result<Self> {
         let answer = format!("SYSTEM:echo {answer}");
         let mut command = netns.command("socat");
