@@ -73,16 +73,22 @@ impl Nlmon {
     /// If the kernel has no nlmon, or it wasn't root who called.
     pub fn start(netns: &Namespace) -> Result<Self> {
         netns.ip(&["link add nlmon0 type nlmon", "link set nlmon0 up"])?;
-        let socket = netns
-            .run(|| {
-                socket(
-                    AddressFamily::Packet,
-                    SockType::Datagram,
-                    SockFlag::SOCK_CLOEXEC,
-                    SockProtocol::EthAll,
-                )
-            })?
-            .context("cannot open a packet socket")?;
+        netns.run(Self::open)?
+    }
+
+    /// Starts recording in the network namespace of the calling thread, whose nlmon device is up.
+    ///
+    /// # Errors
+    ///
+    /// If it wasn't root who called.
+    pub fn open() -> Result<Self> {
+        let socket = socket(
+            AddressFamily::Packet,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::EthAll,
+        )
+        .context("cannot open a packet socket")?;
         setsockopt(&socket, sockopt::RcvBufForce, &BUFFER)
             .context("cannot enlarge a packet socket's buffer")?;
         Ok(Self { socket })

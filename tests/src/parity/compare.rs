@@ -5,13 +5,20 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use anyhow::{Context as _, Result};
 use ipvs_testkit::Finished;
+use ipvs_testkit::nlmon::Nlmon;
 
 use super::case::{Command, Input, Sequence, Step};
+use super::wire;
 use super::world::{Start, Tools, World};
 
 /// What the C program is asked for at the end, in one process: the table, thresholds, timeouts and
 /// daemons.
 const QUESTIONS: &str = "-S -n\n-L -n --thresholds\n-L --timeout\n-L --daemon\n";
+
+/// What two builds of ours are asked for besides, after sequences that send no packets: what was
+/// counted meanwhile, and when, is not the same in two places.
+const OWN_QUESTIONS: [&str; 4] =
+    ["-L --json", "-L --timeout --json", "-L --daemon --json", "-S -n --all"];
 
 /// The kernel's timeouts, which a table that is used again has to have.
 const RESET: &str = "-C\n--set 900 120 300\n";
@@ -56,6 +63,8 @@ pub struct Pair {
     tools: Tools,
     theirs: World,
     ours: World,
+    /// Recorders of the requests in both, if these are compared too.
+    nlmons: Option<[Nlmon; 2]>,
 }
 
 impl Pair {
@@ -66,7 +75,11 @@ impl Pair {
     /// If namespaces can't be made, which takes root.
     pub fn create(tools: &Tools) -> Result<Self> {
         let (theirs, ours) = (World::create(&tools.theirs)?, World::create(&tools.ours)?);
-        Ok(Self { tools: tools.clone(), theirs, ours })
+        let nlmons = match tools.are_both_ours() {
+            true => Some([theirs.record()?, ours.record()?]),
+            false => None,
+        };
+        Ok(Self { tools: tools.clone(), theirs, ours, nlmons })
     }
 
     /// Runs a sequence; afterwards both tables are empty again.
@@ -77,7 +90,7 @@ impl Pair {
     pub fn run(&self, sequence: &Sequence) -> Result<Report> {
         let mut report = Report::default();
         let mut last = (String::new(), String::new());
-        for step in &sequence.steps {
+        for step in sequence.steps.iter().chain(&self.own_questions(sequence)) {
             match step {
                 Step::Setup(words) => {
                     for world in [&self.theirs, &self.ours] {
@@ -87,9 +100,12 @@ impl Pair {
                     }
                 }
                 Step::Run(command) => {
-                    let theirs = one(&self.theirs, true, command, &last.0)?;
+                    self.requests()?;
+                    let is_c = !self.tools.are_both_ours();
+                    let theirs = one(&self.theirs, is_c, command, &last.0)?;
                     let ours = one(&self.ours, false, command, &last.1)?;
-                    compare(command, &theirs, &ours, &mut report);
+                    let requests = self.requests()?;
+                    compare(command, &theirs, &ours, requests, &mut report);
                     last = (theirs.stdout.clone(), ours.stdout);
                     report.commands.push((command.clone(), theirs));
                 }
@@ -97,15 +113,33 @@ impl Pair {
         }
         let table = Command::default();
         let [theirs, ours] = [self.state(&self.theirs)?, self.state(&self.ours)?];
-        compare(&table, &theirs, &ours, &mut report);
+        compare(&table, &theirs, &ours, None, &mut report);
         Ok(report)
+    }
+
+    fn own_questions(&self, sequence: &Sequence) -> Vec<Step> {
+        let sends = |step: &Step| matches!(step, Step::Setup(words) if words[0] != "ip");
+        if !self.tools.are_both_ours() || sequence.steps.iter().any(sends) {
+            return Vec::new();
+        }
+        let question = |words: &str| {
+            let words = format!("ipvsadm {words}").split(' ').map(str::to_owned).collect();
+            Step::Run(Command { words, ..Command::default() })
+        };
+        OWN_QUESTIONS.map(question).into()
+    }
+
+    /// What both kernels were asked for since the last call, if it is recorded.
+    fn requests(&self) -> Result<Option<[String; 2]>> {
+        let Some([theirs, ours]) = &self.nlmons else { return Ok(None) };
+        Ok(Some([wire::requests(theirs)?, wire::requests(ours)?]))
     }
 
     /// What the C program finds in a world, which it leaves empty.
     fn state(&self, world: &World) -> Result<Outcome> {
         let ask = |text: String| -> Result<Outcome> {
             let start = Start {
-                program: self.tools.theirs.clone(),
+                program: self.tools.reader.clone(),
                 name: "ipvsadm".into(),
                 arguments: vec!["-R".into()],
                 input: Some(text.into_bytes()),
@@ -128,10 +162,10 @@ impl Pair {
 }
 
 /// Runs a command in its world.
-fn one(world: &World, is_theirs: bool, command: &Command, last: &str) -> Result<Outcome> {
+fn one(world: &World, is_c: bool, command: &Command, last: &str) -> Result<Outcome> {
     let (name, arguments) = command.words.split_first().context("a command without words")?;
     let mut program = world.program.clone();
-    if is_theirs && name != "ipvsadm" {
+    if is_c && name != "ipvsadm" {
         // The C package has scripts of these names.
         program.set_file_name(name);
     }
@@ -176,15 +210,24 @@ fn masked(mut outcome: Outcome) -> Outcome {
 }
 
 /// Adds to the report what differs between two outcomes; a command without words is the table.
-fn compare(command: &Command, theirs: &Outcome, ours: &Outcome, report: &mut Report) {
+fn compare(
+    command: &Command,
+    theirs: &Outcome,
+    ours: &Outcome,
+    requests: Option<[String; 2]>,
+    report: &mut Report,
+) {
+    let both_are_ours = requests.is_some();
+    let [their_requests, our_requests] = requests.unwrap_or_default();
     let parts = [
         ("status", theirs.status.to_string(), ours.status.to_string()),
         ("stdout", theirs.stdout.clone(), ours.stdout.clone()),
         ("stderr", theirs.stderr.clone(), ours.stderr.clone()),
+        ("requests", their_requests, our_requests),
     ];
     for (part, theirs, ours) in parts {
-        let is_wanted =
-            command.wanted.as_ref().is_some_and(|wanted| wanted.parts.iter().any(|p| p == part));
+        let is_wanted = !both_are_ours
+            && command.wanted.as_ref().is_some_and(|wanted| wanted.parts.iter().any(|p| p == part));
         let shown =
             if command.words.is_empty() { "the final table\n".into() } else { command.to_string() };
         match (is_wanted, theirs == ours) {
@@ -197,7 +240,7 @@ fn compare(command: &Command, theirs: &Outcome, ours: &Outcome, report: &mut Rep
             }
             (false, false) => {
                 let mut text = format!("{shown}  {part} differs\n");
-                for (whose, said) in [("C", &theirs), ("ours", &ours)] {
+                for (whose, said) in [("reference", &theirs), ("ours", &ours)] {
                     let _ = writeln!(text, "    {whose}:");
                     said.lines().for_each(|line| text.push_str(&format!("      {line}\n")));
                 }
@@ -219,16 +262,34 @@ mod tests {
     fn every_difference_counts_but_a_wanted_one() {
         let mut report = Report::default();
         let mut command = Command { words: vec!["ipvsadm".into()], ..Command::default() };
-        compare(&command, &outcome(0, "a\n"), &outcome(0, "a\n"), &mut report);
+        compare(&command, &outcome(0, "a\n"), &outcome(0, "a\n"), None, &mut report);
         assert!(report.differences.is_empty());
-        compare(&command, &outcome(0, "a\n"), &outcome(1, "a \n"), &mut report);
+        compare(&command, &outcome(0, "a\n"), &outcome(1, "a \n"), None, &mut report);
         assert_eq!(report.differences.len(), 2);
         command.wanted =
             Some(super::super::case::Wanted { parts: vec!["stdout".into()], reason: "x".into() });
-        compare(&command, &outcome(0, "a"), &outcome(0, "b"), &mut report);
+        compare(&command, &outcome(0, "a"), &outcome(0, "b"), None, &mut report);
         assert_eq!((report.wanted, report.differences.len()), (1, 2));
-        compare(&command, &outcome(0, "a"), &outcome(0, "a"), &mut report);
+        compare(&command, &outcome(0, "a"), &outcome(0, "a"), None, &mut report);
         assert_eq!((report.wanted, report.differences.len()), (1, 3));
+    }
+
+    /// What differs from the C program on purpose is the same in all builds of ours.
+    #[test]
+    fn no_difference_between_two_builds_is_wanted() {
+        let words = vec!["ipvsadm".into()];
+        let wanted =
+            super::super::case::Wanted { parts: vec!["stdout".into()], reason: "x".into() };
+        let command = Command { words, wanted: Some(wanted), ..Command::default() };
+        let differences = |ours: &Outcome, requests: [&str; 2]| {
+            let mut report = Report::default();
+            let requests = Some(requests.map(str::to_owned));
+            compare(&command, &outcome(0, "a"), ours, requests, &mut report);
+            report.differences.len()
+        };
+        assert_eq!(differences(&outcome(0, "a"), ["00", "00"]), 0);
+        assert_eq!(differences(&outcome(0, "b"), ["00", "00"]), 1);
+        assert_eq!(differences(&outcome(0, "a"), ["00", "01"]), 1);
     }
 
     #[test]

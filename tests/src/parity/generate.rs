@@ -59,7 +59,7 @@ fn is_comparable(words: &[String], has_mistake: bool) -> bool {
 
 /// What a command line does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deed {
+enum Action {
     AddService,
     EditService,
     DeleteService,
@@ -76,36 +76,36 @@ enum Deed {
 }
 
 /// What is done with a mistake: above all what has many options.
-const DEEDS_WITH_MISTAKES: [(usize, Deed); 13] = [
-    (18, Deed::AddService),
-    (6, Deed::EditService),
-    (3, Deed::DeleteService),
-    (22, Deed::AddServer),
-    (6, Deed::EditServer),
-    (4, Deed::DeleteServer),
-    (14, Deed::List),
-    (3, Deed::Save),
-    (3, Deed::Zero),
-    (6, Deed::Set),
-    (12, Deed::StartDaemon),
-    (6, Deed::StopDaemon),
-    (2, Deed::Clear),
+const ACTIONS_WITH_MISTAKES: [(usize, Action); 13] = [
+    (18, Action::AddService),
+    (6, Action::EditService),
+    (3, Action::DeleteService),
+    (22, Action::AddServer),
+    (6, Action::EditServer),
+    (4, Action::DeleteServer),
+    (14, Action::List),
+    (3, Action::Save),
+    (3, Action::Zero),
+    (6, Action::Set),
+    (12, Action::StartDaemon),
+    (6, Action::StopDaemon),
+    (2, Action::Clear),
 ];
 
-const DEEDS: [(usize, Deed); 13] = [
-    (20, Deed::AddService),
-    (9, Deed::EditService),
-    (5, Deed::DeleteService),
-    (24, Deed::AddServer),
-    (9, Deed::EditServer),
-    (5, Deed::DeleteServer),
-    (16, Deed::List),
-    (5, Deed::Save),
-    (4, Deed::Zero),
-    (4, Deed::Set),
-    (7, Deed::StartDaemon),
-    (4, Deed::StopDaemon),
-    (1, Deed::Clear),
+const ACTIONS: [(usize, Action); 13] = [
+    (20, Action::AddService),
+    (9, Action::EditService),
+    (5, Action::DeleteService),
+    (24, Action::AddServer),
+    (9, Action::EditServer),
+    (5, Action::DeleteServer),
+    (16, Action::List),
+    (5, Action::Save),
+    (4, Action::Zero),
+    (4, Action::Set),
+    (7, Action::StartDaemon),
+    (4, Action::StopDaemon),
+    (1, Action::Clear),
 ];
 
 struct Generator {
@@ -196,15 +196,15 @@ impl Generator {
         loop {
             let has_mistake = self.random.chance(mistakes);
             let before = self.table.clone();
-            let deeds = if has_mistake { &DEEDS_WITH_MISTAKES } else { &DEEDS };
-            let mut deed = self.random.weighted(deeds);
+            let actions = if has_mistake { &ACTIONS_WITH_MISTAKES } else { &ACTIONS };
+            let mut action = self.random.weighted(actions);
             if !has_mistake && self.table.services.is_empty() && self.random.chance(60) {
-                deed = Deed::AddService;
+                action = Action::AddService;
             }
-            if self.in_restore && deed == Deed::StopDaemon {
+            if self.in_restore && action == Action::StopDaemon {
                 continue;
             }
-            let mut options = self.options(deed);
+            let mut options = self.options(action);
             let words = if has_mistake {
                 let words = mistakes::made(&mut options, &mut self.random);
                 self.table = before.clone();
@@ -228,9 +228,9 @@ impl Generator {
     }
 
     /// A right command, which the table is told of.
-    fn options(&mut self, deed: Deed) -> Vec<Opt> {
-        match deed {
-            Deed::AddService => {
+    fn options(&mut self, action: Action) -> Vec<Opt> {
+        match action {
+            Action::AddService => {
                 let known = self.random.chance(7);
                 let key = if known {
                     self.table.key(&mut self.random)
@@ -240,32 +240,32 @@ impl Generator {
                 self.table.add(key);
                 self.service("add-service", key)
             }
-            Deed::EditService => {
+            Action::EditService => {
                 let key = self.table.key(&mut self.random);
                 self.service("edit-service", key)
             }
-            Deed::DeleteService => {
+            Action::DeleteService => {
                 let key = self.table.key(&mut self.random);
                 self.table.delete(key);
                 [vec![Opt::flag("delete-service")], key.options(&mut self.random)].concat()
             }
-            Deed::AddServer | Deed::EditServer | Deed::DeleteServer => self.server(deed),
-            Deed::List => self.list(),
-            Deed::Save => {
+            Action::AddServer | Action::EditServer | Action::DeleteServer => self.server(action),
+            Action::List => self.list(),
+            Action::Save => {
                 let mut options = vec![Opt::flag("save")];
                 options.extend(self.random.chance(60).then(|| Opt::flag("numeric")));
                 options
             }
-            Deed::Zero => {
+            Action::Zero => {
                 let mut options = vec![Opt::flag("zero")];
                 if self.random.chance(60) {
                     options.extend(self.table.key(&mut self.random).options(&mut self.random));
                 }
                 options
             }
-            Deed::Set => self.set(),
-            Deed::StartDaemon => self.start_daemon(),
-            Deed::StopDaemon => {
+            Action::Set => self.set(),
+            Action::StartDaemon => self.start_daemon(),
+            Action::StopDaemon => {
                 let role = *self.random.pick(&["master", "backup"]);
                 let role = match self.table.daemons.first() {
                     Some(running) if self.random.chance(80) => running,
@@ -276,7 +276,7 @@ impl Generator {
                 self.some(20, "syncid", &mut options);
                 options
             }
-            Deed::Clear => {
+            Action::Clear => {
                 self.table.services.clear();
                 vec![Opt::flag("clear")]
             }
@@ -326,12 +326,12 @@ impl Generator {
         options
     }
 
-    fn server(&mut self, deed: Deed) -> Vec<Opt> {
+    fn server(&mut self, action: Action) -> Vec<Opt> {
         let key = self.table.key(&mut self.random);
         let known = self.table.service(key).map(|service| service.servers.clone());
         let known = known.unwrap_or_default();
-        let is_known = match deed {
-            Deed::AddServer => self.random.chance(6),
+        let is_known = match action {
+            Action::AddServer => self.random.chance(6),
             _ => self.random.chance(92),
         };
         let server = if is_known && !known.is_empty() {
@@ -339,16 +339,16 @@ impl Generator {
         } else {
             any_server(key, &mut self.random)
         };
-        let command = match deed {
-            Deed::AddServer => "add-server",
-            Deed::EditServer => "edit-server",
+        let command = match action {
+            Action::AddServer => "add-server",
+            Action::EditServer => "edit-server",
             _ => "delete-server",
         };
         let mut options = vec![Opt::flag(command)];
         options.extend(key.options(&mut self.random));
         options.push(server_option(key, server, &mut self.random));
         let mut method = "gatewaying";
-        if deed != Deed::DeleteServer {
+        if action != Action::DeleteServer {
             let is_other_family = values::REAL[server.0].is_v6 != key.is_v6();
             method = match self.random.below(10) {
                 _ if is_other_family && self.random.chance(90) => "ipip",
@@ -372,11 +372,11 @@ impl Generator {
         };
         if let Some(service) = self.table.service(key) {
             let server = (server.0, port);
-            match deed {
-                Deed::AddServer if !service.servers.contains(&server) => {
+            match action {
+                Action::AddServer if !service.servers.contains(&server) => {
                     service.servers.push(server);
                 }
-                Deed::DeleteServer => service.servers.retain(|one| *one != server),
+                Action::DeleteServer => service.servers.retain(|one| *one != server),
                 _ => {}
             }
         }

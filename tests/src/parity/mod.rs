@@ -17,6 +17,7 @@ mod table;
 pub mod tally;
 pub mod topics;
 mod values;
+mod wire;
 mod words;
 mod world;
 

@@ -65,6 +65,10 @@ pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Resul
         }
         progress(&findings.tally);
     }
+    if tools.are_both_ours() {
+        // The list of messages is the C program's.
+        findings.tally.unknown.clear();
+    }
     Ok(findings)
 }
 
@@ -89,7 +93,7 @@ fn said(report: &Report) -> Vec<&super::compare::Outcome> {
 fn found(tools: &Tools, sequence: &Sequence, report: &Report) -> Result<String> {
     let mut pair = settled(tools)?;
     let mut last = report.differences.join("\n");
-    let smallest = shrink(sequence.clone(), &mut |candidate| {
+    let smallest = shrink(sequence, &mut |candidate| {
         let report = pair.run(candidate)?;
         let differs = !report.differences.is_empty();
         if differs {

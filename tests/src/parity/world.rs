@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ipvs::{Client, sysctl};
+use ipvs_testkit::nlmon::Nlmon;
 use ipvs_testkit::{Finished, eventually, finish, memory_file, output};
 use nix::sched::{CloneFlags, unshare};
 use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
@@ -36,23 +37,37 @@ const FOLDER: &str = "/usr/local/sbin";
 /// Where those two look before. If another `ipvsadm` is installed, it is hidden.
 const INSTALLED: [&str; 2] = ["/sbin/ipvsadm", "/usr/sbin/ipvsadm"];
 
-/// The two programs.
+/// The programs.
 #[derive(Clone, Debug)]
 pub struct Tools {
-    /// The C ipvsadm.
+    /// The reference: the C ipvsadm, or another build of ours.
     pub theirs: PathBuf,
     /// The one of this workspace.
     pub ours: PathBuf,
+    /// The C ipvsadm, which reads both tables at the end.
+    pub reader: PathBuf,
 }
 
 impl Tools {
-    /// The C program on `PATH`, and ours, which the variable `IPVSADM` names.
+    /// The C program on `PATH`, and ours, which the variable `IPVSADM` names. If the variable
+    /// `IPVSADM_REFERENCE` names another build of ours, that is the reference.
     ///
     /// # Errors
     ///
-    /// If either is missing.
+    /// If one is missing.
     pub fn find() -> Result<Self> {
-        Ok(Self { theirs: c_ipvsadm()?, ours: fs::canonicalize(our_ipvsadm()?)? })
+        let (reader, ours) = (c_ipvsadm()?, fs::canonicalize(our_ipvsadm()?)?);
+        let theirs = match std::env::var_os("IPVSADM_REFERENCE") {
+            Some(reference) => fs::canonicalize(reference)?,
+            None => reader.clone(),
+        };
+        Ok(Self { theirs, ours, reader })
+    }
+
+    /// Whether both programs are builds of ours. Then nothing at all may differ: neither what is
+    /// declared as a wanted difference from the C program, nor JSON, nor the bytes of requests.
+    pub(crate) fn are_both_ours(&self) -> bool {
+        self.theirs != self.reader
     }
 }
 
@@ -132,6 +147,14 @@ impl World {
                 command = shell;
             }
             finish(&mut command, LIMIT)
+        })
+    }
+
+    /// Starts recording the generic-netlink messages of this world.
+    pub(crate) fn record(&self) -> Result<Nlmon> {
+        self.run(|| {
+            ip("link add nlmon0 type nlmon\nlink set nlmon0 up")?;
+            Nlmon::open()
         })
     }
 

@@ -44,6 +44,10 @@ pub(crate) struct Parity {
     /// How many kernels share the random sequences at a time [default: one for each processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=64))]
     guests: Option<u64>,
+    /// Compare with this other build of ours instead of the C program: then nothing may differ,
+    /// neither JSON nor the bytes of requests
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "into_docs")]
+    reference: Option<PathBuf>,
     /// Put the figures into docs/parity.md and README.md, from kernels 6.1 (with a twentieth of the
     /// random sequences) and 7.2
     #[arg(long, conflicts_with = "kernels")]
@@ -178,6 +182,10 @@ impl Parity {
         command.args(self.kernels.guest.arguments());
         command.arg("--lab").arg(programs.lab.path());
         command.arg("--program").arg(&programs.parity).arg("--ipvsadm").arg(&programs.ipvsadm);
+        if let Some(reference) = &self.reference {
+            // The guest has the environment of the process that starts it.
+            command.env("IPVSADM_REFERENCE", reference);
+        }
         command.arg("--seconds").arg(limit.as_secs().to_string());
         command.arg("--").args(arguments);
         command
