@@ -12,6 +12,7 @@ mod connections;
 mod decode;
 mod engine;
 mod files;
+mod program;
 mod restore;
 
 pub use argv::argv;

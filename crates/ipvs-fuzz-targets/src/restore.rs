@@ -1,41 +1,48 @@
-use ipvsadm::offline::Outcome;
+use ipvsadm::Exit;
 
-use crate::argv::{is_answer, session};
+use crate::program::Machine;
 
-/// Any bytes as what `ipvsadm -R` reads: the same lines and words come of it however it arrives, and
-/// changes that go to the kernel together have the same results as one by one.
+/// Any bytes as what `ipvsadm -R` reads. However they arrive, the outcome is the same: all at once, so
+/// that changes go to the kernel together, or so slowly that each goes alone. A strict restore
+/// changes nothing or does what its lines do one by one.
 ///
 /// The first byte says whether the restore is strict (its lowest bit), and how many bytes arrive at
 /// once (the others, and one more).
 ///
 /// # Panics
 ///
-/// If it doesn't.
+/// If one of these doesn't hold.
 pub fn restore(input: &[u8]) {
     let Some((&first, text)) = input.split_first() else { return };
     let (strict, at_once) = (first & 1 == 1, usize::from(first >> 1) + 1);
-    let lines = ipvsadm::offline::lines(text, usize::MAX, strict);
-    assert_eq!(ipvsadm::offline::lines(text, at_once, strict), lines);
+    let words = if strict { &["-R", "--strict"][..] } else { &["-R"] };
+    let [together, in_pieces, byte_by_byte] = [usize::MAX, at_once, 1].map(|at_once| {
+        let machine = Machine::new();
+        let run = machine.run_with_input(words, text, at_once);
+        assert_ne!(run.exit, Exit::NoReply, "{run:?}");
+        (run, machine.rules())
+    });
+    assert_eq!(in_pieces, together);
+    assert_eq!(byte_by_byte, together);
+    if strict {
+        compare_with_single_lines(text, together.0.exit, &together.1);
+    }
+}
 
-    let (mut together, mut alone) = (session(), session());
-    let results: Vec<_> = together
-        .restore(text, at_once, strict)
-        .into_iter()
-        .map(|result| result.map_err(|error| error.to_string()))
-        .collect();
-    let mut expected = Vec::new();
-    for words in lines.iter().filter(|words| !words.is_empty()) {
-        match alone.run(words) {
-            Outcome::Changed(result) => {
-                if let Err(refusal) = &result {
-                    assert!(is_answer(refusal), "{words:?}: {refusal}");
-                }
-                expected.push(result.map_err(|error| error.to_string()));
-            }
-            Outcome::Wrong { ends_restore: true, .. } => break,
-            _ => {}
+/// Compares a strict restore with strict restores of each of its lines.
+fn compare_with_single_lines(text: &[u8], exit: Exit, rules: &[u8]) {
+    if matches!(exit, Exit::InvalidRules | Exit::InputOutput) {
+        assert_eq!(rules, b"", "nothing was changed");
+        return;
+    }
+    let machine = Machine::new();
+    let mut expected = Exit::Success;
+    for line in text.split(|byte| *byte == b'\n') {
+        match machine.run_with_input(["-R", "--strict"], line, usize::MAX).exit {
+            Exit::Success => {}
+            other => expected = other,
         }
     }
-    assert_eq!(results, expected);
-    assert_eq!(together.save(), alone.save());
+    assert_eq!(exit, expected);
+    assert_eq!(machine.rules(), rules);
 }

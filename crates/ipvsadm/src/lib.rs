@@ -7,20 +7,19 @@ mod cli;
 mod run;
 mod text;
 
-use std::ffi::{OsStr, OsString};
-use std::io::{self, BufReader, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::ffi::OsString;
+use std::io::{self, BufReader};
 
 use crate::cli::flags::{FLAGS, Section, Takes};
-use crate::cli::parse::Dialect;
 use crate::cli::{completions, man};
-#[doc(hidden)]
-pub use crate::run::offline;
+use crate::run::host::System;
 use crate::run::output::Output;
-use crate::run::tool::Tool;
-use crate::run::wrappers;
-use crate::text::names::SystemNames;
+use crate::run::program;
+
+#[doc(hidden)]
+pub use crate::run::{exit::Exit, host::Host, lines::Input};
+#[doc(hidden)]
+pub use crate::text::names::Resolver;
 
 /// The manual pages, as file name and content.
 #[doc(hidden)]
@@ -59,38 +58,21 @@ pub fn flag_names() -> impl Iterator<Item = FlagNames> {
     })
 }
 
-/// The whole program: its exit code. Called as `ipvsadm-save` or `ipvsadm-restore` it does what
-/// those scripts do.
+/// The binary's `main`: the whole program on this machine. Returns the exit status.
 #[doc(hidden)]
-pub fn main(args: Vec<OsString>) -> u8 {
-    let mut args = args.into_iter();
-    let program = args.next().unwrap_or_else(|| OsString::from("ipvsadm"));
-    let words: Vec<_> = args.collect();
-    let mut out = Output::new();
-    let code = run(&program, &words, &mut out)
-        .and_then(|code| out.flush().map(|()| code).map_err(anyhow::Error::from));
-    match code {
-        Ok(code) => code,
-        Err(error) => {
-            let message = [program.as_bytes(), format!(": {error:#}\n").as_bytes()].concat();
-            let _ = io::stderr().write_all(&message);
-            1
-        }
-    }
+pub fn main(words: Vec<OsString>) -> u8 {
+    let stdin = BufReader::with_capacity(64 * 1024, io::stdin().lock());
+    program::run(words, System, stdin, Output::of_process()).code()
 }
 
-fn run(program: &OsStr, words: &[OsString], out: &mut Output) -> anyhow::Result<u8> {
-    let stdin = BufReader::with_capacity(64 * 1024, io::stdin().lock());
-    let tool = |program: &OsStr, out| Tool {
-        program: program.to_owned(),
-        dialect: Dialect::from_env(),
-        names: &SystemNames,
-        out,
-    };
-    let name = Path::new(program).file_name().unwrap_or_default();
-    match name.as_bytes() {
-        b"ipvsadm-save" => wrappers::save(name, words, tool(OsStr::new("ipvsadm"), out)),
-        b"ipvsadm-restore" => wrappers::restore(stdin, tool(OsStr::new("ipvsadm"), out)),
-        _ => tool(program, out).run(words, stdin),
-    }
+/// The whole program on any host, with buffers for its streams.
+#[doc(hidden)]
+pub fn run(
+    words: Vec<OsString>,
+    host: impl Host,
+    stdin: impl Input,
+    stdout: &mut Vec<u8>,
+    stderr: &mut Vec<u8>,
+) -> Exit {
+    program::run(words, host, stdin, Output::new(stdout, stderr, |_| false))
 }

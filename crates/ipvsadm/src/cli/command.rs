@@ -366,7 +366,7 @@ pub(super) mod tests {
 
     pub(in crate::cli) fn refused(line: &str) -> String {
         let error = Command::new(&given(line)).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
+        assert!(!matches!(error, UsageError::NoCommand | UsageError::Syntax { .. }), "{error:?}");
         String::from_utf8(error.message(OsStr::new("ipvsadm"))).unwrap()
     }
 

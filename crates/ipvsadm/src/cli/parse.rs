@@ -26,13 +26,6 @@ pub(crate) struct Dialect {
     pub(crate) posix: bool,
 }
 
-impl Dialect {
-    pub(crate) fn from_env() -> Self {
-        let set = |name| std::env::var_os(name).is_some();
-        Self { posix: set("POSIXLY_CORRECT") || set("POSIX_ME_HARDER") }
-    }
-}
-
 /// Reads the words after the program's name.
 pub(crate) fn parse(
     words: &[&OsStr],

@@ -11,7 +11,7 @@ const WORD_MAX: usize = 4096;
 const LINE_MAX: usize = 1 << 20;
 
 /// What a restore reads.
-pub(crate) trait Input: BufRead {
+pub trait Input: BufRead {
     /// Whether a whole line can be read without waiting for anything.
     fn has_line(&self) -> bool;
 }

@@ -1,10 +1,21 @@
-//! Running commands: what a command line asks for, done with the kernel.
+//! Runs: executing what a command line asks for.
+//!
+//! [`program::run`] is the whole program, over any [`host::Host`] and any streams. The binary gives it
+//! this machine's; tests and fuzzing a model of the kernel, and buffers.
 
-pub(crate) mod kernel;
+pub(crate) mod exit;
+pub(crate) mod host;
+mod kernel;
 pub(crate) mod lines;
-pub mod offline;
+mod list;
 pub(crate) mod output;
-pub(crate) mod save;
+pub(crate) mod program;
+mod restore;
+mod save;
+mod show_error;
 mod strict;
-pub(crate) mod tool;
-pub(crate) mod wrappers;
+mod tool;
+mod wrappers;
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,19 @@
 //! `-R --strict`: all lines are read and checked first, and only if all are right carried out.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
 use std::mem;
+use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
 use ipvs::{Change, ErrorKind, Transport};
 
-use super::tool::{Task, Tool, exit};
 use crate::cli::command::Command;
 use crate::cli::keep::Update;
+use crate::run::exit::Exit;
+use crate::run::host::Host;
 use crate::run::kernel::{Kernel, Refusal};
 use crate::run::lines::Lines;
+use crate::run::tool::{Task, Tool};
 use crate::text::messages::UsageError;
 
 /// What the lines of a restore ask for, each with its line's number.
@@ -22,82 +25,98 @@ enum Line {
     Update(Update),
 }
 
-impl Tool<'_> {
-    /// Carries the lines of `input` out if all of them are right; else the kernel is left alone.
-    pub(super) fn restore_strictly(&mut self, input: impl BufRead) -> anyhow::Result<u8> {
-        let Some(plan) = self.read_plan(input)? else { return Ok(exit::WRONG) };
-        let Some(mut kernel) = self.connect()? else { return Ok(exit::NO_IPVS) };
-        Ok(self.carry_out_plan(&mut kernel, &plan)?)
-    }
+/// Executes the lines of `input` if all of them are right; otherwise the kernel is left alone.
+///
+/// # Errors
+///
+/// If `input` can't be read or standard output can't be written.
+pub(crate) fn restore_strictly<H: Host, O: Write, E: Write>(
+    tool: &mut Tool<H, O, E>,
+    input: impl BufRead,
+) -> anyhow::Result<Exit> {
+    let Some(plan) = read_plan(tool, input)? else { return Ok(Exit::InvalidRules) };
+    let Some(mut kernel) = tool.connect()? else { return Ok(Exit::NoIpvs) };
+    Ok(execute_plan(tool, &mut kernel, &plan)?)
+}
 
-    /// Complains of every line that is wrong; if one is, there is no plan.
-    fn read_plan(&mut self, input: impl BufRead) -> anyhow::Result<Option<Plan>> {
-        let mut lines = Lines::strict(input);
-        let mut plan = Plan::new();
-        let (mut commands, mut wrong) = (0_u64, 0_u64);
-        loop {
-            let number = lines.number() + 1;
-            let words = lines.next_line().with_context(|| {
-                format!("cannot read line {number} of standard input; nothing was changed")
-            })?;
-            let Some(words) = words else { break };
-            if words.is_empty() {
+/// Complains about every line that is wrong; if one is, there is no plan.
+fn read_plan<H: Host, O: Write, E: Write>(
+    tool: &mut Tool<H, O, E>,
+    input: impl BufRead,
+) -> anyhow::Result<Option<Plan>> {
+    let mut lines = Lines::strict(input);
+    let mut plan = Plan::new();
+    let (mut commands, mut wrong) = (0_u64, 0_u64);
+    loop {
+        let number = lines.number() + 1;
+        let words = lines.next_line().with_context(|| {
+            format!("cannot read line {number} of standard input; nothing was changed")
+        })?;
+        let Some(words) = words else { break };
+        if words.is_empty() {
+            continue;
+        }
+        commands += 1;
+        let mut add = |line| {
+            // Nothing is executed if a line is wrong, so what follows one needn't be kept.
+            if wrong == 0 {
+                plan.push((number, line));
+            }
+        };
+        let message = match tool.interpret(&words) {
+            Ok(Task::Command(Command::Change(change))) => {
+                add(Line::Change(change));
                 continue;
             }
-            commands += 1;
-            let mut add = |line| {
-                // Nothing will be carried out after a line that is wrong.
-                if wrong == 0 {
-                    plan.push((number, line));
-                }
-            };
-            let message = match self.interpret(&words) {
-                Ok(Task::Command(Command::Change(change))) => {
-                    add(Line::Change(change));
-                    continue;
-                }
-                Ok(Task::Command(Command::Update(update))) => {
-                    add(Line::Update(update));
-                    continue;
-                }
-                Ok(_) => b"only commands that change something can be restored strictly".to_vec(),
-                Err(UsageError::NoCommand) => b"it doesn't begin with a command".to_vec(),
-                Err(error) => error.message(&self.program).trim_ascii_end().to_vec(),
-            };
-            wrong += 1;
-            self.complain_of(number, &message)?;
-            plan = Plan::new();
-        }
-        if wrong == 0 {
-            return Ok(Some(plan));
-        }
-        let is = if wrong == 1 { "is" } else { "are" };
-        self.complain(&format!("{wrong} of {commands} lines {is} wrong; nothing was changed"))?;
-        Ok(None)
+            Ok(Task::Command(Command::Update(update))) => {
+                add(Line::Update(update));
+                continue;
+            }
+            Ok(_) => b"only commands that change something can be restored strictly".to_vec(),
+            Err(UsageError::NoCommand) => b"it doesn't begin with a command".to_vec(),
+            Err(error) => error.message(&tool.program).trim_ascii_end().to_vec(),
+        };
+        wrong += 1;
+        complain_of_line(tool, number, &message)?;
+        plan = Plan::new();
     }
+    if wrong == 0 {
+        return Ok(Some(plan));
+    }
+    let is = if wrong == 1 { "is" } else { "are" };
+    complain(tool, &format!("{wrong} of {commands} lines {is} wrong; nothing was changed"))?;
+    Ok(None)
+}
 
-    fn carry_out_plan(&mut self, kernel: &mut Kernel, plan: &Plan) -> io::Result<u8> {
-        let mut tally = Tally { total: plan.len(), ..Tally::default() };
-        tally.carry_out(plan, kernel, |number, refusal| {
-            self.complain_of(number, format!("{refusal:#}").as_bytes())
-        })?;
-        let Some(shortfall) = tally.shortfall() else { return Ok(exit::SUCCESS) };
-        self.complain(&shortfall)?;
-        Ok(exit::REFUSED)
-    }
+fn execute_plan<H: Host, O: Write, E: Write>(
+    tool: &mut Tool<H, O, E>,
+    kernel: &mut Kernel<H::Transport>,
+    plan: &Plan,
+) -> io::Result<Exit> {
+    let mut tally = Tally { total: plan.len(), ..Tally::default() };
+    tally.execute(plan, kernel, |number, refusal| {
+        complain_of_line(tool, number, format!("{refusal:#}").as_bytes())
+    })?;
+    let Some(shortfall) = tally.shortfall() else { return Ok(Exit::Success) };
+    complain(tool, &shortfall)?;
+    Ok(if tally.stopped { Exit::NoReply } else { Exit::Refused })
+}
 
-    fn complain_of(&mut self, line: u64, message: &[u8]) -> io::Result<()> {
-        let program = self.program.as_encoded_bytes();
-        let number = format!(": line {line}: ");
-        let message = [program, number.as_bytes(), message, b"\n"].concat();
-        self.out.complain(&message)
-    }
+fn complain_of_line<H, O: Write, E: Write>(
+    tool: &mut Tool<H, O, E>,
+    line: u64,
+    message: &[u8],
+) -> io::Result<()> {
+    let program = tool.program.as_bytes();
+    let number = format!(": line {line}: ");
+    let message = [program, number.as_bytes(), message, b"\n"].concat();
+    tool.out.complain(&message)
+}
 
-    fn complain(&mut self, message: &str) -> io::Result<()> {
-        let program = self.program.as_encoded_bytes();
-        let message = [program, b": ", message.as_bytes(), b"\n"].concat();
-        self.out.complain(&message)
-    }
+fn complain<H, O: Write, E: Write>(tool: &mut Tool<H, O, E>, message: &str) -> io::Result<()> {
+    let program = tool.program.as_bytes();
+    let message = [program, b": ", message.as_bytes(), b"\n"].concat();
+    tool.out.complain(&message)
 }
 
 /// What became of a plan.
@@ -115,7 +134,7 @@ impl Tally {
     /// Goes on after what the kernel refuses. But where an answer is missing, what comes after may
     /// mean something else than it was meant to: then nothing more is sent. What goes to the kernel
     /// together is what the library sends at once, so that this is all that can be under way.
-    fn carry_out<T: Transport>(
+    fn execute<T: Transport>(
         &mut self,
         plan: &Plan,
         kernel: &mut Kernel<T>,
@@ -124,18 +143,18 @@ impl Tally {
         let mut sent = Vec::new();
         for (at, (number, line)) in plan.iter().enumerate() {
             match line {
-                Line::Change(change) => kernel.put_off(change),
-                Line::Update(update) => kernel.put_off_update(update.clone()),
+                Line::Change(change) => kernel.queue(change),
+                Line::Update(update) => kernel.queue_update(update.clone()),
             }
             sent.push(*number);
             let next = plan.get(at + 1).map(|(_, next)| next);
             let together = next.is_some_and(|next| !goes_alone(line) && !goes_alone(next));
-            if together && !kernel.has_put_off_enough() {
+            if together && !kernel.must_flush() {
                 continue;
             }
             let mut numbers = sent.drain(..);
             let mut reported = Ok(());
-            kernel.catch_up(|result| {
+            kernel.flush(|result| {
                 let number = numbers.next().unwrap_or_default();
                 let outcome = self.add(number, result, &mut report);
                 reported = mem::replace(&mut reported, Ok(())).and(outcome);
@@ -162,7 +181,7 @@ impl Tally {
         };
         let kind = match &refusal {
             Refusal::Kernel(error) => Some(error.kind()),
-            Refusal::Unfit(_) => None,
+            Refusal::Mismatch(_) => None,
         };
         match kind {
             Some(ErrorKind::OutcomeUnknown | ErrorKind::Protocol | ErrorKind::Io) => {
@@ -231,11 +250,11 @@ mod tests {
         transport: T,
         model: &model::Kernel,
     ) -> (Option<String>, Vec<(u64, ErrorKind)>, Vec<ServiceKey>) {
-        let mut kernel = Kernel::reached_by(Client::with_transport(transport).unwrap()).unwrap();
+        let mut kernel = Kernel::new(Client::with_transport(transport).unwrap()).unwrap();
         let mut tally = Tally { total: plan.len(), ..Tally::default() };
         let mut reported = Vec::new();
         tally
-            .carry_out(plan, &mut kernel, |number, error| {
+            .execute(plan, &mut kernel, |number, error| {
                 let Refusal::Kernel(error) = error else { panic!("{error}") };
                 reported.push((number, error.kind()));
                 Ok(())

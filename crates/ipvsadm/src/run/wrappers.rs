@@ -1,41 +1,34 @@
-//! The scripts `ipvsadm-save` and `ipvsadm-restore`, which come with the C tool.
+//! The scripts `ipvsadm-save` and `ipvsadm-restore`, which come with the C program.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead};
 use std::os::unix::ffi::OsStrExt as _;
 
-use anyhow::Context as _;
-
-use crate::run::tool::Tool;
-
-/// `ipvsadm-save [-n]` is `ipvsadm -S [-n]`. Words without a dash are ignored.
-pub(crate) fn save(name: &OsStr, words: &[OsString], mut tool: Tool<'_>) -> anyhow::Result<u8> {
+/// The words of `ipvsadm` that `ipvsadm-save [-n]` stands for; `None` for an option that it doesn't
+/// have. Words without a dash are ignored.
+pub(crate) fn save_command(words: &[OsString]) -> Option<Vec<OsString>> {
     let mut command = vec![OsString::from("-S")];
     for word in words {
         if word == "-n" {
             command.truncate(1);
             command.push(word.clone());
         } else if word.as_bytes().starts_with(b"-") {
-            let usage = b": Script to save the IPVS table to stdout.\n   \
-                          With the -n option, prints out the table in numeric format.\n";
-            tool.out.complain(&[name.as_bytes(), usage].concat())?;
-            return Ok(1);
+            return None;
         }
     }
-    tool.run(&command, &[][..])
+    Some(command)
 }
 
-/// `ipvsadm-restore` clears the table, even if the input turns out to be empty or wrong, and runs
-/// `ipvsadm -R`. Arguments are ignored.
-pub(crate) fn restore(stdin: impl BufRead, mut tool: Tool<'_>) -> anyhow::Result<u8> {
-    // All of it before the table is cleared: it may come from an `ipvsadm-save` of that table.
-    let rules = read_rules(stdin).context("cannot read the rules from standard input")?;
-    tool.run(&[OsString::from("-C")], &[][..])?;
-    tool.run(&[OsString::from("-R")], rules.as_slice())
+/// What `ipvsadm-save`, called by its name, says to an option that it doesn't have.
+pub(crate) fn save_usage(name: &OsStr) -> Vec<u8> {
+    let usage = b": Script to save the IPVS table to stdout.\n   \
+                  With the -n option, prints out the table in numeric format.\n";
+    [name.as_bytes(), usage].concat()
 }
 
-/// The input without lines that begin with `#`, ending in one newline.
-fn read_rules(mut input: impl BufRead) -> io::Result<Vec<u8>> {
+/// The rules that `ipvsadm-restore` restores: its input without lines that begin with `#`, ending in
+/// one newline.
+pub(crate) fn read_rules(mut input: impl BufRead) -> io::Result<Vec<u8>> {
     let mut rules = Vec::new();
     loop {
         let start = rules.len();

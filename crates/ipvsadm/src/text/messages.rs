@@ -107,14 +107,6 @@ impl Demand {
 }
 
 impl UsageError {
-    /// The exit code it ends the tool with.
-    pub(crate) fn exit_code(&self) -> u8 {
-        match self {
-            Self::NoCommand | Self::Syntax { .. } => 255,
-            _ => 2,
-        }
-    }
-
     /// Whether a restore ends here: it goes on only after what popt complains of.
     pub(crate) fn ends_restore(&self) -> bool {
         !matches!(self, Self::Syntax { .. })

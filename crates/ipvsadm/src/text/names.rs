@@ -12,7 +12,7 @@ use crate::text::columns::Columns as _;
 use crate::text::numbers;
 
 /// Where names are looked up: the system, or a table in tests.
-pub(crate) trait Resolver {
+pub trait Resolver {
     /// The first IPv4 address of a host.
     fn host_by_name(&self, name: &[u8]) -> Option<Ipv4Addr>;
     /// The canonical name of a host.

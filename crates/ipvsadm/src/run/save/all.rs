@@ -10,7 +10,7 @@ use ipvs::{
 };
 use ipvs_os::InetNtop;
 
-use super::Rules;
+use crate::run::save::rules::Rules;
 use crate::text::columns::Columns as _;
 use crate::text::names::EndpointText;
 
