@@ -10,7 +10,7 @@ mod text;
 use std::ffi::OsString;
 use std::io::{self, BufReader};
 
-use crate::cli::flags::{FLAGS, Section, Takes};
+use crate::cli::flags::{SECTIONS, Takes};
 use crate::cli::{completions, man};
 use crate::run::host::System;
 use crate::run::output::Output;
@@ -50,11 +50,13 @@ pub struct FlagNames {
 /// The names of every option and command, for tests that are to miss none.
 #[doc(hidden)]
 pub fn flag_names() -> impl Iterator<Item = FlagNames> {
-    FLAGS.iter().map(|flag| FlagNames {
-        shorts: flag.shorts,
-        long: flag.long,
-        takes_value: flag.takes != Takes::Nothing,
-        is_addition: flag.section == Section::Additions,
+    SECTIONS.iter().flat_map(|section| {
+        section.flags.iter().map(|flag| FlagNames {
+            shorts: flag.shorts,
+            long: flag.long,
+            takes_value: flag.takes != Takes::Nothing,
+            is_addition: section.is_addition,
+        })
     })
 }
 

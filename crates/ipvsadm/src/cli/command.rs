@@ -1,20 +1,17 @@
 //! What to do: a command line whose options go together.
 
-use std::ffi::OsString;
 use std::net::IpAddr;
-use std::os::unix::ffi::OsStringExt as _;
 use std::time::Duration;
 
 use ipvs::{
     Change, Connection, Destination, DestinationKey, Family, Forward, GueChecksum, InterfaceName,
-    Persistence, PersistenceEngine, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey,
-    SyncDaemon, TimeoutsChange, Tunnel,
+    Persistence, Protocol, SchedulerFlags, Service, ServiceKey, SyncDaemon, TimeoutsChange, Tunnel,
 };
 
-use super::args::{Args, Forwarding, TunnelType};
-use super::flags::{CommandKind, OptionKind, OptionSet};
-use super::keep::{ServerUpdate, ServiceUpdate, Update};
-use super::matrix;
+use crate::cli::args::{self, Args};
+use crate::cli::keep::{ServerUpdate, ServiceUpdate, Update};
+use crate::cli::kinds::{CommandKind, Forwarding, OptionKind, TunnelType};
+use crate::cli::matrix;
 use crate::text::list::Format;
 use crate::text::messages::UsageError;
 use crate::text::numbers::Scale;
@@ -94,13 +91,18 @@ impl List {
 }
 
 impl Command {
-    /// Checks in the C tool's order, which decides what is complained of first.
+    /// Checks in the order of the C program, which decides the message that a user with several
+    /// mistakes sees.
     pub(crate) fn new(args: &Args) -> Result<Self, UsageError> {
-        let keeps = args.given.contains(OptionKind::Keep);
-        // Which scheduler is kept is not known yet.
-        let scheduler_is_kept = keeps && !args.given.contains(OptionKind::Scheduler);
-        let scheduler_name = (!scheduler_is_kept).then_some(args.scheduler.as_slice());
-        let scheduler_flags = scheduler_flags(&args.scheduler_flags, scheduler_name)?;
+        let keeps = args.has(OptionKind::Keep);
+        // A scheduler that is kept isn't known yet.
+        let scheduler = if keeps {
+            args.scheduler.as_deref()
+        } else {
+            Some(args.scheduler.as_deref().unwrap_or_default())
+        };
+        let words = args.scheduler_flags.as_deref().unwrap_or_default();
+        let scheduler_flags = args::scheduler_flags(words, scheduler)?;
         matrix::check_command(args.command, args.given)?;
         let change = match args.command {
             CommandKind::EditService if keeps => {
@@ -111,20 +113,20 @@ impl Command {
             }
             CommandKind::AddService => Change::AddService(service(args, scheduler_flags)?),
             CommandKind::EditService => Change::SetService(service(args, scheduler_flags)?),
-            CommandKind::DeleteService => Change::DeleteService(service_key(args)?),
+            CommandKind::DeleteService => Change::DeleteService(args.service_key()?),
             CommandKind::Flush => Change::Flush,
             CommandKind::AddServer => Change::AddDestination {
-                service: service_key(args)?,
+                service: args.service_key()?,
                 destination: destination(args)?,
             },
             CommandKind::EditServer => Change::SetDestination {
-                service: service_key(args)?,
+                service: args.service_key()?,
                 destination: destination(args)?,
             },
             CommandKind::DeleteServer => {
-                let (addr, port) = server(args)?;
+                let (addr, port) = args.server_address()?;
                 Change::DeleteDestination {
-                    service: service_key(args)?,
+                    service: args.service_key()?,
                     destination: DestinationKey::new(addr, port),
                 }
             }
@@ -134,13 +136,10 @@ impl Command {
             CommandKind::StopDaemon => Change::StopSyncDaemon(args.role),
             CommandKind::List => return list(args).map(Self::List),
             CommandKind::Save => {
-                let all = args.given.contains(OptionKind::All);
-                return Ok(Self::Save {
-                    numeric: all || args.given.contains(OptionKind::Numeric),
-                    all,
-                });
+                let all = args.has(OptionKind::All);
+                return Ok(Self::Save { numeric: all || args.has(OptionKind::Numeric), all });
             }
-            CommandKind::Restore if args.given.contains(OptionKind::Strict) => {
+            CommandKind::Restore if args.has(OptionKind::Strict) => {
                 return Ok(Self::RestoreStrictly);
             }
             CommandKind::Restore => return Ok(Self::Restore),
@@ -149,45 +148,9 @@ impl Command {
     }
 }
 
-/// Reads `-b`, whose flags may belong to one scheduler. They do if it isn't known.
-pub(super) fn scheduler_flags(
-    words: &[u8],
-    scheduler_name: Option<&[u8]>,
-) -> Result<SchedulerFlags, UsageError> {
-    let mut flags = SchedulerFlags::empty();
-    for name in words.split(|b| *b == b',').filter(|name| !name.is_empty()) {
-        let (flag, scheduler): (_, Option<&[u8]>) = match name {
-            b"flag-1" => (SchedulerFlags::FLAG_1, None),
-            b"flag-2" => (SchedulerFlags::FLAG_2, None),
-            b"flag-3" => (SchedulerFlags::FLAG_3, None),
-            b"sh-fallback" => (SchedulerFlags::SH_FALLBACK, Some(b"sh")),
-            b"sh-port" => (SchedulerFlags::SH_PORT, Some(b"sh")),
-            b"mh-fallback" => (SchedulerFlags::MH_FALLBACK, Some(b"mh")),
-            b"mh-port" => (SchedulerFlags::MH_PORT, Some(b"mh")),
-            _ => return Err(UsageError::SchedulerFlag(OsString::from_vec(name.to_vec()))),
-        };
-        let is_foreign = |scheduler| scheduler_name.is_some_and(|name| name != scheduler);
-        if scheduler.is_some_and(is_foreign) {
-            return Err(UsageError::ForeignSchedulerFlag(OsString::from_vec(name.to_vec())));
-        }
-        flags |= flag;
-    }
-    Ok(flags)
-}
-
-/// The matrix has seen to it that there is one where it is needed.
-pub(super) fn service_key(args: &Args) -> Result<ServiceKey, UsageError> {
-    args.service.ok_or(UsageError::VirtualAddress)
-}
-
-/// As [`service_key`].
-pub(super) fn server(args: &Args) -> Result<(IpAddr, u16), UsageError> {
-    args.server.ok_or(UsageError::RealAddress)
-}
-
 fn service(args: &Args, flags: SchedulerFlags) -> Result<Service, UsageError> {
-    let key = service_key(args)?;
-    let one_packet = args.given.contains(OptionKind::Ops);
+    let key = args.service_key()?;
+    let one_packet = args.has(OptionKind::Ops);
     if let ServiceKey::Addr { protocol, port, .. } = key {
         if port == 0 && args.persistent.is_none() {
             return Err(UsageError::ZeroPort);
@@ -200,83 +163,57 @@ fn service(args: &Args, flags: SchedulerFlags) -> Result<Service, UsageError> {
         .persistent
         .map(|seconds| Persistence::new(Duration::from_secs(seconds.into())).mask(args.mask));
     Ok(Service::new(key)
-        .scheduler(scheduler(args)?)
+        .scheduler(args.scheduler()?)
         .scheduler_flags(flags)
         .one_packet(one_packet)
         .persistent(persistence)
-        .persistence_engine(engine(args)?))
-}
-
-pub(super) fn scheduler(args: &Args) -> Result<Option<Scheduler>, UsageError> {
-    Ok(match args.scheduler.as_slice() {
-        b"" => Some(Scheduler::WLC),
-        b"none" => None,
-        name => Some(Scheduler::new(name)?),
-    })
-}
-
-pub(super) fn engine(args: &Args) -> Result<Option<PersistenceEngine>, UsageError> {
-    Ok(match args.engine.as_slice() {
-        b"" => None,
-        name => Some(PersistenceEngine::new(name)?),
-    })
+        .persistence_engine(args.engine()?))
 }
 
 fn destination(args: &Args) -> Result<Destination, UsageError> {
-    let key = service_key(args)?;
-    let (addr, mut port) = server(args)?;
-    if Family::of(addr) != key.family() && args.forwarding != Forwarding::Ipip {
+    let key = args.service_key()?;
+    let (addr, mut port) = args.server_address()?;
+    let forwarding = args.forwarding.unwrap_or(Forwarding::Gatewaying);
+    if Family::of(addr) != key.family() && forwarding != Forwarding::Ipip {
         return Err(UsageError::MixedFamilies);
     }
-    if args.given.intersects(matrix::ANY_TUNNEL_OPTION) && args.forwarding != Forwarding::Ipip {
+    if !matrix::tunnel_options(args.given).is_empty() && forwarding != Forwarding::Ipip {
         return Err(UsageError::TunnelOptions);
     }
-    matrix::check_tunnel(args.tunnel_type, args.given)?;
+    let tunnel_type = args.tunnel_type.unwrap_or(TunnelType::Ipip);
+    matrix::check_tunnel(tunnel_type, args.given)?;
 
     // Direct routing and tunnels leave ports as they are, so the server's is the service's.
     if let ServiceKey::Addr { port: service_port, .. } = key {
-        if args.forwarding != Forwarding::Masquerading {
+        if forwarding != Forwarding::Masquerading {
             port = service_port;
         }
     }
-    let forward = match args.forwarding {
+    let forward = match forwarding {
         Forwarding::Gatewaying => Forward::DirectRoute,
         Forwarding::Masquerading => Forward::Masquerade,
-        Forwarding::Ipip => Forward::Tunnel(tunnel(args)),
+        Forwarding::Ipip => Forward::Tunnel(tunnel(args, tunnel_type)),
     };
     Ok(Destination::new(DestinationKey::new(addr, port))
         .forward(forward)
-        .weight(args.weight)
-        .thresholds(args.upper_threshold, args.lower_threshold))
+        .weight(args.weight.unwrap_or(1))
+        .thresholds(
+            args.upper_threshold.unwrap_or_default(),
+            args.lower_threshold.unwrap_or_default(),
+        ))
 }
 
-fn tunnel(args: &Args) -> Tunnel {
-    match args.tunnel_type {
+fn tunnel(args: &Args, tunnel_type: TunnelType) -> Tunnel {
+    match tunnel_type {
         TunnelType::Ipip => Tunnel::Ipip,
         TunnelType::Gue => Tunnel::Gue {
-            port: args.tunnel_port,
-            checksum: gue_checksum(args.given).unwrap_or(GueChecksum::None),
+            port: args.tunnel_port.unwrap_or_default(),
+            checksum: args::gue_checksum(args.given).unwrap_or(GueChecksum::None),
         },
-        TunnelType::Gre => Tunnel::Gre { checksum: gre_checksum(args.given).unwrap_or(false) },
+        TunnelType::Gre => {
+            Tunnel::Gre { checksum: args::gre_checksum(args.given).unwrap_or(false) }
+        }
     }
-}
-
-/// What was said about checksums of a gue tunnel.
-pub(super) fn gue_checksum(given: OptionSet) -> Option<GueChecksum> {
-    [
-        (OptionKind::TunRemCsum, GueChecksum::Remote),
-        (OptionKind::TunCsum, GueChecksum::Full),
-        (OptionKind::TunNoCsum, GueChecksum::None),
-    ]
-    .into_iter()
-    .find_map(|(kind, checksum)| given.contains(kind).then_some(checksum))
-}
-
-/// What was said about checksums of a gre tunnel.
-pub(super) fn gre_checksum(given: OptionSet) -> Option<bool> {
-    [(OptionKind::TunCsum, true), (OptionKind::TunNoCsum, false)]
-        .into_iter()
-        .find_map(|(kind, checksum)| given.contains(kind).then_some(checksum))
 }
 
 /// The C tool takes a service whose address and port are all zero for none.
@@ -290,12 +227,12 @@ fn timeouts([tcp, tcp_fin, udp]: [u32; 3]) -> TimeoutsChange {
 }
 
 fn daemon(args: &Args) -> Result<SyncDaemon, UsageError> {
-    let interface = match args.mcast_interface.as_slice() {
-        b"" => b"eth0",
-        name => name,
+    let interface = match args.mcast_interface.as_deref() {
+        None | Some(b"") => b"eth0",
+        Some(name) => name,
     };
     Ok(SyncDaemon::new(args.role, InterfaceName::new(interface)?)
-        .sync_id(args.sync_id)
+        .sync_id(args.sync_id.unwrap_or_default())
         .max_length(args.sync_max_length)
         .group(args.mcast_group)
         .port(args.mcast_port)
@@ -303,7 +240,7 @@ fn daemon(args: &Args) -> Result<SyncDaemon, UsageError> {
 }
 
 fn list(args: &Args) -> Result<List, UsageError> {
-    let given = |kind| args.given.contains(kind);
+    let given = |kind| args.has(kind);
     let (connections, timeouts, daemons) =
         (given(OptionKind::Connection), given(OptionKind::Timeout), given(OptionKind::Daemon));
     let statistics =
@@ -345,7 +282,7 @@ fn list(args: &Args) -> Result<List, UsageError> {
 fn connection_filter(args: &Args) -> Result<ConnectionFilter, UsageError> {
     let server = args.server.map(|(addr, port)| (addr, args.server_has_port.then_some(port)));
     let filter = ConnectionFilter { service: args.service, server };
-    if args.given.contains(OptionKind::Only) && filter == ConnectionFilter::default() {
+    if args.has(OptionKind::Only) && filter == ConnectionFilter::default() {
         return Err(UsageError::OnlyWhat);
     }
     Ok(filter)
@@ -355,10 +292,10 @@ fn connection_filter(args: &Args) -> Result<ConnectionFilter, UsageError> {
 pub(super) mod tests {
     use std::ffi::OsStr;
 
-    use super::super::parse::tests::given;
-    use ipvs::SyncRole;
+    use ipvs::{PersistenceEngine, Scheduler, SyncRole};
 
     use super::*;
+    use crate::cli::parse::tests::given;
 
     pub(in crate::cli) fn accepted(line: &str) -> Command {
         Command::new(&given(line)).unwrap_or_else(|error| panic!("{line}: {error:?}"))

@@ -2,44 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::flags::{FLAGS, Flag, FlagId, Takes};
-
-/// The schedulers of Linux, as Documentation/networking and the C tool's manual name them.
-const SCHEDULERS: &[&str] =
-    &["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq", "fo", "ovf"];
-
-const SCHEDULER_FLAGS: &[&str] =
-    &["sh-fallback", "sh-port", "mh-fallback", "mh-port", "flag-1", "flag-2", "flag-3"];
+use crate::cli::flags::{self, Choices, Flag, Takes};
 
 /// The completions, as file name and content. The names are those by which the shells find them.
 pub(crate) fn files() -> [(&'static str, String); 3] {
     [("ipvsadm.bash", bash()), ("_ipvsadm", zsh()), ("ipvsadm.fish", fish())]
 }
 
-/// What is known of a flag's value.
-enum Values {
-    Words(Vec<&'static str>),
-    Interfaces,
-    Unknown,
-}
-
-/// What comes after a flag; None if nothing has to.
-fn values(flag: &Flag) -> Option<Values> {
-    let Takes::Value(placeholder) = flag.takes else { return None };
-    Some(match flag.id {
-        FlagId::Scheduler => Values::Words(SCHEDULERS.to_vec()),
-        FlagId::SchedFlags => Values::Words(SCHEDULER_FLAGS.to_vec()),
-        FlagId::PersistenceEngine => Values::Words(vec!["sip"]),
-        FlagId::McastInterface => Values::Interfaces,
-        _ if placeholder.contains('|') => Values::Words(placeholder.split('|').collect()),
-        _ => Values::Unknown,
-    })
-}
-
-/// What is said about a flag, as far as it fits beside it.
-fn summary(flag: &Flag) -> &'static str {
-    let doc = flag.doc;
-    doc.find([';', ':', ',']).filter(|end| *end >= 12).map_or(doc, |end| &doc[..end])
+/// What may come after a flag; `None` if nothing has to.
+fn values(flag: &Flag) -> Option<Choices> {
+    matches!(flag.takes, Takes::Value(_) | Takes::Choice).then_some(flag.choices)
 }
 
 /// A flag's names with their dashes, letters first.
@@ -51,12 +23,12 @@ fn names(flag: &Flag) -> Vec<String> {
 fn bash() -> String {
     let mut cases = String::new();
     let mut words = Vec::new();
-    for flag in FLAGS {
+    for flag in flags::all() {
         let names = names(flag);
         let completed = match values(flag) {
-            Some(Values::Words(values)) => format!("-W '{}'", values.join(" ")),
-            Some(Values::Interfaces) => "-W \"$(command ls /sys/class/net)\"".to_owned(),
-            Some(Values::Unknown) => "-W ''".to_owned(),
+            Some(Choices::Words(values)) => format!("-W '{}'", values.join(" ")),
+            Some(Choices::Interfaces) => "-W \"$(command ls /sys/class/net)\"".to_owned(),
+            Some(Choices::Unknown) => "-W ''".to_owned(),
             None => String::new(),
         };
         if !completed.is_empty() {
@@ -90,18 +62,18 @@ fn bash() -> String {
 
 fn zsh() -> String {
     let mut specs = String::new();
-    for flag in FLAGS {
+    for flag in flags::all() {
         let names = names(flag);
         let value = match (values(flag), flag.takes) {
-            (Some(Values::Words(words)), _) => format!(":value:({})", words.join(" ")),
-            (Some(Values::Interfaces), _) => ":interface:_net_interfaces".to_owned(),
-            (Some(Values::Unknown), Takes::Value(value)) => format!(":{}: ", escape_zsh(value)),
+            (Some(Choices::Words(words)), _) => format!(":value:({})", words.join(" ")),
+            (Some(Choices::Interfaces), _) => ":interface:_net_interfaces".to_owned(),
+            (Some(Choices::Unknown), Takes::Value(value)) => format!(":{}: ", escape_zsh(value)),
             (_, Takes::Optional(value)) => format!("::{}: ", escape_zsh(value)),
             _ => String::new(),
         };
         for name in &names {
             let others = names.join(" ");
-            let spec = format!("({others}){name}[{}]{value}", escape_zsh(summary(flag)));
+            let spec = format!("({others}){name}[{}]{value}", escape_zsh(flag.summary()));
             let _ = writeln!(specs, "            '{}' \\", spec.replace('\'', "'\\''"));
         }
     }
@@ -141,19 +113,19 @@ fn fish() -> String {
          complete -c ipvsadm-restore -f\n\
          \n",
     );
-    for flag in FLAGS {
+    for flag in flags::all() {
         text.push_str("complete -c ipvsadm");
         for short in flag.shorts {
             let _ = write!(text, " -s {short}");
         }
         let _ = write!(text, " -l {}", flag.long);
         let _ = match values(flag) {
-            Some(Values::Words(words)) => write!(text, " -x -a '{}'", words.join(" ")),
-            Some(Values::Interfaces) => write!(text, " -x -a '(command ls /sys/class/net)'"),
-            Some(Values::Unknown) => write!(text, " -x"),
+            Some(Choices::Words(words)) => write!(text, " -x -a '{}'", words.join(" ")),
+            Some(Choices::Interfaces) => write!(text, " -x -a '(command ls /sys/class/net)'"),
+            Some(Choices::Unknown) => write!(text, " -x"),
             None => Ok(()),
         };
-        let doc = summary(flag).replace('\\', "\\\\").replace('\'', "\\'");
+        let doc = flag.summary().replace('\\', "\\\\").replace('\'', "\\'");
         let _ = writeln!(text, " -d '{doc}'");
     }
     text
@@ -162,35 +134,14 @@ fn fish() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::flags::by_long;
-
-    /// `xtask dist` tries them in their shells; this is about what they are made from.
-    #[test]
-    fn values_are_those_that_the_help_names() {
-        for (flag, words) in [("scheduler", SCHEDULERS), ("sched-flags", SCHEDULER_FLAGS)] {
-            let doc = by_long(flag).map_or("", |flag| flag.doc);
-            let named: Vec<_> = doc.split([' ', ',']).collect();
-            for word in words {
-                assert!(named.contains(word), "{word}");
-            }
-        }
-    }
 
     #[test]
     fn every_flag_is_in_every_shell() {
-        for flag in FLAGS {
+        for flag in flags::all() {
             let long = format!("--{}", flag.long);
             assert!(bash().split([' ', '\'']).any(|word| word == long), "{long}");
             assert!(zsh().contains(&format!("){long}[")), "{long}");
             assert!(fish().contains(&format!(" -l {} ", flag.long)), "{long}");
-        }
-    }
-
-    #[test]
-    fn a_summary_is_short_and_whole() {
-        for flag in FLAGS {
-            let summary = summary(flag);
-            assert!(flag.doc.starts_with(summary) && summary.len() >= 10, "{summary}");
         }
     }
 

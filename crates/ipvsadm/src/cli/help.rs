@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::flags::{FLAGS, Flag, Section, Takes};
+use crate::cli::flags::{Flag, SECTIONS, Takes};
 
 /// Where descriptions begin.
 const COLUMN: usize = 28;
@@ -43,28 +43,13 @@ pub(super) const USAGE: &str = "\
   ipvsadm --stop-daemon master|backup
 ";
 
-/// The headings, in order.
-pub(super) const SECTIONS: [(Section, &str); 6] = [
-    (Section::Commands, "Commands"),
-    (Section::VirtualService, "Virtual service"),
-    (Section::RealServer, "Real server"),
-    (Section::List, "Lists"),
-    (Section::SyncDaemon, "Synchronisation daemon"),
-    (Section::Additions, "Additions to what the C program knows"),
-];
-
-/// The flags below a heading.
-pub(super) fn flags_of(section: Section) -> impl Iterator<Item = &'static Flag> {
-    FLAGS.iter().filter(move |flag| flag.section == section)
-}
-
 /// The version line, usage, and every flag.
 pub(crate) fn help() -> String {
     let mut text = format!("{}Usage:\n{USAGE}", version());
-    for (section, title) in SECTIONS {
+    for section in &SECTIONS {
         // Writing to a string doesn't fail.
-        let _ = writeln!(text, "\n{title}:");
-        for flag in flags_of(section) {
+        let _ = writeln!(text, "\n{}:", section.title);
+        for flag in section.flags {
             describe(&mut text, flag);
         }
     }
@@ -77,10 +62,9 @@ fn describe(text: &mut String, flag: &Flag) {
         let _ = write!(names, "-{short}, ");
     }
     let _ = write!(names, "--{}", flag.long);
-    match flag.takes {
-        Takes::Nothing => {}
-        Takes::Value(value) => names.extend([" ", value]),
-        Takes::Optional(value) => names.extend([" [", value, "]"]),
+    if let Some(value) = flag.placeholder() {
+        let is_optional = matches!(flag.takes, Takes::Optional(_));
+        names += &if is_optional { format!(" [{value}]") } else { format!(" {value}") };
     }
     let mut line = format!("{names:<width$}", width = COLUMN - 1);
     if names.len() >= COLUMN {
@@ -88,7 +72,7 @@ fn describe(text: &mut String, flag: &Flag) {
         text.push('\n');
         line = " ".repeat(COLUMN - 1);
     }
-    for word in flag.doc.split_whitespace() {
+    for word in flag.doc().split_whitespace() {
         if line.len() + 1 + word.len() > WIDTH {
             text.push_str(&line);
             text.push('\n');
@@ -103,6 +87,7 @@ fn describe(text: &mut String, flag: &Flag) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::flags;
 
     #[test]
     fn the_version_is_the_word_after_the_name() {
@@ -117,8 +102,7 @@ mod tests {
     fn help_begins_with_the_version_and_names_every_flag() {
         let help = help();
         assert!(help.starts_with(&version()));
-        for flag in FLAGS {
-            assert!(SECTIONS.iter().any(|(section, _)| *section == flag.section), "{}", flag.long);
+        for flag in flags::all() {
             assert!(help.contains(&format!("--{}", flag.long)), "{}", flag.long);
             for short in flag.shorts {
                 assert!(help.contains(&format!("-{short}, ")), "{short}");

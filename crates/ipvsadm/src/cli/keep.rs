@@ -7,12 +7,9 @@ use ipvs::{
     PersistenceMask, Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, Tunnel,
 };
 
-use super::args::{Args, Forwarding, TunnelType};
-use super::command::{
-    engine, gre_checksum, gue_checksum, scheduler, scheduler_flags, server, service_key,
-};
-use super::flags::{OptionKind, OptionSet};
-use super::matrix;
+use crate::cli::args::{self, Args};
+use crate::cli::kinds::{Forwarding, OptionKind, OptionSet, TunnelType};
+use crate::cli::matrix;
 use crate::text::messages::UsageError;
 
 /// A change that keeps what isn't given. Whether it fits is only known once the object is read.
@@ -39,9 +36,8 @@ pub(crate) struct ServiceUpdate {
 
 impl ServiceUpdate {
     pub(super) fn new(args: &Args) -> Result<Self, UsageError> {
-        let key = service_key(args)?;
-        let given = |kind| args.given.contains(kind);
-        let one_packet = given(OptionKind::Ops);
+        let key = args.service_key()?;
+        let one_packet = args.has(OptionKind::Ops);
         if one_packet
             && matches!(key, ServiceKey::Addr { protocol, .. } if protocol != Protocol::Udp)
         {
@@ -49,11 +45,11 @@ impl ServiceUpdate {
         }
         let update = Self {
             key,
-            scheduler: given(OptionKind::Scheduler).then(|| scheduler(args)).transpose()?,
-            scheduler_flags: given(OptionKind::SchedFlags).then(|| args.scheduler_flags.clone()),
+            scheduler: args.has(OptionKind::Scheduler).then(|| args.scheduler()).transpose()?,
+            scheduler_flags: args.scheduler_flags.clone(),
             timeout: args.persistent,
-            mask: given(OptionKind::Netmask).then_some(args.mask),
-            engine: given(OptionKind::PersistenceEngine).then(|| engine(args)).transpose()?,
+            mask: args.has(OptionKind::Netmask).then_some(args.mask),
+            engine: args.has(OptionKind::PersistenceEngine).then(|| args.engine()).transpose()?,
             one_packet,
         };
         Ok(update)
@@ -67,7 +63,7 @@ impl ServiceUpdate {
         }
         if let Some(words) = &self.scheduler_flags {
             let scheduler = service.scheduler.as_ref().map_or(&b"none"[..], Scheduler::as_bytes);
-            service.scheduler_flags = scheduler_flags(words, Some(scheduler))?;
+            service.scheduler_flags = args::scheduler_flags(words, Some(scheduler))?;
         }
         if let Some(seconds) = self.timeout {
             let timeout = Duration::from_secs(seconds.into());
@@ -104,20 +100,19 @@ pub(crate) struct ServerUpdate {
 
 impl ServerUpdate {
     pub(super) fn new(args: &Args) -> Result<Self, UsageError> {
-        let given = |kind| args.given.contains(kind);
-        let service = service_key(args)?;
-        let (addr, mut port) = server(args)?;
-        let forwarding = given(OptionKind::ForwardingMethod).then_some(args.forwarding);
+        let service = args.service_key()?;
+        let (addr, mut port) = args.server_address()?;
+        let forwarding = args.forwarding;
+        let tunnel_options = matrix::tunnel_options(args.given);
         if forwarding.is_some_and(|method| method != Forwarding::Ipip) {
             if Family::of(addr) != service.family() {
                 return Err(UsageError::MixedFamilies);
             }
-            if args.given.intersects(matrix::ANY_TUNNEL_OPTION) {
+            if !tunnel_options.is_empty() {
                 return Err(UsageError::TunnelOptions);
             }
         }
-        let tunnel_type = given(OptionKind::TunType).then_some(args.tunnel_type);
-        if let Some(kind) = tunnel_type {
+        if let Some(kind) = args.tunnel_type {
             // The port may be kept.
             matrix::check_tunnel(kind, with_kept_port(args.given, kind))?;
         }
@@ -133,12 +128,12 @@ impl ServerUpdate {
             service,
             server: DestinationKey::new(addr, port),
             forwarding,
-            weight: given(OptionKind::Weight).then_some(args.weight),
-            upper_threshold: given(OptionKind::UpperThreshold).then_some(args.upper_threshold),
-            lower_threshold: given(OptionKind::LowerThreshold).then_some(args.lower_threshold),
-            tunnel_type,
-            tunnel_port: given(OptionKind::TunPort).then_some(args.tunnel_port),
-            tunnel_options: args.given.intersection(matrix::ANY_TUNNEL_OPTION),
+            weight: args.weight,
+            upper_threshold: args.upper_threshold,
+            lower_threshold: args.lower_threshold,
+            tunnel_type: args.tunnel_type,
+            tunnel_port: args.tunnel_port,
+            tunnel_options,
         })
     }
 
@@ -158,7 +153,7 @@ impl ServerUpdate {
             (Some(Forwarding::Masquerading), _) => Forward::Masquerade,
             (Some(Forwarding::Ipip), _) => Forward::Tunnel(Tunnel::Ipip),
         };
-        if self.tunnel_options == OptionSet::EMPTY {
+        if self.tunnel_options.is_empty() {
             return Ok(forward);
         }
         match forward {
@@ -188,17 +183,17 @@ impl ServerUpdate {
             (TunnelType::Ipip, _) => Tunnel::Ipip,
             (TunnelType::Gue, Some(Tunnel::Gue { port, checksum })) => Tunnel::Gue {
                 port: self.tunnel_port.unwrap_or(port),
-                checksum: gue_checksum(options).unwrap_or(checksum),
+                checksum: args::gue_checksum(options).unwrap_or(checksum),
             },
             (TunnelType::Gue, _) => Tunnel::Gue {
                 port: self.tunnel_port.unwrap_or_default(),
-                checksum: gue_checksum(options).unwrap_or(GueChecksum::None),
+                checksum: args::gue_checksum(options).unwrap_or(GueChecksum::None),
             },
             (TunnelType::Gre, Some(Tunnel::Gre { checksum })) => {
-                Tunnel::Gre { checksum: gre_checksum(options).unwrap_or(checksum) }
+                Tunnel::Gre { checksum: args::gre_checksum(options).unwrap_or(checksum) }
             }
             (TunnelType::Gre, _) => {
-                Tunnel::Gre { checksum: gre_checksum(options).unwrap_or(false) }
+                Tunnel::Gre { checksum: args::gre_checksum(options).unwrap_or(false) }
             }
         })
     }
@@ -216,9 +211,9 @@ fn with_kept_port(mut given: OptionSet, kind: TunnelType) -> OptionSet {
 mod tests {
     use std::ffi::OsStr;
 
-    use super::super::command::Command;
-    use super::super::command::tests::{accepted, refused};
     use super::*;
+    use crate::cli::command::Command;
+    use crate::cli::command::tests::{accepted, refused};
 
     fn update(line: &str) -> Update {
         match accepted(line) {

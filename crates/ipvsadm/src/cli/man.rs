@@ -3,8 +3,8 @@
 
 use std::fmt::Write as _;
 
-use super::flags::{Flag, Section, Takes};
-use super::help::{SECTIONS, USAGE, flags_of};
+use crate::cli::flags::{Flag, SECTIONS, Section, Takes};
+use crate::cli::help::USAGE;
 
 const README: &str = include_str!("../../README.md");
 
@@ -42,11 +42,12 @@ fn ipvsadm() -> String {
 
     page.section("Commands");
     page.text("One of these is given; without any, the table is listed.");
-    page.flags(Section::Commands);
+    let [commands, options @ ..] = &SECTIONS;
+    page.flags(commands);
 
     page.section("Options");
-    for (section, title) in SECTIONS.into_iter().filter(|(one, _)| *one != Section::Commands) {
-        page.subsection(title);
+    for section in options {
+        page.subsection(section.title);
         page.flags(section);
     }
 
@@ -229,9 +230,9 @@ impl Page {
         self.line(&prose(text));
     }
 
-    fn flags(&mut self, section: Section) {
-        for flag in flags_of(section) {
-            self.tagged(&names(flag), flag.doc);
+    fn flags(&mut self, section: &Section) {
+        for flag in section.flags {
+            self.tagged(&names(flag), &flag.doc());
         }
     }
 
@@ -269,10 +270,10 @@ fn names(flag: &Flag) -> String {
         let _ = write!(names, "\\fB\\-{short}\\fR, ");
     }
     let _ = write!(names, "\\fB\\-\\-{}\\fR", literal(flag.long));
-    match flag.takes {
-        Takes::Nothing => {}
-        Takes::Value(value) => names.extend([" \\fI", &literal(value), "\\fR"]),
-        Takes::Optional(value) => names.extend([" [\\fI", &literal(value), "\\fR]"]),
+    if let Some(value) = flag.placeholder() {
+        let value = format!("\\fI{}\\fR", literal(&value));
+        let is_optional = matches!(flag.takes, Takes::Optional(_));
+        names += &if is_optional { format!(" [{value}]") } else { format!(" {value}") };
     }
     names
 }
@@ -318,13 +319,13 @@ fn guarded(line: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::flags::FLAGS;
     use super::*;
+    use crate::cli::flags;
 
     #[test]
     fn every_flag_is_in_the_manual() {
         let page = ipvsadm();
-        for flag in FLAGS {
+        for flag in flags::all() {
             assert!(page.contains(&format!("\n{}\n", names(flag))), "{}", flag.long);
             for short in flag.shorts {
                 assert!(names(flag).contains(&format!("\\fB\\-{short}\\fR")), "{short}");

@@ -1,10 +1,12 @@
-//! Which options go with which command, and with which type of tunnel.
+//! Which options go with which command, and with which type of tunnel: what the rows of the flags say,
+//! as the C program's table of commands and options.
 
-use super::args::TunnelType;
-use super::flags::{CommandKind, OptionKind, OptionSet};
+use crate::cli::flags::{self, BY_KIND, Flag, Need, Role, SECTIONS};
+use crate::cli::kinds::{CommandKind, Context, OptionKind, OptionSet, TunnelType};
 use crate::text::messages::{Demand, UsageError};
 
-/// What a command makes of options; those in no set are illegal.
+/// What a command or a tunnel type makes of options; those in no set are illegal.
+#[derive(Clone, Copy, Debug)]
 struct Rules {
     required: OptionSet,
     optional: OptionSet,
@@ -13,34 +15,24 @@ struct Rules {
 }
 
 impl Rules {
-    const fn new(
-        required: &[OptionKind],
-        optional: &[OptionKind],
-        exclusive: &[OptionKind],
-    ) -> Self {
-        Self {
-            required: OptionSet::of(required),
-            optional: OptionSet::of(optional),
-            exclusive: OptionSet::of(exclusive),
-        }
-    }
+    const EMPTY: Self = Self {
+        required: OptionSet::EMPTY,
+        optional: OptionSet::EMPTY,
+        exclusive: OptionSet::EMPTY,
+    };
 
-    /// Stops at the first complaint, in the order of [`OptionKind`].
-    fn check(
-        &self,
-        given: OptionSet,
-        kinds: impl IntoIterator<Item = OptionKind>,
-        by: Demand,
-    ) -> Result<(), UsageError> {
-        // Nearly always there is nothing to complain of.
+    /// Stops at the first complaint, in the order of [`OptionKind`]. Options that aren't `checked` may
+    /// be given or not.
+    fn check(&self, given: OptionSet, checked: OptionSet, by: Demand) -> Result<(), UsageError> {
+        let given = given.intersection(checked);
+        // Nearly always there is nothing to complain about.
         if given.contains_all(self.required)
             && self.required.union(self.optional).contains_all(given)
         {
             return Ok(());
         }
         let mut earlier = None;
-        for kind in kinds {
-            let option = kind.name();
+        for (kind, option) in kinds().filter(|(kind, _)| checked.contains(*kind)) {
             if !given.contains(kind) {
                 if self.required.contains(kind) {
                     return Err(UsageError::Missing { option, by });
@@ -57,121 +49,93 @@ impl Rules {
     }
 }
 
-use OptionKind as O;
-
-fn command_rules(command: CommandKind, given: OptionSet) -> Rules {
-    match command {
-        CommandKind::AddService | CommandKind::EditService => {
-            const OPTIONAL: [O; 7] = [
-                O::Scheduler,
-                O::Persistent,
-                O::Netmask,
-                O::Ops,
-                O::PersistenceEngine,
-                O::SchedFlags,
-                O::Keep,
-            ];
-            Rules::new(&[O::ServiceAddress], for_edits(command, &OPTIONAL), &[])
-        }
-        CommandKind::DeleteService => Rules::new(&[O::ServiceAddress], &[], &[]),
-        CommandKind::Flush | CommandKind::SetTimeouts => Rules::new(&[], &[], &[]),
-        CommandKind::Restore => Rules::new(&[], &[O::Strict], &[]),
-        CommandKind::Save => Rules::new(&[], &[O::Numeric, O::All], &[]),
-        CommandKind::AddServer | CommandKind::EditServer => {
-            const OPTIONAL: [O; 10] = [
-                O::ForwardingMethod,
-                O::Weight,
-                O::UpperThreshold,
-                O::LowerThreshold,
-                O::TunType,
-                O::TunPort,
-                O::TunNoCsum,
-                O::TunCsum,
-                O::TunRemCsum,
-                O::Keep,
-            ];
-            let optional = for_edits(command, &OPTIONAL);
-            Rules::new(&[O::ServiceAddress, O::RealServer], optional, &[])
-        }
-        CommandKind::DeleteServer => Rules::new(&[O::ServiceAddress, O::RealServer], &[], &[]),
-        CommandKind::List => {
-            // The sync id does nothing there, but scripts may rely on its being accepted.
-            const OPTIONAL: [O; 13] = [
-                O::Numeric,
-                O::Stats,
-                O::Rate,
-                O::Thresholds,
-                O::PersistentConn,
-                O::NoSort,
-                O::SyncId,
-                O::Exact,
-                O::TunInfo,
-                O::Json,
-                // These with --only, which goes with connections.
-                O::ServiceAddress,
-                O::RealServer,
-                O::Only,
-            ];
-            const EXCLUSIVE: [O; 4] = [O::Connection, O::Timeout, O::Daemon, O::ServiceAddress];
-            if given.contains(O::Only) && given.contains(O::Connection) {
-                Rules::new(&[], &OPTIONAL, &EXCLUSIVE[..3])
-            } else {
-                Rules::new(&[], &OPTIONAL[..10], &EXCLUSIVE)
-            }
-        }
-        CommandKind::Zero => Rules::new(&[], &[O::ServiceAddress], &[]),
-        CommandKind::StartDaemon => Rules::new(
-            &[],
-            &[
-                O::McastInterface,
-                O::SyncId,
-                O::McastGroup,
-                O::McastPort,
-                O::McastTtl,
-                O::SyncMaxLen,
-            ],
-            &[],
-        ),
-        CommandKind::StopDaemon => Rules::new(&[], &[O::SyncId], &[]),
-    }
+/// The kinds of options in the order of checking, with what messages call them.
+fn kinds() -> impl Iterator<Item = (OptionKind, &'static str)> {
+    BY_KIND.iter().filter_map(|flag| match flag.role {
+        Role::Option(kind) => Some((kind, flag.called())),
+        _ => None,
+    })
 }
 
-/// The options of a command that adds or edits; the last of them, --keep, goes with edits.
-const fn for_edits(command: CommandKind, optional: &'static [O]) -> &'static [O] {
-    match (command, optional) {
-        (CommandKind::AddService | CommandKind::AddServer, [rest @ .., O::Keep]) => rest,
-        _ => optional,
+/// The matrix: the rules of each context, and sets of options.
+struct Matrix {
+    rules: [Rules; Context::COUNT],
+    /// All options.
+    all: OptionSet,
+    /// The options that say more about a type of tunnel.
+    tunnel_options: OptionSet,
+    /// The options that go with `-L -c --only`, too.
+    connection_selectors: OptionSet,
+}
+
+static MATRIX: Matrix = {
+    let mut matrix = Matrix {
+        rules: [Rules::EMPTY; Context::COUNT],
+        all: OptionSet::EMPTY,
+        tunnel_options: OptionSet::EMPTY,
+        connection_selectors: OptionSet::EMPTY,
+    };
+    let mut sections = SECTIONS.as_slice();
+    while let Some((section, rest)) = sections.split_first() {
+        let mut flags = section.flags;
+        while let Some((flag, rest)) = flags.split_first() {
+            matrix.add(flag);
+            flags = rest;
+        }
+        sections = rest;
+    }
+    matrix
+};
+
+impl Matrix {
+    const fn add(&mut self, flag: &Flag) {
+        let Role::Option(kind) = flag.role else { return };
+        self.all = self.all.with(kind);
+        if flag.selects_connections {
+            self.connection_selectors = self.connection_selectors.with(kind);
+        }
+        let mut uses = flag.goes_with;
+        while let Some(((context, need), rest)) = uses.split_first() {
+            if let Context::Tunnel(_) = context {
+                self.tunnel_options = self.tunnel_options.with(kind);
+            }
+            let rules = &mut self.rules[context.index()];
+            let set = match need {
+                Need::Required => &mut rules.required,
+                Need::Optional => &mut rules.optional,
+                Need::Exclusive => &mut rules.exclusive,
+            };
+            *set = set.with(kind);
+            uses = rest;
+        }
     }
 }
 
 /// Checks which options were given with a command.
 pub(crate) fn check_command(command: CommandKind, given: OptionSet) -> Result<(), UsageError> {
-    let kinds = OptionKind::ALL.iter().map(|(kind, _)| *kind);
-    command_rules(command, given).check(given, kinds, Demand::Command(command.name()))
+    let mut rules = MATRIX.rules[Context::Command(command).index()];
+    let selects = given.contains(OptionKind::Only) && given.contains(OptionKind::Connection);
+    if command == CommandKind::List && selects {
+        rules.optional = rules.optional.union(MATRIX.connection_selectors);
+        rules.exclusive = rules.exclusive.difference(MATRIX.connection_selectors);
+    }
+    rules.check(given, MATRIX.all, Demand::Command(flags::command_name(command)))
 }
-
-/// The options that only tunnels have.
-pub(crate) const ANY_TUNNEL_OPTION: OptionSet =
-    OptionSet::of(&[O::TunType, O::TunPort, O::TunNoCsum, O::TunCsum, O::TunRemCsum]);
-
-/// The options that say more about a type of tunnel, in the order in which they are checked.
-const TUNNEL_OPTIONS: [O; 4] = [O::TunPort, O::TunNoCsum, O::TunCsum, O::TunRemCsum];
 
 /// Checks which options were given with a type of tunnel.
 pub(crate) fn check_tunnel(tunnel: TunnelType, given: OptionSet) -> Result<(), UsageError> {
-    let rules = match tunnel {
-        TunnelType::Ipip => Rules::new(&[], &[], &[]),
-        TunnelType::Gue => {
-            Rules::new(&[O::TunPort], &[], &[O::TunNoCsum, O::TunCsum, O::TunRemCsum])
-        }
-        TunnelType::Gre => Rules::new(&[], &[], &[O::TunNoCsum, O::TunCsum]),
-    };
-    rules.check(given, TUNNEL_OPTIONS, Demand::TunnelType(tunnel.name()))
+    let rules = MATRIX.rules[Context::Tunnel(tunnel).index()];
+    rules.check(given, MATRIX.tunnel_options, Demand::TunnelType(tunnel.name()))
+}
+
+/// Those of the options given that only tunnels have.
+pub(crate) fn tunnel_options(given: OptionSet) -> OptionSet {
+    given.intersection(MATRIX.tunnel_options.with(OptionKind::TunType))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::tests::{accepted, refused};
+    use crate::cli::command::tests::{accepted, refused};
 
     /// One option of each kind, by the name that messages use.
     const ONE_OF_EACH: [(&str, &str); 39] = [

@@ -11,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod flags;
 pub(crate) mod help;
 pub(crate) mod keep;
+pub(crate) mod kinds;
 pub(crate) mod man;
 pub(crate) mod matrix;
 pub(crate) mod parse;

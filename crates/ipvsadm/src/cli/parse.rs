@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use lexopt::Arg;
 
-use super::args::Args;
-use super::flags::{self, Flag, FlagId, Takes};
+use crate::cli::args::Args;
+use crate::cli::flags::{self, Flag, Role, Takes};
 use crate::text::messages::{Syntax, UsageError};
 use crate::text::names::Resolver;
 
@@ -37,21 +37,25 @@ pub(crate) fn parse(
     }
     let mut events = Events::new(words, dialect);
     let mut args = match events.next() {
-        Ok(Some(Event { flag, value })) => match flag.id {
-            FlagId::Help => return Ok(Parsed::Help),
-            FlagId::Version => return Ok(Parsed::Version),
-            FlagId::Command(command) => Args::new(command, value.as_deref())?,
-            _ => return Err(UsageError::NoCommand),
+        Ok(Some(Event { flag, value })) => match flag.role {
+            Role::Help => return Ok(Parsed::Help),
+            Role::Version => return Ok(Parsed::Version),
+            Role::Command(command) => {
+                let mut args = Args::new(command);
+                flag.read(&mut args, value.as_deref(), names)?;
+                args
+            }
+            Role::Option(_) | Role::Free => return Err(UsageError::NoCommand),
         },
         Ok(None) | Err(_) => return Err(UsageError::NoCommand),
     };
     while let Some(Event { flag, value }) = events.next()? {
-        if let FlagId::Command(_) | FlagId::Help | FlagId::Version = flag.id {
+        if let Role::Command(_) | Role::Help | Role::Version = flag.role {
             return Err(UsageError::SecondCommand(events.last_word().to_owned()));
         }
-        args.apply(flag, value.as_deref(), names)?;
+        flag.read(&mut args, value.as_deref(), names)?;
     }
-    args.apply_leftovers(&events.leftovers)?;
+    args.read_leftovers(&events.leftovers)?;
     Ok(Parsed::Command(Box::new(args)))
 }
 
@@ -67,13 +71,13 @@ fn plain_options<'a>(words: &[&'a OsStr]) -> Option<Vec<PlainOption<'a>>> {
     while let Some(word) = words.next() {
         let &[b'-', letter] = word.as_bytes() else { return None };
         let flag = flags::by_short(letter.into())?;
-        let is_command = matches!(flag.id, FlagId::Command(_));
-        if is_command != options.is_empty() || matches!(flag.id, FlagId::Help | FlagId::Version) {
+        let is_command = matches!(flag.role, Role::Command(_));
+        if is_command != options.is_empty() || matches!(flag.role, Role::Help | Role::Version) {
             return None;
         }
         let value = match flag.takes {
             Takes::Nothing => None,
-            Takes::Value(_) => Some(*words.next()?),
+            Takes::Value(_) | Takes::Choice => Some(*words.next()?),
             Takes::Optional(_) => return None,
         };
         options.push((flag, value));
@@ -82,14 +86,14 @@ fn plain_options<'a>(words: &[&'a OsStr]) -> Option<Vec<PlainOption<'a>>> {
 }
 
 fn parse_plain(options: &[PlainOption<'_>], names: &dyn Resolver) -> Result<Parsed, UsageError> {
-    let [(Flag { id: FlagId::Command(command), .. }, value), rest @ ..] = options else {
+    let Some((Flag { role: Role::Command(command), .. }, _)) = options.first() else {
         return Err(UsageError::NoCommand);
     };
-    let mut args = Args::new(*command, *value)?;
-    for &(flag, value) in rest {
-        args.apply(flag, value, names)?;
+    let mut args = Args::new(*command);
+    for &(flag, value) in options {
+        flag.read(&mut args, value, names)?;
     }
-    args.apply_leftovers(&[])?;
+    args.read_leftovers(&[])?;
     Ok(Parsed::Command(Box::new(args)))
 }
 
@@ -168,7 +172,7 @@ impl<'a> Events<'a> {
                 return Err(self.error(Syntax::UnwantedValue));
             }
             Takes::Nothing => None,
-            Takes::Value(_) => match self.parser.value() {
+            Takes::Value(_) | Takes::Choice => match self.parser.value() {
                 Ok(value) => Some(value),
                 Err(_) => return Err(self.error(Syntax::MissingValue)),
             },
@@ -194,9 +198,9 @@ pub(super) mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
 
-    use super::super::command::Command;
-    use super::super::flags::{CommandKind, OptionKind};
     use super::*;
+    use crate::cli::command::Command;
+    use crate::cli::kinds::{CommandKind, OptionKind};
     use crate::text::names::tests::TestNames;
 
     /// Splits at blanks; `_` stands for an empty word.
@@ -373,7 +377,7 @@ pub(super) mod tests {
 
     /// Words of flags, values and rubbish.
     fn any_word() -> impl Strategy<Value = Vec<u8>> {
-        let flag = select(flags::FLAGS.iter().collect::<Vec<_>>()).prop_map(|flag| flag.long);
+        let flag = select(flags::all().collect::<Vec<_>>()).prop_map(|flag| flag.long);
         prop_oneof![
             flag.prop_map(|long| format!("--{long}").into_bytes()),
             (flag_letters(), "[-=:,.0-9a-f\\[\\]]{0,12}")
@@ -384,7 +388,7 @@ pub(super) mod tests {
     }
 
     fn flag_letters() -> impl Strategy<Value = String> {
-        let letters = flags::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
+        let letters = flags::all().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
         vec(select(letters), 1..4).prop_map(|letters| letters.into_iter().collect())
     }
 
@@ -419,7 +423,7 @@ pub(super) mod tests {
 
     /// Words that are mostly plain.
     fn plain_word() -> impl Strategy<Value = String> {
-        let letters = flags::FLAGS.iter().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
+        let letters = flags::all().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
         prop_oneof![
             4 => select(letters).prop_map(|letter| format!("-{letter}")),
             2 => select(vec!["10.0.0.1:80", "[2001:db8::1]:80", "rr", "7", "-5", "--", "-", "=", ""])

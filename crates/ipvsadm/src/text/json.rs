@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use ipvs::{
     Connection, Destination, Family, Forward, GueChecksum, PersistenceEngine, PersistenceMask,
-    Protocol, Scheduler, SchedulerFlags, Service, ServiceKey, Stats, StatsWidth, SyncDaemon,
-    Tunnel, Version,
+    Protocol, Service, ServiceKey, Stats, StatsWidth, SyncDaemon, Tunnel, Version,
 };
 use ipvs_os::InetNtop;
 use serde::{Serialize, Serializer};
 
 use crate::text::list::Counts;
+use crate::text::scheduler_flags;
 
 const SCHEMA_VERSION: u32 = 1;
 
@@ -147,7 +147,7 @@ impl<'a> JsonService<'a> {
             port,
             fwmark,
             scheduler: service.scheduler.as_ref().map(|name| name.as_bytes().into()),
-            scheduler_flags: flags(service.scheduler, service.scheduler_flags),
+            scheduler_flags: scheduler_flags(service),
             one_packet: service.one_packet,
             persistence: service.persistence.as_ref().map(|persistence| JsonPersistence {
                 timeout: persistence.timeout.as_secs(),
@@ -365,35 +365,20 @@ fn protocol_text(protocol: Protocol) -> String {
 }
 
 /// The words of `-b` that stand for the flags, and what no word stands for in hexadecimal.
-fn flags(scheduler: Option<Scheduler>, flags: SchedulerFlags) -> Vec<String> {
-    let (first, second) = match scheduler {
-        Some(Scheduler::SH) => ("sh-fallback", "sh-port"),
-        Some(Scheduler::MH) => ("mh-fallback", "mh-port"),
-        _ => ("flag-1", "flag-2"),
-    };
-    let known = [
-        (SchedulerFlags::FLAG_1, first),
-        (SchedulerFlags::FLAG_2, second),
-        (SchedulerFlags::FLAG_3, "flag-3"),
-    ];
-    let mut words = Vec::new();
-    let mut rest = flags.bits();
-    for (flag, word) in known {
-        if flags.contains(flag) {
-            words.push(word.to_owned());
-            rest &= !flag.bits();
-        }
-    }
-    let bits = (0..u32::BITS).map(|bit| 1 << bit);
-    words.extend(bits.filter(|bit| rest & bit != 0).map(|bit| format!("{bit:#x}")));
-    words
+fn scheduler_flags(service: &Service) -> Vec<String> {
+    let (words, rest) = scheduler_flags::words(service);
+    let bits = (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| rest.bits() & bit != 0);
+    words.into_iter().map(str::to_owned).chain(bits.map(|bit| format!("{bit:#x}"))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
 
-    use ipvs::{Connections, DestinationKey, InterfaceName, Persistence, Rates, SyncRole};
+    use ipvs::{
+        Connections, DestinationKey, InterfaceName, Persistence, Rates, Scheduler, SchedulerFlags,
+        SyncRole,
+    };
 
     use super::*;
 
@@ -476,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn words_for_what_is_forwarded_and_flagged() {
+    fn forwarding_and_protocols_have_words() {
         let tunnel = |tunnel| serde_json::to_string(&JsonTunnel::from(tunnel)).unwrap();
         for (kind, expected) in [
             (Tunnel::Ipip, r#"{"type":"ipip","port":null,"checksum":null}"#),
@@ -505,10 +490,19 @@ mod tests {
         ] {
             assert_eq!(forward_text(method), expected);
         }
-        let all = SchedulerFlags::FLAG_1 | SchedulerFlags::FLAG_2 | SchedulerFlags::FLAG_3;
-        assert_eq!(flags(None, all), ["flag-1", "flag-2", "flag-3"]);
-        assert_eq!(flags(Some(Scheduler::MH), all), ["mh-fallback", "mh-port", "flag-3"]);
         assert_eq!(protocol_text(Protocol::Other(50)), "50");
+    }
+
+    #[test]
+    fn flags_are_named_by_their_scheduler() {
+        let all = SchedulerFlags::FLAG_1 | SchedulerFlags::FLAG_2 | SchedulerFlags::FLAG_3;
+        let key = ServiceKey::tcp("10.0.0.1:80".parse().unwrap());
+        let words = |scheduler| {
+            let service = Service::new(key).scheduler_flags(all);
+            scheduler_flags(&service.scheduler(scheduler))
+        };
+        assert_eq!(words(None), ["flag-1", "flag-2", "flag-3"]);
+        assert_eq!(words(Some(Scheduler::MH)), ["mh-fallback", "mh-port", "flag-3"]);
     }
 
     /// The kernel's lines are in the form of Linux 6.1; a Call-ID may hold any bytes.

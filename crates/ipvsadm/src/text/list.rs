@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use ipvs::{
     Destination, DestinationSummary, Family, Forward, ForwardMethod, GueChecksum, Protocol,
-    Scheduler, SchedulerFlags, Service, ServiceKey, Stats, SyncDaemon, Tunnel, Version,
+    Scheduler, Service, ServiceKey, Stats, SyncDaemon, Tunnel, Version,
 };
 use ipvs_os::InetNtop;
 
 use crate::text::columns::Columns as _;
 use crate::text::names::EndpointText;
 use crate::text::numbers::{Scale, column, signed};
+use crate::text::scheduler_flags;
 
 /// What an IPv4 service's text, protocol included, is cut to; an IPv6 one pushes the columns.
 const SERVICE_WIDTH: usize = 33;
@@ -292,7 +293,7 @@ pub(crate) fn scheduler_text(service: &Service) -> &[u8] {
 
 /// What follows the scheduler in the line of a service.
 fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()> {
-    if let Some(flags) = scheduler_flags_text(service) {
+    if let Some(flags) = scheduler_flags::listed(service) {
         write!(out, " ({flags})")?;
     }
     if let Some(persistence) = &service.persistence {
@@ -309,23 +310,6 @@ fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()
         out.write_all(b" ops")?;
     }
     Ok(())
-}
-
-/// `None` without flags; a flag that has no name for the scheduler gives an empty text.
-pub(crate) fn scheduler_flags_text(service: &Service) -> Option<String> {
-    let flags = service.scheduler_flags;
-    let known = SchedulerFlags::FLAG_1 | SchedulerFlags::FLAG_2 | SchedulerFlags::FLAG_3;
-    if !flags.intersects(known) {
-        return None;
-    }
-    let names: &[_] = match service.scheduler {
-        Some(Scheduler::SH) => &["sh-fallback", "sh-port"],
-        Some(Scheduler::MH) => &["mh-fallback", "mh-port"],
-        _ => &["flag-1", "flag-2", "flag-3"],
-    };
-    let bits = [SchedulerFlags::FLAG_1, SchedulerFlags::FLAG_2, SchedulerFlags::FLAG_3];
-    let set = names.iter().zip(bits).filter(|(_, bit)| flags.contains(*bit));
-    Some(set.map(|(name, _)| *name).collect::<Vec<_>>().join(","))
 }
 
 /// The mask of a persistent service; `None` for one that takes every address for itself.
@@ -397,7 +381,10 @@ pub(crate) fn write_daemon(out: &mut impl Write, daemon: &SyncDaemon) -> io::Res
 mod tests {
     use std::num::NonZeroU32;
 
-    use ipvs::{InterfaceName, Persistence, PersistenceEngine, PersistenceMask, Rates, SyncRole};
+    use ipvs::{
+        InterfaceName, Persistence, PersistenceEngine, PersistenceMask, Rates, SchedulerFlags,
+        SyncRole,
+    };
 
     use super::*;
     use crate::text::names::tests::TestNames;

@@ -7,4 +7,5 @@ pub(crate) mod list;
 pub(crate) mod messages;
 pub(crate) mod names;
 pub(crate) mod numbers;
+pub(crate) mod scheduler_flags;
 pub(crate) mod sort;

@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 
 use ipvs::{
-    Destination, Family, Forward, GueChecksum, Persistence, Protocol, SchedulerFlags, Service,
-    ServiceKey, Tunnel,
+    Destination, Family, Forward, GueChecksum, Persistence, Protocol, Service, ServiceKey, Tunnel,
 };
 
 use crate::text::columns::Columns as _;
 use crate::text::list;
 use crate::text::names::EndpointText;
 use crate::text::numbers::{TIMEOUT_MAX, signed};
+use crate::text::scheduler_flags;
 
 /// Writes commands that make the table again. Thresholds, timeouts and sync daemons aren't among
 /// them, as with the C tool; [`AllRules`] has them.
@@ -50,9 +50,9 @@ impl<'a, W: Write> Rules<'a, W> {
             line.extend_from_slice(b" -o");
         }
         let flags = if self.all {
-            scheduler_flags_to_read(service)
+            scheduler_flags::to_read(service)
         } else {
-            list::scheduler_flags_text(service)
+            scheduler_flags::listed(service)
         };
         if let Some(flags) = flags {
             write!(line, " -b {flags}")?;
@@ -145,19 +145,6 @@ pub(crate) fn saved_timeout_message(service: &Service) -> String {
     format!("{key}: the persistence timeout of {kept} s is saved as {saved} s, which -p takes\n")
 }
 
-/// As [`list::scheduler_flags_text`], but with a word for each flag that has one: the general one
-/// goes with every scheduler.
-fn scheduler_flags_to_read(service: &Service) -> Option<String> {
-    let text = list::scheduler_flags_text(service)?;
-    let third = service.scheduler_flags.contains(SchedulerFlags::FLAG_3);
-    let is_lost = third && !text.ends_with("flag-3");
-    Some(match (is_lost, text.is_empty()) {
-        (false, _) => text,
-        (true, true) => "flag-3".to_owned(),
-        (true, false) => text + ",flag-3",
-    })
-}
-
 fn tunnel_options(tunnel: Tunnel) -> String {
     match tunnel {
         Tunnel::Ipip => " --tun-type ipip".to_owned(),
@@ -181,7 +168,7 @@ mod tests {
     use std::num::NonZeroU32;
     use std::time::Duration;
 
-    use ipvs::{PersistenceEngine, PersistenceMask, Scheduler};
+    use ipvs::{PersistenceEngine, PersistenceMask, Scheduler, SchedulerFlags};
 
     use super::*;
     use crate::text::names::tests::TestNames;
