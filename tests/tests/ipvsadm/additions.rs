@@ -187,7 +187,7 @@ fn edits_that_keep_have_their_place_in_a_restore(context: &mut Context) -> Resul
         words[1].starts_with("ipvsadm: line 7: cannot set real server 192.0.2.103:80"),
         "{words:?}"
     );
-    assert_eq!(words[2..], ["ipvsadm: 6 of 8 lines were carried out, 2 were not"]);
+    assert_eq!(words[2..], ["ipvsadm: 6 of 8 lines were executed, 2 were refused"]);
     check(&netns)
 }
 
@@ -280,7 +280,7 @@ fn a_save_of_everything_names_what_no_line_says(context: &mut Context) -> Result
         (
             Some(1),
             format!("--set {seconds}\n-A -t 192.0.2.53:80 -s wlc\n").as_str(),
-            "no command line brings back as it is: virtual service tcp/192.0.2.53:0 (left out)\n"
+            "no command line can express this exactly: virtual service tcp/192.0.2.53:0 (left out)\n"
         )
     );
     Ok(())

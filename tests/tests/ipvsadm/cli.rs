@@ -271,10 +271,10 @@ fn a_strict_restore_is_whole_or_not_begun(context: &mut Context) -> Result<()> {
             Some(2),
             "",
             "ipvsadm: line 4: Illegal 'weight' option with the 'add-service' command\n\
-             ipvsadm: line 5: it doesn't begin with a command\n\
+             ipvsadm: line 5: the line doesn't begin with a command\n\
              ipvsadm: line 7: --bogus: unknown option\n\
              ipvsadm: line 8: only commands that change something can be restored strictly\n\
-             ipvsadm: line 9: it doesn't begin with a command\n\
+             ipvsadm: line 9: the line doesn't begin with a command\n\
              ipvsadm: 5 of 7 lines are wrong; nothing was changed\n"
         )
     );
@@ -298,7 +298,7 @@ fn a_strict_restore_counts_what_is_refused(context: &mut Context) -> Result<()> 
         "ipvsadm: line 1: cannot add virtual service tcp/192.0.2.53:80: ",
         "ipvsadm: line 2: cannot delete virtual service fwmark/9: ",
         "ipvsadm: line 3: cannot add virtual service fwmark/9: ",
-        "ipvsadm: 1 of 4 lines were carried out, 3 were not",
+        "ipvsadm: 1 of 4 lines were executed, 3 were refused",
     ];
     assert_eq!(lines.len(), beginnings.len(), "{lines:#?}");
     for (line, beginning) in lines.iter().zip(beginnings) {

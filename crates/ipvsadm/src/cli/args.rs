@@ -27,13 +27,13 @@ pub(crate) struct Args {
     pub(crate) scheduler_flags: Option<Vec<u8>>,
     /// Seconds.
     pub(crate) persistent: Option<u32>,
-    /// Of single hosts if not given, or not given again with an IPv6 service.
+    /// A later IPv6 service resets it.
     pub(crate) mask: PersistenceMask,
     pub(crate) engine: Option<Vec<u8>>,
 
-    /// `-r`, with the port that the service had when it was read, if it has none of its own.
+    /// `-r`; without a port of its own, with that of the service given before it.
     pub(crate) server: Option<(IpAddr, u16)>,
-    /// Whether it has one of its own.
+    /// Whether the real server has a port of its own.
     pub(crate) server_has_port: bool,
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) weight: Option<u32>,

@@ -16,7 +16,7 @@ use crate::text::list::Format;
 use crate::text::messages::UsageError;
 use crate::text::numbers::Scale;
 
-/// What to do, with all that is needed for it.
+/// What to do, with everything needed for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Change(Change),
@@ -25,7 +25,7 @@ pub(crate) enum Command {
     List(List),
     Save {
         numeric: bool,
-        /// With what the C tool leaves out.
+        /// Including what the C program leaves out.
         all: bool,
     },
     Restore,
@@ -41,7 +41,7 @@ pub(crate) struct List {
     pub(crate) numeric: bool,
     pub(crate) scale: Scale,
     pub(crate) sorted: bool,
-    /// As JSON, for which only what is listed and its order matter.
+    /// As JSON, for which `format`, `numeric` and `scale` make no difference.
     pub(crate) json: bool,
 }
 
@@ -50,7 +50,7 @@ pub(crate) enum Listed {
     Table,
     Service(ServiceKey),
     Connections {
-        /// Whether the persistence engine's data are shown.
+        /// Whether to show the persistence engine's data.
         engine: bool,
         only: ConnectionFilter,
     },
@@ -58,7 +58,7 @@ pub(crate) enum Listed {
     Daemons,
 }
 
-/// Which connections to list; without any condition, all of them.
+/// Which connections to list; by default, all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConnectionFilter {
     pub(crate) service: Option<ServiceKey>,
@@ -77,7 +77,7 @@ impl ConnectionFilter {
 }
 
 impl List {
-    /// What the tool does without any argument.
+    /// What the program lists without any argument.
     pub(crate) fn everything() -> Self {
         Self {
             what: Listed::Table,
@@ -183,7 +183,7 @@ fn destination(args: &Args) -> Result<Destination, UsageError> {
     let tunnel_type = args.tunnel_type.unwrap_or(TunnelType::Ipip);
     matrix::check_tunnel(tunnel_type, args.given)?;
 
-    // Direct routing and tunnels leave ports as they are, so the server's is the service's.
+    // Direct routing and tunnels don't translate ports, so the server's is the service's.
     if let ServiceKey::Addr { port: service_port, .. } = key {
         if forwarding != Forwarding::Masquerading {
             port = service_port;
@@ -216,7 +216,7 @@ fn tunnel(args: &Args, tunnel_type: TunnelType) -> Tunnel {
     }
 }
 
-/// The C tool takes a service whose address and port are all zero for none.
+/// The C program treats a service whose address and port are all zero as none.
 fn is_all_zero(key: &ServiceKey) -> bool {
     matches!(key, ServiceKey::Addr { addr, port: 0, .. } if addr.is_unspecified())
 }
@@ -258,7 +258,7 @@ fn list(args: &Args) -> Result<List, UsageError> {
     } else {
         args.service.map_or(Listed::Table, Listed::Service)
     };
-    // Several may be given; the first of these wins.
+    // If several are given, the first of these wins.
     let format = [
         (OptionKind::Stats, Format::Stats),
         (OptionKind::Rate, Format::Rate),
@@ -356,7 +356,7 @@ pub(super) mod tests {
             ("-A -b Flag-1", "invalid scheduler flag `Flag-1'\n"),
             ("-A -b sh-port", "incompatible scheduler flag `sh-port'\n"),
             ("-A -s mh -b flag-1,sh-port", "incompatible scheduler flag `sh-port'\n"),
-            // Looked at before the combination of options.
+            // Checked before the combination of options.
             ("-a -b sh-port", "incompatible scheduler flag `sh-port'\n"),
             ("-L -b flag-1", "Illegal 'sched-flags' option with the 'list' command\n"),
         ] {
@@ -365,7 +365,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn port_zero_wants_persistence() {
+    fn port_zero_needs_persistence() {
         let message = "Zero port specified for non-persistent service\n";
         assert_eq!(refused("-A -t 10.0.0.1:0"), message);
         assert_eq!(refused("-E -t 10.0.0.1"), message);
@@ -376,7 +376,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn one_packet_scheduling_wants_udp() {
+    fn one_packet_scheduling_needs_udp() {
         let message = "One-Packet Scheduling is only for UDP virtual services\n";
         assert_eq!(refused("-A -t 10.0.0.1:80 -o"), message);
         assert_eq!(refused("-A --sctp-service 10.0.0.1:80 -o"), message);
@@ -430,7 +430,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn families_mix_in_tunnels_only() {
+    fn only_tunnels_mix_families() {
         let message = "Different address family is allowed only for tunneling servers\n";
         assert_eq!(refused("-a -t [2001:db8::1]:80 -r 10.1.0.1 --tun-type gre"), message);
         assert_eq!(refused("-e -f 1 -r [2001:db8::1]:80 -m"), message);
@@ -439,7 +439,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn tunnel_options_want_tunnels() {
+    fn tunnel_options_need_tunnels() {
         let message = "Tunnel options conflict with forward method\n";
         assert_eq!(refused("-a -t 10.0.0.1:80 -r 10.1.0.1 --tun-type gre"), message);
         assert_eq!(refused("-a -t 10.0.0.1:80 -r 10.1.0.1 -m --tun-port 5"), message);

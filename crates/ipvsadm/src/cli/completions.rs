@@ -1,15 +1,15 @@
-//! Completions for shells, from the table of flags.
+//! Completions for shells, from the rows of the flags.
 
 use std::fmt::Write as _;
 
 use crate::cli::flags::{self, Choices, Flag, Takes};
 
-/// The completions, as file name and content. The names are those by which the shells find them.
+/// The completions, as file name and content. The shells find them by these names.
 pub(crate) fn files() -> [(&'static str, String); 3] {
     [("ipvsadm.bash", bash()), ("_ipvsadm", zsh()), ("ipvsadm.fish", fish())]
 }
 
-/// What may come after a flag; `None` if nothing has to.
+/// What is known about the value after a flag; `None` if no value has to follow.
 fn values(flag: &Flag) -> Option<Choices> {
     matches!(flag.takes, Takes::Value(_) | Takes::Choice).then_some(flag.choices)
 }
@@ -92,7 +92,7 @@ fn zsh() -> String {
     )
 }
 
-/// For a description in `_arguments`, where brackets and colons mean something.
+/// Escapes a description for `_arguments`, where brackets and colons have a meaning.
 fn escape_zsh(text: &str) -> String {
     let mut escaped = String::new();
     for c in text.chars() {

@@ -1,16 +1,16 @@
-//! `--help` and `--version`, from the table of flags.
+//! `--help` and `--version`, from the rows of the flags.
 
 use std::fmt::Write as _;
 
 use crate::cli::flags::{Flag, SECTIONS, Takes};
 
-/// Where descriptions begin.
+/// The column in which descriptions begin.
 const COLUMN: usize = 28;
-/// Where lines end: the narrowest terminal that is common.
+/// The width of the narrowest common terminal.
 const WIDTH: usize = 80;
 
-/// The version of the C tool whose commands this one takes. Scripts read it to know what they may
-/// ask for, so it is this and not our own.
+/// The version of the C program whose commands this one takes. Scripts read it to find out which
+/// options they can use, so our own version stands elsewhere.
 const COMPATIBLE_WITH: &str = "1.31";
 
 /// One line; scripts read the word after `ipvsadm`.
@@ -21,9 +21,9 @@ pub(crate) fn version() -> String {
     )
 }
 
-/// How commands and options go together; the manual page shows the same.
-pub(super) const USAGE: &str = "\
-  ipvsadm -A|-E virtual-service [-s scheduler] [-b flags] [-p [seconds]]
+/// Which options go with which command; the manual page shows the same.
+pub(super) const USAGE: &str =
+    "  ipvsadm -A|-E virtual-service [-s scheduler] [-b flags] [-p [seconds]]
                                 [-M mask] [--pe name] [-o]
   ipvsadm -E virtual-service --keep [what to change]
   ipvsadm -D virtual-service

@@ -1,4 +1,4 @@
-//! `-E --keep` and `-e --keep`: what was given is merged into what the kernel has.
+//! `-E --keep` and `-e --keep`: what is given is merged into what the kernel has.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::cli::kinds::{Forwarding, OptionKind, OptionSet, TunnelType};
 use crate::cli::matrix;
 use crate::text::messages::UsageError;
 
-/// A change that keeps what isn't given. Whether it fits is only known once the object is read.
+/// A change that keeps what isn't given. Whether it fits shows only when the object is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Update {
     Service(ServiceUpdate),
@@ -24,7 +24,7 @@ pub(crate) enum Update {
 pub(crate) struct ServiceUpdate {
     pub(crate) key: ServiceKey,
     scheduler: Option<Option<Scheduler>>,
-    /// The value of `-b`, whose words may belong to a scheduler that is kept.
+    /// The value of `-b`, unread: its words may belong to a scheduler that is kept.
     scheduler_flags: Option<Vec<u8>>,
     /// Seconds.
     timeout: Option<u32>,
@@ -55,7 +55,7 @@ impl ServiceUpdate {
         Ok(update)
     }
 
-    /// Changes what the kernel has. The scheduler's flags are kept with the scheduler only.
+    /// Changes a service as the kernel has it. Flags are kept only with their scheduler.
     pub(crate) fn apply(&self, service: &mut Service) -> Result<(), UsageError> {
         if let Some(scheduler) = self.scheduler.filter(|new| *new != service.scheduler) {
             service.scheduler = scheduler;
@@ -117,8 +117,8 @@ impl ServerUpdate {
             matrix::check_tunnel(kind, with_kept_port(args.given, kind))?;
         }
         if let ServiceKey::Addr { port: service_port, .. } = service {
-            // As without --keep, where a method is given. Where the kernel's is kept, the port that
-            // was typed may be that of a masqueraded server.
+            // A given method decides, as without --keep. If the kernel's is kept, the port that was
+            // typed may be that of a masqueraded server.
             let is_services = forwarding.is_some_and(|method| method != Forwarding::Masquerading);
             if is_services || !args.server_has_port {
                 port = service_port;
@@ -137,7 +137,7 @@ impl ServerUpdate {
         })
     }
 
-    /// Changes what the kernel has.
+    /// Changes a real server as the kernel has it.
     pub(crate) fn apply(&self, server: &mut Destination) -> Result<(), UsageError> {
         server.forward = self.forward(server.forward)?;
         server.weight = self.weight.unwrap_or(server.weight);
@@ -162,13 +162,13 @@ impl ServerUpdate {
         }
     }
 
-    /// A tunnel's port and checksums are kept with its type only.
+    /// A tunnel's port and checksums are kept only with its type.
     fn tunnel(&self, kept: Tunnel) -> Result<Tunnel, UsageError> {
         let kept_type = match kept {
             Tunnel::Ipip => Some(TunnelType::Ipip),
             Tunnel::Gue { .. } => Some(TunnelType::Gue),
             Tunnel::Gre { .. } => Some(TunnelType::Gre),
-            // One that this version has no options for.
+            // A type that this version has no options for.
             _ => None,
         };
         let kind = self.tunnel_type.or(kept_type).ok_or(UsageError::TunnelOptions)?;
@@ -199,7 +199,7 @@ impl ServerUpdate {
     }
 }
 
-/// The options given, and the port of a gue tunnel, which needs one but may have it already.
+/// The options given, and the port of a gue tunnel, which needs one but may already have it.
 fn with_kept_port(mut given: OptionSet, kind: TunnelType) -> OptionSet {
     if kind == TunnelType::Gue {
         given.insert(OptionKind::TunPort);
@@ -292,7 +292,7 @@ mod tests {
         );
         let mh = service(&full, "-s mh -b mh-port").unwrap();
         assert_eq!(mh.scheduler_flags, SchedulerFlags::MH_PORT);
-        // Which scheduler is kept shows when it is read.
+        // Which scheduler is kept shows only when the service is read.
         assert_eq!(
             service(&full, "-b mh-port"),
             Err("incompatible scheduler flag `mh-port'\n".into())
@@ -304,19 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn a_mask_wants_persistence() {
+    fn a_mask_needs_persistence() {
         let plain = Service::new(full_service().key);
         let error = service(&plain, "-M 255.0.0.0").unwrap_err();
-        assert!(error.contains("give it -p too"), "{error}");
+        assert!(error.contains("add -p"), "{error}");
         let masked = service(&plain, "-M 255.0.0.0 -p 60").unwrap();
         assert_eq!(masked.persistence.unwrap().mask, PersistenceMask::v4([255, 0, 0, 0].into()));
     }
 
     #[test]
-    fn one_packet_scheduling_is_for_udp_here_too() {
+    fn one_packet_scheduling_needs_udp_here_too() {
         let message = "One-Packet Scheduling is only for UDP virtual services\n";
         assert_eq!(refused("-E -t 10.0.0.1:80 --keep -o"), message);
-        // Whether it is persistent is kept, so port 0 is nothing to complain of.
+        // It may already be persistent, so port 0 is no mistake.
         accepted("-E -t 10.0.0.1:0 --keep -s rr");
     }
 
@@ -399,7 +399,7 @@ mod tests {
         for (line, expected) in [
             ("-e -t 10.0.0.1:80 -r 10.1.0.1 --keep", "10.1.0.1:80"),
             ("-e -r 10.1.0.1 -t 10.0.0.1:80 --keep", "10.1.0.1:80"),
-            // It may be masqueraded, so its port may be another one than the service's...
+            // It may be masqueraded, so its port may differ from the service's...
             ("-e -t 10.0.0.1:80 -r 10.1.0.1:8080 --keep -w 0", "10.1.0.1:8080"),
             ("-e -t 10.0.0.1:80 -r 10.1.0.1:8080 --keep -m", "10.1.0.1:8080"),
             // ...but with another method given, as without --keep.

@@ -1,5 +1,5 @@
-//! The manual pages. What they say about flags comes from the table, how flags go together from
-//! the help, and where the program differs from the C program's from README.md.
+//! The manual pages. What they say about flags comes from the rows of the flags, the synopsis from the
+//! help, and the differences from the C program from README.md.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use crate::cli::help::USAGE;
 
 const README: &str = include_str!("../../README.md");
 
-/// The heading of README.md below which the differences are.
+/// The heading in README.md under which the differences are listed.
 const DIFFERENCES: &str = "\n## Where it differs from the C program\n";
 
 /// The manual pages, as file name and content.
@@ -27,21 +27,20 @@ fn ipvsadm() -> String {
 
     page.section("Description");
     page.text(
-        "Linux can be a load balancer for TCP, UDP and SCTP services: IPVS, the IP Virtual \
-         Server. It takes the packets for a virtual service, which is an address and a port or \
-         a firewall mark, and hands each connection to one of the real servers of that service. \
-         The director, as a host that does this is called, keeps virtual services and real \
-         servers in a table in its kernel.",
+        "IPVS, the IP Virtual Server, makes Linux a load balancer for TCP, UDP and SCTP. It takes \
+         the packets for a virtual service, which is an address and a port or a firewall mark, and \
+         assigns each connection to one of the real servers of that service. A host that does this \
+         is called a director; its kernel has a table of virtual services and real servers.",
     );
     page.text(
-        "This program shows that table and changes it. It needs root (CAP_NET_ADMIN) and works \
-         on the table of the network namespace it runs in. The kernel loads the modules it \
-         needs by itself. The table is gone with the next boot; `ipvsadm-save`(8) and \
-         `ipvsadm-restore`(8) keep it.",
+        "This program shows and changes that table. It needs root (CAP_NET_ADMIN) and works on the \
+         table of the network namespace it runs in. The kernel loads the modules it needs by \
+         itself. The table doesn't survive a reboot; `ipvsadm-save`(8) and `ipvsadm-restore`(8) \
+         save it to a file and load it again.",
     );
 
     page.section("Commands");
-    page.text("One of these is given; without any, the table is listed.");
+    page.text("The first option is one of these. Without arguments, the table is listed.");
     let [commands, options @ ..] = &SECTIONS;
     page.flags(commands);
 
@@ -53,82 +52,85 @@ fn ipvsadm() -> String {
 
     page.section("Output");
     page.text(
-        "--list shows each virtual service on a line with its protocol (FWM for a firewall \
-         mark), address, scheduler and flags, and below it, after an arrow, its real servers:",
+        "--list shows each virtual service on a line, with its protocol (FWM for a firewall mark), \
+         address, scheduler and flags. Its real servers follow, each after an arrow:",
     );
     page.item(
         "Forward",
-        "how packets get there: Route (direct routing), Tunnel, Masq (address translation), or \
-         Local for an address of the director itself",
+        "how packets reach the real server: Route (direct routing), Tunnel, Masq (address \
+         translation), or Local for an address of the director itself",
     );
-    page.item("Weight", "the share of connections; 0 gets no new ones");
-    page.item("ActiveConn", "connections in use, for TCP the established ones");
+    page.item("Weight", "the share of the connections; with 0, no new ones");
+    page.item("ActiveConn", "connections in use; for TCP, the established ones");
     page.item("InActConn", "connections in all other states");
     page.text(
-        "Counts of --stats and --rate are in thousands (K), millions (M), or more (G, T) where \
-         they are long; --exact shows them in full.",
+        "--stats and --rate show large numbers in thousands (K), millions (M), or more (G, T); \
+         --exact shows them in full.",
     );
 
     page.section("Exit status");
-    page.item("0", "It worked.");
-    page.item("1", "What was to be shown or saved could not be read or written, or not all of it.");
+    page.item("0", "Success.");
+    page.item("1", "A list or a save is incomplete: something could not be read or written.");
     page.item(
         "2",
-        "The command line is wrong, or there is no IPVS for this user: not root, or no module.",
+        "The command line is wrong, or IPVS is not available: no root privileges, or no module.",
     );
-    page.item("255", "The kernel refused a change, or the command line has an unknown option.");
+    page.item(
+        "255",
+        "The kernel refused a change or did not reply, or the command line has an unknown option.",
+    );
 
     page.section("Differences");
-    page.text("From the C program ipvsadm 1.31:");
+    page.text("This program differs from the C program ipvsadm 1.31:");
     for difference in differences() {
         page.bullet(&difference);
     }
 
     page.section("Examples");
-    page.text("A web service on two servers by direct routing, and a look at it:");
+    page.text("Balance a web service over two servers by direct routing, and list it:");
     page.example(&[
         "ipvsadm -A -t 192.0.2.1:80 -s wlc",
         "ipvsadm -a -t 192.0.2.1:80 -r 192.0.2.11 -g",
         "ipvsadm -a -t 192.0.2.1:80 -r 192.0.2.12 -g -w 2",
         "ipvsadm -L -n",
     ]);
-    page.text("Send one server no more new connections, and later take it out:");
+    page.text("Stop sending new connections to one server, and delete it later:");
     page.example(&[
         "ipvsadm -e -t 192.0.2.1:80 -r 192.0.2.11 -g -w 0",
         "ipvsadm -d -t 192.0.2.1:80 -r 192.0.2.11",
     ]);
-    page.text("The same, however it forwards and whatever its thresholds are:");
+    page.text("Change only the weight, whatever its forwarding method and thresholds are:");
     page.example(&["ipvsadm -e -t 192.0.2.1:80 -r 192.0.2.11 --keep -w 0"]);
-    page.text("See which connections it still has, and how many:");
+    page.text("List the connections that it still has, and count them:");
     page.example(&[
         "ipvsadm -L -n -c --only -t 192.0.2.1:80 -r 192.0.2.11",
         "ipvsadm -Lc --json --only -r 192.0.2.11 | jq '.connections | length'",
     ]);
-    page.text("Keep everything for the next boot, timeouts and daemons too:");
+    page.text("Save everything for the next boot, including timeouts and daemons:");
     page.example(&[
         "ipvsadm -S --all > /etc/ipvsadm.rules",
         "ipvsadm -R --strict < /etc/ipvsadm.rules",
     ]);
-    page.text("HTTP and HTTPS as one service that keeps clients on a server for ten minutes:");
+    page.text("Make HTTP and HTTPS one service that keeps clients on a server for ten minutes:");
     page.example(&[
         "nft add rule ip lvs prerouting ip daddr 192.0.2.1 \\",
         "    tcp dport { 80, 443 } meta mark set 1",
         "ipvsadm -A -f 1 -s wlc -p 600",
         "ipvsadm -a -f 1 -r 192.0.2.11 -g",
     ]);
-    page.text("An IPv6 service behind address translation:");
+    page.text("Balance an IPv6 service by address translation:");
     page.example(&[
         "ipvsadm -A -t [2001:db8::1]:443 -s mh -b mh-port",
         "ipvsadm -a -t [2001:db8::1]:443 -r [2001:db8::11]:8443 -m",
     ]);
-    page.text("Have a second director know the connections:");
+    page.text("Share the connections with a second director:");
     page.example(&[
         "ipvsadm --start-daemon master --mcast-interface eth1 --syncid 7",
         "ipvsadm --start-daemon backup --mcast-interface eth1 --syncid 7",
     ]);
 
     page.section("Files");
-    page.item("/proc/net/ip_vs_conn", "the connections, which --connection shows");
+    page.item("/proc/net/ip_vs_conn", "the connections that --connection lists");
     page.item("/proc/sys/net/ipv4/vs", "the settings of IPVS");
 
     page.see_also(&["ipvsadm-save(8)", "ipvsadm-restore(8)", "nft(8)", "ldirectord(8)"]);
@@ -141,14 +143,14 @@ fn ipvsadm_save() -> String {
     page.verbatim(["ipvsadm-save [-n] > rules"]);
     page.section("Description");
     page.text(
-        "Writes the table to standard output: for each virtual service and each real server the \
+        "Writes the table to standard output: for each virtual service and each real server, the \
          options of the command that adds it, as `ipvsadm-restore`(8) and `ipvsadm --restore` read \
-         them. It is `ipvsadm --save`.",
+         them. This is the same as `ipvsadm --save`.",
     );
     page.section("Options");
-    page.item("-n", "Addresses and ports as numbers, without looking up names.");
+    page.item("-n", "Write addresses and ports as numbers, without looking up names.");
     page.section("Exit status");
-    page.text("That of `ipvsadm`(8); 1 for an option it doesn't know.");
+    page.text("As for `ipvsadm`(8); 1 for an unknown option.");
     page.section("Examples");
     page.example(&["ipvsadm-save -n > /etc/ipvsadm.rules"]);
     page.see_also(&["ipvsadm(8)", "ipvsadm-restore(8)"]);
@@ -161,12 +163,12 @@ fn ipvsadm_restore() -> String {
     page.verbatim(["ipvsadm-restore < rules"]);
     page.section("Description");
     page.text(
-        "Clears the table, and then adds what standard input says, one command a line as \
-         `ipvsadm-save`(8) writes them. Lines that begin with # are comments. The table is \
-         cleared even if the input is empty; `ipvsadm --restore` adds to what there is.",
+        "Clears the table, and then runs the commands on standard input, one per line, as \
+         `ipvsadm-save`(8) writes them. Lines that begin with # are comments. The table is cleared \
+         even if the input is empty; `ipvsadm --restore` adds to the table instead.",
     );
     page.section("Exit status");
-    page.text("That of `ipvsadm`(8).");
+    page.text("As for `ipvsadm`(8).");
     page.section("Examples");
     page.example(&["ipvsadm-restore < /etc/ipvsadm.rules"]);
     page.see_also(&["ipvsadm(8)", "ipvsadm-save(8)"]);
@@ -188,7 +190,7 @@ impl Page {
     fn new(name: &str, what: &str) -> Self {
         let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
         let title = title.replace('-', "\\-");
-        // Without a date: the page depends on nothing but the program.
+        // Without a date, so that the page depends on the program only.
         let mut page =
             Self(format!(".TH {title} 8 \"\" \"ipvsadm {version}\" \"System Administration\"\n"));
         page.section("Name");
@@ -196,7 +198,7 @@ impl Page {
         page
     }
 
-    /// Writes a line of groff's language.
+    /// Writes a line of groff source.
     fn line(&mut self, text: &str) {
         self.0.push_str(text);
         self.0.push('\n');
@@ -262,7 +264,7 @@ impl Page {
     }
 }
 
-/// A flag as one may type it, with its value.
+/// A flag as it is typed, with its value.
 fn names(flag: &Flag) -> String {
     let mut names = String::new();
     for short in flag.shorts {
@@ -278,7 +280,7 @@ fn names(flag: &Flag) -> String {
     names
 }
 
-/// Text to be filled. Words in backquotes and options become bold.
+/// Running text. Words in backquotes and options become bold.
 fn prose(text: &str) -> String {
     let mut parts = Vec::new();
     for (index, part) in text.split('`').enumerate() {
@@ -292,7 +294,7 @@ fn prose(text: &str) -> String {
     guarded(parts.concat())
 }
 
-/// A word of a text: bold if it is an option, with what is around it left plain.
+/// A word of a text: bold if it is an option, but not the punctuation around it.
 fn word(word: &str) -> String {
     let option = word.trim_matches(|c: char| "().,:;".contains(c));
     if option.starts_with('-') && option.len() > 1 {
@@ -302,17 +304,17 @@ fn word(word: &str) -> String {
     }
 }
 
-/// What is to be typed as it stands here: with dashes that aren't hyphens.
+/// Text to be typed literally: its dashes aren't hyphens.
 fn literal(text: &str) -> String {
     exact(text).replace('-', "\\-")
 }
 
-/// With characters of ASCII that groff would show as others.
+/// Escapes ASCII characters that groff would show as others.
 fn exact(text: &str) -> String {
     text.replace('\\', "\\e").replace('^', "\\(ha").replace('~', "\\(ti")
 }
 
-/// Keeps a line from being taken for a request.
+/// Keeps groff from reading a line as a request.
 fn guarded(line: String) -> String {
     if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line }
 }

@@ -316,7 +316,7 @@ mod tests {
             ),
             (
                 "-L -c --only",
-                "the 'only' option wants a virtual service (-t, -u, --sctp-service, -f), a real \
+                "the 'only' option needs a virtual service (-t, -u, --sctp-service, -f), a real \
                  server (-r), or both\n"
                     .into(),
             ),

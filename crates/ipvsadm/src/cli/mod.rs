@@ -1,9 +1,9 @@
-//! The command line: one table of flags, and two steps from words to a command. Help, manual pages
-//! and completions come from the same table.
+//! The command line: a row for each flag, and two steps from words to a command. Help, manual pages
+//! and completions come from the same rows.
 //!
-//! [`parse`] turns words into what was typed, [`args::Args`], checking each value as it comes;
-//! [`command`] checks the combination and makes a [`command::Command`] of it. Both complain in the C
-//! tool's order, which decides what a user with several mistakes sees.
+//! [`parse`] turns words into [`args::Args`], checking each value as it comes;
+//! [`command`] checks the combination and makes a [`command::Command`] of it. Both check in the order of
+//! the C program, which decides the message that a user with several mistakes sees.
 
 pub(crate) mod args;
 pub(crate) mod command;

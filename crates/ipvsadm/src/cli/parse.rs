@@ -1,4 +1,4 @@
-//! From words to what was typed: options left to right, as libpopt splits them.
+//! From words to arguments: options from left to right, as libpopt splits them.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -19,10 +19,10 @@ pub(crate) enum Parsed {
     Command(Box<Args>),
 }
 
-/// How the environment wants words to be read.
+/// How words are read.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Dialect {
-    /// Options end at the first word that is none (`POSIXLY_CORRECT`).
+    /// Options end at the first word that isn't one (`POSIXLY_CORRECT`).
     pub(crate) posix: bool,
 }
 
@@ -62,9 +62,9 @@ pub(crate) fn parse(
 /// An option with its value, if it takes one.
 type PlainOption<'a> = (&'static Flag, Option<&'a OsStr>);
 
-/// The options of a line as most lines of a restore are: a command of one letter, then options of
-/// one letter, each with its value as the next word or without any. All rules agree on these words,
-/// so they are taken as they stand, at a fraction of the cost. `None` for all other lines.
+/// A fast path for most lines of a restore: the options of a line that has a command of one letter and
+/// options of one letter, each without a value or with its value as the next word. For such words all
+/// rules agree. `None` for all other lines.
 fn plain_options<'a>(words: &[&'a OsStr]) -> Option<Vec<PlainOption<'a>>> {
     let mut options = Vec::with_capacity(words.len());
     let mut words = words.iter();
@@ -99,20 +99,20 @@ fn parse_plain(options: &[PlainOption<'_>], names: &dyn Resolver) -> Result<Pars
 
 struct Event {
     flag: &'static Flag,
-    /// `None` if it takes none, or an optional one wasn't given.
+    /// `None` if it takes none, or if an optional one wasn't given.
     value: Option<OsString>,
 }
 
-/// The options among words, by popt's rules: those of lexopt, but that optional values may be the
-/// next word, that a value given to a flag without one is an error before the flag counts, and
-/// that complaints quote the last word consumed.
+/// The options among words, by popt's rules. They differ from lexopt's: optional values may be the
+/// next word, a value given to a flag that takes none is an error before the flag counts, and messages
+/// quote the last word consumed.
 struct Events<'a> {
     words: &'a [&'a OsStr],
     dialect: Dialect,
     parser: lexopt::Parser,
     /// How many words lexopt has taken.
     consumed: usize,
-    /// Words that are no options.
+    /// Words that aren't options.
     leftovers: Vec<OsString>,
 }
 
@@ -122,7 +122,7 @@ impl<'a> Events<'a> {
         Self { words, dialect, parser, consumed: 0, leftovers: Vec::new() }
     }
 
-    /// What popt calls the bad option: the last word consumed, whole.
+    /// The bad option in popt's messages: the last word consumed, whole.
     fn last_word(&self) -> &'a OsStr {
         let index = self.consumed.checked_sub(1);
         index.and_then(|index| self.words.get(index)).copied().unwrap_or_default()
@@ -148,7 +148,7 @@ impl<'a> Events<'a> {
                     continue;
                 }
                 Ok(None) => return Ok(None),
-                // lexopt reports an unwanted value after the flag, but that is seen to below.
+                // lexopt reports an unwanted value after the flag; `value` does so before.
                 Err(_) => return Err(self.error(Syntax::UnwantedValue)),
             };
             self.consumed += usize::from(!inside_word);
@@ -159,7 +159,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Between words lexopt tells how many are left; inside one the count is up to date.
+    /// Between words, lexopt tells how many are left; inside a word, the count is still right.
     fn count_consumed(&mut self) {
         if let Some(rest) = self.parser.try_raw_args() {
             self.consumed = self.words.len() - rest.as_slice().len();
@@ -187,7 +187,7 @@ impl<'a> Events<'a> {
 
     /// Whether `=` and a value stand right after the flag just read.
     fn value_is_attached(&mut self) -> bool {
-        // lexopt shows what follows only by going on, so a copy goes on.
+        // lexopt shows what follows only by advancing, so a copy advances.
         self.parser.try_raw_args().is_none() && self.parser.clone().next().is_err()
     }
 }
@@ -308,7 +308,7 @@ pub(super) mod tests {
         assert_eq!(complaint("-L _"), "unexpected argument \n");
         assert_eq!(complaint("-L -- -n"), "unexpected argument -n\n");
         assert_eq!(complaint("-L -"), "unexpected argument -\n");
-        // A bad option is met before the leftovers are looked at.
+        // A bad option is found before the leftovers are checked.
         assert_eq!(complaint("-L foo --bogus"), "--bogus: unknown option\n");
         given("-L --sort --sort");
         given("-L --");
@@ -393,7 +393,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn plain_lines_are_those_of_single_letters() {
+    fn the_fast_path_is_for_single_letters() {
         let is_plain = |line: &str| {
             let words = words(line);
             plain_options(&words.iter().map(OsString::as_os_str).collect::<Vec<_>>()).is_some()
@@ -432,9 +432,9 @@ pub(super) mod tests {
     }
 
     proptest! {
-        /// What lexopt and the rules of popt make of the same words is the reference.
+        /// The reference is what lexopt with the rules of popt makes of the same words.
         #[test]
-        fn plain_lines_mean_what_they_always_mean(words in vec(plain_word(), 1..8), posix: bool) {
+        fn the_fast_path_reads_what_the_slow_one_reads(words in vec(plain_word(), 1..8), posix: bool) {
             let words: Vec<_> = words.iter().map(OsStr::new).collect();
             let Some(plain) = plain_options(&words) else { return Ok(()) };
             let mut events = Events::new(&words, Dialect { posix });

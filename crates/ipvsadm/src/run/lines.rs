@@ -5,9 +5,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 
-/// The longest word; a longer one becomes several, as with the C tool.
+/// The longest word; a longer one becomes several, as with the C program.
 const WORD_MAX: usize = 4096;
-/// The most bytes that the words of a line may have, so that memory stays bounded.
+/// The limit for the bytes in the words of a line, which bounds memory.
 const LINE_MAX: usize = 1 << 20;
 
 /// What a restore reads.
@@ -33,7 +33,7 @@ impl Input for &[u8] {
 pub(crate) struct Lines<R> {
     input: R,
     line: Line,
-    /// How many were read.
+    /// How many lines were read.
     number: u64,
 }
 
@@ -49,24 +49,24 @@ impl<R: BufRead> Lines<R> {
         Self { input, line: Line::default(), number: 0 }
     }
 
-    /// Lines that lose nothing of what was written: long words aren't split nor cut at a NUL,
-    /// `ipvsadm` is dropped at the beginning only, and the last line needs no newline in any
-    /// case. A word that begins with `#`, and what follows it in its line, is a comment.
+    /// Lines of which nothing is lost: long words are neither split nor cut at a NUL, `ipvsadm` is
+    /// dropped only at the beginning, and the last line never needs a newline. A word that begins with
+    /// `#` and the rest of its line are a comment.
     pub(crate) fn strict(input: R) -> Self {
         let mut lines = Self::new(input);
         lines.line.strict = true;
         lines
     }
 
-    /// The number of the line read last, from 1 on; 0 before the first.
+    /// The number of the line read last, counted from 1; 0 before the first.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// The words of the next line, without `ipvsadm` wherever it stands; `None` at the end.
     ///
-    /// A last line that ends in two or more blanks instead of a newline is taken for an unfinished
-    /// one and is dropped, as the C tool drops it.
+    /// A last line that ends in two or more blanks instead of a newline counts as unfinished and is
+    /// dropped, as the C program does.
     pub(crate) fn next_line(&mut self) -> io::Result<Option<Vec<&OsStr>>> {
         let line = &mut self.line;
         line.clear();
@@ -102,9 +102,9 @@ struct Line {
     strict: bool,
     /// The words, one after the other.
     text: Vec<u8>,
-    /// Where each word is in the text.
+    /// The place of each word in the text.
     words: Vec<Range<usize>>,
-    /// Where the word begins that is being read.
+    /// The beginning of the word that is being read.
     start: usize,
     /// Blanks since the last word.
     blanks: usize,
@@ -119,7 +119,7 @@ impl Line {
         (self.start, self.blanks, self.len) = (0, 0, 0);
     }
 
-    /// Takes more of the line.
+    /// Appends a piece of the line.
     fn push(&mut self, mut piece: &[u8]) {
         let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r');
         loop {
@@ -133,7 +133,7 @@ impl Line {
         }
     }
 
-    /// Takes more of a word.
+    /// Appends a piece of a word.
     fn push_word(&mut self, mut text: &[u8]) {
         if text.is_empty() {
             return;
@@ -162,11 +162,11 @@ impl Line {
         }
         let mut length = word.len();
         if !self.strict {
-            // As a C string, which ends at the first NUL.
+            // As with a C string, which ends at the first NUL.
             length = word.iter().position(|b| *b == 0).unwrap_or(length);
         }
         let word = self.start..self.start + length;
-        // The C tool drops its name even where it is a value.
+        // The C program drops its name even where it is a value.
         let is_name = &self.text[word.clone()] == b"ipvsadm";
         if !is_name || (self.strict && !self.words.is_empty()) {
             self.words.push(word);
@@ -174,7 +174,7 @@ impl Line {
         self.start = self.text.len();
     }
 
-    /// The words, up to a strict restore's comment.
+    /// The words, in a strict restore without a comment.
     fn words(&self) -> Vec<&OsStr> {
         let words = self.words.iter().map(|word| &self.text[word.clone()]);
         let is_comment = |word: &&[u8]| self.strict && word.starts_with(b"#");
@@ -190,7 +190,7 @@ mod tests {
         all(Lines::new(cut(text.as_ref())))
     }
 
-    /// A buffer this small cuts most words.
+    /// A buffer so small that it cuts most words.
     fn cut(text: &[u8]) -> BufReader<&[u8]> {
         BufReader::with_capacity(3, text)
     }
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tools_name_is_dropped_wherever_it_stands() {
+    fn the_programs_name_is_dropped_wherever_it_stands() {
         assert_eq!(
             lines("ipvsadm -A -s ipvsadm rr\nipvsadm\n/sbin/ipvsadm\n"),
             [vec!["-A", "-s", "rr"], vec![], vec!["/sbin/ipvsadm"]]
@@ -234,9 +234,9 @@ mod tests {
         assert_eq!(lines("a\0b c \0 ipvsadm\0x\n"), [["a", "c", ""]]);
     }
 
-    /// Each was seen on the C tool.
+    /// Each was seen with the C program.
     #[test]
-    fn a_last_line_without_newline_is_run_but_not_after_two_blanks() {
+    fn a_last_line_without_newline_counts_unless_two_blanks_end_it() {
         for run in ["-C", "-C ", "-C\t", "-C\r", "-C ipvsadm", "-C ipvsadm "] {
             assert_eq!(lines(run), [["-C"]], "{run:?}");
         }
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_stand_anywhere_in_strict_lines() {
+    fn strict_lines_may_have_comments_anywhere() {
         let strict = |text: &str| all(Lines::strict(cut(text.as_bytes())));
         for (text, words) in [
             ("# -C\n", &[][..]),
@@ -278,12 +278,12 @@ mod tests {
             ("-C\t#all\r\n", &["-C"]),
             ("ipvsadm # -C", &[]),
             ("-A -s rr #", &["-A", "-s", "rr"]),
-            // Within a word it is a character like others.
+            // Within a word it is a character like any other.
             ("-s r#r -t #", &["-s", "r#r", "-t"]),
         ] {
             assert_eq!(strict(text), [words], "{text:?}");
         }
-        // Only there: to the C tool these are words.
+        // Only there: for the C program these are words.
         assert_eq!(lines("-C # x\n"), [["-C", "#", "x"]]);
     }
 

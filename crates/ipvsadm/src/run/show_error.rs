@@ -27,7 +27,7 @@ impl ShowError {
             Self::NoConnectionList => messages::NO_CONNECTION_LIST.to_owned() + "\n",
             Self::Inexact(objects) => objects
                 .iter()
-                .map(|object| format!("no command line brings back as it is: {object}\n"))
+                .map(|object| format!("no command line can express this exactly: {object}\n"))
                 .collect(),
         }
     }

@@ -1,4 +1,4 @@
-//! `-R --strict`: all lines are read and checked first, and only if all are right carried out.
+//! `-R --strict`: all lines are read and checked first, and executed only if all are valid.
 
 use std::io::{self, BufRead, Write};
 use std::mem;
@@ -73,7 +73,7 @@ fn read_plan<H: Host, O: Write, E: Write>(
                 continue;
             }
             Ok(_) => b"only commands that change something can be restored strictly".to_vec(),
-            Err(UsageError::NoCommand) => b"it doesn't begin with a command".to_vec(),
+            Err(UsageError::NoCommand) => b"the line doesn't begin with a command".to_vec(),
             Err(error) => error.message(&tool.program).trim_ascii_end().to_vec(),
         };
         wrong += 1;
@@ -119,21 +119,21 @@ fn complain<H, O: Write, E: Write>(tool: &mut Tool<H, O, E>, message: &str) -> i
     tool.out.complain(&message)
 }
 
-/// What became of a plan.
+/// How a plan ended.
 #[derive(Debug, Default)]
 struct Tally {
     total: usize,
     done: usize,
     refused: usize,
-    /// The lines of which nobody knows whether they were carried out.
+    /// The lines that may or may not have been executed.
     unknown: Vec<u64>,
     stopped: bool,
 }
 
 impl Tally {
-    /// Goes on after what the kernel refuses. But where an answer is missing, what comes after may
-    /// mean something else than it was meant to: then nothing more is sent. What goes to the kernel
-    /// together is what the library sends at once, so that this is all that can be under way.
+    /// Continues after lines that the kernel refuses. But after a missing reply, later lines may not
+    /// mean what they were meant to: then nothing more is sent. A flush is what the library sends at
+    /// once, so no more than that can be in flight.
     fn execute<T: Transport>(
         &mut self,
         plan: &Plan,
@@ -167,8 +167,8 @@ impl Tally {
         Ok(())
     }
 
-    /// Counts a line, and reports it unless it was carried out. Of lines whose answers are missing
-    /// the first is reported: one cause has them all.
+    /// Counts a line, and reports it unless it was executed. Of several lines whose replies are
+    /// missing only the first is reported: they have one cause.
     fn add(
         &mut self,
         number: u64,
@@ -200,30 +200,30 @@ impl Tally {
         report(number, &refusal)
     }
 
-    /// How many lines were carried out and how many weren't; `None` if all were.
+    /// How many lines were executed and how many weren't; `None` if all were.
     fn shortfall(&self) -> Option<String> {
         let Self { total, done, refused, ref unknown, .. } = *self;
         let left = total - done - refused - unknown.len();
         let tried = format!(
-            "{done} of {total} lines were carried out, {refused} were refused, {left} were not tried"
+            "{done} of {total} lines were executed, {refused} were refused, {left} were not tried"
         );
         match (&unknown[..], refused) {
             ([], 0) if left == 0 => None,
             ([], _) if left == 0 => {
-                Some(format!("{done} of {total} lines were carried out, {refused} were not"))
+                Some(format!("{done} of {total} lines were executed, {refused} were refused"))
             }
             ([], _) => Some(tried),
-            ([line], _) => Some(format!("{tried}; whether line {line} was carried out is unknown")),
+            ([line], _) => Some(format!("{tried}; line {line} may or may not have been executed")),
             ([first, .., last], _) => Some(format!(
-                "{tried}; whether {} lines, from line {first} to line {last}, were carried out is \
-                 unknown",
+                "{tried}; {} lines, from line {first} to line {last}, may or may not have been \
+                 executed",
                 unknown.len()
             )),
         }
     }
 }
 
-/// Whether it goes without others: the library looks for the end of a daemon, and an edit that keeps
+/// Whether a line is flushed alone: the library waits for the end of a daemon, and an edit that keeps
 /// what isn't given reads first.
 fn goes_alone(line: &Line) -> bool {
     matches!(line, Line::Change(Change::StopSyncDaemon(_)) | Line::Update(_))
@@ -244,8 +244,8 @@ mod tests {
         Line::Change(Change::AddService(Service::new(format!("fwmark/{mark}").parse().unwrap())))
     }
 
-    /// What became of a plan, which lines were reported, and the kernel's services.
-    fn carried_out<T: Transport>(
+    /// How a plan ended, which lines were reported, and the kernel's services.
+    fn executed<T: Transport>(
         plan: &Plan,
         transport: T,
         model: &model::Kernel,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_tried_after_a_missing_answer() {
+    fn nothing_is_tried_after_a_missing_reply() {
         let plan: Plan = vec![
             (3, adding(3)),
             (4, Line::Change(Change::StopSyncDaemon(SyncRole::Master))),
@@ -276,19 +276,19 @@ mod tests {
         let model = model::Kernel::new();
         let fault = model::Fault::on(Operation::StopSyncDaemon).lost_answer();
         model.fail(fault).unwrap();
-        let (shortfall, reported, services) = carried_out(&plan, model.clone(), &model);
+        let (shortfall, reported, services) = executed(&plan, model.clone(), &model);
         assert_eq!(reported, [(4, ErrorKind::OutcomeUnknown)]);
         assert_eq!(services, ["fwmark/3".parse().unwrap()]);
         assert_eq!(
             shortfall.as_deref(),
             Some(
-                "1 of 4 lines were carried out, 0 were refused, 2 were not tried; whether line 4 \
-                 was carried out is unknown"
+                "1 of 4 lines were executed, 0 were refused, 2 were not tried; line 4 may or may not \
+                 have been executed"
             )
         );
     }
 
-    /// An edit that keeps what isn't given is not begun either, though it waits for what was under way.
+    /// Nor is an edit that keeps what isn't given begun, though it follows what was in flight.
     #[test]
     fn an_edit_that_keeps_goes_alone() {
         let key = "tcp/192.0.2.53:80".parse().unwrap();
@@ -311,11 +311,11 @@ mod tests {
         let model = model::Kernel::new();
         let fault = model::Fault::on(Operation::StopSyncDaemon).lost_answer();
         model.fail(fault).unwrap();
-        let (shortfall, reported, _) = carried_out(&plan, model.clone(), &model);
+        let (shortfall, reported, _) = executed(&plan, model.clone(), &model);
         assert_eq!(reported, [(5, ErrorKind::OutcomeUnknown)]);
         let shortfall = shortfall.unwrap();
         assert!(
-            shortfall.starts_with("4 of 6 lines were carried out, 0 were refused, 1 "),
+            shortfall.starts_with("4 of 6 lines were executed, 0 were refused, 1 "),
             "{shortfall}"
         );
         let service =
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
     }
 
-    /// Passes the first answer to one window on, and loses the others.
+    /// Passes on the first reply to one window, and loses the others.
     #[derive(Debug)]
     struct OneAnswer {
         model: model::Kernel,
@@ -359,23 +359,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_when_an_answer_is_lost_is_unknown_and_the_last() {
+    fn what_is_in_flight_when_a_reply_is_lost_is_unknown_and_the_last() {
         let mut plan: Plan = (1..=400).map(|number| (number, adding(number))).collect();
         // Both are there already: one in the first window of 128, one in the second.
         plan[99].1 = adding(7);
         plan[149].1 = adding(8);
         let model = model::Kernel::new();
         let transport = OneAnswer { model: model.clone(), windows: 2, passed: false };
-        let (shortfall, reported, services) = carried_out(&plan, transport, &model);
+        let (shortfall, reported, services) = executed(&plan, transport, &model);
         let exists = ErrorKind::ServiceExists;
-        // The answer that line 150 was refused says that those before it were carried out.
+        // The reply that refuses line 150 shows that those before it were executed.
         assert_eq!(reported, [(100, exists), (150, exists), (151, ErrorKind::OutcomeUnknown)]);
-        assert_eq!(services.len(), 2 * 128 - 2, "what was under way, and nothing more");
+        assert_eq!(services.len(), 2 * 128 - 2, "what was in flight, and nothing more");
         assert_eq!(
             shortfall.as_deref(),
             Some(
-                "148 of 400 lines were carried out, 2 were refused, 144 were not tried; whether \
-                 106 lines, from line 151 to line 256, were carried out is unknown"
+                "148 of 400 lines were executed, 2 were refused, 144 were not tried; 106 lines, from \
+                 line 151 to line 256, may or may not have been executed"
             )
         );
     }

@@ -1,23 +1,24 @@
-//! Lines of columns, put together in memory: most of what lists cost beside the kernel's work.
+//! Building lines of columns in memory. Apart from the kernel's work, this is most of the cost of a
+//! list.
 
-/// Where a line is put together.
+/// A line that is being built.
 pub(crate) trait Columns {
-    /// A number in decimal digits.
+    /// Appends a number in decimal digits.
     fn number(&mut self, number: u64);
 
-    /// A signed number in decimal digits.
+    /// Appends a signed number in decimal digits.
     fn signed(&mut self, number: i32);
 
-    /// Blanks, until what was put since `start` is as wide as `width`; longer text stays.
+    /// Appends blanks until what follows `start` is `width` wide; longer text stays as it is.
     fn pad(&mut self, start: usize, width: usize);
 
-    /// A number, and blanks after it up to `width`.
+    /// Appends a number, and blanks after it up to `width`.
     fn number_left(&mut self, number: u64, width: usize);
 
-    /// A number, and blanks before it up to `width`.
+    /// Appends a number, and blanks before it up to `width`.
     fn number_right(&mut self, number: u64, width: usize);
 
-    /// A text, and blanks after it up to `width`.
+    /// Appends a text, and blanks after it up to `width`.
     fn text_left(&mut self, text: &[u8], width: usize);
 }
 
@@ -67,7 +68,7 @@ mod tests {
         String::from_utf8(line).unwrap()
     }
 
-    /// The same as what Rust's formatting makes of it.
+    /// The reference is Rust's formatting.
     #[test]
     fn columns_are_padded_and_never_cut() {
         for number in [0, 7, 1234, 99_999_999, u64::MAX] {

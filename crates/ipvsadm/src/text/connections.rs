@@ -1,4 +1,4 @@
-//! The list of connections of `-L -c`.
+//! The list of connections, `-L -c`.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -8,13 +8,13 @@ use ipvs::{Connection, Protocol};
 use crate::text::columns::Columns as _;
 use crate::text::names::EndpointText;
 
-/// Writes the connections of `-L -c`.
+/// Writes the list of connections.
 pub(crate) struct ConnectionTable<'a, W> {
     out: W,
     text: EndpointText<'a>,
-    /// Whether the persistence engine's data are shown.
+    /// Whether to show the persistence engine's data.
     engine: bool,
-    /// The line that is being put together.
+    /// The line that is being built.
     line: Vec<u8>,
 }
 
@@ -67,7 +67,7 @@ impl<'a, W: Write> ConnectionTable<'a, W> {
         let engine = connection.persistence_engine.filter(|_| self.engine);
         match (engine, &connection.persistence_data) {
             (Some(name), Some(data)) if !data.is_empty() => {
-                // Not the widths of the titles, but the C tool's.
+                // These widths differ from those of the titles, as in the C program.
                 endpoint(connection.destination, Some(16));
                 line.text_left(name.as_bytes(), 18);
                 line.push(b' ');
@@ -80,7 +80,7 @@ impl<'a, W: Write> ConnectionTable<'a, W> {
     }
 }
 
-/// The kernel's word for a protocol, in its list of connections.
+/// What the kernel calls a protocol in its list of connections.
 fn protocol(line: &mut Vec<u8>, protocol: Protocol) {
     let word: &[u8] = match protocol.number() {
         6 => b"TCP",
@@ -129,9 +129,9 @@ mod tests {
         );
     }
 
-    /// As a kernel with HZ 250 wrote the first, which the C tool reads as an int.
+    /// As a kernel with HZ 250 wrote the first, which the C program reads as an int.
     #[test]
-    fn a_time_that_is_up_is_no_time() {
+    fn an_expired_connection_has_no_time_left() {
         let proc = "title\n\
                     TCP 0A090003 0000 0A090001 0050 0A090002 2580 NONE       73786976294838206\n\
                     TCP 0000:0000:0000:0000:0000:0000:0a09:0003 0000 \

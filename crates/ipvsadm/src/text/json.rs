@@ -1,4 +1,4 @@
-//! Lists as JSON. The schema is JSON.md's: what is there stays as it is within a version.
+//! Lists as JSON. JSON.md describes the schema, which only grows within a version.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +16,7 @@ use crate::text::scheduler_flags;
 
 const SCHEMA_VERSION: u32 = 1;
 
-/// A document with a list, whose elements are written as they come.
+/// A document with a list, whose elements are written one by one.
 pub(crate) struct Document<W> {
     out: W,
     empty: bool,
@@ -66,7 +66,7 @@ impl<W: Write> Document<W> {
         Ok(serde_json::to_writer(&mut self.out, element)?)
     }
 
-    /// Without this, the document is no valid JSON.
+    /// Ends the document, which is not valid JSON before.
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.out.write_all(if self.empty { b"]}\n" } else { b"\n]}\n" })
     }
@@ -78,7 +78,7 @@ pub(crate) fn write_timeouts(mut out: impl Write, tcp_fin_udp: [Duration; 3]) ->
     writeln!(out, r#"{{"tcp":{tcp},"tcp_fin":{fin},"udp":{udp}}}}}"#)
 }
 
-/// A name of the kernel's, which need not be UTF-8.
+/// A name from the kernel, which need not be UTF-8.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Name<'a> {

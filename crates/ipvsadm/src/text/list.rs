@@ -1,4 +1,5 @@
-//! The lists of `-L`, but for connections: the columns, cuts and blanks of the C tool, which scripts take apart.
+//! The lists of `-L`, except for connections: columns, cuts and blanks are the C program's, because
+//! scripts parse them.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -15,14 +16,14 @@ use crate::text::names::EndpointText;
 use crate::text::numbers::{Scale, column, signed};
 use crate::text::scheduler_flags;
 
-/// What an IPv4 service's text, protocol included, is cut to; an IPv6 one pushes the columns.
+/// The width to which an IPv4 service, protocol included, is cut; an IPv6 one shifts the columns.
 const SERVICE_WIDTH: usize = 33;
-/// What an IPv4 server's text is cut to; an IPv6 one pushes the columns.
+/// The width to which an IPv4 real server is cut; an IPv6 one shifts the columns.
 const SERVER_WIDTH: usize = 28;
-/// What the line of a real server begins with.
+/// The beginning of the line of a real server.
 const SERVER_START: &[u8] = b"  -> ";
 
-/// Which columns the table is shown with.
+/// Which columns the table has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     #[default]
@@ -40,7 +41,7 @@ pub(crate) struct Table<'a, W> {
     text: EndpointText<'a>,
     format: Format,
     scale: Scale,
-    /// The line that is being put together.
+    /// The line that is being built.
     line: Vec<u8>,
 }
 
@@ -49,7 +50,7 @@ impl<'a, W: Write> Table<'a, W> {
         Self { out, text, format, scale, line: Vec::new() }
     }
 
-    /// The line that only a list of everything begins with.
+    /// The first line, which only a list of the whole table has.
     pub(crate) fn version(&mut self, version: Version, size: u32) -> io::Result<()> {
         writeln!(self.out, "IP Virtual Server version {version} (size={size})")
     }
@@ -134,7 +135,7 @@ impl<'a, W: Write> Table<'a, W> {
             }
             ServiceKey::Fwmark { family, mark } => {
                 line.extend_from_slice(b"FWM  ");
-                // As a signed number, like the C tool.
+                // As a signed number, like the C program.
                 line.signed(signed(mark.get()));
                 if family == Family::V6 {
                     line.extend_from_slice(b" IPv6");
@@ -203,7 +204,7 @@ impl<'a, W: Write> Table<'a, W> {
         self.connections(counts)
     }
 
-    /// A real server in short, in the format that has no more.
+    /// The summary of a real server, in the plain format, which shows no more.
     pub(crate) fn summary(
         &mut self,
         service: &ServiceKey,
@@ -218,7 +219,7 @@ impl<'a, W: Write> Table<'a, W> {
         })
     }
 
-    /// What the line of a real server begins with in every format.
+    /// The beginning of the line of a real server, which is the same in every format.
     fn start_server(&mut self, service: &ServiceKey, addr: IpAddr, port: u16) {
         const WIDTH: usize = SERVER_START.len() + SERVER_WIDTH;
         let line = &mut self.line;
@@ -279,7 +280,7 @@ fn counters(stats: &Stats) -> [u64; 5] {
     ]
 }
 
-/// Ports have names within a protocol, which firewall marks don't have.
+/// The protocol in which ports have names; firewall marks have none.
 pub(crate) fn protocol_of(service: &ServiceKey) -> Option<Protocol> {
     match *service {
         ServiceKey::Addr { protocol, .. } => Some(protocol),
@@ -312,7 +313,7 @@ fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()
     Ok(())
 }
 
-/// The mask of a persistent service; `None` for one that takes every address for itself.
+/// The mask of a persistent service; `None` if each address counts by itself.
 pub(crate) fn mask_text(service: &Service) -> Option<String> {
     let mask = service.persistence.as_ref()?.mask;
     match service.key.family() {
@@ -563,7 +564,7 @@ mod tests {
                 Format::Stats,
                 "  -> 10.1.0.2:8080                       1     2000        1  120056K      576\n",
             ),
-            // Connections and packets a second are never scaled.
+            // Connections and packets per second are never scaled.
             (
                 Format::Rate,
                 "  -> 10.1.0.2:8080                100000000        2        3        4    1000M\n",
@@ -574,7 +575,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_push_the_columns() {
+    fn long_numbers_shift_the_columns() {
         let addr = "10.1.0.2:8080".parse().unwrap();
         let server = Destination::new(addr).weight(2_147_483_647);
         let counts = Counts { active: 4_000_000_000, inactive: 1, persistent: 0 };
@@ -613,7 +614,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_are_cut_and_long_addresses_push_the_columns() {
+    fn long_names_are_cut_and_long_addresses_shift_the_columns() {
         let mut table = table(Format::Plain);
         table.text = EndpointText::new(false, &TestNames);
         let key = tcp("192.168.10.3:8080");

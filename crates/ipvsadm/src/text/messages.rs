@@ -1,4 +1,4 @@
-//! Everything the tool complains of, in the C tool's words: scripts match them.
+//! Messages, in the words of the C program, which scripts match.
 
 use std::error::Error as _;
 use std::ffi::{OsStr, OsString};
@@ -10,7 +10,7 @@ use libc::{
     EAFNOSUPPORT, EEXIST, EINVAL, EMSGSIZE, ENOENT, ENOMEM, ENOPROTOOPT, EOPNOTSUPP, EPERM, ESRCH,
 };
 
-/// What libpopt complains of.
+/// What libpopt rejects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Syntax {
     UnknownOption,
@@ -18,21 +18,21 @@ pub(crate) enum Syntax {
     UnwantedValue,
 }
 
-/// A command line that can't be carried out.
+/// What is wrong with a command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UsageError {
-    /// The first option is no command.
+    /// The first option is not a command.
     NoCommand,
-    /// A word after the command is no option, or has a value too many or too few.
+    /// An option after the command is unknown, lacks its value, or has one that it doesn't take.
     Syntax {
         word: OsString,
         problem: Syntax,
     },
-    /// A command, help or version after the command.
+    /// A second command, or help or the version, after the command.
     SecondCommand(OsString),
-    /// Two options of one kind, by its name.
+    /// Two options of one kind, by the name of the kind.
     Repeated(&'static str),
-    /// A word that is no option.
+    /// A word that is not an option.
     UnexpectedWord(OsString),
 
     VirtualAddress,
@@ -57,12 +57,12 @@ pub(crate) enum UsageError {
     SetTimeouts,
     Ipv6BeforeFwmark,
     SchedulerFlag(OsString),
-    /// A flag of another scheduler.
+    /// A scheduler flag that belongs to another scheduler.
     ForeignSchedulerFlag(OsString),
-    /// A name that the kernel can't be told.
+    /// A name that the kernel's field has no room for, or that isn't a name.
     Name(NameError),
 
-    /// An option that is required.
+    /// A required option is missing.
     Missing {
         option: &'static str,
         by: Demand,
@@ -78,7 +78,7 @@ pub(crate) enum UsageError {
         earlier: &'static str,
         by: Demand,
     },
-    /// Formats of lists that don't go with what is listed.
+    /// A format that doesn't go with what is listed.
     ListConflict,
     ZeroPort,
     OpsWithoutUdp,
@@ -86,11 +86,11 @@ pub(crate) enum UsageError {
     TunnelOptions,
     /// `--keep` with a mask, but the service isn't persistent.
     MaskWithoutPersistence,
-    /// `--only` without a condition.
+    /// `--only` without a service or real server.
     OnlyWhat,
 }
 
-/// What demands or forbids an option.
+/// What requires or forbids an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Demand {
     Command(&'static str),
@@ -107,7 +107,7 @@ impl Demand {
 }
 
 impl UsageError {
-    /// Whether a restore ends here: it goes on only after what popt complains of.
+    /// Whether a restore stops here: it continues only after what popt rejects.
     pub(crate) fn ends_restore(&self) -> bool {
         !matches!(self, Self::Syntax { .. })
     }
@@ -154,7 +154,7 @@ impl UsageError {
             Self::McastGroupV4(value) => quoting("invalid IPv4 mcast-group `", value, "'"),
             Self::McastGroupV6(value) => quoting("invalid IPv6 mcast-group `", value, "'"),
             Self::StartDaemonRole => text("illegal start-daemon parameter specified"),
-            // Sic: the C tool names the wrong option here.
+            // Sic: the C program names the wrong option here.
             Self::StopDaemonRole => text("illegal start_daemon specified"),
             Self::SetTimeouts => text("--set option requires 3 timeout values"),
             // Sic: with an empty line after it.
@@ -179,11 +179,9 @@ impl UsageError {
                 text("Different address family is allowed only for tunneling servers")
             }
             Self::TunnelOptions => text("Tunnel options conflict with forward method"),
-            Self::MaskWithoutPersistence => {
-                text("a mask is for persistent services, and this one is not: give it -p too")
-            }
+            Self::MaskWithoutPersistence => text("a mask needs a persistent service: add -p"),
             Self::OnlyWhat => text(
-                "the 'only' option wants a virtual service (-t, -u, --sctp-service, -f), a real \
+                "the 'only' option needs a virtual service (-t, -u, --sctp-service, -f), a real \
                  server (-r), or both",
             ),
         };
@@ -198,16 +196,16 @@ impl From<NameError> for UsageError {
     }
 }
 
-/// What the C tool says of a service that isn't there.
+/// The C program's message for a missing service.
 pub(crate) const NO_SUCH_SERVICE: &str = "No such service";
 
 const NO_SUCH_DESTINATION: &str = "No such destination";
 
-/// What the C tool says where the list of connections isn't.
+/// The C program's message for a missing list of connections.
 pub(crate) const NO_CONNECTION_LIST: &str = "cannot open file /proc/net/ip_vs_conn";
 
-/// Why nothing can be done at all, with newlines. A user without privileges (`privileged` is
-/// false) is told that even where there is no IPVS for anybody.
+/// Why IPVS can't be administered at all, with newlines. An unprivileged user (`privileged` is false)
+/// hears about the missing privileges even if there is no IPVS.
 pub(crate) fn no_ipvs(error: &Error, privileged: bool) -> String {
     let reason = match error.kind() {
         ErrorKind::NotAvailable if privileged => PROTOCOL_NOT_AVAILABLE.to_owned(),
@@ -228,32 +226,32 @@ pub(crate) fn kernel_error(error: &Error) -> String {
 const PROTOCOL_NOT_AVAILABLE: &str = "Protocol not available";
 const NOT_PERMITTED: &str = "Permission denied (you must be root)";
 
-/// What went wrong, in the C tool's words.
+/// What went wrong, in the words of the C program.
 fn reason(error: &Error) -> String {
     if let (Operation::Connections, ErrorKind::Protocol) = (error.operation(), error.kind()) {
         let text = "unexpected input from /proc/net/ip_vs_conn";
-        // The C tool notices an empty file only.
+        // The C program only notices an empty file.
         return match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
             Some(cause) if cause.kind() == io::ErrorKind::InvalidData => format!("{text}: {cause}"),
             _ => text.to_owned(),
         };
     }
     let Some(errno) = error.raw_os_error() else {
-        // Seen in a list, not said by the kernel.
+        // The library found out from a list, not from an error of the kernel.
         if error.kind() == ErrorKind::DestinationNotFound {
             return NO_SUCH_DESTINATION.to_owned();
         }
-        // The kernel never answered, or made no sense: there is no number to have words for.
+        // The kernel's reply is missing or malformed: there is no error number.
         return error.to_string();
     };
-    // In user namespaces, where the C tool doesn't get that far.
+    // In user namespaces, where the C program doesn't get this far.
     if let (ErrorKind::NotSupported, Some(message)) = (error.kind(), error.kernel_message()) {
         return format!("Operation not supported: {message}");
     }
     words_for(error.operation(), errno)
 }
 
-/// The words for an error number depend on what was attempted.
+/// The text for an error number, which depends on what was attempted.
 fn words_for(operation: Operation, errno: i32) -> String {
     let specific = match (operation, errno) {
         (Operation::AddService, EEXIST) => "Service already exists",
@@ -293,10 +291,10 @@ fn words_for(operation: Operation, errno: i32) -> String {
     specific.to_owned()
 }
 
-/// The system's words for an error number.
+/// The system's text for an error number.
 fn strerror(errno: i32) -> String {
     let text = io::Error::from_raw_os_error(errno).to_string();
-    // std adds the number; the C tool doesn't.
+    // std adds the number; the C program doesn't.
     let suffix = format!(" (os error {errno})");
     text.strip_suffix(&suffix).map_or(text.clone(), str::to_owned)
 }

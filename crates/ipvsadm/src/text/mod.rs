@@ -1,4 +1,5 @@
-//! Text: how lists, addresses, numbers and messages look, and how addresses and numbers are read.
+//! Text: how lists, JSON, addresses, numbers and messages look, and how addresses and numbers are read.
+//! Nothing here knows the command line or the kernel's state.
 
 pub(crate) mod columns;
 pub(crate) mod connections;

@@ -62,10 +62,10 @@ pub(crate) struct Endpoint {
     pub(crate) port: Option<u16>,
 }
 
-/// Reads `HOST[:PORT]`. Port names are those of `protocol`; without one they aren't known.
+/// Reads `HOST[:PORT]`. Port names are those of `protocol`; without one, no names are known.
 ///
-/// The steps are the C tool's. Some surprise: an IPv6 address in brackets needs a port, one
-/// without brackets has none, and an IPv4 address in brackets loses its port.
+/// The steps are the C program's. Some are surprising: an IPv6 address in brackets needs a port, one
+/// without brackets can't have any, and an IPv4 address in brackets loses its port.
 pub(crate) fn parse_endpoint(
     text: &[u8],
     protocol: Option<Protocol>,
@@ -96,7 +96,7 @@ pub(crate) fn parse_endpoint(
 }
 
 pub(crate) fn parse_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    // Most texts are no IPv6 address, and this shows it fast: one has two colons at least.
+    // A fast path for other texts: an IPv6 address has two colons at least.
     text.iter().filter(|byte| **byte == b':').nth(1)?;
     std::str::from_utf8(text).ok()?.parse().ok()
 }
@@ -118,7 +118,7 @@ fn parse_port(text: &[u8], protocol: Option<Protocol>, names: &dyn Resolver) -> 
         .or_else(|| names.service_by_name(text, protocol.and_then(protocol_name)?))
 }
 
-/// The most bytes that an address with its port may take, as in the C tool: the rest is cut off.
+/// The longest text of an address with its port, in bytes, as in the C program: the rest is cut off.
 const ENDPOINT_MAX: usize = 59;
 
 /// Writes addresses with their ports, as names or numbers. Each name is looked up once.
@@ -135,13 +135,13 @@ impl<'a> EndpointText<'a> {
         Self { names, hosts: HashMap::new(), services: HashMap::new() }
     }
 
-    /// As with `numeric`, for what needs no names.
+    /// Numbers only, without a resolver.
     pub(crate) fn of_numbers() -> EndpointText<'static> {
         EndpointText { names: None, hosts: HashMap::new(), services: HashMap::new() }
     }
 
-    /// Puts `HOST:PORT`, with brackets around whatever stands for an IPv6 address. Ports have names
-    /// only within a protocol, so those of firewall-mark services are always numbers.
+    /// Appends `HOST:PORT`, with brackets around an IPv6 address or its name. Ports have names only
+    /// within a protocol, so those of firewall-mark services are always numbers.
     pub(crate) fn endpoint(
         &mut self,
         line: &mut Vec<u8>,
@@ -200,7 +200,7 @@ impl<'a> EndpointText<'a> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A part of the hosts and services that the behaviour below was seen with.
+    /// Some of the hosts and services with which the C program showed the behaviour below.
     pub(crate) struct TestNames;
 
     impl Resolver for TestNames {
@@ -273,7 +273,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint() {
+    fn other_texts_are_not_endpoints() {
         for text in [
             "",
             "80",
@@ -321,7 +321,7 @@ pub(crate) mod tests {
         assert_eq!(text(false, "10.9.9.9", 53, Some(Protocol::Udp)), "10.9.9.9:domain");
         assert_eq!(text(true, "2001:db8::10", 80, tcp), "[2001:db8::10]:80");
         assert_eq!(text(false, "2001:db8::10", 80, tcp), "[v6rs1]:http");
-        // As inet_ntop(3) of glibc writes it, and as Rust doesn't.
+        // As glibc's inet_ntop(3) writes it, unlike Rust.
         assert_eq!(text(true, "::a00:2", 80, tcp), "[::10.0.0.2]:80");
     }
 

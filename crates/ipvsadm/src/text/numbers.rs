@@ -7,7 +7,7 @@ use crate::text::columns::Columns as _;
 /// 31 days, in seconds: the longest timeout that an option takes.
 pub(crate) const TIMEOUT_MAX: i64 = 31 * 24 * 60 * 60;
 
-/// What `strtol(text, &end, 10)` makes of a text: leading white space, one sign and digits.
+/// The result of `strtol(text, &end, 10)`, which reads leading white space, a sign and digits.
 struct Strtol<'a> {
     /// The number; the nearest `i64` if it is out of range.
     value: i64,
@@ -47,14 +47,14 @@ pub(crate) fn parse<T: TryFrom<i64>>(text: &[u8], range: RangeInclusive<i64>) ->
     if valid { T::try_from(number.value).ok() } else { None }
 }
 
-/// Reads a text as glibc's `atoi` does: trailing junk is ignored, no digits are 0, and a number
-/// that is too large loses its upper bits.
+/// Reads a text as glibc's `atoi` does: it ignores what follows the digits, no digits are 0, and a
+/// number that is too large loses its upper bits.
 pub(crate) fn atoi(text: &[u8]) -> i32 {
     #[allow(clippy::cast_possible_truncation, reason = "as atoi does")]
     strtol(text).map_or(0, |number| number.value as i32)
 }
 
-/// The same 32 bits as a signed number, which is how the C tool shows and compares some.
+/// The same 32 bits as a signed number, which is how the C program shows and compares some.
 pub(crate) fn signed(number: u32) -> i32 {
     i32::from_ne_bytes(number.to_ne_bytes())
 }
@@ -62,13 +62,13 @@ pub(crate) fn signed(number: u32) -> i32 {
 /// How lists of statistics show large numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
-    /// In thousands (`K`), millions (`M`) and so on, to keep to the column.
+    /// In thousands (`K`), millions (`M`) and so on, so that they fit the column.
     Short,
     /// In full.
     Exact,
 }
 
-/// Puts a number of a statistics column, with the blank before it: 9 characters wide, or more.
+/// Appends a statistics column: a blank and a number, at least 9 characters wide.
 pub(crate) fn column(line: &mut Vec<u8>, number: u64, scale: Scale) {
     const THOUSAND: u64 = 1_000;
     const MILLION: u64 = 1_000_000;
@@ -97,9 +97,9 @@ mod tests {
         parse(text.as_bytes(), 0..=2_147_483_647)
     }
 
-    /// What the C tool does with each as a weight.
+    /// What the C program does with each as a weight.
     #[test]
-    fn whole_words_are_numbers() {
+    fn a_number_is_a_whole_word() {
         assert_eq!(weight("7"), Some(7));
         assert_eq!(weight(" 7"), Some(7));
         assert_eq!(weight("\x0b\x0c7"), Some(7));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_long_are_read() {
+    fn the_limits_of_long_are_read() {
         let any = i64::MIN..=i64::MAX;
         assert_eq!(parse::<i64>(b"9223372036854775807", any.clone()), Some(i64::MAX));
         assert_eq!(parse::<i64>(b"-9223372036854775808", any.clone()), Some(i64::MIN));
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_scale_as_the_c_tool_scales() {
+    fn columns_scale_as_in_the_c_program() {
         for (number, short, exact) in [
             (0, "        0", "        0"),
             (99_999_999, " 99999999", " 99999999"),

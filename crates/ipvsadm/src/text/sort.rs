@@ -1,9 +1,9 @@
 //! The order of lists.
 //!
-//! Scripts compare lists line by line, so the order is the C tool's, quirks and all: numbers are
+//! Scripts compare lists line by line, so the order is the C program's, quirks and all: numbers are
 //! compared by the sign of their 32-bit difference, which puts 192.168.0.1 before 10.0.0.1 and is
-//! no total order, so the result depends on the steps of the sort too. It is the merge sort of
-//! glibc's `qsort`, written out: the standard library's sorts may panic on such a comparison.
+//! not a total order, so the result also depends on the steps of the sort. These are the steps of the
+//! merge sort in glibc's `qsort`; the standard library's sorts may panic on such a comparison.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub(crate) fn destinations(entries: &[DestinationEntry]) -> Vec<&DestinationEntr
     servers(entries, |entry| entry.destination.key())
 }
 
-/// The same, of real servers in short.
+/// The same for summaries of real servers.
 pub(crate) fn summaries(entries: &[DestinationSummary]) -> Vec<&DestinationSummary> {
     servers(entries, DestinationSummary::key)
 }
@@ -33,15 +33,15 @@ fn servers<T>(entries: &[T], key: impl Fn(&T) -> DestinationKey) -> Vec<&T> {
     if !is_total_order(entries.iter().map(|entry| key(entry).addr)) {
         return merge_sort(entries, compare);
     }
-    // Any stable sort does the same then, and the kernel's order is often that of addition
-    // reversed, which this one turns round at once.
+    // Any stable sort has the same result then, and this one is fast on a reversed list: the kernel
+    // often lists real servers in the reverse order of their addition.
     let mut order: Vec<&T> = entries.iter().collect();
     order.sort_by(|a, b| compare(a, b).cmp(&0));
     order
 }
 
-/// Whether comparing differences of these addresses is a total order: they are IPv4 addresses, and so
-/// near each other that no difference is too large for a signed number.
+/// Whether comparing these addresses by their differences is a total order: all are IPv4, and no
+/// difference overflows a signed number.
 fn is_total_order(addrs: impl Iterator<Item = IpAddr>) -> bool {
     let (mut least, mut most) = (u32::MAX, 0);
     for addr in addrs {
@@ -82,8 +82,8 @@ fn family(key: &ServiceKey) -> i32 {
     }
 }
 
-/// The left address decides how much is compared: where families are mixed, an IPv4 address counts
-/// as the first word of an IPv6 one.
+/// The left address decides how much is compared: with mixed families, an IPv4 address counts as the
+/// first word of an IPv6 one.
 fn compare_addrs(a: IpAddr, b: IpAddr) -> i32 {
     let compared = if a.is_ipv6() { 4 } else { 1 };
     let (a, b) = (words(a), words(b));
@@ -116,8 +116,8 @@ fn or_else(order: i32, next: impl FnOnce() -> i32) -> i32 {
 }
 
 /// The merge sort of glibc 2.36's `qsort`: sorts halves of `n / 2` and `n - n / 2`, and takes from
-/// the left one as long as it compares no greater. The entries stay where they are, because there
-/// may be so many that a second copy of them would be most of what a list costs.
+/// the left one as long as it doesn't compare greater. The entries stay where they are: there may be so
+/// many that a second copy would be most of the cost of a list.
 fn merge_sort<T>(entries: &[T], compare: impl Fn(&T, &T) -> i32) -> Vec<&T> {
     let mut order: Vec<&T> = entries.iter().collect();
     let mut scratch = order.clone();
@@ -190,7 +190,7 @@ mod tests {
                 assert!(is_total_order(entries.iter().map(|key| key.addr)));
                 let expected: Vec<_> = merge_sort(&entries, compare_servers);
                 let sorted = servers(&entries, |key| *key);
-                // The same entries, not only equal ones.
+                // The very same entries, not just equal ones.
                 let places = |order: &[&DestinationKey]| {
                     order.iter().map(|key| std::ptr::from_ref(*key)).collect::<Vec<_>>()
                 };

@@ -1,4 +1,4 @@
-//! `-S --all`: rules that bring back what those of `-S` leave out, too.
+//! `-S --all`: rules that also bring back what those of `-S` leave out.
 
 use std::ffi::OsStr;
 use std::mem;
@@ -14,15 +14,15 @@ use crate::run::save::rules::Rules;
 use crate::text::columns::Columns as _;
 use crate::text::names::EndpointText;
 
-/// Writes rules, and has each of them read: other tools can give the kernel what no command line
-/// says, and a line that is no command would keep the others from being restored.
+/// Writes rules, and reads each of them back: other programs can set up what no command line can
+/// express, and an invalid line would keep the others from being restored.
 pub(crate) struct AllRules<F> {
     rules: Rules<'static, Vec<u8>>,
-    /// What a command line means.
+    /// What a command line changes.
     read: F,
     /// The lines so far.
     pub(crate) text: Vec<u8>,
-    /// What they don't bring back as it is, in words.
+    /// The objects that they don't bring back exactly, in words.
     pub(crate) inexact: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl<F: Fn(&[&OsStr]) -> Option<Change>> AllRules<F> {
         self.end_line(&Change::SetTimeouts(wanted), || "the timeouts of idle connections".into());
     }
 
-    /// False if the service is left out: then its real servers have to be, too.
+    /// False if the service is left out: then its real servers must be, too.
     pub(crate) fn service(&mut self, service: &Service) -> bool {
         // Writing to a vector doesn't fail.
         let _ = self.rules.service(service);
@@ -60,7 +60,7 @@ impl<F: Fn(&[&OsStr]) -> Option<Change>> AllRules<F> {
         let _ = self.rules.server(service, server);
         let mut wanted = *server;
         if wanted.forward == Forward::LocalNode {
-            // The kernel's own choice, for an address of the director.
+            // The kernel chooses this one itself, for an address of the director.
             wanted.forward = Forward::DirectRoute;
         }
         self.end_line(&Change::AddDestination { service: *service, destination: wanted }, || {
@@ -88,7 +88,7 @@ impl<F: Fn(&[&OsStr]) -> Option<Change>> AllRules<F> {
         self.end_line(&wanted, || format!("the {role} sync daemon"));
     }
 
-    /// Takes the line in unless it is no command. Whether it is one.
+    /// Adds the line if it is a valid command. False if it isn't.
     fn end_line(&mut self, wanted: &Change, object: impl FnOnce() -> String) -> bool {
         let line = mem::take(&mut self.rules.out);
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
@@ -153,9 +153,9 @@ mod tests {
         timeouts
     }
 
-    /// The options are those of ipvsadm(8), where -S of the C program has no place for them.
+    /// The options are those of ipvsadm(8) that -S of the C program doesn't write.
     #[test]
-    fn what_the_c_program_leaves_out() {
+    fn what_the_c_program_leaves_out_is_saved() {
         let mut rules = rules();
         rules.timeouts(&timeouts([900, 120, 300]));
         let mark = ServiceKey::fwmark(Family::V6, NonZeroU32::MAX);
@@ -212,9 +212,9 @@ mod tests {
         }
     }
 
-    /// What other programs can set and no option says.
+    /// What other programs can set and no option can express.
     #[test]
-    fn what_no_command_line_says_is_named() {
+    fn what_no_command_line_can_express_is_named() {
         let mut rules = rules();
         // The longest that `--set` takes is 31 days.
         rules.timeouts(&timeouts([2_678_401, 120, 300]));

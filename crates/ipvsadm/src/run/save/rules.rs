@@ -12,14 +12,14 @@ use crate::text::names::EndpointText;
 use crate::text::numbers::{TIMEOUT_MAX, signed};
 use crate::text::scheduler_flags;
 
-/// Writes commands that make the table again. Thresholds, timeouts and sync daemons aren't among
-/// them, as with the C tool; [`AllRules`] has them.
+/// Writes the commands that set up the table again. As with the C program, they lack thresholds,
+/// timeouts and sync daemons, which `AllRules` adds.
 pub(crate) struct Rules<'a, W> {
     pub(crate) out: W,
     text: EndpointText<'a>,
-    /// Whether lines have what the C tool leaves out, or writes so that neither tool reads it back.
+    /// Whether to write what the C program leaves out, or writes in a form that neither program reads.
     pub(crate) all: bool,
-    /// The line that is being put together.
+    /// The line that is being built.
     line: Vec<u8>,
 }
 
@@ -76,12 +76,12 @@ impl<'a, W: Write> Rules<'a, W> {
         let method: &[u8] = match destination.forward {
             Forward::Masquerade => b" -m",
             Forward::Tunnel(_) => b" -i",
-            // The kernel chooses the other methods by itself.
+            // The kernel chooses the other methods itself.
             _ => b" -g",
         };
         line.extend_from_slice(method);
         line.extend_from_slice(b" -w ");
-        // Signed, like the C tool's.
+        // Signed, like the C program's.
         line.signed(signed(destination.weight));
         if let Forward::Tunnel(tunnel) = destination.forward {
             line.extend_from_slice(tunnel_options(tunnel).as_bytes());
@@ -116,7 +116,7 @@ impl<'a, W: Write> Rules<'a, W> {
                 if self.all {
                     line.number(mark.get().into());
                 } else {
-                    // Signed, like the C tool's, although neither tool reads negative ones back.
+                    // Signed, like the C program's, although neither program reads negative ones back.
                     line.signed(signed(mark.get()));
                 }
                 if family == Family::V6 {
@@ -127,14 +127,14 @@ impl<'a, W: Write> Rules<'a, W> {
     }
 }
 
-/// The nearest to a persistence timeout that `-p` takes, in seconds. The kernel has another one only
-/// where a program other than the C tool and this one has set the service up.
+/// The nearest persistence timeout that `-p` takes, in seconds. The kernel has another one only if a
+/// program other than the C program and this one set up the service.
 pub(crate) fn saved_timeout(persistence: &Persistence) -> u64 {
     persistence.timeout.as_secs().clamp(1, TIMEOUT_MAX.unsigned_abs())
 }
 
-/// That a service's persistence timeout is saved as another one, with a newline; nothing if it is
-/// saved as it is. The C tool says nothing, and doesn't read back what it saved.
+/// Says that a service's persistence timeout is saved as another one, with a newline; empty if it is
+/// saved as it is. The C program says nothing, and rejects what it saved.
 pub(crate) fn saved_timeout_message(service: &Service) -> String {
     let Some(persistence) = &service.persistence else { return String::new() };
     let (kept, saved) = (persistence.timeout.as_secs(), saved_timeout(persistence));
@@ -142,7 +142,9 @@ pub(crate) fn saved_timeout_message(service: &Service) -> String {
         return String::new();
     }
     let key = service.key;
-    format!("{key}: the persistence timeout of {kept} s is saved as {saved} s, which -p takes\n")
+    format!(
+        "{key}: the persistence timeout of {kept} s is saved as {saved} s, the nearest that -p takes\n"
+    )
 }
 
 fn tunnel_options(tunnel: Tunnel) -> String {
@@ -158,7 +160,7 @@ fn tunnel_options(tunnel: Tunnel) -> String {
         }
         Tunnel::Gre { checksum: false } => " --tun-type gre --tun-nocsum".to_owned(),
         Tunnel::Gre { checksum: true } => " --tun-type gre --tun-csum".to_owned(),
-        // No option makes one of these.
+        // No option sets up other types.
         _ => String::new(),
     }
 }
@@ -210,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn options_come_in_the_c_tools_order() {
+    fn options_come_in_the_order_of_the_c_program() {
         let persistence = Persistence::new(Duration::from_secs(60));
         let full = Service::new(tcp())
             .scheduler(Scheduler::SH)
@@ -232,9 +234,9 @@ mod tests {
         assert_eq!(saved(&unnamed), "-A -t 10.0.0.1:80 -s mh -b \n");
     }
 
-    /// `-p` takes 1 to 2678400 seconds, in the C tool too.
+    /// `-p` takes 1 to 2678400 seconds, in the C program too.
     #[test]
-    fn a_timeout_that_no_option_takes_is_saved_as_the_nearest_that_one_does() {
+    fn a_timeout_that_no_option_takes_is_saved_as_the_nearest_that_works() {
         for (seconds, expected) in [
             (0, 1),
             (1, 1),
