@@ -6,12 +6,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipvs::{
-    Destination, DestinationSummary, Family, Forward, ForwardMethod, GueChecksum, Protocol,
-    Scheduler, Service, ServiceKey, Stats, SyncDaemon, Tunnel, Version,
+    Destination, DestinationSummary, Family, Protocol, Service, ServiceKey, Stats, SyncDaemon,
+    Version,
 };
 use ipvs_os::InetNtop;
 
 use crate::text::columns::Columns as _;
+use crate::text::fields::{forward_text, mask_text, protocol_of, scheduler_text, tunnel_text};
 use crate::text::names::EndpointText;
 use crate::text::numbers::{Scale, column, signed};
 use crate::text::scheduler_flags;
@@ -280,18 +281,6 @@ fn counters(stats: &Stats) -> [u64; 5] {
     ]
 }
 
-/// The protocol in which ports have names; firewall marks have none.
-pub(crate) fn protocol_of(service: &ServiceKey) -> Option<Protocol> {
-    match *service {
-        ServiceKey::Addr { protocol, .. } => Some(protocol),
-        ServiceKey::Fwmark { .. } => None,
-    }
-}
-
-pub(crate) fn scheduler_text(service: &Service) -> &[u8] {
-    service.scheduler.as_ref().map_or(b"none", Scheduler::as_bytes)
-}
-
 /// What follows the scheduler in the line of a service.
 fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()> {
     if let Some(flags) = scheduler_flags::listed(service) {
@@ -311,44 +300,6 @@ fn write_configuration(out: &mut impl Write, service: &Service) -> io::Result<()
         out.write_all(b" ops")?;
     }
     Ok(())
-}
-
-/// The mask of a persistent service; `None` if each address counts by itself.
-pub(crate) fn mask_text(service: &Service) -> Option<String> {
-    let mask = service.persistence.as_ref()?.mask;
-    match service.key.family() {
-        Family::V4 => mask.as_v4().filter(|mask| !mask.is_broadcast()).map(|mask| mask.to_string()),
-        Family::V6 => mask.as_v6().filter(|bits| *bits != 128).map(|bits| bits.to_string()),
-    }
-}
-
-fn forward_text(forward: ForwardMethod) -> &'static [u8] {
-    match forward {
-        ForwardMethod::Masquerade => b"Masq",
-        ForwardMethod::LocalNode => b"Local",
-        ForwardMethod::Tunnel => b"Tunnel",
-        ForwardMethod::DirectRoute => b"Route",
-        ForwardMethod::Bypass => b"Bypass",
-        _ => b"Unknown",
-    }
-}
-
-fn tunnel_text(forward: Forward) -> String {
-    let Forward::Tunnel(tunnel) = forward else { return "n/a".to_owned() };
-    match tunnel {
-        Tunnel::Ipip => "ipip".to_owned(),
-        Tunnel::Gue { port, checksum } => {
-            let checksum = match checksum {
-                GueChecksum::None => "-c",
-                GueChecksum::Full => "+c",
-                GueChecksum::Remote => "r+c",
-            };
-            format!("gue:{port}:{checksum}")
-        }
-        Tunnel::Gre { checksum: false } => "gre:-c".to_owned(),
-        Tunnel::Gre { checksum: true } => "gre:+c".to_owned(),
-        _ => "invalid".to_owned(),
-    }
 }
 
 /// Writes the line of `-L --timeout`.
@@ -383,8 +334,8 @@ mod tests {
     use std::num::NonZeroU32;
 
     use ipvs::{
-        InterfaceName, Persistence, PersistenceEngine, PersistenceMask, Rates, SchedulerFlags,
-        SyncRole,
+        Forward, GueChecksum, InterfaceName, Persistence, PersistenceEngine, PersistenceMask,
+        Rates, Scheduler, SchedulerFlags, SyncRole, Tunnel,
     };
 
     use super::*;

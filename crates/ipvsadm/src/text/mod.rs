@@ -3,6 +3,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod connections;
+pub(crate) mod fields;
 pub(crate) mod json;
 pub(crate) mod list;
 pub(crate) mod messages;

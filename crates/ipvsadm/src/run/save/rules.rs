@@ -7,7 +7,7 @@ use ipvs::{
 };
 
 use crate::text::columns::Columns as _;
-use crate::text::list;
+use crate::text::fields;
 use crate::text::names::EndpointText;
 use crate::text::numbers::{TIMEOUT_MAX, signed};
 use crate::text::scheduler_flags;
@@ -34,11 +34,11 @@ impl<'a, W: Write> Rules<'a, W> {
         self.service_text(&service.key);
         let line = &mut self.line;
         line.extend_from_slice(b" -s ");
-        line.extend_from_slice(list::scheduler_text(service));
+        line.extend_from_slice(fields::scheduler_text(service));
         if let Some(persistence) = &service.persistence {
             line.extend_from_slice(b" -p ");
             line.number(saved_timeout(persistence));
-            if let Some(mask) = list::mask_text(service) {
+            if let Some(mask) = fields::mask_text(service) {
                 write!(line, " -M {mask}")?;
             }
         }
@@ -71,7 +71,7 @@ impl<'a, W: Write> Rules<'a, W> {
         self.service_text(service);
         let line = &mut self.line;
         line.extend_from_slice(b" -r ");
-        let protocol = list::protocol_of(service);
+        let protocol = fields::protocol_of(service);
         self.text.endpoint(line, destination.addr, destination.port, protocol);
         let method: &[u8] = match destination.forward {
             Forward::Masquerade => b" -m",
