@@ -5,7 +5,7 @@ use ipvs_sys::{Body, Family, Header, Message, Messages};
 ///
 /// # Panics
 ///
-/// If it doesn't.
+/// If one of these doesn't hold.
 pub fn decode(datagram: &[u8]) {
     for frame in Messages::new(datagram) {
         let Ok(frame) = frame else { return };

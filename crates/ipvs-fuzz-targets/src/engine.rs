@@ -8,12 +8,12 @@ const SHAPES: [Shape; 4] = [Shape::Change, Shape::AcknowledgedChange, Shape::Get
 /// Any bytes as the answers to a window of requests: the engine never panics, settles each
 /// request once and in order, and takes another window afterwards.
 ///
-/// The first byte says which requests: one more than its upper three bits, each of the shape that two
-/// of its bits name. Then come datagrams, each behind its length in a byte.
+/// The first byte says which requests there are: one more than its upper three bits, each of the kind
+/// that two of its bits select. Datagrams follow, each after a byte with its length.
 ///
 /// # Panics
 ///
-/// If it doesn't.
+/// If one of these doesn't hold.
 pub fn engine(input: &[u8]) {
     let Some((&first, answers)) = input.split_first() else { return };
     let mut engine = Engine::new(Duration::from_secs(1));

@@ -5,11 +5,11 @@ use ipvs::{Client, Table};
 use ipvs_model::Kernel;
 
 /// Any bytes as a file with a table, in TOML or JSON, or with a plan: reading never panics, what is
-/// read can be written and read again, and a table that can be set up is what is there then.
+/// read can be written and read again, and a table that can be set up reads back equal.
 ///
 /// # Panics
 ///
-/// If it doesn't.
+/// If one of these doesn't hold.
 pub fn files(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Ok(table) = toml::from_str(text) {
@@ -20,7 +20,7 @@ pub fn files(input: &[u8]) {
     }
     if let Ok(plan) = serde_json::from_str(text) {
         try_plan(&plan);
-        // Steps that don't fit the table are refused, and that is said.
+        // Steps that don't fit the table are refused, which is reported.
         let _ = client().apply(&plan);
     }
 }

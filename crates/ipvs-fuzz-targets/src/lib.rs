@@ -1,8 +1,8 @@
-//! What each fuzz target does with an input. A target panics if what it says isn't so; what it is
-//! given may be any bytes.
+//! What each fuzz target does with an input, which may be any bytes. A target panics if what its
+//! documentation claims doesn't hold.
 //!
-//! The programs that libFuzzer feeds are in `fuzz/fuzz_targets`. The same functions run in a test of
-//! this crate, on the seeds from which fuzzing starts and on every input that once was too much:
+//! The programs that libFuzzer feeds are in `fuzz/fuzz_targets`. A test of this crate runs the same
+//! functions on the seeds from which fuzzing starts, and on every input that once made one fail:
 //! `fuzz/seeds/TARGET/*`.
 
 #![forbid(unsafe_code)]
