@@ -1,0 +1,151 @@
+//! One virtual service and its real servers: who takes traffic, and what the table is to be.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use ipvs::{Destination, DestinationKey, Service, ServiceSnapshot, TableService};
+use probe::{Probe, Thresholds};
+
+/// A virtual service as it is to be when all is well, from the configuration.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Pool {
+    /// The virtual service.
+    pub service: Service,
+    /// Its real servers.
+    pub members: BTreeMap<DestinationKey, Member>,
+    /// Who takes the traffic if none of them is up.
+    pub fallback: Option<Destination>,
+    /// What becomes of the entry of a real server that is down.
+    pub when_down: WhenDown,
+}
+
+/// A real server of a pool.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Member {
+    /// Its entry in the table when it is up.
+    pub destination: Destination,
+    /// How it's checked.
+    pub probe: Probe,
+    /// How many verdicts change its state.
+    pub thresholds: Thresholds,
+}
+
+/// What becomes of the entry of a real server that is down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum WhenDown {
+    /// It is deleted; its connections are lost.
+    #[default]
+    Remove,
+    /// It gets weight 0; its connections live on, persistent ones come again.
+    Quiesce {
+        /// Whether it's added with weight 0 if it isn't there.
+        add: bool,
+    },
+}
+
+/// What an operator has decided about a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Override {
+    /// No new connections: weight 0.
+    Drain,
+    /// No traffic: as if it were down.
+    Disable,
+}
+
+impl Pool {
+    /// A virtual service without real servers.
+    pub fn new(service: Service) -> Self {
+        Self { service, members: BTreeMap::new(), fallback: None, when_down: WhenDown::default() }
+    }
+
+    /// Adds a real server; one of the same address and port is replaced.
+    #[must_use]
+    pub fn member(
+        mut self,
+        destination: Destination,
+        probe: Probe,
+        thresholds: Thresholds,
+    ) -> Self {
+        self.members.insert(destination.key(), Member { destination, probe, thresholds });
+        self
+    }
+
+    /// Sets who takes the traffic if no real server is up.
+    #[must_use]
+    pub fn fallback(mut self, fallback: Destination) -> Self {
+        self.fallback = Some(fallback);
+        self
+    }
+
+    /// Sets what becomes of the entry of a real server that is down.
+    #[must_use]
+    pub fn when_down(mut self, when_down: WhenDown) -> Self {
+        self.when_down = when_down;
+        self
+    }
+}
+
+/// A pool at work.
+#[derive(Clone, Debug)]
+pub(crate) struct Active {
+    pub(crate) pool: Pool,
+    pub(crate) states: BTreeMap<DestinationKey, MemberState>,
+    /// The fallback has been called for, and not sent away yet.
+    pub(crate) on_fallback: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemberState {
+    /// Its checks say that it takes traffic. Changed by a verdict alone.
+    pub(crate) admitted: bool,
+    /// Its check has had a verdict.
+    pub(crate) judged: bool,
+    /// What an operator says, and until when.
+    pub(crate) decision: Option<(Override, Option<Instant>)>,
+}
+
+impl MemberState {
+    pub(crate) fn takes_traffic(self) -> bool {
+        self.admitted && self.decision.is_none()
+    }
+}
+
+impl Active {
+    /// What the kernel's table is to have for this service, given what it has.
+    pub(crate) fn desired(&self, current: Option<&ServiceSnapshot>) -> TableService {
+        let current = current.map(TableService::from);
+        let mut desired = TableService::new(self.pool.service.clone());
+        for (key, member) in &self.pool.members {
+            let state = self.states.get(key).copied().unwrap_or_default();
+            let there = current.as_ref().and_then(|service| service.get(key)).is_some();
+            let quiesced = member.destination.weight(0);
+            match (state.decision, self.pool.when_down) {
+                (None, _) if state.admitted => {
+                    desired.insert(member.destination);
+                }
+                (Some((Override::Drain, _)), _) if there || state.admitted => {
+                    desired.insert(quiesced);
+                }
+                // Not in use and not known to be down: what the table has stays.
+                (None, _) if !state.judged && there => {
+                    desired.insert(quiesced);
+                }
+                (_, WhenDown::Quiesce { add }) if there || (add && state.judged) => {
+                    desired.insert(quiesced);
+                }
+                _ => {}
+            }
+        }
+        if let (Some(fallback), true) = (self.pool.fallback, self.on_fallback) {
+            // It may be one of the real servers as well: then it's this entry that counts.
+            desired.insert(fallback);
+        }
+        desired
+    }
+
+    pub(crate) fn any_takes_traffic(&self) -> bool {
+        self.states.values().any(|state| state.takes_traffic())
+    }
+}
