@@ -1,5 +1,5 @@
-//! The program `ipvsadm`, as a library for its own `main` and for what makes its manual pages and
-//! completions. It is no interface for other programs: the crate `ipvs` is.
+//! The program `ipvsadm`, as a library for its own `main`, for tests and fuzzing, and for generating its
+//! manual pages and completions. Other programs should use the crate `ipvs`.
 
 #![forbid(unsafe_code)]
 
@@ -47,7 +47,7 @@ pub struct FlagNames {
     pub is_addition: bool,
 }
 
-/// The names of every option and command, for tests that are to miss none.
+/// The names of every option and command, for tests that must not miss any.
 #[doc(hidden)]
 pub fn flag_names() -> impl Iterator<Item = FlagNames> {
     SECTIONS.iter().flat_map(|section| {

@@ -1,4 +1,4 @@
-//! What the binary does where it needs no IPVS, which is the same on every machine.
+//! What the binary does without IPVS, which is the same on every machine.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -39,7 +39,7 @@ fn a_full_disk_is_an_error() {
 }
 
 #[test]
-fn a_reader_that_goes_ends_it_silently() {
+fn a_closed_pipe_ends_it_silently() {
     let (reader, writer) = UnixStream::pair().expect("a pair of sockets can be made");
     drop(reader);
     let output = Command::new(env!("CARGO_BIN_EXE_ipvsadm"))
@@ -53,9 +53,9 @@ fn a_reader_that_goes_ends_it_silently() {
     assert_eq!(output.stderr, b"");
 }
 
-/// As the script of that name says it.
+/// The message is that of the script.
 #[test]
-fn ipvsadm_save_knows_one_option() {
+fn ipvsadm_save_has_one_option() {
     for args in [&["-x"][..], &["-n", "--"], &["foo", "-nn"]] {
         let output = called_as("/sbin/ipvsadm-save", args);
         assert_eq!(output.status.code(), Some(1));

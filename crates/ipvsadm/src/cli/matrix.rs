@@ -23,7 +23,12 @@ impl Rules {
 
     /// Stops at the first complaint, in the order of [`OptionKind`]. Options that aren't `checked` may
     /// be given or not.
-    fn check(&self, given: OptionSet, checked: OptionSet, by: Demand) -> Result<(), UsageError> {
+    fn check(
+        &self,
+        given: OptionSet,
+        checked: OptionSet,
+        by: impl FnOnce() -> Demand,
+    ) -> Result<(), UsageError> {
         let given = given.intersection(checked);
         // Nearly always there is nothing to complain about.
         if given.contains_all(self.required)
@@ -31,6 +36,7 @@ impl Rules {
         {
             return Ok(());
         }
+        let by = by();
         let mut earlier = None;
         for (kind, option) in kinds().filter(|(kind, _)| checked.contains(*kind)) {
             if !given.contains(kind) {
@@ -119,13 +125,13 @@ pub(crate) fn check_command(command: CommandKind, given: OptionSet) -> Result<()
         rules.optional = rules.optional.union(MATRIX.connection_selectors);
         rules.exclusive = rules.exclusive.difference(MATRIX.connection_selectors);
     }
-    rules.check(given, MATRIX.all, Demand::Command(flags::command_name(command)))
+    rules.check(given, MATRIX.all, || Demand::Command(flags::command_name(command)))
 }
 
 /// Checks which options were given with a type of tunnel.
 pub(crate) fn check_tunnel(tunnel: TunnelType, given: OptionSet) -> Result<(), UsageError> {
     let rules = MATRIX.rules[Context::Tunnel(tunnel).index()];
-    rules.check(given, MATRIX.tunnel_options, Demand::TunnelType(tunnel.name()))
+    rules.check(given, MATRIX.tunnel_options, || Demand::TunnelType(tunnel.name()))
 }
 
 /// Those of the options given that only tunnels have.
