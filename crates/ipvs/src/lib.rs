@@ -34,9 +34,8 @@ pub use model::key::{
     DestinationKey, Endpoint, Family, ParseKeyError, Protocol, ScopeError, ServiceKey,
 };
 pub use model::name::{InterfaceName, NameError, PersistenceEngine, Scheduler};
-pub use model::service::{
-    Persistence, PersistenceMask, PrefixError, SchedulerFlags, Service, ServiceEntry,
-};
+pub use model::scheduler_flags::{SchedulerFlagName, SchedulerFlags};
+pub use model::service::{Persistence, PersistenceMask, PrefixError, Service, ServiceEntry};
 pub use model::snapshot::{Consistency, ServiceSnapshot, Snapshot, SnapshotOptions};
 pub use model::stats::{Rates, Stats, StatsWidth};
 pub use model::sync_daemon::{SyncDaemon, SyncRole};

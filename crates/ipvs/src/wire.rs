@@ -14,7 +14,8 @@ use crate::model::destination::{Destination, DestinationEntry};
 use crate::model::forward::{Forward, GueChecksum, Tunnel};
 use crate::model::key::{DestinationKey, Family, Protocol, ServiceKey};
 use crate::model::name::{InterfaceName, PersistenceEngine, Scheduler};
-use crate::model::service::{Persistence, PersistenceMask, SchedulerFlags, Service, ServiceEntry};
+use crate::model::scheduler_flags::SchedulerFlags;
+use crate::model::service::{Persistence, PersistenceMask, Service, ServiceEntry};
 use crate::model::stats::{Rates, Stats, StatsWidth};
 use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 

@@ -6,6 +6,7 @@ pub(crate) mod destination;
 pub(crate) mod forward;
 pub(crate) mod key;
 pub(crate) mod name;
+pub(crate) mod scheduler_flags;
 pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod stats;

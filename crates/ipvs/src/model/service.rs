@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use bitflags::bitflags;
 use thiserror::Error;
 
 use crate::model::key::ServiceKey;
 use crate::model::name::{PersistenceEngine, Scheduler};
+use crate::model::scheduler_flags::SchedulerFlags;
 use crate::model::stats::Stats;
 
 /// A virtual service, as a user wants it.
@@ -32,7 +32,7 @@ pub struct Service {
     /// How it picks a real server; `None` is a service that picks none and so drops new
     /// connections (the kernel calls that `none`).
     pub scheduler: Option<Scheduler>,
-    /// Switches of the scheduler.
+    /// Flags that change how the scheduler works.
     pub scheduler_flags: SchedulerFlags,
     /// One-packet scheduling: each UDP packet is scheduled on its own, no connection is kept
     /// (`IP_VS_SVC_F_ONEPACKET`).
@@ -64,14 +64,14 @@ impl Service {
         self
     }
 
-    /// Sets the scheduler's switches.
+    /// Sets the scheduler's flags.
     #[must_use]
     pub fn scheduler_flags(mut self, flags: SchedulerFlags) -> Self {
         self.scheduler_flags = flags;
         self
     }
 
-    /// Switches one-packet scheduling on or off.
+    /// Turns one-packet scheduling on or off.
     #[must_use]
     pub fn one_packet(mut self, on: bool) -> Self {
         self.one_packet = on;
@@ -93,31 +93,6 @@ impl Service {
     ) -> Self {
         self.persistence_engine = persistence_engine.into();
         self
-    }
-}
-
-bitflags! {
-    /// Switches whose meaning is the scheduler's own (`IP_VS_SVC_F_SCHED*`, `linux/ip_vs.h`).
-    ///
-    /// Bits that this version doesn't know are kept as the kernel reports them.
-    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-    pub struct SchedulerFlags: u32 {
-        /// The first switch.
-        const FLAG_1 = ipvs_sys::ServiceFlags::SCHED_1.bits();
-        /// The second switch.
-        const FLAG_2 = ipvs_sys::ServiceFlags::SCHED_2.bits();
-        /// The third switch; no scheduler of Linux 7.2 uses it.
-        const FLAG_3 = ipvs_sys::ServiceFlags::SCHED_3.bits();
-        /// `sh`: choose another server where the hashed one is unavailable.
-        const SH_FALLBACK = Self::FLAG_1.bits();
-        /// `sh`: hash the source port too.
-        const SH_PORT = Self::FLAG_2.bits();
-        /// `mh`: choose another server where the hashed one is unavailable.
-        const MH_FALLBACK = Self::FLAG_1.bits();
-        /// `mh`: hash the source port too.
-        const MH_PORT = Self::FLAG_2.bits();
-        /// Any bit but those that [`Service`] has fields for.
-        const _ = !0;
     }
 }
 

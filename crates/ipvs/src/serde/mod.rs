@@ -16,7 +16,8 @@ use crate::model::destination::Destination;
 use crate::model::forward::{Forward, GueChecksum, Tunnel};
 use crate::model::key::{DestinationKey, Family, ParseKeyError, ServiceKey};
 use crate::model::name::{PersistenceEngine, Scheduler};
-use crate::model::service::{Persistence, PersistenceMask, SchedulerFlags, Service};
+use crate::model::scheduler_flags::SchedulerFlags;
+use crate::model::service::{Persistence, PersistenceMask, Service};
 use crate::model::table::{Table, TableService};
 use crate::wire;
 
@@ -172,28 +173,11 @@ impl TryFrom<ServiceForm> for Service {
     }
 }
 
-const FLAGS: [(&str, SchedulerFlags); 7] = [
-    ("flag-1", SchedulerFlags::FLAG_1),
-    ("flag-2", SchedulerFlags::FLAG_2),
-    ("flag-3", SchedulerFlags::FLAG_3),
-    ("sh-fallback", SchedulerFlags::SH_FALLBACK),
-    ("sh-port", SchedulerFlags::SH_PORT),
-    ("mh-fallback", SchedulerFlags::MH_FALLBACK),
-    ("mh-port", SchedulerFlags::MH_PORT),
-];
-
+/// By number, so that a file reads the same whatever the scheduler.
 fn flags_to_texts(flags: SchedulerFlags) -> Vec<String> {
-    let mut rest = flags;
-    let mut texts = Vec::new();
-    // The first three names are those of any scheduler, and after them nothing is left for others.
-    for (name, flag) in FLAGS {
-        if rest.contains(flag) {
-            texts.push(name.to_owned());
-            rest -= flag;
-        }
-    }
-    if !rest.is_empty() {
-        texts.push(format!("{:#x}", rest.bits()));
+    let mut texts: Vec<_> = flags.names(None).map(|it| it.name.to_owned()).collect();
+    if !flags.unnamed().is_empty() {
+        texts.push(format!("{:#x}", flags.unnamed().bits()));
     }
     texts
 }
@@ -201,15 +185,12 @@ fn flags_to_texts(flags: SchedulerFlags) -> Vec<String> {
 fn flags_from_texts(texts: &[String]) -> Result<SchedulerFlags, String> {
     let mut flags = SchedulerFlags::empty();
     for text in texts {
-        let named = FLAGS.iter().find(|(name, _)| name == text).map(|(_, flag)| *flag);
+        let named = SchedulerFlags::NAMES.iter().find(|it| it.name == text).map(|it| it.flag);
         let bits = || u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
         flags |=
             named.or_else(|| bits().map(SchedulerFlags::from_bits_retain)).ok_or_else(|| {
-                let names: Vec<&str> = FLAGS.iter().map(|(name, _)| *name).collect();
-                format!(
-                    "`{text}` is no scheduler flag: {} or a number such as 0x100",
-                    names.join(", ")
-                )
+                let names = SchedulerFlags::NAMES.map(|it| it.name).join(", ");
+                format!("`{text}` is no scheduler flag: {names} or a number such as 0x100")
             })?;
     }
     Ok(flags)

@@ -1,27 +1,13 @@
-//! The words of `-b`.
-//!
-//! A flag means something else to each scheduler. Two have words for theirs; to all others, and for
-//! what these two have no word for, they are numbered.
+//! The words of `-b`: the library's names of scheduler flags, by the rules of the C program.
 
-use ipvs::{Scheduler, SchedulerFlags, Service};
-
-/// Each word, its flag, and the scheduler that it belongs to, if it belongs to one.
-static WORDS: [(&str, SchedulerFlags, Option<Scheduler>); 7] = [
-    ("sh-fallback", SchedulerFlags::SH_FALLBACK, Some(Scheduler::SH)),
-    ("sh-port", SchedulerFlags::SH_PORT, Some(Scheduler::SH)),
-    ("mh-fallback", SchedulerFlags::MH_FALLBACK, Some(Scheduler::MH)),
-    ("mh-port", SchedulerFlags::MH_PORT, Some(Scheduler::MH)),
-    ("flag-1", SchedulerFlags::FLAG_1, None),
-    ("flag-2", SchedulerFlags::FLAG_2, None),
-    ("flag-3", SchedulerFlags::FLAG_3, None),
-];
+use ipvs::{SchedulerFlags, Service};
 
 /// Every word.
-pub(crate) static NAMES: [&str; WORDS.len()] = {
-    let mut names = [""; WORDS.len()];
+pub(crate) static NAMES: [&str; SchedulerFlags::NAMES.len()] = {
+    let mut names = [""; SchedulerFlags::NAMES.len()];
     let mut i = 0;
     while i < names.len() {
-        names[i] = WORDS[i].0;
+        names[i] = SchedulerFlags::NAMES[i].name;
         i += 1;
     }
     names
@@ -37,46 +23,29 @@ pub(crate) enum WordError {
 
 /// The flag that a word stands for. If the scheduler isn't known, a word of any is taken.
 pub(crate) fn by_word(word: &[u8], scheduler: Option<&[u8]>) -> Result<SchedulerFlags, WordError> {
-    let found = WORDS.iter().find(|(name, ..)| name.as_bytes() == word);
-    let (_, flag, owner) = found.ok_or(WordError::Unknown)?;
-    match (owner, scheduler) {
+    let known = SchedulerFlags::NAMES.into_iter().find(|it| it.name.as_bytes() == word);
+    let known = known.ok_or(WordError::Unknown)?;
+    match (known.scheduler, scheduler) {
         (Some(owner), Some(scheduler)) if owner.as_bytes() != scheduler => Err(WordError::Foreign),
-        _ => Ok(*flag),
+        _ => Ok(known.flag),
     }
-}
-
-/// The rows of the scheduler itself, or without one the numbered flags.
-fn rows(owner: Option<Scheduler>) -> impl Iterator<Item = (&'static str, SchedulerFlags)> {
-    let rows = WORDS.iter().filter(move |(.., of)| *of == owner);
-    rows.map(|(word, flag, _)| (*word, *flag))
-}
-
-/// The scheduler of a service, if it has words of its own.
-fn owner(service: &Service) -> Option<Scheduler> {
-    service.scheduler.filter(|scheduler| rows(Some(*scheduler)).next().is_some())
 }
 
 /// The words for a service's flags, and the bits that have none.
 pub(crate) fn words(service: &Service) -> (Vec<&'static str>, SchedulerFlags) {
-    let (mut words, mut rest) = (Vec::new(), service.scheduler_flags);
-    for (word, flag) in rows(owner(service)).chain(rows(None)) {
-        if rest.contains(flag) {
-            words.push(word);
-            rest.remove(flag);
-        }
-    }
-    (words, rest)
+    let flags = service.scheduler_flags;
+    (flags.names(service.scheduler).map(|it| it.name).collect(), flags.unnamed())
 }
 
-/// What the C program lists for a service's flags: of a scheduler that has words of its own, only
+/// What the C program lists for a service's flags: if its scheduler has words of its own, only
 /// those. `None` without flags.
 pub(crate) fn listed(service: &Service) -> Option<String> {
-    let flags = service.scheduler_flags;
-    if !rows(None).any(|(_, flag)| flags.contains(flag)) {
-        return None;
-    }
-    let set = rows(owner(service)).filter(|(_, flag)| flags.contains(*flag));
-    Some(set.map(|(word, _)| word).collect::<Vec<_>>().join(","))
+    let (scheduler, flags) = (service.scheduler, service.scheduler_flags);
+    flags.names(None).next()?;
+    let is_own = |owner| owner == scheduler && scheduler.is_some();
+    let has_own = SchedulerFlags::NAMES.iter().any(|it| is_own(it.scheduler));
+    let listed = flags.names(scheduler).filter(|it| it.scheduler.is_some() == has_own);
+    Some(listed.map(|it| it.name).collect::<Vec<_>>().join(","))
 }
 
 /// What `-b` has to be given for the same flags. `None` without flags.

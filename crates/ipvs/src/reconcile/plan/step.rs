@@ -5,7 +5,8 @@ use std::fmt;
 use crate::change::Change;
 use crate::model::destination::Destination;
 use crate::model::key::ServiceKey;
-use crate::model::service::{Persistence, SchedulerFlags, Service};
+use crate::model::scheduler_flags::SchedulerFlags;
+use crate::model::service::{Persistence, Service};
 use crate::reconcile::plan::options::Removal;
 
 /// One change of a plan: one request to the kernel.
@@ -241,19 +242,9 @@ fn text_or_none(value: Option<&impl ToString>) -> String {
 }
 
 fn flags(flags: SchedulerFlags) -> String {
-    let named = [
-        (SchedulerFlags::FLAG_1, "flag-1"),
-        (SchedulerFlags::FLAG_2, "flag-2"),
-        (SchedulerFlags::FLAG_3, "flag-3"),
-    ];
-    let mut texts: Vec<String> = named
-        .iter()
-        .filter(|(flag, _)| flags.contains(*flag))
-        .map(|(_, name)| (*name).to_owned())
-        .collect();
-    let others = named.iter().fold(flags, |others, (flag, _)| others - *flag);
-    if !others.is_empty() {
-        texts.push(format!("{:#x}", others.bits()));
+    let mut texts: Vec<_> = flags.names(None).map(|it| it.name.to_owned()).collect();
+    if !flags.unnamed().is_empty() {
+        texts.push(format!("{:#x}", flags.unnamed().bits()));
     }
     if texts.is_empty() { "none".to_owned() } else { texts.join("+") }
 }
