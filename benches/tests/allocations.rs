@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use allocation_counter::measure;
-use ipvs::proto::{Request, Shape};
+use ipvs::proto::{Request, RequestKind};
 use ipvs::{Batch, Client, Service, SyncDaemon, SyncRole, Timeouts};
 use ipvs_benches::micro::ours::{self, Windows, key};
 use ipvs_benches::micro::replay::Replay;
@@ -95,20 +95,25 @@ fn a_list_is_read_without_allocating() {
 #[test]
 fn a_request_goes_through_the_engine_without_allocating() {
     for message in messages() {
-        for shape in [Shape::Change, Shape::AcknowledgedChange, Shape::Get, Shape::Dump] {
-            let mut request = Request::new(message.command, shape);
+        for kind in [
+            RequestKind::Change,
+            RequestKind::AcknowledgedChange,
+            RequestKind::Get,
+            RequestKind::Dump,
+        ] {
+            let mut request = Request::new(message.command, kind);
             request.service = message.service.as_ref();
             request.dest = message.dest.as_ref();
             request.daemon = message.daemon.as_ref();
             request.timeouts = Some(&message.timeouts);
-            let most = if shape == Shape::Dump { 1 } else { 50 };
+            let most = if kind == RequestKind::Dump { 1 } else { 50 };
             let mut windows = Windows::new();
             // There are two windows: one that is under way and one that is filled.
             windows.turn(&request, most).unwrap();
             windows.turn(&request, most).unwrap();
-            let mut settled = 0;
-            let count = allocations(|| settled = windows.turn(&request, most).unwrap());
-            assert_eq!((count, settled), (0, most), "{request:?}");
+            let mut completed = 0;
+            let count = allocations(|| completed = windows.turn(&request, most).unwrap());
+            assert_eq!((count, completed), (0, most), "{request:?}");
         }
     }
 }

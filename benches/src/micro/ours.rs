@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs::proto::{Engine, Event, Request, Shape};
+use ipvs::proto::{Engine, Event, Request, RequestKind};
 use ipvs::{Client, ServiceKey};
 use ipvs_sys::{Body, Command, Dest, Message, Messages, Service, Writer};
 
@@ -59,8 +59,8 @@ impl Windows {
         let datagram = self.engine.poll_transmit().context("nothing to send")?;
         renumber(&mut self.acknowledgement, last_seq(datagram)?);
         let (mut count, mut ended) = (0, None);
-        self.engine.feed(&self.acknowledgement, |event| {
-            if let Event::Settled { id, .. } = event {
+        self.engine.handle_datagram(&self.acknowledgement, |event| {
+            if let Event::Completed { id, .. } = event {
                 (count, ended) = (count + 1, Some(id));
             }
         })?;
@@ -82,7 +82,7 @@ fn last_seq(datagram: &[u8]) -> Result<u32> {
 
 /// A request that changes a real server.
 pub fn set_dest<'a>(service: &'a Service, dest: &'a Dest) -> Request<'a> {
-    Request::new(Command::SetDest, Shape::Change).service(service).dest(dest)
+    Request::new(Command::SetDest, RequestKind::Change).service(service).dest(dest)
 }
 
 /// A client that is told of so many real servers whenever it asks.

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use ipvs::proto::{Engine, Event, Request, RequestId, Shape};
+use ipvs::proto::{Engine, Event, Request, RequestId, RequestKind};
 use ipvs_sys::Command;
 
-const SHAPES: [Shape; 4] = [Shape::Change, Shape::AcknowledgedChange, Shape::Get, Shape::Dump];
+const KINDS: [RequestKind; 4] =
+    [RequestKind::Change, RequestKind::AcknowledgedChange, RequestKind::Get, RequestKind::Dump];
 
 /// Any bytes as the answers to a window of requests: the engine never panics, settles each
 /// request once and in order, and takes another window afterwards.
@@ -19,29 +20,29 @@ pub fn engine(input: &[u8]) {
     let mut engine = Engine::new(Duration::from_secs(1));
     let mut pushed = Vec::new();
     for i in 0..=(first >> 5) {
-        let shape = SHAPES[usize::from((first >> (i % 4)) & 3)];
-        if let Ok(id) = engine.push(&Request::new(Command::GetService, shape)) {
+        let kind = KINDS[usize::from((first >> (i % 4)) & 3)];
+        if let Ok(id) = engine.push(&Request::new(Command::GetService, kind)) {
             pushed.push(id);
         }
     }
     assert!(engine.poll_transmit().is_some(), "requests were pushed");
 
-    let mut settled: Vec<RequestId> = Vec::new();
+    let mut completed: Vec<RequestId> = Vec::new();
     let mut on_event = |event: Event<'_>| {
-        if let Event::Settled { id, .. } = event {
-            settled.push(id);
+        if let Event::Completed { id, .. } = event {
+            completed.push(id);
         }
     };
     let mut rest = answers;
     while let Some((&length, tail)) = rest.split_first() {
         let (datagram, tail) = tail.split_at(usize::from(length).min(tail.len()));
         // That it makes no sense is for whoever fed it to act on.
-        let _ = engine.feed(datagram, &mut on_event);
+        let _ = engine.handle_datagram(datagram, &mut on_event);
         rest = tail;
     }
     engine.abandon(&mut on_event);
-    assert_eq!(settled, pushed);
+    assert_eq!(completed, pushed);
     assert!(engine.is_idle(), "everything has ended");
-    let next = engine.push(&Request::new(Command::Flush, Shape::Change));
+    let next = engine.push(&Request::new(Command::Flush, RequestKind::Change));
     assert!(next.is_ok() && engine.poll_transmit().is_some(), "a window is free");
 }

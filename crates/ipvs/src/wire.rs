@@ -21,7 +21,7 @@ use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 
 /// A reply that lacks what every kernel sends, or holds what none does.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub(crate) enum Implausible {
+pub(crate) enum MalformedReply {
     #[error("a reply has no {0}")]
     Missing(&'static str),
     #[error("a reply has the address family {0}, neither IPv4 nor IPv6")]
@@ -52,11 +52,11 @@ fn addr_from_wire(family: Family, bytes: &[u8; 16]) -> IpAddr {
     }
 }
 
-fn family_from_wire(family: u16) -> Result<Family, Implausible> {
+fn family_from_wire(family: u16) -> Result<Family, MalformedReply> {
     match family {
         sys::AF_INET => Ok(Family::V4),
         sys::AF_INET6 => Ok(Family::V6),
-        other => Err(Implausible::Family(other)),
+        other => Err(MalformedReply::Family(other)),
     }
 }
 
@@ -99,19 +99,19 @@ pub(crate) fn key_to_wire(key: &ServiceKey) -> sys::Service {
     }
 }
 
-fn key_from_wire(wire: &sys::Service) -> Result<ServiceKey, Implausible> {
-    let family = family_from_wire(wire.family.ok_or(Implausible::Missing("address family"))?)?;
+fn key_from_wire(wire: &sys::Service) -> Result<ServiceKey, MalformedReply> {
+    let family = family_from_wire(wire.family.ok_or(MalformedReply::Missing("address family"))?)?;
     if let Some(mark) = wire.fwmark.and_then(NonZeroU32::new) {
         return Ok(ServiceKey::Fwmark { family, mark });
     }
-    let addr = wire.addr.as_ref().ok_or(Implausible::Missing("service address"))?;
+    let addr = wire.addr.as_ref().ok_or(MalformedReply::Missing("service address"))?;
     Ok(ServiceKey::Addr {
         protocol: wire
             .protocol
             .map(Protocol::from_number)
-            .ok_or(Implausible::Missing("service protocol"))?,
+            .ok_or(MalformedReply::Missing("service protocol"))?,
         addr: addr_from_wire(family, addr),
-        port: wire.port.ok_or(Implausible::Missing("service port"))?,
+        port: wire.port.ok_or(MalformedReply::Missing("service port"))?,
     })
 }
 
@@ -148,7 +148,7 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
     })
 }
 
-pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, Implausible> {
+pub(crate) fn service_from_wire(wire: &sys::Service) -> Result<ServiceEntry, MalformedReply> {
     let key = key_from_wire(wire)?;
     let scheduler = wire.scheduler.filter(|name| name.as_bytes() != NO_SCHEDULER);
     let flags = wire.flags.map_or(sys::ServiceFlags::empty(), |f| f.flags);
@@ -234,18 +234,18 @@ fn forward_to_wire(forward: Forward, key: &DestinationKey) -> sys::Dest {
 pub(crate) fn destination_from_wire(
     wire: &sys::Dest,
     service_family: Family,
-) -> Result<DestinationEntry, Implausible> {
+) -> Result<DestinationEntry, MalformedReply> {
     let family = match wire.addr_family {
         // The kernel itself reports 0 for some destinations that were added without a family.
         None | Some(0) => service_family,
         Some(family) => family_from_wire(family)?,
     };
-    let addr = wire.addr.as_ref().ok_or(Implausible::Missing("server address"))?;
-    let method = wire.fwd_method.ok_or(Implausible::Missing("forwarding method"))?;
+    let addr = wire.addr.as_ref().ok_or(MalformedReply::Missing("server address"))?;
+    let method = wire.fwd_method.ok_or(MalformedReply::Missing("forwarding method"))?;
     Ok(DestinationEntry {
         destination: Destination {
             addr: addr_from_wire(family, addr),
-            port: wire.port.ok_or(Implausible::Missing("server port"))?,
+            port: wire.port.ok_or(MalformedReply::Missing("server port"))?,
             forward: forward_from_wire(method, wire),
             weight: wire.weight.unwrap_or_default(),
             upper_threshold: wire.u_thresh.unwrap_or_default(),
@@ -359,17 +359,17 @@ pub(crate) fn daemon_to_wire(daemon: &SyncDaemon) -> sys::Daemon {
     }
 }
 
-pub(crate) fn daemon_from_wire(wire: &sys::Daemon) -> Result<SyncDaemon, Implausible> {
+pub(crate) fn daemon_from_wire(wire: &sys::Daemon) -> Result<SyncDaemon, MalformedReply> {
     Ok(SyncDaemon {
-        role: match wire.state.ok_or(Implausible::Missing("sync daemon state"))? {
+        role: match wire.state.ok_or(MalformedReply::Missing("sync daemon state"))? {
             sys::DaemonState::MASTER => SyncRole::Master,
             sys::DaemonState::BACKUP => SyncRole::Backup,
-            sys::DaemonState(other) => return Err(Implausible::DaemonState(other)),
+            sys::DaemonState(other) => return Err(MalformedReply::DaemonState(other)),
         },
         interface: wire
             .mcast_ifn
             .and_then(InterfaceName::from_wire)
-            .ok_or(Implausible::Missing("sync daemon interface"))?,
+            .ok_or(MalformedReply::Missing("sync daemon interface"))?,
         // Sync messages carry the lowest byte only, whatever number a daemon was started with.
         sync_id: wire.sync_id.unwrap_or_default().to_le_bytes()[0],
         max_length: wire.sync_maxlen.filter(|&n| n != 0),
@@ -394,9 +394,9 @@ pub(crate) fn timeouts_to_wire(change: &TimeoutsChange) -> Result<sys::Timeouts,
     })
 }
 
-pub(crate) fn timeouts_from_wire(wire: &sys::Timeouts) -> Result<Timeouts, Implausible> {
+pub(crate) fn timeouts_from_wire(wire: &sys::Timeouts) -> Result<Timeouts, MalformedReply> {
     let timeout = |what, seconds: Option<u32>| {
-        Ok(Duration::from_secs(seconds.ok_or(Implausible::Missing(what))?.into()))
+        Ok(Duration::from_secs(seconds.ok_or(MalformedReply::Missing(what))?.into()))
     };
     Ok(Timeouts {
         tcp: timeout("TCP timeout", wire.tcp)?,
@@ -405,9 +405,9 @@ pub(crate) fn timeouts_from_wire(wire: &sys::Timeouts) -> Result<Timeouts, Impla
     })
 }
 
-pub(crate) fn info_from_wire(wire: &sys::Info) -> Result<Info, Implausible> {
+pub(crate) fn info_from_wire(wire: &sys::Info) -> Result<Info, MalformedReply> {
     Ok(Info {
-        version: Version::from_code(wire.version.ok_or(Implausible::Missing("version"))?),
+        version: Version::from_code(wire.version.ok_or(MalformedReply::Missing("version"))?),
         connection_table_size: wire.conn_tab_size.unwrap_or_default(),
     })
 }

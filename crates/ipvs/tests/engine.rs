@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use ipvs::proto::{Engine, Event, Failure, PushError, Request, RequestId, Shape};
+use ipvs::proto::{Engine, Event, Failure, PushError, Request, RequestId, RequestKind};
 use ipvs_sys::Command;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,7 +23,7 @@ fn engine() -> Engine {
 }
 
 fn flush() -> Request<'static> {
-    Request::new(Command::Flush, Shape::Change)
+    Request::new(Command::Flush, RequestKind::Change)
 }
 
 fn message(kind: u16, flags: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
@@ -74,20 +74,20 @@ fn transmit(engine: &mut Engine) -> Vec<(u32, u16)> {
 #[derive(Debug, PartialEq)]
 enum Seen {
     Reply(RequestId),
-    Settled(RequestId, Result<(), Failure>),
+    Completed(RequestId, Result<(), Failure>),
 }
 
 fn seen(event: Event<'_>) -> Seen {
     match event {
         Event::Reply { id, .. } => Seen::Reply(id),
-        Event::Settled { id, outcome } => Seen::Settled(id, outcome),
+        Event::Completed { id, outcome } => Seen::Completed(id, outcome),
         other => panic!("an event this test doesn't know: {other:?}"),
     }
 }
 
 fn feed(engine: &mut Engine, datagram: &[u8]) -> Vec<Seen> {
     let mut events = Vec::new();
-    engine.feed(datagram, |event| events.push(seen(event))).expect("well formed");
+    engine.handle_datagram(datagram, |event| events.push(seen(event))).expect("well formed");
     events
 }
 
@@ -106,7 +106,7 @@ fn only_the_last_of_a_window_is_acknowledged_and_that_settles_all() {
     let events = feed(&mut engine, &answer(sent[2].0, 0));
     assert_eq!(events, ids.map_settled());
     assert!(engine.is_idle());
-    assert_eq!(engine.deadline(Instant::now()), None);
+    assert_eq!(engine.poll_timeout(Instant::now()), None);
 }
 
 trait MapSettled {
@@ -115,7 +115,7 @@ trait MapSettled {
 
 impl MapSettled for Vec<RequestId> {
     fn map_settled(&self) -> Vec<Seen> {
-        self.iter().map(|id| Seen::Settled(*id, Ok(()))).collect()
+        self.iter().map(|id| Seen::Completed(*id, Ok(()))).collect()
     }
 }
 
@@ -127,12 +127,12 @@ fn a_refused_request_settles_those_before_it_and_leaves_the_rest() {
 
     assert_eq!(
         feed(&mut engine, &answer(sent[1].0, EEXIST)),
-        [Seen::Settled(ids[0], Ok(())), Seen::Settled(ids[1], refused(EEXIST))]
+        [Seen::Completed(ids[0], Ok(())), Seen::Completed(ids[1], refused(EEXIST))]
     );
     assert!(!engine.is_idle());
     assert_eq!(
         feed(&mut engine, &answer(sent[3].0, ESRCH)),
-        [Seen::Settled(ids[2], Ok(())), Seen::Settled(ids[3], refused(ESRCH))]
+        [Seen::Completed(ids[2], Ok(())), Seen::Completed(ids[3], refused(ESRCH))]
     );
     assert!(engine.is_idle());
 }
@@ -144,23 +144,23 @@ fn stale_and_foreign_answers_are_passed_over() {
     let old = transmit(&mut engine)[0].0;
     let mut abandoned = Vec::new();
     engine.abandon(|event| abandoned.push(seen(event)));
-    assert_eq!(abandoned, [Seen::Settled(first, Err(Failure::Unknown))]);
+    assert_eq!(abandoned, [Seen::Completed(first, Err(Failure::Unknown))]);
 
     let second = engine.push(&flush()).unwrap();
     let new = transmit(&mut engine)[0].0;
     assert_ne!(old, new);
-    let before = engine.deadline(Instant::now());
+    let before = engine.poll_timeout(Instant::now());
     assert_eq!(feed(&mut engine, &answer(old, 0)), []);
     assert_eq!(feed(&mut engine, &answer(new.wrapping_add(7), 0)), []);
     assert_eq!(feed(&mut engine, &answer(0, 0)), []);
-    assert_eq!(engine.deadline(Instant::now()), before, "stale answers don't buy time");
-    assert_eq!(feed(&mut engine, &answer(new, 0)), [Seen::Settled(second, Ok(()))]);
+    assert_eq!(engine.poll_timeout(Instant::now()), before, "stale answers don't buy time");
+    assert_eq!(feed(&mut engine, &answer(new, 0)), [Seen::Completed(second, Ok(()))]);
 }
 
 #[test]
 fn a_list_ends_with_done_and_shares_no_window() {
     let mut engine = engine();
-    let dump = Request::new(Command::GetService, Shape::Dump);
+    let dump = Request::new(Command::GetService, RequestKind::Dump);
     let id = engine.push(&dump).unwrap();
     assert_eq!(engine.push(&flush()), Err(PushError::WindowFull));
     let seq = transmit(&mut engine)[0].0;
@@ -169,7 +169,7 @@ fn a_list_ends_with_done_and_shares_no_window() {
     datagram.extend(reply(seq, NLM_F_MULTI));
     assert_eq!(feed(&mut engine, &datagram), [Seen::Reply(id), Seen::Reply(id)]);
     assert!(!engine.is_idle());
-    assert_eq!(feed(&mut engine, &done(seq)), [Seen::Settled(id, Ok(()))]);
+    assert_eq!(feed(&mut engine, &done(seq)), [Seen::Completed(id, Ok(()))]);
 
     engine.push(&flush()).unwrap();
     assert_eq!(engine.push(&dump), Err(PushError::WindowFull));
@@ -178,8 +178,9 @@ fn a_list_ends_with_done_and_shares_no_window() {
 #[test]
 fn a_change_that_must_be_acknowledged_is_not_taken_for_done_by_silence() {
     let mut engine = engine();
-    let stop = engine.push(&Request::new(Command::DelDaemon, Shape::AcknowledgedChange)).unwrap();
-    let barrier = engine.push(&Request::new(Command::GetConfig, Shape::Get)).unwrap();
+    let stop =
+        engine.push(&Request::new(Command::DelDaemon, RequestKind::AcknowledgedChange)).unwrap();
+    let barrier = engine.push(&Request::new(Command::GetConfig, RequestKind::Get)).unwrap();
     let sent = transmit(&mut engine);
     let acks: Vec<_> = sent.iter().map(|(_, flags)| flags & NLM_F_ACK != 0).collect();
     assert_eq!(acks, [true, false]);
@@ -187,9 +188,9 @@ fn a_change_that_must_be_acknowledged_is_not_taken_for_done_by_silence() {
     assert_eq!(
         feed(&mut engine, &reply(sent[1].0, 0)),
         [
-            Seen::Settled(stop, Err(Failure::Unacknowledged)),
+            Seen::Completed(stop, Err(Failure::Unacknowledged)),
             Seen::Reply(barrier),
-            Seen::Settled(barrier, Ok(())),
+            Seen::Completed(barrier, Ok(())),
         ]
     );
 }
@@ -214,32 +215,32 @@ fn the_deadline_runs_from_the_last_answer() {
     let mut engine = engine();
     let start = Instant::now();
     let after = |seconds| start + Duration::from_secs(seconds);
-    assert_eq!(engine.deadline(start), None);
-    engine.push(&Request::new(Command::GetService, Shape::Dump)).unwrap();
-    assert_eq!(engine.deadline(start), None);
+    assert_eq!(engine.poll_timeout(start), None);
+    engine.push(&Request::new(Command::GetService, RequestKind::Dump)).unwrap();
+    assert_eq!(engine.poll_timeout(start), None);
     let seq = headers(engine.poll_transmit().unwrap())[0].0;
     // Patience begins when somebody has to wait, and is not renewed by asking.
-    assert_eq!(engine.deadline(after(1)), Some(after(1) + TIMEOUT));
-    assert_eq!(engine.deadline(after(2)), Some(after(1) + TIMEOUT));
-    assert!(engine.feed(&reply(seq, NLM_F_MULTI), |_| ()).unwrap());
-    assert_eq!(engine.deadline(after(3)), Some(after(3) + TIMEOUT));
+    assert_eq!(engine.poll_timeout(after(1)), Some(after(1) + TIMEOUT));
+    assert_eq!(engine.poll_timeout(after(2)), Some(after(1) + TIMEOUT));
+    assert!(engine.handle_datagram(&reply(seq, NLM_F_MULTI), |_| ()).unwrap());
+    assert_eq!(engine.poll_timeout(after(3)), Some(after(3) + TIMEOUT));
     // What is no answer to what is under way doesn't renew it either.
-    assert!(!engine.feed(&reply(seq + 1, NLM_F_MULTI), |_| ()).unwrap());
-    assert_eq!(engine.deadline(after(4)), Some(after(3) + TIMEOUT));
-    assert!(engine.feed(&done(seq), |_| ()).unwrap());
-    assert_eq!(engine.deadline(after(5)), None);
+    assert!(!engine.handle_datagram(&reply(seq + 1, NLM_F_MULTI), |_| ()).unwrap());
+    assert_eq!(engine.poll_timeout(after(4)), Some(after(3) + TIMEOUT));
+    assert!(engine.handle_datagram(&done(seq), |_| ()).unwrap());
+    assert_eq!(engine.poll_timeout(after(5)), None);
 }
 
 #[test]
 fn a_question_ends_with_its_reply_and_is_not_acknowledged() {
     let mut engine = engine();
     let change = engine.push(&flush()).unwrap();
-    let question = engine.push(&Request::new(Command::GetInfo, Shape::Get)).unwrap();
+    let question = engine.push(&Request::new(Command::GetInfo, RequestKind::Get)).unwrap();
     let sent = transmit(&mut engine);
     assert!(sent.iter().all(|(_, flags)| flags & NLM_F_ACK == 0));
     assert_eq!(
         feed(&mut engine, &reply(sent[1].0, 0)),
-        [Seen::Settled(change, Ok(())), Seen::Reply(question), Seen::Settled(question, Ok(()))]
+        [Seen::Completed(change, Ok(())), Seen::Reply(question), Seen::Completed(question, Ok(()))]
     );
     assert!(engine.is_idle());
 }
@@ -252,9 +253,9 @@ fn a_datagram_that_is_cut_short_is_an_error_and_settles_nothing_it_lacks() {
     let whole = answer(seq, 0);
     for length in 1..whole.len() {
         let mut events = Vec::new();
-        let fed = engine.feed(&whole[..length], |e| events.push(seen(e)));
+        let fed = engine.handle_datagram(&whole[..length], |e| events.push(seen(e)));
         assert!(fed.is_err(), "{length} bytes");
         assert_eq!(events, [], "{length} bytes");
     }
-    assert_eq!(feed(&mut engine, &whole), [Seen::Settled(id, Ok(()))]);
+    assert_eq!(feed(&mut engine, &whole), [Seen::Completed(id, Ok(()))]);
 }

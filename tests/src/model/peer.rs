@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs::Transport;
-use ipvs::proto::{Engine, Event, Failure, Request, RequestId, Shape};
+use ipvs::proto::{Engine, Event, Failure, Request, RequestId, RequestKind};
 use ipvs_sys as sys;
 use ipvs_sys::Command;
 
@@ -52,13 +52,13 @@ impl<T: Transport> Peer<T> {
     /// If the answer doesn't come, or isn't one.
     pub fn ask(&mut self, operation: &Operation) -> Result<Answer> {
         let message = &operation.message;
-        let shape = match message.command {
-            _ if operation.dump => Shape::Dump,
-            Command::GetService | Command::GetConfig | Command::GetInfo => Shape::Get,
-            Command::DelDaemon => Shape::AcknowledgedChange,
-            _ => Shape::Change,
+        let kind = match message.command {
+            _ if operation.dump => RequestKind::Dump,
+            Command::GetService | Command::GetConfig | Command::GetInfo => RequestKind::Get,
+            Command::DelDaemon => RequestKind::AcknowledgedChange,
+            _ => RequestKind::Change,
         };
-        let mut request = Request::new(message.command, shape).timeouts(&message.timeouts);
+        let mut request = Request::new(message.command, kind).timeouts(&message.timeouts);
         request.service = message.service.as_ref();
         request.dest = message.dest.as_ref();
         request.daemon = message.daemon.as_ref();
@@ -67,7 +67,7 @@ impl<T: Transport> Peer<T> {
         let id = self.engine.push(&request)?;
         if message.command == Command::DelDaemon {
             // What comes after it shows that it's done even where it isn't acknowledged.
-            self.engine.push(&Request::new(Command::GetConfig, Shape::Get))?;
+            self.engine.push(&Request::new(Command::GetConfig, RequestKind::Get))?;
         }
         let (replies, outcome) = self.exchange(id)?;
         let replies = replies.iter().map(|reply| sys::Message::decode(reply));
@@ -86,13 +86,13 @@ impl<T: Transport> Peer<T> {
         while !self.engine.is_idle() {
             if !self.transport.receive(&mut buffer)? {
                 let deadline =
-                    self.engine.deadline(Instant::now()).context("nothing to wait for")?;
+                    self.engine.poll_timeout(Instant::now()).context("nothing to wait for")?;
                 ensure!(self.transport.wait(deadline)?, "no answer in {TIMEOUT:?}");
                 continue;
             }
-            self.engine.feed(&buffer, |event| match event {
+            self.engine.handle_datagram(&buffer, |event| match event {
                 Event::Reply { id, payload } if id == asked => replies.push(payload.to_vec()),
-                Event::Settled { id, outcome: settled } if id == asked => match settled {
+                Event::Completed { id, outcome: settled } if id == asked => match settled {
                     // Interrupted, and done: see `Failure::Unacknowledged`.
                     Ok(()) | Err(Failure::Unacknowledged) => {}
                     Err(Failure::Kernel { errno, message }) => outcome = Err((errno, message)),

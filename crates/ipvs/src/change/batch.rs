@@ -12,7 +12,7 @@ use crate::model::key::{DestinationKey, ServiceKey};
 use crate::model::service::Service;
 use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 use crate::proto::engine::{WINDOW_BYTES, WINDOW_REQUESTS};
-use crate::proto::request::Shape;
+use crate::proto::request::RequestKind;
 
 /// Changes that go to the kernel together. It is **not atomic**: each is carried out or refused by
 /// itself, whatever becomes of the others, and other programs can see and change what is there in
@@ -77,7 +77,7 @@ pub struct Batch {
 #[derive(Clone, Debug)]
 struct Item {
     change: Change,
-    shape: Shape,
+    kind: RequestKind,
     /// Where its request ends, and that of the next starts.
     end: usize,
     /// Whether it's done if there was nothing to delete.
@@ -234,25 +234,30 @@ impl Batch {
         let header = sys::Header { message_type: 0, flags: 0, seq: 0, port_id: 0 };
         let written = change.with_request(|request| {
             request.write(messages, &header);
-            request.shape
+            request.kind
         });
-        let (shape, invalid) = match written {
-            Ok(shape) => (shape, None),
-            Err(input) => (Shape::Change, Some(input)),
+        let (kind, invalid) = match written {
+            Ok(kind) => (kind, None),
+            Err(input) => (RequestKind::Change, Some(input)),
         };
         let end = self.messages.len();
-        self.items.push(Item { change, shape, end, may_be_absent: false, invalid });
+        self.items.push(Item { change, kind, end, may_be_absent: false, invalid });
         self
     }
 
-    /// The request of a change and its shape, or why there is none.
-    pub(crate) fn request(&self, index: usize) -> Result<(&[u8], Shape), Error> {
+    /// Why a change whose turn never came has no result of the kernel's.
+    pub(crate) fn unsent(&self, index: usize) -> Error {
+        self.request(index).err().unwrap_or_else(|| self.error(index, ErrorKind::NotSent))
+    }
+
+    /// The request of a change and its kind, or why there is none.
+    pub(crate) fn request(&self, index: usize) -> Result<(&[u8], RequestKind), Error> {
         let item = &self.items[index];
         if let Some(input) = &item.invalid {
             return Err(self.error(index, ErrorKind::InvalidInput).with_source(input.clone()));
         }
         let start = index.checked_sub(1).map_or(0, |before| self.items[before].end);
-        Ok((&self.messages[start..item.end], item.shape))
+        Ok((&self.messages[start..item.end], item.kind))
     }
 
     /// The change at that place.

@@ -16,7 +16,7 @@ use crate::model::destination::Destination;
 use crate::model::key::{DestinationKey, ServiceKey};
 use crate::model::service::Service;
 use crate::model::sync_daemon::{SyncDaemon, SyncRole};
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 use crate::wire;
 
 /// A change of one object: one request to the kernel.
@@ -143,7 +143,7 @@ impl Change {
         &self,
         take: impl FnOnce(&Request<'_>) -> R,
     ) -> Result<R, InvalidInput> {
-        let request = |command| Request::new(command, Shape::Change);
+        let request = |command| Request::new(command, RequestKind::Change);
         Ok(match self {
             Self::AddService(service) => {
                 take(&request(Command::NewService).service(&wire::service_to_wire(service)?))
@@ -178,12 +178,14 @@ impl Change {
             Self::StartSyncDaemon(daemon) => {
                 take(&request(Command::NewDaemon).daemon(&wire::daemon_to_wire(daemon)))
             }
-            Self::StopSyncDaemon(role) => take(
-                &Request::new(Command::DelDaemon, Shape::AcknowledgedChange).daemon(&sys::Daemon {
-                    state: Some(wire::role_to_wire(*role)),
-                    ..sys::Daemon::default()
-                }),
-            ),
+            Self::StopSyncDaemon(role) => {
+                take(&Request::new(Command::DelDaemon, RequestKind::AcknowledgedChange).daemon(
+                    &sys::Daemon {
+                        state: Some(wire::role_to_wire(*role)),
+                        ..sys::Daemon::default()
+                    },
+                ))
+            }
         })
     }
 }

@@ -56,7 +56,7 @@ impl<T: Transport> Client<T> {
             for &index in &sent {
                 batch.push(&plan.steps()[index]);
             }
-            trace::phase(sent.len(), progress.waiting());
+            trace::phase(sent.len(), progress.pending());
             self.run_each(&batch, |place, result| {
                 let kind = result.as_ref().copied().map_err(Error::kind);
                 progress.handle_result(sent[place], kind);

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::error::kind::ErrorKind;
 use crate::error::operation::Operation;
 use crate::model::config::{Info, Timeouts, TimeoutsChange};
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
 use crate::wire;
@@ -24,7 +24,7 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn info(&mut self) -> Result<Info, Error> {
         let operation = Operation::Info;
-        let request = Request::new(Command::GetInfo, Shape::Get);
+        let request = Request::new(Command::GetInfo, RequestKind::Get);
         self.get(operation, None, &request, |message| wire::info_from_wire(&message.info))
     }
 
@@ -35,7 +35,7 @@ impl<T: Transport> Client<T> {
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
         let operation = Operation::Timeouts;
-        let request = Request::new(Command::GetConfig, Shape::Get);
+        let request = Request::new(Command::GetConfig, RequestKind::Get);
         self.get(operation, None, &request, |message| wire::timeouts_from_wire(&message.timeouts))
     }
 

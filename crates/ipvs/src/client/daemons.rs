@@ -9,11 +9,11 @@ use crate::error::Error;
 use crate::error::kind::ErrorKind;
 use crate::error::operation::Operation;
 use crate::model::sync_daemon::{SyncDaemon, SyncRole};
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
 use crate::wire;
-use crate::wire::Implausible;
+use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
     /// The sync daemons that run: none, one, or one of each role (`IPVS_CMD_GET_DAEMON`).
@@ -22,9 +22,9 @@ impl<T: Transport> Client<T> {
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     pub fn sync_daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
-        let request = Request::new(Command::GetDaemon, Shape::Dump);
+        let request = Request::new(Command::GetDaemon, RequestKind::Dump);
         self.list(Operation::SyncDaemons, None, &request, |message| {
-            let daemon = message.daemon.as_ref().ok_or(Implausible::Missing("sync daemon"))?;
+            let daemon = message.daemon.as_ref().ok_or(MalformedReply::Missing("sync daemon"))?;
             wire::daemon_from_wire(daemon)
         })
     }

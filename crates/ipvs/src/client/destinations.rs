@@ -10,10 +10,10 @@ use crate::error::kind::ErrorKind;
 use crate::error::operation::{Object, Operation};
 use crate::model::destination::{Destination, DestinationEntry};
 use crate::model::key::{DestinationKey, ServiceKey};
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 use crate::transport::Transport;
 use crate::wire;
-use crate::wire::Implausible;
+use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
     /// The real servers of a virtual service, in the kernel's order (`IPVS_CMD_GET_DEST`, as a
@@ -44,9 +44,9 @@ impl<T: Transport> Client<T> {
     ) -> Result<Vec<DestinationEntry>, Error> {
         let wire = wire::key_to_wire(service);
         let family = service.family();
-        let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
+        let request = Request::new(Command::GetDest, RequestKind::Dump).service(&wire);
         self.list(operation, object, &request, |message| {
-            let dest = message.dest.as_ref().ok_or(Implausible::Missing("destination"))?;
+            let dest = message.dest.as_ref().ok_or(MalformedReply::Missing("destination"))?;
             wire::destination_from_wire(dest, family)
         })
     }

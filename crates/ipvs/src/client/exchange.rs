@@ -1,4 +1,4 @@
-//! How requests get to the kernel and answers back: what every call of the client goes through.
+//! Sending requests and receiving replies: what every call of the client goes through.
 
 use std::io;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use crate::proto::engine::{Event, Failure, PushError, RequestId};
 use crate::proto::request::Request;
 use crate::trace;
 use crate::transport::Transport;
-use crate::wire::Implausible;
+use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
     pub(super) fn get<R>(
@@ -22,11 +22,12 @@ impl<T: Transport> Client<T> {
         operation: Operation,
         object: Option<Object>,
         request: &Request<'_>,
-        decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
+        decode: impl Fn(&sys::Message) -> Result<R, MalformedReply>,
     ) -> Result<R, Error> {
         let mut entries = self.list(operation, object, request, decode)?;
         entries.pop().ok_or_else(|| {
-            Trouble::Implausible(Implausible::Missing("message")).into_error(operation, object)
+            ExchangeError::MalformedReply(MalformedReply::Missing("message"))
+                .into_error(operation, object)
         })
     }
 
@@ -35,23 +36,23 @@ impl<T: Transport> Client<T> {
         operation: Operation,
         object: Option<Object>,
         request: &Request<'_>,
-        decode: impl Fn(&sys::Message) -> Result<R, Implausible>,
+        decode: impl Fn(&sys::Message) -> Result<R, MalformedReply>,
     ) -> Result<Vec<R>, Error> {
         self.list_payloads(operation, object, request, |payload| {
             Ok(decode(&sys::Message::decode(payload)?)?)
         })
     }
 
-    /// As [`list`](Self::list), for whoever reads messages in another way.
+    /// As [`list`](Self::list), with a decoder that reads the bytes of a message.
     pub(super) fn list_payloads<R>(
         &mut self,
         operation: Operation,
         object: Option<Object>,
         request: &Request<'_>,
-        decode: impl Fn(&[u8]) -> Result<R, Trouble>,
+        decode: impl Fn(&[u8]) -> Result<R, ExchangeError>,
     ) -> Result<Vec<R>, Error> {
-        let entries = self.request(request, &decode).map_err(|trouble| {
-            let error = trouble.into_error(operation, object);
+        let entries = self.request(request, &decode).map_err(|error| {
+            let error = error.into_error(operation, object);
             trace::ended(operation, object.as_ref(), Err(&error));
             error
         })?;
@@ -61,16 +62,16 @@ impl<T: Transport> Client<T> {
 
     /// Asks a question.
     ///
-    /// ENOENT may mean that the family's id is no longer IPVS', because the module was loaded
-    /// anew: then the id is resolved again, and the question asked once more.
+    /// ENOENT may mean that the family's id is no longer IPVS's, because the module was reloaded:
+    /// then the id is resolved again, and the question is repeated.
     fn request<R>(
         &mut self,
         request: &Request<'_>,
-        decode: &impl Fn(&[u8]) -> Result<R, Trouble>,
-    ) -> Result<Vec<R>, Trouble> {
+        decode: &impl Fn(&[u8]) -> Result<R, ExchangeError>,
+    ) -> Result<Vec<R>, ExchangeError> {
         let outcome = self.request_once(request, decode);
         match outcome {
-            Err(Trouble::Failure(ref failure)) if failure.is_enoent() => {
+            Err(ExchangeError::Failure(ref failure)) if failure.is_enoent() => {
                 if self.family_changed()? {
                     trace::repeats(0);
                     self.request_once(request, decode)
@@ -85,8 +86,8 @@ impl<T: Transport> Client<T> {
     fn request_once<R>(
         &mut self,
         request: &Request<'_>,
-        decode: &impl Fn(&[u8]) -> Result<R, Trouble>,
-    ) -> Result<Vec<R>, Trouble> {
+        decode: &impl Fn(&[u8]) -> Result<R, ExchangeError>,
+    ) -> Result<Vec<R>, ExchangeError> {
         let mut entries = Vec::new();
         let id = self.engine.push(request)?;
         self.finish(id, &mut |payload: &[u8]| {
@@ -96,14 +97,14 @@ impl<T: Transport> Client<T> {
         Ok(entries)
     }
 
-    /// Resolves the family's id again, and says whether it is another one than before.
-    pub(super) fn family_changed(&mut self) -> Result<bool, Trouble> {
+    /// Resolves the family's id again, and returns whether it has changed.
+    pub(super) fn family_changed(&mut self) -> Result<bool, ExchangeError> {
         let before = self.family;
         self.resolve_family()?;
         Ok(self.family != before)
     }
 
-    pub(super) fn resolve_family(&mut self) -> Result<(), Trouble> {
+    pub(super) fn resolve_family(&mut self) -> Result<(), ExchangeError> {
         let mut found = None;
         let id = self.engine.push_get_family()?;
         let outcome = self.finish(id, &mut |payload: &[u8]| {
@@ -111,70 +112,74 @@ impl<T: Transport> Client<T> {
             Ok(())
         });
         match outcome {
-            Err(Trouble::Failure(failure)) if failure.is_enoent() => {
-                return Err(Trouble::NoFamily);
+            Err(ExchangeError::Failure(failure)) if failure.is_enoent() => {
+                return Err(ExchangeError::NoFamily);
             }
             other => other?,
         }
-        let family = found.ok_or(Trouble::Implausible(Implausible::Missing("family id")))?;
+        let family =
+            found.ok_or(ExchangeError::MalformedReply(MalformedReply::Missing("family id")))?;
         trace::family(self.family, family);
         self.family = family;
         self.engine.set_family(self.family);
         Ok(())
     }
 
-    /// Sends what was pushed, and receives until it has ended.
+    /// Sends what was pushed, and receives until it has completed.
     fn finish(
         &mut self,
         question: RequestId,
-        on_reply: &mut impl FnMut(&[u8]) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        on_reply: &mut impl FnMut(&[u8]) -> Result<(), ExchangeError>,
+    ) -> Result<(), ExchangeError> {
         let mut outcome = Ok(());
         let mut bad_reply = None;
         self.drive(&mut |event: Event<'_>| match event {
             Event::Reply { id, payload } if id == question && bad_reply.is_none() => {
                 bad_reply = on_reply(payload).err();
             }
-            Event::Settled { id, outcome: settled } if id == question => outcome = settled,
+            Event::Completed { id, outcome: completed } if id == question => outcome = completed,
             _ => {}
         })?;
         match bad_reply {
-            Some(trouble) => Err(trouble),
+            Some(error) => Err(error),
             None => Ok(outcome?),
         }
     }
 
-    /// Sends what was pushed, and receives until all of it has ended. If something goes wrong below
-    /// the protocol, what hasn't ended by then never will.
-    pub(super) fn drive(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
+    /// Sends what was pushed, and receives until all of it has completed. If something goes wrong
+    /// below the protocol, what hasn't completed by then never will.
+    pub(super) fn drive(
+        &mut self,
+        on_event: &mut impl FnMut(Event<'_>),
+    ) -> Result<(), ExchangeError> {
         while !self.engine.is_idle() {
-            if let Err(trouble) = self.step(on_event) {
-                trace::abandons(&trouble);
+            if let Err(error) = self.step(on_event) {
+                trace::abandons(&error);
                 self.engine.abandon(|_| {});
-                // If it fails, so will the next call, and say why; here the first cause counts.
+                // If this fails, so will the next call, and say why; here the first cause counts.
                 let _ = self.transport.reset();
-                return Err(trouble);
+                return Err(error);
             }
         }
         Ok(())
     }
 
-    fn step(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), Trouble> {
+    fn step(&mut self, on_event: &mut impl FnMut(Event<'_>)) -> Result<(), ExchangeError> {
         if let Some(datagram) = self.engine.poll_transmit() {
             trace::sends(datagram.len());
-            self.transport.send(datagram).map_err(Trouble::Unsent)?;
+            self.transport.send(datagram).map_err(ExchangeError::Unsent)?;
         }
         let received = self.transport.receive(&mut self.buffer)?;
         if received {
             trace::received(self.buffer.len());
-            if self.engine.feed(&self.buffer, on_event)? {
+            if self.engine.handle_datagram(&self.buffer, on_event)? {
                 return Ok(());
             }
         }
-        // Answers are there when sending returns, so only now is there need to know the time. What
-        // comes and is no answer to what was asked doesn't count, else there might be no end to it.
+        // Replies are there when sending returns, so only now does the time matter. A datagram that
+        // answers no request in flight doesn't extend the deadline, or there might be no end to it.
         let now = Instant::now();
-        match self.engine.deadline(now) {
+        match self.engine.poll_timeout(now) {
             Some(deadline) if now >= deadline => Err(Failure::Unknown.into()),
             Some(deadline) if !received && !self.transport.wait(deadline)? => {
                 Err(Failure::Unknown.into())
@@ -184,56 +189,56 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// What can go wrong with a request, before it is known what it was about.
+/// What can go wrong with a request, before its operation and object are added.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(super) enum ExchangeError {
     Failure(Failure),
     NoFamily,
-    /// Sending failed, so that nothing has been carried out.
+    /// Sending failed, so nothing was executed.
     Unsent(io::Error),
     /// Receiving failed.
     Io(io::Error),
     Decode(sys::DecodeError),
-    Implausible(Implausible),
-    /// The engine took less than a window; only a caller that pushes more than fits meets this.
+    MalformedReply(MalformedReply),
+    /// The window was full; only a caller that pushes more than fits meets this.
     Push(PushError),
-    /// It was sent, and for this reason its answer isn't known.
+    /// It was sent, and for this reason its outcome isn't known.
     Unanswered(Box<Self>),
 }
 
-impl Trouble {
-    /// The same trouble once more, for another request that met it.
-    pub(super) fn again(&self) -> Self {
+impl ExchangeError {
+    /// A copy, for another request that met the same error.
+    fn duplicate(&self) -> Self {
         match self {
             Self::Failure(failure) => Self::Failure(failure.clone()),
             Self::NoFamily => Self::NoFamily,
-            Self::Unsent(cause) => Self::Unsent(again(cause)),
-            Self::Io(cause) => Self::Io(again(cause)),
+            Self::Unsent(cause) => Self::Unsent(copy(cause)),
+            Self::Io(cause) => Self::Io(copy(cause)),
             Self::Decode(cause) => Self::Decode(*cause),
-            Self::Implausible(cause) => Self::Implausible(cause.clone()),
+            Self::MalformedReply(cause) => Self::MalformedReply(cause.clone()),
             Self::Push(cause) => Self::Push(*cause),
-            Self::Unanswered(cause) => Self::Unanswered(Box::new(cause.again())),
+            Self::Unanswered(cause) => Self::Unanswered(Box::new(cause.duplicate())),
         }
     }
 
-    /// The same trouble for a change that was in the window and has no answer.
+    /// The same error for a change that was in the window and has no reply.
     pub(super) fn unanswered(&self) -> Self {
         match self {
-            Self::Unsent(_) => self.again(),
-            other => Self::Unanswered(Box::new(other.again())),
+            Self::Unsent(_) => self.duplicate(),
+            other => Self::Unanswered(Box::new(other.duplicate())),
         }
     }
 
-    /// The same trouble, met by a question that was asked about a change.
+    /// The same error, met by a question that was asked about a change.
     pub(super) fn for_change(&self) -> Self {
         match self {
-            Self::Decode(_) | Self::Implausible(_) => self.unanswered(),
-            other => other.again(),
+            Self::Decode(_) | Self::MalformedReply(_) => self.unanswered(),
+            other => other.duplicate(),
         }
     }
 
-    /// Whether the kernel had to drop answers, and can be asked on nevertheless.
-    pub(super) fn is_lost_answers(&self) -> bool {
+    /// Whether the kernel had to drop replies, after which it can still be reached.
+    pub(super) fn is_lost_replies(&self) -> bool {
         matches!(self, Self::Io(cause) if Errno::from_io_error(cause) == Some(Errno::NOBUFS))
     }
 
@@ -252,7 +257,7 @@ impl Trouble {
             }
             Self::Io(cause) | Self::Unsent(cause) => Error::from_io(operation, object, cause),
             Self::Decode(cause) => error(ErrorKind::Protocol).with_source(cause),
-            Self::Implausible(cause) => error(ErrorKind::Protocol).with_source(cause),
+            Self::MalformedReply(cause) => error(ErrorKind::Protocol).with_source(cause),
             Self::Push(cause) => error(ErrorKind::Other).with_source(cause),
             Self::Unanswered(cause) => {
                 cause.into_error(operation, object).with_kind(ErrorKind::OutcomeUnknown)
@@ -261,16 +266,16 @@ impl Trouble {
     }
 }
 
-fn again(cause: &io::Error) -> io::Error {
+fn copy(cause: &io::Error) -> io::Error {
     match cause.raw_os_error() {
         Some(errno) => io::Error::from_raw_os_error(errno),
         None => io::Error::new(cause.kind(), cause.to_string()),
     }
 }
 
-macro_rules! trouble_from {
+macro_rules! exchange_error_from {
     ($($variant:ident($type:ty)),*) => {
-        $(impl From<$type> for Trouble {
+        $(impl From<$type> for ExchangeError {
             fn from(cause: $type) -> Self {
                 Self::$variant(cause)
             }
@@ -278,10 +283,10 @@ macro_rules! trouble_from {
     };
 }
 
-trouble_from!(
+exchange_error_from!(
     Failure(Failure),
     Io(io::Error),
     Decode(sys::DecodeError),
-    Implausible(Implausible),
+    MalformedReply(MalformedReply),
     Push(PushError)
 );

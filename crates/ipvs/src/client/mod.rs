@@ -16,6 +16,7 @@ mod run;
 mod services;
 mod snapshot;
 mod watch;
+mod window;
 
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ impl<T: Transport> Client<T> {
             stale_rates: false,
             single: Batch::new(),
         };
-        client.resolve_family().map_err(|trouble| trouble.into_error(Operation::Connect, None))?;
+        client.resolve_family().map_err(|error| error.into_error(Operation::Connect, None))?;
         Ok(client)
     }
 

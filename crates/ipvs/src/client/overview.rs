@@ -10,10 +10,10 @@ use crate::error::operation::{Object, Operation};
 use crate::model::key::ServiceKey;
 use crate::procfs::summary;
 use crate::procfs::summary::{DestinationSummary, ServiceOverview, Summaries};
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 use crate::transport::Transport;
 use crate::wire;
-use crate::wire::Implausible;
+use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers in short, read once: configuration and counters
@@ -80,10 +80,10 @@ impl<T: Transport> Client<T> {
         }
         let (operation, object) = (Operation::Destinations, Some(Object::Service(*service)));
         let (wire, family) = (wire::key_to_wire(service), service.family());
-        let request = Request::new(Command::GetDest, Shape::Dump).service(&wire);
+        let request = Request::new(Command::GetDest, RequestKind::Dump).service(&wire);
         let destinations = self.list_payloads(operation, object, &request, |payload| {
             let dest = sys::Dest::without_stats(payload)?;
-            let dest = dest.as_ref().ok_or(Implausible::Missing("destination"))?;
+            let dest = dest.as_ref().ok_or(MalformedReply::Missing("destination"))?;
             Ok(DestinationSummary::from(&wire::destination_from_wire(dest, family)?))
         })?;
         if destinations.is_empty() {

@@ -10,10 +10,10 @@ use crate::error::kind::ErrorKind;
 use crate::error::operation::{Object, Operation};
 use crate::model::key::ServiceKey;
 use crate::model::service::{Service, ServiceEntry};
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 use crate::transport::Transport;
 use crate::wire;
-use crate::wire::Implausible;
+use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
     /// All virtual services, in the kernel's order (`IPVS_CMD_GET_SERVICE`, as a dump). An empty
@@ -33,7 +33,7 @@ impl<T: Transport> Client<T> {
 
     /// The kernel's own list: with rates even if they aren't estimated.
     pub(super) fn list_services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
-        let request = Request::new(Command::GetService, Shape::Dump);
+        let request = Request::new(Command::GetService, RequestKind::Dump);
         self.list(Operation::Services, None, &request, decode_service)
     }
 
@@ -66,7 +66,7 @@ impl<T: Transport> Client<T> {
         key: &ServiceKey,
     ) -> Result<ServiceEntry, Error> {
         let wire = wire::key_to_wire(key);
-        let request = Request::new(Command::GetService, Shape::Get).service(&wire);
+        let request = Request::new(Command::GetService, RequestKind::Get).service(&wire);
         self.get(operation, Some(Object::Service(*key)), &request, decode_service)
     }
 
@@ -120,6 +120,6 @@ impl<T: Transport> Client<T> {
     }
 }
 
-fn decode_service(message: &sys::Message) -> Result<ServiceEntry, Implausible> {
-    wire::service_from_wire(message.service.as_ref().ok_or(Implausible::Missing("service"))?)
+fn decode_service(message: &sys::Message) -> Result<ServiceEntry, MalformedReply> {
+    wire::service_from_wire(message.service.as_ref().ok_or(MalformedReply::Missing("service"))?)
 }

@@ -1,4 +1,4 @@
-//! The engine: windows of requests, sequence numbers, and what an answer settles.
+//! The protocol engine: windows of requests, sequence numbers, and which requests a reply completes.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -10,25 +10,25 @@ use ipvs_sys::nl;
 use rustix::io::Errno;
 use thiserror::Error;
 
-use crate::proto::request::{Request, Shape};
+use crate::proto::request::{Request, RequestKind};
 
-/// How many requests may be under way at once. If all of them fail, each answers, and more than
-/// 256 unread answers overflow a default receive buffer.
+/// How many requests may be in flight at once. If all of them fail, each is answered, and more than
+/// 256 unread replies overflow a default receive buffer.
 pub(crate) const WINDOW_REQUESTS: usize = 128;
 
 /// How many bytes may be sent at once; a default send buffer takes about 208 KiB.
 pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
 
-/// The longest time to wait for an answer: as good as for ever, and no clock overflows.
+/// The longest time to wait for a reply: practically forever, and no clock overflows.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const FAMILY_NAME: sys::Name = sys::Name::from_static(sys::GENL_NAME);
 
-/// Tells requests apart that were pushed into one [`Engine`]; later ones are greater.
+/// Identifies a request that was pushed into an [`Engine`]; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(u64);
 
-/// Why a request couldn't be taken now.
+/// Why a request couldn't be pushed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PushError {
@@ -48,22 +48,21 @@ pub enum Failure {
         /// What the kernel said in words, if it did.
         message: Option<String>,
     },
-    /// The kernel dealt with it, because it answered a later one, but left its acknowledgement
-    /// out: it was interrupted (EINTR).
+    /// The kernel executed it, because it answered a later one, but sent no acknowledgement: it was
+    /// interrupted (EINTR).
     Unacknowledged,
-    /// No answer came until the deadline, or answers were lost: whether it was carried out is
-    /// unknown.
+    /// No reply came before the deadline, or replies were lost: whether it was executed is unknown.
     Unknown,
 }
 
 impl Failure {
-    /// Whether the kernel refused it with ENOENT: no such thing, or no such family (any more).
+    /// Whether the kernel refused it with ENOENT: no such object, or no such family (any more).
     pub(crate) fn is_enoent(&self) -> bool {
         matches!(self, Self::Kernel { errno, .. } if *errno == Errno::NOENT.raw_os_error())
     }
 }
 
-/// What a datagram tells about a request.
+/// What a datagram says about a request.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -74,8 +73,8 @@ pub enum Event<'a> {
         /// The generic-netlink message: its header and attributes.
         payload: &'a [u8],
     },
-    /// A request has ended. Requests end in the order in which they were pushed.
-    Settled {
+    /// A request has completed. Requests complete in the order in which they were pushed.
+    Completed {
         /// The request.
         id: RequestId,
         /// How it ended.
@@ -87,17 +86,17 @@ pub enum Event<'a> {
 struct Slot {
     id: RequestId,
     seq: u32,
-    shape: Shape,
+    kind: RequestKind,
     /// Where its message starts in the window.
     offset: usize,
 }
 
 impl Slot {
-    /// What it means that a later request was answered and this one wasn't.
-    fn passed_over(self) -> Result<(), Failure> {
-        match self.shape {
-            Shape::Change | Shape::Get | Shape::Dump => Ok(()),
-            Shape::AcknowledgedChange => Err(Failure::Unacknowledged),
+    /// The outcome if a later request was answered and this one wasn't.
+    fn skipped(self) -> Result<(), Failure> {
+        match self.kind {
+            RequestKind::Change | RequestKind::Get | RequestKind::Dump => Ok(()),
+            RequestKind::AcknowledgedChange => Err(Failure::Unacknowledged),
         }
     }
 }
@@ -115,25 +114,38 @@ impl Window {
     }
 }
 
-/// Speaks the protocol without input or output.
+/// The protocol engine: speaks the protocol without I/O and without a clock.
 ///
-/// Push requests; send the datagram that [`poll_transmit`](Self::poll_transmit) gives; feed what
-/// comes back to [`feed`](Self::feed), which tells of replies and of requests that ended. One
-/// window of up to 128 requests is under way at a time, with an acknowledgement asked for the
-/// last one only: since the kernel carries requests out in order and reports each that fails,
-/// silence and then a later answer mean success. If nothing comes until
-/// [`deadline`](Self::deadline), or answers were lost, [`abandon`](Self::abandon) ends all that
-/// are under way. The time is asked for only by who has to wait: answers are there when sending
-/// returns, and a clock isn't free everywhere.
+/// Its calls come in three kinds:
+///
+/// - `push*` queue requests: [`push`](Self::push), [`push_get_family`](Self::push_get_family);
+/// - `poll_*` say what to do next: which datagram to send ([`poll_transmit`](Self::poll_transmit)),
+///   and until when to wait for a reply ([`poll_timeout`](Self::poll_timeout));
+/// - `handle_*` take what happened: [`handle_datagram`](Self::handle_datagram) reports replies and
+///   requests that have completed. [`abandon`](Self::abandon) is for all that goes wrong below the
+///   protocol.
+///
+/// They are called in this order:
+///
+/// 1. Push requests until there are no more, or until the window is full.
+/// 2. Send what `poll_transmit` returns.
+/// 3. Receive datagrams and pass each to `handle_datagram`. If there is none, ask `poll_timeout` how
+///    long to wait for one. If none came until then, or if replies were lost, call `abandon`.
+/// 4. Once the engine [is idle](Self::is_idle), start again.
+///
+/// One window of up to 128 requests is in flight at a time, with an acknowledgement requested for
+/// the last one only. The kernel executes requests in order and reports each that fails, so silence
+/// followed by a later reply means success. The time is asked for only by whoever has to wait:
+/// replies are there when sending returns, and reading a clock isn't free everywhere.
 ///
 /// ```
 /// use std::time::Duration;
-/// use ipvs::proto::{Engine, Request, Shape};
+/// use ipvs::proto::{Engine, Request, RequestKind};
 /// use ipvs_sys::Command;
 ///
 /// let mut engine = Engine::new(Duration::from_secs(5));
 /// engine.set_family(0x1c);
-/// let id = engine.push(&Request::new(Command::Flush, Shape::Change))?;
+/// let id = engine.push(&Request::new(Command::Flush, RequestKind::Change))?;
 /// let datagram = engine.poll_transmit().expect("a request was pushed");
 /// assert_eq!(datagram.len(), 20, "a netlink and a generic-netlink header");
 /// # let _ = id;
@@ -145,60 +157,60 @@ pub struct Engine {
     next_id: u64,
     next_seq: u32,
     timeout: Duration,
-    filling: Window,
-    flying: Window,
-    /// Set when it's first asked for after an answer.
+    pending: Window,
+    in_flight: Window,
+    /// Set when it's first asked for after a reply.
     deadline: Option<Instant>,
 }
 
 impl Engine {
-    /// An engine that waits `timeout`, at most a year, for each answer. The family of IPVS has to be set before
-    /// IPVS requests are pushed.
+    /// An engine that waits `timeout`, at most a year, for each reply. Set the id of IPVS's family
+    /// ([`set_family`](Self::set_family)) before pushing requests to it.
     pub fn new(timeout: Duration) -> Self {
         Self {
             family: nl::GENL_ID_CTRL,
             next_id: 0,
-            // 0 stands for messages that the kernel sends unasked.
+            // 0 is for messages that the kernel sends unasked.
             next_seq: 1,
             timeout: timeout.min(LONGEST_TIMEOUT),
-            filling: Window::default(),
-            flying: Window::default(),
+            pending: Window::default(),
+            in_flight: Window::default(),
             deadline: None,
         }
     }
 
-    /// Sets the id that the kernel gave the IPVS family.
+    /// Sets the id that the kernel gave IPVS's family.
     pub fn set_family(&mut self, id: u16) {
         self.family = id;
     }
 
-    /// Sets how long to wait for each answer, from the next window on; more than a year counts as
-    /// a year.
+    /// Sets how long to wait for each reply, from the next window on; more than a year counts as a
+    /// year.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout.min(LONGEST_TIMEOUT);
     }
 
-    /// Takes a request to IPVS.
+    /// Queues a request to IPVS.
     ///
     /// # Errors
     ///
     /// [`PushError::WindowFull`] if what was pushed before has to be transmitted first.
     pub fn push(&mut self, request: &Request<'_>) -> Result<RequestId, PushError> {
         let family = self.family;
-        self.push_message(request.shape, |bytes, flags, seq| {
+        self.push_message(request.kind, |bytes, flags, seq| {
             request.write(bytes, &sys::Header { message_type: family, flags, seq, port_id: 0 });
         })
     }
 
-    /// Takes a request to IPVS that was [written](Request::write) before; what its header says
-    /// but for the length doesn't matter.
+    /// Queues a request to IPVS that was [written](Request::write) before. Of its header, only the
+    /// length matters.
     pub(crate) fn push_written(
         &mut self,
         message: &[u8],
-        shape: Shape,
+        kind: RequestKind,
     ) -> Result<RequestId, PushError> {
         let family = self.family;
-        self.push_message(shape, |bytes, flags, seq| {
+        self.push_message(kind, |bytes, flags, seq| {
             let (Some(length), Some(rest)) = (message.get(..4), message.get(12..)) else { return };
             bytes.extend_from_slice(length);
             bytes.extend_from_slice(&family.to_ne_bytes());
@@ -208,41 +220,41 @@ impl Engine {
         })
     }
 
-    /// Takes the question which id the kernel gave the IPVS family. Asking it makes the kernel
-    /// load the module by itself.
+    /// Queues the question which id the kernel gave IPVS's family. It makes the kernel load the
+    /// module by itself.
     ///
     /// # Errors
     ///
     /// As [`push`](Self::push).
     pub fn push_get_family(&mut self) -> Result<RequestId, PushError> {
-        self.push_message(Shape::Get, |bytes, flags, seq| {
+        self.push_message(RequestKind::Get, |bytes, flags, seq| {
             sys::ctrl::get_family(bytes, flags, seq, 0, &FAMILY_NAME);
         })
     }
 
     fn push_message(
         &mut self,
-        shape: Shape,
+        kind: RequestKind,
         write: impl FnOnce(&mut Vec<u8>, u16, u32),
     ) -> Result<RequestId, PushError> {
-        let window = &mut self.filling;
+        let window = &mut self.pending;
         let shareable = match window.slots.back() {
             None => true,
-            Some(last) => shape != Shape::Dump && last.shape != Shape::Dump,
+            Some(last) => kind != RequestKind::Dump && last.kind != RequestKind::Dump,
         };
         if !shareable || window.slots.len() >= WINDOW_REQUESTS || window.bytes.len() >= WINDOW_BYTES
         {
             return Err(PushError::WindowFull);
         }
-        let flags = match shape {
-            Shape::Change | Shape::Get => nl::NLM_F_REQUEST,
-            Shape::AcknowledgedChange => nl::NLM_F_REQUEST | nl::NLM_F_ACK,
-            Shape::Dump => nl::NLM_F_REQUEST | nl::NLM_F_DUMP,
+        let flags = match kind {
+            RequestKind::Change | RequestKind::Get => nl::NLM_F_REQUEST,
+            RequestKind::AcknowledgedChange => nl::NLM_F_REQUEST | nl::NLM_F_ACK,
+            RequestKind::Dump => nl::NLM_F_REQUEST | nl::NLM_F_DUMP,
         };
         let slot = Slot {
             id: RequestId(self.next_id),
             seq: self.next_seq,
-            shape,
+            kind,
             offset: window.bytes.len(),
         };
         write(&mut window.bytes, flags, slot.seq);
@@ -252,32 +264,32 @@ impl Engine {
         Ok(slot.id)
     }
 
-    /// Whether nothing is under way or waiting to be sent.
+    /// Whether no request is pending or in flight.
     pub fn is_idle(&self) -> bool {
-        self.flying.slots.is_empty() && self.filling.slots.is_empty()
+        self.in_flight.slots.is_empty() && self.pending.slots.is_empty()
     }
 
-    /// The next datagram to send, if there is one and nothing is under way.
+    /// The next datagram to send, if there is one and nothing is in flight.
     pub fn poll_transmit(&mut self) -> Option<&[u8]> {
-        if !self.flying.slots.is_empty() {
+        if !self.in_flight.slots.is_empty() {
             return None;
         }
-        let last = *self.filling.slots.back()?;
-        self.flying.clear();
-        mem::swap(&mut self.filling, &mut self.flying);
+        let last = *self.pending.slots.back()?;
+        self.in_flight.clear();
+        mem::swap(&mut self.pending, &mut self.in_flight);
         // A question ends with its reply, and a list says itself that it has ended.
-        if matches!(last.shape, Shape::Change | Shape::AcknowledgedChange) {
-            let asked = sys::request_ack(&mut self.flying.bytes, last.offset);
+        if matches!(last.kind, RequestKind::Change | RequestKind::AcknowledgedChange) {
+            let asked = sys::request_ack(&mut self.in_flight.bytes, last.offset);
             debug_assert!(asked.is_ok(), "the offset is that of a whole message");
         }
         self.deadline = None;
-        Some(&self.flying.bytes)
+        Some(&self.in_flight.bytes)
     }
 
-    /// Until when the next answer has to be there; `None` if none is due. The engine's timeout
-    /// begins `now` if this wasn't asked since the last transmission or answer.
-    pub fn deadline(&mut self, now: Instant) -> Option<Instant> {
-        if self.flying.slots.is_empty() {
+    /// Until when to wait for the next reply; `None` if none is due. The engine's timeout starts at
+    /// `now` if this is the first call since the last transmission or reply.
+    pub fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        if self.in_flight.slots.is_empty() {
             return None;
         }
         if self.deadline.is_none() {
@@ -286,14 +298,14 @@ impl Engine {
         self.deadline
     }
 
-    /// Takes a datagram and tells `on_event` what it means. Answers to requests that aren't under
-    /// way (any more) are passed over; returns whether there was any other.
+    /// Reads a datagram and passes to `on_event` what it means. Replies to requests that aren't in
+    /// flight (any more) are skipped; returns whether there was any other.
     ///
     /// # Errors
     ///
-    /// If the datagram isn't well formed. What it told until there has been told; what is still
-    /// under way should be [abandoned](Self::abandon), because answers may have been in the rest.
-    pub fn feed(
+    /// If the datagram is malformed. Events before that point have been passed on. Call
+    /// [`abandon`](Self::abandon): the rest may have held replies to what is still in flight.
+    pub fn handle_datagram(
         &mut self,
         datagram: &[u8],
         mut on_event: impl FnMut(Event<'_>),
@@ -301,20 +313,21 @@ impl Engine {
         let mut any = false;
         for frame in sys::Messages::new(datagram) {
             let sys::Frame { header, body } = frame?;
-            let Some(position) = self.flying.slots.iter().position(|s| s.seq == header.seq) else {
+            let Some(position) = self.in_flight.slots.iter().position(|s| s.seq == header.seq)
+            else {
                 continue;
             };
             any = true;
             self.deadline = None;
-            for slot in self.flying.slots.drain(..position) {
-                on_event(Event::Settled { id: slot.id, outcome: slot.passed_over() });
+            for slot in self.in_flight.slots.drain(..position) {
+                on_event(Event::Completed { id: slot.id, outcome: slot.skipped() });
             }
-            let Some(&slot) = self.flying.slots.front() else { continue };
+            let Some(&slot) = self.in_flight.slots.front() else { continue };
             let outcome = match body {
                 sys::Body::Noop => continue,
                 sys::Body::Data(payload) => {
                     on_event(Event::Reply { id: slot.id, payload });
-                    if slot.shape != Shape::Get {
+                    if slot.kind != RequestKind::Get {
                         continue;
                     }
                     Ok(())
@@ -328,17 +341,16 @@ impl Engine {
                 },
                 sys::Body::Overrun => Err(Failure::Unknown),
             };
-            self.flying.slots.pop_front();
-            on_event(Event::Settled { id: slot.id, outcome });
+            self.in_flight.slots.pop_front();
+            on_event(Event::Completed { id: slot.id, outcome });
         }
         Ok(any)
     }
 
-    /// Ends all requests that are under way: their outcome is unknown. Requests that weren't
-    /// transmitted yet stay.
+    /// Completes all requests that are in flight with an unknown outcome. Pending requests stay.
     pub fn abandon(&mut self, mut on_event: impl FnMut(Event<'_>)) {
-        for slot in self.flying.slots.drain(..) {
-            on_event(Event::Settled { id: slot.id, outcome: Err(Failure::Unknown) });
+        for slot in self.in_flight.slots.drain(..) {
+            on_event(Event::Completed { id: slot.id, outcome: Err(Failure::Unknown) });
         }
     }
 }

@@ -12,5 +12,5 @@ pub(crate) mod request;
 pub(crate) mod responder;
 
 pub use engine::{Engine, Event, Failure, PushError, RequestId};
-pub use request::{Request, Shape};
+pub use request::{Request, RequestKind};
 pub use responder::{Call, Refusal, Replies, Responder};

@@ -4,7 +4,7 @@ use ipvs_sys as sys;
 
 /// What answer a request asks for, and so what ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Shape {
+pub enum RequestKind {
     /// A change: nothing comes back but whether it worked. It shares a window with others, and
     /// needs no acknowledgement of its own: each request of a window is carried out in order, so
     /// the answer to a later one says that this one is done.
@@ -23,10 +23,10 @@ pub enum Shape {
 /// One request: a command and what it is about.
 ///
 /// ```
-/// use ipvs::proto::{Request, Shape};
+/// use ipvs::proto::{Request, RequestKind};
 /// use ipvs_sys::Command;
 ///
-/// let request = Request::new(Command::GetService, Shape::Dump);
+/// let request = Request::new(Command::GetService, RequestKind::Dump);
 /// assert_eq!(request.service, None);
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +35,7 @@ pub struct Request<'a> {
     /// What to do.
     pub command: sys::Command,
     /// What answer it asks for.
-    pub shape: Shape,
+    pub kind: RequestKind,
     /// The virtual service it is about.
     pub service: Option<&'a sys::Service>,
     /// The real server it is about.
@@ -48,8 +48,8 @@ pub struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request about nothing in particular.
-    pub fn new(command: sys::Command, shape: Shape) -> Self {
-        Self { command, shape, service: None, dest: None, daemon: None, timeouts: None }
+    pub fn new(command: sys::Command, kind: RequestKind) -> Self {
+        Self { command, kind, service: None, dest: None, daemon: None, timeouts: None }
     }
 
     /// Sets the virtual service it is about.

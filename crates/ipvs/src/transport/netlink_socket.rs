@@ -41,7 +41,7 @@ pub struct NetlinkSocket {
     /// What one system call received.
     incoming: [Vec<u8>; AT_ONCE],
     /// Which of it weren't passed on yet.
-    waiting: Range<usize>,
+    pending: Range<usize>,
 }
 
 impl NetlinkSocket {
@@ -74,7 +74,7 @@ impl NetlinkSocket {
     }
 
     fn new(socket: Socket, files: NamespaceFiles) -> Self {
-        Self { socket, files, incoming: [const { Vec::new() }; AT_ONCE], waiting: 0..0 }
+        Self { socket, files, incoming: [const { Vec::new() }; AT_ONCE], pending: 0..0 }
     }
 
     /// Receives what there is now, as far as one system call takes it; false if there is nothing.
@@ -85,7 +85,7 @@ impl NetlinkSocket {
         }
         match receive_datagrams(&self.socket, &mut self.incoming) {
             Ok(count) => {
-                self.waiting = 0..count;
+                self.pending = 0..count;
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -120,25 +120,25 @@ impl Transport for NetlinkSocket {
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        if self.waiting.is_empty() && !self.receive_several()? {
+        if self.pending.is_empty() && !self.receive_several()? {
             return Ok(false);
         }
-        let Some(next) = self.waiting.next() else { return Ok(false) };
+        let Some(next) = self.pending.next() else { return Ok(false) };
         mem::swap(buffer, &mut self.incoming[next]);
         Ok(true)
     }
 
     fn wait(&mut self, deadline: Instant) -> io::Result<bool> {
-        Ok(!self.waiting.is_empty() || wait_readable(&self.socket, deadline)?)
+        Ok(!self.pending.is_empty() || wait_readable(&self.socket, deadline)?)
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        self.waiting = 0..0;
+        self.pending = 0..0;
         // Receiving drives a list on that is under way, so this ends it too. The kernel works
         // inside send, so there is nothing still to come once there's nothing left to receive.
         loop {
             match self.receive_several() {
-                Ok(true) => self.waiting = 0..0,
+                Ok(true) => self.pending = 0..0,
                 Ok(false) => return Ok(()),
                 // Answers were dropped, or one was cut: neither matters any more.
                 Err(error)

@@ -24,14 +24,14 @@ pub(crate) struct Progress<'a> {
     /// The steps of the phase under way, and of nothing once it's over.
     phase: Range<usize>,
     /// Virtual services of which a step failed.
-    troubled: BTreeSet<ServiceKey>,
+    affected: BTreeSet<ServiceKey>,
     stopped: bool,
 }
 
 /// What became of a step so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
-    Waiting,
+    Pending,
     Sent,
     Done,
     /// The kernel refused it, and so everything is as before.
@@ -70,9 +70,9 @@ impl<'a> Progress<'a> {
     pub(crate) fn new(plan: &'a Plan) -> Self {
         Self {
             plan,
-            fates: vec![Fate::Waiting; plan.steps.len()],
+            fates: vec![Fate::Pending; plan.steps.len()],
             phase: 0..0,
-            troubled: BTreeSet::new(),
+            affected: BTreeSet::new(),
             stopped: false,
         }
     }
@@ -91,7 +91,7 @@ impl<'a> Progress<'a> {
             let mut sent = Vec::new();
             let mut held_back = Vec::new();
             for index in self.phase.clone() {
-                if self.fates[index] != Fate::Waiting {
+                if self.fates[index] != Fate::Pending {
                     continue;
                 }
                 let step = &self.plan.steps[index];
@@ -116,8 +116,8 @@ impl<'a> Progress<'a> {
     }
 
     /// How many steps of the phase under way are held back as things stand.
-    pub(crate) fn waiting(&self) -> usize {
-        self.phase.clone().filter(|&index| self.fates[index] == Fate::Waiting).count()
+    pub(crate) fn pending(&self) -> usize {
+        self.phase.clone().filter(|&index| self.fates[index] == Fate::Pending).count()
     }
 
     /// Takes the result of a step that was sent: `Ok`, or the kind of the error.
@@ -131,13 +131,13 @@ impl<'a> Progress<'a> {
                 None => Fate::Gone,
             },
             Err(ErrorKind::DestinationNotFound) => Fate::Gone,
-            Err(ErrorKind::NotSent) => Fate::Waiting,
+            Err(ErrorKind::NotSent) => Fate::Pending,
             Err(ErrorKind::OutcomeUnknown) => Fate::Unknown,
             Err(_) => Fate::Refused,
         };
         self.fates[index] = fate;
         if let Err(kind) = result {
-            self.troubled.insert(*step.service());
+            self.affected.insert(*step.service());
             self.stopped |= ends_everything(kind);
         }
     }
@@ -168,12 +168,12 @@ impl<'a> Progress<'a> {
     /// What is known of the virtual services with failed steps.
     fn believed(&self) -> BTreeMap<ServiceKey, Believed> {
         let mut services = BTreeMap::new();
-        if self.troubled.is_empty() {
+        if self.affected.is_empty() {
             return services;
         }
         for (index, (step, fate)) in self.plan.steps.iter().zip(&self.fates).enumerate() {
             let key = step.service();
-            if self.troubled.contains(key) {
+            if self.affected.contains(key) {
                 let service: &mut Believed = services.entry(*key).or_default();
                 service.learn(index, step, *fate);
             }
@@ -207,7 +207,7 @@ impl Believed {
         };
         self.is_to_live |= is_to_be_live;
         let is_live = match fate {
-            Fate::Waiting | Fate::Refused | Fate::HeldBack { .. } => was_live,
+            Fate::Pending | Fate::Refused | Fate::HeldBack { .. } => was_live,
             Fate::Done => is_to_be_live,
             Fate::Sent | Fate::Unknown => was_live && is_to_be_live,
             Fate::Gone => false,
