@@ -269,8 +269,8 @@ fn forward_from_wire(method: sys::ForwardMethod, wire: &sys::Dest) -> Forward {
     }
 }
 
-/// What the kernel will report of a forwarding method that is given by numbers: they may be those of
-/// one that has a name, and of the method's own it keeps some bits only.
+/// What the kernel will report of a forwarding method that is given by numbers: they may be those
+/// of one that has a name, and of the method's own it keeps some bits only.
 pub(crate) fn reported_forward(forward: Forward) -> Forward {
     let wire = forward_to_wire(forward, &DestinationKey::new([0; 4].into(), 0));
     let method = wire.fwd_method.map_or(0, |method| method.0 & sys::ForwardMethod::MASK);

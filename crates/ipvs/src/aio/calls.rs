@@ -272,8 +272,8 @@ impl<T: Transport + 'static> AsyncClient<T> {
     ///
     /// # Errors
     ///
-    /// As [`Client::apply`]; the [`ApplyError`](crate::plan::ApplyError) with what became of each step
-    /// is what [`Error::get_ref`] returns.
+    /// As [`Client::apply`]; the [`ApplyError`](crate::plan::ApplyError) with what became of each
+    /// step is what [`Error::get_ref`] returns.
     pub async fn apply(&self, plan: &Plan) -> Result<(), Error> {
         let plan = plan.clone();
         self.call(move |client| client.apply(&plan).map_err(Error::from)).await
@@ -282,7 +282,8 @@ impl<T: Transport + 'static> AsyncClient<T> {
     /// [`Client::drain`], which keeps neither the executor nor the client's thread from other work:
     /// each look is a call of its own. It needs a runtime with time enabled.
     ///
-    /// If the future is dropped, the drain ends where it is: the real server may remain, with weight
+    /// If the future is dropped, the drain ends where it is: the real server may remain, with
+    /// weight
     /// 0. Draining it again goes on, with the whole timeout before it.
     ///
     /// # Errors

@@ -80,7 +80,8 @@ impl AsyncClient {
     ///
     /// # Errors
     ///
-    /// As [`Client::connect_in`]; [`ErrorKind::Io`](crate::ErrorKind::Io) if there can't be a thread.
+    /// As [`Client::connect_in`]; [`ErrorKind::Io`](crate::ErrorKind::Io) if there can't be a
+    /// thread.
     pub async fn connect_in(namespace: &Namespace) -> Result<Self, Error> {
         let namespace = namespace.clone();
         Self::start(move || Client::connect_in(&namespace)).await

@@ -14,14 +14,14 @@ use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 use crate::proto::engine::{WINDOW_BYTES, WINDOW_REQUESTS};
 use crate::proto::request::RequestKind;
 
-/// Changes that go to the kernel together. It is **not atomic**: each is carried out or refused by
-/// itself, whatever becomes of the others, and other programs can see and change what is there in
+/// Changes that go to the kernel together. It is **not atomic**: each is executed or refused by
+/// itself, whatever becomes of the others, and other programs can see and change the table in
 /// between.
 ///
-/// The kernel carries them out in the order in which they were put in. Up to 128 of them, or 64 KiB,
-/// need one system call to send and one to learn how all of them ended, and each has a result of
-/// its own: see [`Client::run`](crate::Client::run). A value that the kernel has no place for makes
-/// that one change fail with [`ErrorKind::InvalidInput`], unsent.
+/// The kernel executes them in the order in which they were queued. Up to 128 of them, or 64 KiB,
+/// take one system call to send and one to receive the results, and each has a result of its own:
+/// see [`Client::run`](crate::Client::run). A value that the kernel can't represent makes that one
+/// change fail with [`ErrorKind::InvalidInput`], unsent.
 ///
 /// ```
 /// use ipvs::{Batch, Destination, Service, ServiceKey};
@@ -41,9 +41,9 @@ use crate::proto::request::RequestKind;
 /// ```
 ///
 /// A batch takes about 300 bytes for each change, and keeps its memory when it is
-/// [cleared](Self::clear), so that putting in a change allocates nothing once it has been that long.
-/// Work of any length needs no more memory than one that is run and cleared whenever it
-/// [is full](Self::is_full):
+/// [cleared](Self::clear), so queuing a change allocates nothing once the batch has been that long.
+/// A batch that is run and cleared whenever it [is full](Self::is_full) does work of any length in
+/// constant memory:
 ///
 /// ```
 /// # use ipvs::{Batch, Destination, DestinationKey, Service, ServiceKey};
@@ -68,53 +68,52 @@ use crate::proto::request::RequestKind;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// All requests, one after the other, as they are sent but for type, flags and sequence number.
+    /// All requests, one after the other, as they are sent except type, flags and sequence number.
     messages: Vec<u8>,
     items: Vec<Item>,
 }
 
-/// A change, and what is known of its request.
+/// A change, and what is known about its request.
 #[derive(Clone, Debug)]
 struct Item {
     change: Change,
     kind: RequestKind,
     /// Where its request ends, and that of the next starts.
     end: usize,
-    /// Whether it's done if there was nothing to delete.
+    /// Whether it succeeds if there was nothing to delete.
     may_be_absent: bool,
     invalid: Option<InvalidInput>,
 }
 
 impl Batch {
-    /// A batch of nothing.
+    /// An empty batch.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many changes are in it.
+    /// The number of changes in it.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Whether nothing is in it.
+    /// Whether it has no changes.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// Whether it holds as much as goes to the kernel at once: 128 changes, or 64 KiB. More may be
-    /// put in; it only takes more memory.
+    /// Whether it holds as much as goes to the kernel at once: 128 changes, or 64 KiB. It can hold
+    /// more; that only takes more memory.
     pub fn is_full(&self) -> bool {
         self.items.len() >= WINDOW_REQUESTS || self.messages.len() >= WINDOW_BYTES
     }
 
-    /// Takes everything out, and keeps the memory for what is put in next.
+    /// Removes all changes, and keeps the memory for the next ones.
     pub fn clear(&mut self) {
         self.messages.clear();
         self.items.clear();
     }
 
-    /// What is queued, in order: each result of [`Client::run`](crate::Client::run) is that of the
-    /// change at its place.
+    /// The queued changes, in the order of the results of [`Client::run`](crate::Client::run).
     pub fn changes(&self) -> impl ExactSizeIterator<Item = &Change> {
         self.items.iter().map(|item| &item.change)
     }
@@ -162,16 +161,16 @@ impl Batch {
         self.push_change(Change::DeleteDestination { service: *service, destination })
     }
 
-    /// Queues a [`Client::remove_service`](crate::Client::remove_service): the result is `Ok` too if
-    /// there was no such service.
+    /// Queues a [`Client::remove_service`](crate::Client::remove_service): the result is `Ok` too
+    /// if there was no such service.
     ///
     /// What `ensure_*` and `edit_*` do can't be queued: they read first.
     pub fn remove_service(&mut self, key: &ServiceKey) -> &mut Self {
         self.delete_service(key).last_may_be_absent()
     }
 
-    /// Queues a [`Client::remove_destination`](crate::Client::remove_destination): the result is `Ok`
-    /// too if there was no such real server or no such service.
+    /// Queues a [`Client::remove_destination`](crate::Client::remove_destination): the result is
+    /// `Ok` too if there was no such real server or no such service.
     pub fn remove_destination(
         &mut self,
         service: &ServiceKey,
@@ -187,7 +186,7 @@ impl Batch {
         self
     }
 
-    /// The result of a change at that place, as whoever queued it wants to see it.
+    /// The result of a change, as the call that queued it promised.
     pub(crate) fn result(&self, index: usize, result: Result<(), Error>) -> Result<(), Error> {
         let is_absent = |error: &Error| {
             matches!(error.kind(), ErrorKind::ServiceNotFound | ErrorKind::DestinationNotFound)
@@ -203,8 +202,8 @@ impl Batch {
         self.push_change(Change::Zero(service.copied()))
     }
 
-    /// Queues a [`Client::flush`](crate::Client::flush), which deletes all virtual services when its
-    /// turn comes. It doesn't send the batch.
+    /// Queues a [`Client::flush`](crate::Client::flush), which deletes all virtual services when
+    /// its turn comes. It doesn't send the batch.
     pub fn flush(&mut self) -> &mut Self {
         self.push_change(Change::Flush)
     }

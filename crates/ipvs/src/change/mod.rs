@@ -1,5 +1,5 @@
-//! What the kernel can be asked to change: the one place where an operation, what it is about and
-//! its request meet. Single calls, batches and plans all go through it.
+//! Changes as values: the one place where an operation, its object and its request meet. Single
+//! calls, batches and plans all go through it.
 
 pub(crate) mod batch;
 
@@ -23,10 +23,11 @@ use crate::wire;
 ///
 /// Each variant is the [`Client`](crate::Client) method of the same name, which documents what it
 /// does and how it can fail. A change is a value: keep it, compare it, print it, send it alone
-/// ([`Client::change`](crate::Client::change)) or with others ([`Batch::push`](crate::Batch::push)).
-/// It owns what it is made of, and has nothing on the heap: a clone copies about 100 bytes.
+/// ([`Client::change`](crate::Client::change)) or with others
+/// ([`Batch::push`](crate::Batch::push)). It owns what it is made of, and has nothing on the heap:
+/// a clone copies about 100 bytes.
 ///
-/// As text it is what it does on which object, as in `add virtual service tcp/10.10.10.53:80`.
+/// Its text is the operation and the object: `add virtual service tcp/10.10.10.53:80`.
 ///
 /// ```
 /// use ipvs::{Change, Operation, Service, ServiceKey};
@@ -60,10 +61,10 @@ pub enum Change {
     SetDestination {
         /// The virtual service.
         service: ServiceKey,
-        /// The real server, as it is to be.
+        /// Its new configuration.
         destination: Destination,
     },
-    /// Takes a real server out of a virtual service.
+    /// Deletes a real server from a virtual service.
     DeleteDestination {
         /// The virtual service.
         service: ServiceKey,
@@ -83,8 +84,8 @@ pub enum Change {
 }
 
 impl Change {
-    /// What is attempted: what an [`Error`](crate::Error) says in
-    /// [`operation`](crate::Error::operation).
+    /// The operation, as in the [`operation`](crate::Error::operation) of an
+    /// [`Error`](crate::Error).
     pub fn operation(&self) -> Operation {
         match self {
             Self::AddService(_) => Operation::AddService,
@@ -101,8 +102,8 @@ impl Change {
         }
     }
 
-    /// What it is about, if that is one object: what an [`Error`](crate::Error) says in
-    /// [`object`](crate::Error::object).
+    /// The object, if there is one, as in the [`object`](crate::Error::object) of an
+    /// [`Error`](crate::Error).
     pub fn object(&self) -> Option<Object> {
         match self {
             Self::AddService(service) | Self::SetService(service) => {
@@ -123,7 +124,7 @@ impl Change {
         }
     }
 
-    /// Adds to an error what the change asked for, as far as the error's text speaks of it.
+    /// Adds to an error what the change asked for, if the error's text can say more with it.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self {
             Self::AddService(service) | Self::SetService(service) => {
@@ -134,11 +135,11 @@ impl Change {
         }
     }
 
-    /// Gives `take` the request for it.
+    /// Passes its request to `take`.
     ///
     /// # Errors
     ///
-    /// If the kernel has no place for a value; then `take` isn't called.
+    /// If the kernel can't represent a value; then `take` isn't called.
     pub(crate) fn with_request<R>(
         &self,
         take: impl FnOnce(&Request<'_>) -> R,

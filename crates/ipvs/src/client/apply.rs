@@ -10,19 +10,18 @@ use crate::trace;
 use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
-    /// Carries out a plan, in a few system calls. It isn't atomic: other programs see and change
-    /// what is there in between.
+    /// Applies a plan, in a few system calls. This isn't atomic: other programs can see and change
+    /// the table in between.
     ///
-    /// Each phase of the plan (additions, edits, edits that take all weight, deletions) begins
+    /// Each phase of the plan (additions, edits, edits that set a weight to 0, deletions) begins
     /// when the one before it has ended. If the kernel refuses a step, every step that doesn't
-    /// need it is still executed. Only those are [held back](Outcome::HeldBack) that would leave
-    /// the virtual service without the last live real server it has, although it is to have one.
-    /// An error that has nothing to do with one step, such as missing privileges or an answer
-    /// that didn't come, ends the plan with the phase.
+    /// depend on it is still executed. The only steps [held back](Outcome::HeldBack) are those that
+    /// would remove a service's last live real server although it should have one. An error that
+    /// isn't about one step, such as a missing privilege or reply, ends the plan with the phase.
     ///
-    /// To go on after an error, make a new plan from what is there then: steps that were done
-    /// aren't in it, and those whose outcome is unknown are if need be. The same plan a second
-    /// time fails where it was done before, because what exists can't be added.
+    /// To continue after an error, make a new plan from the table as it is then: it has only the
+    /// steps that are still necessary. Applying the same plan again fails where it had succeeded,
+    /// because what exists can't be added.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What is set for all services of the network namespace, and what IPVS says of itself.
+//! IPVS's version, and the timeouts of a network namespace.
 
 use std::time::Duration;
 
@@ -17,41 +17,44 @@ use crate::transport::Transport;
 use crate::wire;
 
 impl<T: Transport> Client<T> {
-    /// The version of IPVS and the size of its connection table (`IPVS_CMD_GET_INFO`).
+    /// The version of IPVS and the size of its connection table: the first line of `ipvsadm -L`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    #[doc(alias = "IPVS_CMD_GET_INFO")]
     pub fn info(&mut self) -> Result<Info, Error> {
         let operation = Operation::Info;
         let request = Request::new(Command::GetInfo, RequestKind::Get);
         self.get(operation, None, &request, |message| wire::info_from_wire(&message.info))
     }
 
-    /// How long idle connections are kept (`IPVS_CMD_GET_CONFIG`).
+    /// How long idle connections are kept: `ipvsadm -L --timeout`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    #[doc(alias = "IPVS_CMD_GET_CONFIG")]
     pub fn timeouts(&mut self) -> Result<Timeouts, Error> {
         let operation = Operation::Timeouts;
         let request = Request::new(Command::GetConfig, RequestKind::Get);
         self.get(operation, None, &request, |message| wire::timeouts_from_wire(&message.timeouts))
     }
 
-    /// Sets how long idle connections are kept (`IPVS_CMD_SET_CONFIG`); takes a
-    /// [`TimeoutsChange`], or [`Timeouts`] for all of them. What is `None` stays as it is.
+    /// Sets how long idle connections are kept: `ipvsadm --set`. Takes a [`TimeoutsChange`], in
+    /// which `None` keeps a timeout as it is, or [`Timeouts`] for all of them.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::InvalidInput`] for 0 and for fractions of a second,
     /// [`ErrorKind::InvalidArgument`] for more than the kernel can count.
+    #[doc(alias = "IPVS_CMD_SET_CONFIG")]
     pub fn set_timeouts(&mut self, change: impl Into<TimeoutsChange>) -> Result<(), Error> {
         self.change(Change::SetTimeouts(change.into()))
     }
 
-    /// Makes timeouts be as wanted: sets those that differ, or leaves them alone, and tells which.
-    /// What is `None` stays as it is.
+    /// Ensures timeouts: sets those that differ, and returns what it did. `None` keeps a timeout as
+    /// it is.
     ///
     /// # Errors
     ///

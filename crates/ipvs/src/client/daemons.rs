@@ -16,11 +16,12 @@ use crate::wire;
 use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
-    /// The sync daemons that run: none, one, or one of each role (`IPVS_CMD_GET_DAEMON`).
+    /// The sync daemons that are running: none, one, or one of each role (`ipvsadm -L --daemon`).
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    #[doc(alias = "IPVS_CMD_GET_DAEMON")]
     pub fn sync_daemons(&mut self) -> Result<Vec<SyncDaemon>, Error> {
         let request = Request::new(Command::GetDaemon, RequestKind::Dump);
         self.list(Operation::SyncDaemons, None, &request, |message| {
@@ -29,38 +30,41 @@ impl<T: Transport> Client<T> {
         })
     }
 
-    /// Starts a sync daemon (`IPVS_CMD_NEW_DAEMON`).
+    /// Starts a sync daemon: `ipvsadm --start-daemon`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::SyncDaemonRunning`] if one of that role runs;
+    /// [`ErrorKind::SyncDaemonRunning`] if one of that role is running;
     /// [`ErrorKind::InterfaceNotFound`]; [`ErrorKind::InvalidArgument`] for a group that isn't
     /// multicast, or while a service has real servers of the other address family.
+    #[doc(alias = "IPVS_CMD_NEW_DAEMON")]
     pub fn start_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<(), Error> {
         self.change(Change::StartSyncDaemon(daemon.clone()))
     }
 
-    /// Stops the sync daemon of a role (`IPVS_CMD_DEL_DAEMON`).
+    /// Stops the sync daemon of a role: `ipvsadm --stop-daemon`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::SyncDaemonNotRunning`].
+    #[doc(alias = "IPVS_CMD_DEL_DAEMON")]
     pub fn stop_sync_daemon(&mut self, role: SyncRole) -> Result<(), Error> {
         self.change(Change::StopSyncDaemon(role))
     }
 
-    /// Makes a sync daemon run as wanted: starts it, starts it again if it runs otherwise, or leaves
-    /// it alone, and tells which. What the kernel makes of a value counts as that value: the least
-    /// length of a backup is 1024, and what is `None` is the kernel's default. That of a backup's
-    /// length goes by the MTU of its interface, so there any length that may come of an MTU counts.
+    /// Ensures that a sync daemon runs with this configuration: starts it, restarts it if it is
+    /// running with another one, or leaves it alone, and returns what it did. A value that the
+    /// kernel replaces counts as equal to its replacement: a backup's length is at least 1024, and
+    /// `None` means the kernel's default. A backup's default length depends on the MTU of its
+    /// interface, so any length that an MTU can result in counts.
     ///
     /// A daemon can only be changed by stopping it first. If the kernel then refuses to start the
     /// new one, the one that ran before is started again.
     ///
     /// # Errors
     ///
-    /// As [`start_sync_daemon`](Self::start_sync_daemon). Its [`ErrorKind::SyncDaemonRunning`] comes
-    /// out only if somebody else starts and stops daemons all the time.
+    /// As [`start_sync_daemon`](Self::start_sync_daemon), but [`ErrorKind::SyncDaemonRunning`] only
+    /// if another program keeps starting and stopping daemons.
     pub fn ensure_sync_daemon(&mut self, daemon: &SyncDaemon) -> Result<Ensured, Error> {
         let mut tries = TRIES;
         loop {
@@ -79,7 +83,7 @@ impl<T: Transport> Client<T> {
                 Err(error) if error.kind() == ErrorKind::SyncDaemonRunning && tries > 0 => {}
                 Err(error) => {
                     if let Some(before) = running {
-                        // What went wrong first is what the caller has to know.
+                        // The first error is what the caller has to know.
                         let _ = self.start_sync_daemon(&before);
                     }
                     return Err(error);
@@ -88,7 +92,7 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Stops the sync daemon of a role if it runs. Returns whether it did.
+    /// Stops the sync daemon of a role if it is running. Returns whether it was.
     ///
     /// # Errors
     ///

@@ -16,13 +16,14 @@ use crate::wire;
 use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
-    /// The real servers of a virtual service, in the kernel's order (`IPVS_CMD_GET_DEST`, as a
-    /// dump). A service without any gives an empty list.
+    /// The real servers of a virtual service, in the kernel's order: `ipvsadm -L -t SERVICE`. The
+    /// list is empty for a service without any.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ServiceNotFound`]: the kernel itself answers with an empty list there, so an
-    /// empty one is checked.
+    /// [`ErrorKind::ServiceNotFound`]. (The kernel itself returns an empty list then, so this call
+    /// checks an empty list.)
+    #[doc(alias = "IPVS_CMD_GET_DEST")]
     pub fn destinations(&mut self, service: &ServiceKey) -> Result<Vec<DestinationEntry>, Error> {
         let operation = Operation::Destinations;
         let mut entries =
@@ -34,8 +35,8 @@ impl<T: Transport> Client<T> {
         Ok(entries)
     }
 
-    /// The kernel's own list: empty, too, if there's no such service, and with rates even if they
-    /// aren't estimated.
+    /// The kernel's own list: also empty for a missing service, and with rates even if they aren't
+    /// estimated.
     pub(super) fn list_destinations(
         &mut self,
         operation: Operation,
@@ -51,7 +52,7 @@ impl<T: Transport> Client<T> {
         })
     }
 
-    /// Adds a real server to a virtual service (`IPVS_CMD_NEW_DEST`).
+    /// Adds a real server to a virtual service: `ipvsadm -a`.
     ///
     /// # Errors
     ///
@@ -60,6 +61,7 @@ impl<T: Transport> Client<T> {
     /// upper one; [`ErrorKind::InvalidArgument`] for an address that isn't unicast, a GUE port 0,
     /// another address family without a tunnel, or an upper threshold above 2,147,483,647, which
     /// kernels before Linux 7.2 may store ([`Destination::upper_threshold`]).
+    #[doc(alias = "IPVS_CMD_NEW_DEST")]
     pub fn add_destination(
         &mut self,
         service: &ServiceKey,
@@ -68,12 +70,13 @@ impl<T: Transport> Client<T> {
         self.change(Change::AddDestination { service: *service, destination: *destination })
     }
 
-    /// Replaces the configuration of a real server as a whole, and leaves its connections and
-    /// counters alone (`IPVS_CMD_SET_DEST`).
+    /// Replaces the whole configuration of a real server, and leaves its connections and counters
+    /// alone: `ipvsadm -e`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::DestinationNotFound`]; else as [`add_destination`](Self::add_destination).
+    /// [`ErrorKind::DestinationNotFound`]; otherwise as [`add_destination`](Self::add_destination).
+    #[doc(alias = "IPVS_CMD_SET_DEST")]
     pub fn set_destination(
         &mut self,
         service: &ServiceKey,
@@ -82,12 +85,13 @@ impl<T: Transport> Client<T> {
         self.change(Change::SetDestination { service: *service, destination: *destination })
     }
 
-    /// Takes a real server out of a virtual service (`IPVS_CMD_DEL_DEST`). Its connections end
-    /// as their packets come, unless it is added again soon.
+    /// Deletes a real server from a virtual service: `ipvsadm -d`. Its connections end when their
+    /// next packet comes, unless it is added again soon.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationNotFound`].
+    #[doc(alias = "IPVS_CMD_DEL_DEST")]
     pub fn delete_destination(
         &mut self,
         service: &ServiceKey,

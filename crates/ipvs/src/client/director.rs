@@ -1,4 +1,4 @@
-//! Making a director what it is to be.
+//! Reconciling a director.
 
 use crate::client::Client;
 use crate::error::Error;
@@ -10,8 +10,9 @@ use crate::reconcile::plan::options::Options;
 use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
-    /// Makes a director what is desired: its settings and timeouts, its virtual services as the
-    /// options say, and its sync daemons. What fails doesn't keep the rest from being tried.
+    /// Reconciles a director with what is desired: its settings and timeouts, its virtual services
+    /// as the options say, and its sync daemons. A failure of one part doesn't keep the others from
+    /// being tried.
     ///
     /// Daemons that aren't wanted are stopped before the services change, and those that are wanted
     /// start after that: while one runs, the kernel refuses real servers of another address family

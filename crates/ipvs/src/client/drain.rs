@@ -1,4 +1,4 @@
-//! Taking a real server out without cutting off its clients.
+//! Draining: deleting a real server without cutting off its clients.
 
 use std::ops::ControlFlow;
 use std::thread;
@@ -26,10 +26,10 @@ use crate::transport::Transport;
 pub struct DrainOptions {
     /// How long to wait at most.
     pub timeout: Duration,
-    /// How long to wait before looking again: 1 second by default. 0 never rests.
+    /// How long to wait before looking again: 1 second by default. 0 polls without a pause.
     pub interval: Duration,
     /// Whether a real server that still has connections after the timeout stays, with weight 0.
-    /// By default it is deleted, and its connections end as their packets come.
+    /// By default it is deleted, and its connections end when their next packet comes.
     pub keep_if_busy: bool,
 }
 
@@ -69,12 +69,12 @@ pub enum Drained {
         active: u32,
         /// Inactive connections that were left: for UDP, all are.
         inactive: u32,
-        /// Whether it was deleted nevertheless: see [`DrainOptions::keep_if_busy`].
+        /// Whether it was deleted anyway: see [`DrainOptions::keep_if_busy`].
         deleted: bool,
     },
-    /// Somebody else deleted it, or the virtual service, meanwhile.
+    /// Another program deleted it, or the virtual service, in the meantime.
     Gone,
-    /// Somebody else gave it weight again meanwhile, and so it was left to them.
+    /// Another program gave it weight again in the meantime, so it was left alone.
     TakenBack {
         /// The weight that it has now.
         weight: u32,
@@ -82,9 +82,9 @@ pub enum Drained {
 }
 
 impl<T: Transport> Client<T> {
-    /// Takes a real server out of a virtual service without cutting off its clients: sets its
-    /// weight to 0, waits until it has no connections any more, active or inactive, or until a
-    /// timeout, and deletes it.
+    /// Deletes a real server from a virtual service without cutting off its clients: sets its
+    /// weight to 0, waits until it has no more connections, active or inactive, or until a timeout,
+    /// and deletes it.
     ///
     /// The calling thread sleeps meanwhile; a controller that drains many at once uses
     /// [`plan::Drainer`](crate::plan::Drainer). A client that persistence remembers may come back
@@ -95,7 +95,7 @@ impl<T: Transport> Client<T> {
     /// # Errors
     ///
     /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationNotFound`]. After any other error
-    /// while it waits the real server may remain, with weight 0; draining it again goes on.
+    /// the real server may remain, with weight 0; calling `drain` again continues.
     ///
     /// ```
     /// use std::time::Duration;
@@ -122,8 +122,8 @@ impl<T: Transport> Client<T> {
         self.drain_with(service, destination, options, Instant::now, |_, time| thread::sleep(time))
     }
 
-    /// As [`drain`](Self::drain), with another clock: `now` tells the time, and `sleep` lets some
-    /// pass. `sleep` may use the client for other work.
+    /// As [`drain`](Self::drain), with another clock: `now` returns the time, and `sleep` waits.
+    /// `sleep` may use the client for other work.
     ///
     /// # Errors
     ///
@@ -152,8 +152,8 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// A drain that somebody else waits for: [`begin`](Self::begin), then [`look`](Self::look) as often
-/// as it says.
+/// A drain without a clock: [`begin`](Self::begin), then [`look`](Self::look) whenever the time is
+/// up that it returned.
 #[derive(Debug)]
 pub(crate) struct Drain {
     service: ServiceKey,
@@ -163,7 +163,7 @@ pub(crate) struct Drain {
 }
 
 impl Drain {
-    /// Takes the real server's weight.
+    /// Sets the real server's weight to 0.
     pub(crate) fn begin<T: Transport>(
         client: &mut Client<T>,
         service: &ServiceKey,
@@ -182,8 +182,8 @@ impl Drain {
         Ok(Self { service: *service, destination: *destination, options, start })
     }
 
-    /// Sees whether it has ended, and deletes the real server if it has; else says how long to wait
-    /// before the next look.
+    /// Checks whether the drain has ended, and if so deletes the real server; otherwise returns how
+    /// long to wait before the next look.
     pub(crate) fn look<T: Transport>(
         &self,
         client: &mut Client<T>,

@@ -1,4 +1,4 @@
-//! Reading, comparing, and writing only what differs.
+//! Calls that read and compare, and write only what differs.
 
 use crate::client::Client;
 use crate::error::Error;
@@ -11,17 +11,17 @@ use crate::model::service::Service;
 use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
 
-/// How often to start again if somebody else adds or deletes the object between the client's
-/// reading and its writing. Each try loses only to a change made in that very moment.
+/// How often to try if another program adds or deletes the object between the client's read and its
+/// write. A try fails only if a change comes in just that moment.
 pub(super) const TRIES: usize = 8;
 
 impl<T: Transport> Client<T> {
-    /// Reads a virtual service, lets `edit` change it, and sets it if it is another one then.
-    /// Returns whether it is. Nothing is written if nothing changed: a set alone costs the kernel
-    /// milliseconds if it names a scheduler anew.
+    /// Reads a virtual service, lets `edit` change it, and sets it if that changed anything.
+    /// Returns whether it did. If nothing changed, nothing is written: a set that names a new
+    /// scheduler takes the kernel milliseconds.
     ///
-    /// `edit` is called again if the service was deleted and added meanwhile. What somebody else
-    /// sets between the reading and the writing is overwritten: the kernel can't tell.
+    /// `edit` is called again if the service was deleted and added in the meantime. A change that
+    /// another program makes between the read and the write is overwritten: the kernel can't tell.
     ///
     /// ```
     /// use ipvs::{Scheduler, ServiceKey};
@@ -38,8 +38,8 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::InvalidInput`] if `edit` changes the key; else
-    /// as [`set_service`](Self::set_service).
+    /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::InvalidInput`] if `edit` changes the key;
+    /// otherwise as [`set_service`](Self::set_service).
     pub fn edit_service(
         &mut self,
         key: &ServiceKey,
@@ -64,12 +64,13 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Reads a real server, lets `edit` change it, and sets it if it is another one then. Returns
-    /// whether it is. Nothing is written if nothing changed: `sh`, `dh` and `mh` would rebuild
+    /// Reads a real server, lets `edit` change it, and sets it if that changed anything. Returns
+    /// whether it did. If nothing changed, nothing is written: `sh`, `dh` and `mh` would rebuild
     /// their tables.
     ///
-    /// `edit` is called again if the real server was deleted and added meanwhile. What somebody
-    /// else sets between the reading and the writing is overwritten: the kernel can't tell.
+    /// `edit` is called again if the real server was deleted and added in the meantime. A change
+    /// that another program makes between the read and the write is overwritten: the kernel can't
+    /// tell.
     ///
     /// ```
     /// use ipvs::ServiceKey;
@@ -79,7 +80,7 @@ impl<T: Transport> Client<T> {
     /// let server = "10.10.10.102:80".parse()?;
     /// # client.add_service(&ipvs::Service::new(vip))?;
     /// # client.add_destination(&vip, &ipvs::Destination::new(server))?;
-    /// // Let it finish what it has, and give it nothing new.
+    /// // Keep its connections, but send it no new ones.
     /// client.edit_destination(&vip, &server, |server| server.weight = 0)?;
     /// # assert_eq!(client.destinations(&vip)?[0].destination.weight, 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -88,7 +89,7 @@ impl<T: Transport> Client<T> {
     /// # Errors
     ///
     /// [`ErrorKind::ServiceNotFound`]; [`ErrorKind::DestinationNotFound`];
-    /// [`ErrorKind::InvalidInput`] if `edit` changes address or port; else as
+    /// [`ErrorKind::InvalidInput`] if `edit` changes the address or the port; otherwise as
     /// [`set_destination`](Self::set_destination).
     pub fn edit_destination(
         &mut self,
@@ -120,8 +121,8 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Makes a virtual service be there as wanted: adds it, sets it, or leaves it alone, and tells
-    /// which. Its real servers and counters stay.
+    /// Ensures a virtual service with this configuration: adds it, sets it, or leaves it alone, and
+    /// returns what it did. Its real servers and counters stay.
     ///
     /// ```
     /// use ipvs::{Ensured, Service, ServiceKey};
@@ -135,9 +136,9 @@ impl<T: Transport> Client<T> {
     ///
     /// # Errors
     ///
-    /// As [`add_service`](Self::add_service) and [`set_service`](Self::set_service). Their
-    /// [`ErrorKind::ServiceExists`] or [`ErrorKind::ServiceNotFound`] comes out only if somebody
-    /// else deletes and adds the service all the time.
+    /// As [`add_service`](Self::add_service) and [`set_service`](Self::set_service), but
+    /// [`ErrorKind::ServiceExists`] or [`ErrorKind::ServiceNotFound`] only if another program keeps
+    /// deleting and adding the service.
     pub fn ensure_service(&mut self, service: &Service) -> Result<Ensured, Error> {
         let mut tries = TRIES;
         loop {
@@ -156,15 +157,15 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Makes a real server be there as wanted: adds it to its virtual service, sets it, or leaves
-    /// it alone, and tells which. Its connections and counters stay.
+    /// Ensures a real server with this configuration: adds it to its virtual service, sets it, or
+    /// leaves it alone, and returns what it did. Its connections and counters stay.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ServiceNotFound`]; else as [`add_destination`](Self::add_destination) and
-    /// [`set_destination`](Self::set_destination). Their [`ErrorKind::DestinationExists`] or
-    /// [`ErrorKind::DestinationNotFound`] comes out only if somebody else deletes and adds real
-    /// servers all the time.
+    /// [`ErrorKind::ServiceNotFound`]; otherwise as [`add_destination`](Self::add_destination) and
+    /// [`set_destination`](Self::set_destination), but [`ErrorKind::DestinationExists`] or
+    /// [`ErrorKind::DestinationNotFound`] only if another program keeps deleting and adding the
+    /// real server.
     pub fn ensure_destination(
         &mut self,
         service: &ServiceKey,
@@ -172,7 +173,7 @@ impl<T: Transport> Client<T> {
     ) -> Result<Ensured, Error> {
         let mut tries = TRIES;
         loop {
-            // A list that lacks it by mistake does no harm here: it can't be added twice.
+            // A list that wrongly lacks it does no harm here: it can't be added twice.
             let (done, outcome, race) = match self.find_destination(service, &destination.key())? {
                 Found::Entry(entry) if entry.destination == *destination => {
                     return Ok(Ensured::Unchanged);
@@ -196,11 +197,11 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Deletes a virtual service and its real servers if it is there. Returns whether it was.
+    /// Deletes a virtual service and its real servers if it exists. Returns whether it did.
     ///
     /// # Errors
     ///
-    /// As [`delete_service`](Self::delete_service), but for [`ErrorKind::ServiceNotFound`].
+    /// As [`delete_service`](Self::delete_service), except [`ErrorKind::ServiceNotFound`].
     pub fn remove_service(&mut self, key: &ServiceKey) -> Result<bool, Error> {
         match self.delete_service(key) {
             Err(error) if error.kind() == ErrorKind::ServiceNotFound => Ok(false),
@@ -208,12 +209,12 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Takes a real server out of a virtual service if both are there. Returns whether they were.
+    /// Deletes a real server from a virtual service if both exist. Returns whether they did.
     ///
     /// # Errors
     ///
-    /// As [`delete_destination`](Self::delete_destination), but for
-    /// [`ErrorKind::ServiceNotFound`] and [`ErrorKind::DestinationNotFound`].
+    /// As [`delete_destination`](Self::delete_destination), except [`ErrorKind::ServiceNotFound`]
+    /// and [`ErrorKind::DestinationNotFound`].
     pub fn remove_destination(
         &mut self,
         service: &ServiceKey,
@@ -232,11 +233,11 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// The real server of that address and port, if the virtual service has it. The kernel can
-    /// only list all of them: whoever wants many reads [`destinations`](Self::destinations) once.
+    /// The real server with that address and port, if the virtual service has it. The kernel can
+    /// only list all of them; to look up many, read [`destinations`](Self::destinations) once.
     ///
-    /// A list may lack entries if somebody deletes others at the same time, so one that lacks this
-    /// real server is read a second time before it is believed.
+    /// A list may lack entries if another program deletes others at the same time, so a list
+    /// without this real server is read again before it is believed.
     ///
     /// # Errors
     ///
@@ -253,7 +254,7 @@ impl<T: Transport> Client<T> {
         match self.find_destination(service, key)? {
             Found::Entry(entry) => Ok(Some(*entry)),
             Found::Others => Ok(None),
-            // The list of a service that isn't there is empty, too.
+            // The list for a missing service is empty, too.
             Found::Nothing => self.existing_service(Operation::Destination, service).map(|_| None),
         }
     }
@@ -274,11 +275,11 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// What a list of real servers says of one of them.
+/// What a list of real servers says about one of them.
 enum Found {
     Entry(Box<DestinationEntry>),
     Others,
-    /// An empty list: perhaps there's no such service.
+    /// The list is empty: perhaps there is no such service.
     Nothing,
 }
 

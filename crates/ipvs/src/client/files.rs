@@ -1,4 +1,4 @@
-//! What the kernel tells in files under `/proc`, rather than over netlink.
+//! What the kernel reports in files under `/proc` rather than over netlink: connections, settings.
 
 use std::io::{self, Read as _};
 
@@ -19,8 +19,9 @@ use crate::transport::Transport;
 use crate::transport::proc_files::ProcFiles;
 
 impl<T: Transport> Client<T> {
-    /// The connections of the client's network namespace, persistence templates included, one
-    /// after the other from `/proc/net/ip_vs_conn`. Memory doesn't grow with their number.
+    /// The connections of the client's network namespace, including persistence templates:
+    /// `ipvsadm -L -c`. They are read one by one from `/proc/net/ip_vs_conn`, so memory doesn't
+    /// grow with their number.
     ///
     /// # Errors
     ///
@@ -35,8 +36,8 @@ impl<T: Transport> Client<T> {
         opened
     }
 
-    /// Reads a [setting](sysctl) of the client's network namespace; `None` if this kernel, or
-    /// this namespace, doesn't have it.
+    /// Reads a [setting](sysctl) of the client's network namespace: `sysctl net.ipv4.vs.NAME`.
+    /// `None` if this kernel, or this namespace, doesn't have it.
     ///
     /// # Errors
     ///
@@ -64,7 +65,7 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// The text of a setting without blanks around it.
+    /// The text of a setting, without white space around it.
     fn read_setting(&mut self, name: &'static str) -> Result<Option<String>, Error> {
         let failed =
             |cause| Error::from_os(Operation::Sysctl, cause).with_object(Object::Sysctl(name));
@@ -79,21 +80,22 @@ impl<T: Transport> Client<T> {
         Ok(Some(text.trim_ascii().to_owned()))
     }
 
-    /// Changes a [setting](sysctl) of the client's network namespace.
+    /// Changes a [setting](sysctl) of the client's network namespace:
+    /// `sysctl -w net.ipv4.vs.NAME=…`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::SysctlNotFound`] if this kernel, or this namespace, doesn't have it;
     /// [`ErrorKind::InvalidArgument`] for a value that the kernel refuses;
-    /// [`ErrorKind::InvalidInput`] for one that it has no text for;
+    /// [`ErrorKind::InvalidInput`] for one that can't be written as text;
     /// [`ErrorKind::PermissionDenied`].
     #[allow(clippy::needless_pass_by_value, reason = "values are small, and few are kept")]
     pub fn set_sysctl<V: Value>(&mut self, setting: Sysctl<V>, value: V) -> Result<(), Error> {
         self.write_setting(&Setting::new(setting, &value))
     }
 
-    /// Makes a [setting](sysctl) be as wanted, or leaves it alone, and tells which: a setting that
-    /// the kernel takes for the same counts as the same.
+    /// Ensures a [setting](sysctl): sets it, or leaves it alone, and returns what it did. Values
+    /// that the kernel takes for the same count as equal.
     ///
     /// # Errors
     ///
@@ -132,7 +134,7 @@ impl<T: Transport> Client<T> {
             Error::new(operation, Some(object), ErrorKind::InvalidInput).with_source(input)
         };
         let outcome = setting.text.clone().map_err(invalid).and_then(|text| {
-            // Of nothing at all the kernel takes no notice: an empty list of processors is a line.
+            // The kernel ignores an empty write, so an empty list of processors is an empty line.
             let text = text + "\n";
             files_of(&mut self.transport)
                 .and_then(|files| files.write(&sysctl::path(setting.name), &text))
@@ -142,8 +144,8 @@ impl<T: Transport> Client<T> {
         outcome
     }
 
-    /// Takes rates out that the kernel reports although it doesn't estimate them any more: those of
-    /// the moment when it last did.
+    /// Removes rates that the kernel reports although it no longer estimates them: they are what
+    /// they were when it last did.
     pub(super) fn drop_unestimated_rates<'a>(
         &mut self,
         all: impl IntoIterator<Item = &'a mut Stats>,
@@ -162,19 +164,19 @@ fn files_of<T: Transport>(transport: &mut T) -> io::Result<&mut dyn ProcFiles> {
     transport.files().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Whether the kernel estimates rates. A setting that can't be read says nothing against it.
+/// Whether the kernel estimates rates. A setting that can't be read counts as on.
 fn estimates_rates(files: &mut dyn ProcFiles) -> bool {
     let mut says = |setting: &str, off: fn(&[u8]) -> bool| {
-        // The value's beginning tells.
+        // The beginning of the value is enough.
         let mut value = [0; 16];
         let length = files.peek(setting, &mut value);
         length.is_ok_and(|length| off(value.get(..length).unwrap_or(&value).trim_ascii()))
     };
-    // Since Linux 5.16; and since 6.2, because without processors there is nobody to estimate.
+    // Since Linux 5.16; and since 6.2, because without processors nothing estimates.
     !says(RUN_ESTIMATION, |value| value == b"0") && !says(EST_CPULIST, <[u8]>::is_empty)
 }
 
-/// The files of two settings that are read with every list.
+/// The files of the two settings that are read with every list.
 const RUN_ESTIMATION: &str = "sys/net/ipv4/vs/run_estimation";
 const EST_CPULIST: &str = "sys/net/ipv4/vs/est_cpulist";
 
@@ -183,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_settings_that_tell_of_rates_are_where_all_settings_are() {
+    fn the_settings_for_rates_are_where_all_settings_are() {
         assert_eq!(sysctl::path(sysctl::RUN_ESTIMATION.name()), RUN_ESTIMATION);
         assert_eq!(sysctl::path(sysctl::EST_CPULIST.name()), EST_CPULIST);
     }

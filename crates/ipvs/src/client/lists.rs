@@ -1,4 +1,4 @@
-//! Reading the whole table where each list only has to agree with itself.
+//! Reading the whole table, where each list only has to agree with itself (`Consistency::Lists`).
 
 use std::collections::BTreeSet;
 use std::thread;
@@ -14,15 +14,15 @@ use crate::model::snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
 use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
-    /// All services with their real servers, each list as it was at a time of its own; with rates
-    /// even if they aren't estimated.
+    /// All services with their real servers, each list as it was at some time of its own; with
+    /// rates even if they aren't estimated.
     pub(super) fn read_lists(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
         let entries = self.read_services(options)?;
         let mut services = Vec::with_capacity(entries.len());
         self.read_each(entries, options, &mut services)?;
         if options.agreeing > 1 {
-            // Lists that follow one another may all skip the same entry, if somebody deletes services
-            // at their pace. One that is read after all else has nothing to do with them.
+            // Lists read one right after the other may all skip the same entry, if another program
+            // deletes services at the same pace. One that is read after all else doesn't.
             let known: BTreeSet<ServiceKey> =
                 services.iter().map(|read| read.entry.service.key).collect();
             let mut entries = self.list_services()?;
@@ -41,7 +41,7 @@ impl<T: Transport> Client<T> {
         for entry in entries {
             let key = entry.service.key;
             let destinations = self.read_destinations(&key, options)?;
-            // The list of a service that was deleted meanwhile is empty, too.
+            // The list of a service that was deleted in the meantime is empty, too.
             if destinations.is_empty() && self.found_service(&key)?.is_none() {
                 continue;
             }
@@ -51,9 +51,10 @@ impl<T: Transport> Client<T> {
     }
 
     /// The list of services lacks none that was there all the time, unless each of as many lists as
-    /// have to agree has skipped it: [`read_lists`](Self::read_lists) looks once more. It isn't waited for until two agree: with thousands of
-    /// services and somebody who adds and deletes some all the time they may never do. Of a service
-    /// that only some lists have, the kernel can be asked instead.
+    /// have to agree has skipped it: [`read_lists`](Self::read_lists) looks once more. It isn't
+    /// read until two lists agree: with thousands of services and a program that keeps adding and
+    /// deleting some, they may never do. Instead, the kernel is asked about a service that only
+    /// some lists have.
     fn read_services(&mut self, options: &SnapshotOptions) -> Result<Vec<ServiceEntry>, Error> {
         let mut doubtful: BTreeSet<ServiceKey> = BTreeSet::new();
         let mut last = self.list_services()?;
@@ -70,7 +71,7 @@ impl<T: Transport> Client<T> {
         Ok(last)
     }
 
-    /// A list of real servers that was the same as often as it has to be.
+    /// A list of real servers that was the same as often as required.
     fn read_destinations(
         &mut self,
         key: &ServiceKey,

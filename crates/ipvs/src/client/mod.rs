@@ -1,4 +1,4 @@
-//! The client: one call an operation.
+//! The client: one call per operation.
 
 mod apply;
 mod config;
@@ -32,19 +32,23 @@ use crate::transport::Transport;
 use crate::transport::kernel_socket::{KernelInterface, KernelSocket};
 use crate::transport::netns::Namespace;
 
-/// How long a [`Client`] waits for an answer if not told otherwise. The kernel works before it
-/// answers, so an answer that is to come at all is there at once.
+/// How long a [`Client`] waits for a reply by default. The kernel works inside `send`, so a reply
+/// that comes at all is there at once.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to the IPVS of one network namespace.
 ///
-/// Every call waits for the kernel and ends with its answer, with an error, or at a deadline
-/// ([`set_timeout`](Self::set_timeout)); none can hang. A client whose call failed can be used
-/// on. It never executes a program: the kernel itself loads the modules it needs.
+/// Every call waits for the kernel and ends with its reply, with an error, or at a deadline
+/// ([`set_timeout`](Self::set_timeout)); none can hang. The client stays usable after an error. It
+/// never runs a program: the kernel itself loads the modules it needs.
 ///
-/// Every operation needs CAP_NET_ADMIN, reads included: in the initial user namespace; or in the
-/// one that owns the network namespace, and then it is limited to what IPVS'
-/// [socket options](crate::SocketOptions) have a place for ([`kernel_interface`](Client::kernel_interface)).
+/// Every operation, including reads, needs CAP_NET_ADMIN: in the initial user namespace, or in the
+/// one that owns the network namespace. In the latter case the client is limited to what IPVS's
+/// [socket options](crate::SocketOptions) can express
+/// ([`kernel_interface`](Client::kernel_interface)).
+///
+/// Calls name the command line that they equal (`ipvsadm -A`), and the search of this documentation
+/// finds them by the kernel's names (`IPVS_CMD_NEW_SERVICE`).
 ///
 /// ```no_run
 /// use ipvs::{Client, Destination, Scheduler, Service, ServiceKey};
@@ -71,39 +75,39 @@ pub struct Client<T = KernelSocket> {
 }
 
 impl Client {
-    /// Opens a client in the calling thread's network namespace; it stays there whatever becomes
-    /// of the thread. The kernel loads the module `ip_vs` if it has to and can.
+    /// Opens a client in the calling thread's network namespace, where it stays even if the thread
+    /// moves. The kernel loads the module `ip_vs` if necessary.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotAvailable`] if the kernel has no IPVS, [`ErrorKind::Io`] if no socket can
-    /// be had.
+    /// [`ErrorKind::NotAvailable`] if the kernel has no IPVS, [`ErrorKind::Io`] if no socket can be
+    /// opened.
     pub fn connect() -> Result<Self, Error> {
         let socket = KernelSocket::open()
             .map_err(|cause| Error::from_io(Operation::Connect, None, cause))?;
         Self::with_transport(socket)
     }
 
-    /// Opens a client in a network namespace. The calling thread stays where it is, and may use
-    /// the client from wherever it goes.
+    /// Opens a client in a network namespace. The calling thread stays where it is, and can use the
+    /// client from any namespace.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::PermissionDenied`] if the namespace can't be entered, else as
+    /// [`ErrorKind::PermissionDenied`] if the namespace can't be entered; otherwise as
     /// [`connect`](Self::connect).
     pub fn connect_in(namespace: &Namespace) -> Result<Self, Error> {
         Self::with_transport(KernelSocket::open_in(namespace)?)
     }
 
-    /// Which of the kernel's interfaces to IPVS is used: generic netlink, or socket options where
-    /// only those accept the caller. `None` until one has accepted a request.
+    /// The kernel interface in use: generic netlink, or socket options where only those accept the
+    /// caller. `None` until one has accepted a request.
     pub fn kernel_interface(&self) -> Option<KernelInterface> {
         self.transport.kernel_interface()
     }
 }
 
 impl<T: Transport> Client<T> {
-    /// Speaks to whatever is at the other end of `transport`.
+    /// A client for whatever is at the other end of `transport`.
     ///
     /// # Errors
     ///
@@ -121,15 +125,15 @@ impl<T: Transport> Client<T> {
         Ok(client)
     }
 
-    /// Sets how long to wait for each answer: 10 seconds if never set. A list may take longer as
-    /// a whole, as long as it keeps coming. More than a year counts as a year.
+    /// Sets how long to wait for each reply: 10 seconds by default. A whole list may take longer,
+    /// as long as it keeps coming. More than a year counts as a year.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.engine.set_timeout(timeout);
     }
 
-    /// Sets whether [`Stats::rates`] are passed on as the kernel reports them even where it doesn't
-    /// estimate any, as the C `ipvsadm` shows them: then they are those of the moment when it last
-    /// did, for ever. False if never set.
+    /// Sets whether [`Stats::rates`] are returned even where the kernel doesn't estimate any, as
+    /// the C `ipvsadm` shows them: then they stay what they were when it last did. False by
+    /// default.
     pub fn set_stale_rates(&mut self, all: bool) {
         self.stale_rates = all;
     }

@@ -1,4 +1,4 @@
-//! The whole table in short.
+//! Reading a summary of the whole table.
 
 use ipvs_sys as sys;
 use ipvs_sys::Command;
@@ -16,15 +16,16 @@ use crate::wire;
 use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
-    /// All virtual services with their real servers in short, read once: configuration and counters
-    /// of the services, and of each real server what `ipvsadm -L -n` shows.
+    /// All virtual services with a summary of their real servers, read once: configuration and
+    /// counters of the services, and for each real server what `ipvsadm -L -n` shows.
     ///
-    /// One list of the services and one reading of `/proc/net/ip_vs`, where a
-    /// [`snapshot`](Self::snapshot) takes two lists for each service: several times as fast. The
-    /// real servers of one service are those of one time; the services need not be. What isn't in
-    /// the file, or not in a form that can be trusted, is asked for: the real servers of firewall
-    /// marks and of services that masquerade, those of services that the kernel passed over, those
-    /// past some 20,000, and all where there is no such file or few services.
+    /// It takes one list of the services and one reading of `/proc/net/ip_vs`, where a
+    /// [`snapshot`](Self::snapshot) takes two lists for each service, and so is several times as
+    /// fast. The real servers of one service were there at the same time; the services need not
+    /// have been. What isn't in the file, or not reliably, is read over netlink: the real servers
+    /// of firewall marks, of services that masquerade, and of services that the kernel skipped;
+    /// those past some 20,000; and all of them if there is no such file or there are only a few
+    /// services.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ impl<T: Transport> Client<T> {
         for entry in services {
             match self.destination_summaries(&summaries, &entry.service.key) {
                 Ok(servers) => overview.push(ServiceOverview::new(entry, servers)),
-                // Deleted since it was listed.
+                // Deleted since the list was read.
                 Err(error) if error.kind() == ErrorKind::ServiceNotFound => {}
                 Err(error) => return Err(error),
             }
@@ -53,9 +54,10 @@ impl<T: Transport> Client<T> {
         Ok(overview)
     }
 
-    /// The real servers in short of all services that `/proc/net/ip_vs` tells them of; of none if
-    /// it can't be read, or if there are so few `services` that asking for each costs less. To be used with [`destination_summaries`](Self::destination_summaries) by
-    /// whoever doesn't want the whole [`overview`](Self::overview) in memory.
+    /// Summaries of the real servers of all services that `/proc/net/ip_vs` has them of. There are
+    /// none if it can't be read, or if there are so few `services` that asking for each costs less.
+    /// Use it with [`destination_summaries`](Self::destination_summaries) to avoid having the whole
+    /// [`overview`](Self::overview) in memory.
     pub fn summaries(&mut self, services: usize) -> Summaries {
         if services < summary::WORTHWHILE {
             return Summaries::default();
@@ -64,8 +66,8 @@ impl<T: Transport> Client<T> {
         file.map(Summaries::of_file).unwrap_or_default()
     }
 
-    /// The real servers of a virtual service in short, in the kernel's order: from `summaries` or,
-    /// if those don't have them, as [`destinations`](Self::destinations).
+    /// Summaries of the real servers of a virtual service, in the kernel's order: from `summaries`,
+    /// or over netlink if they aren't in there.
     ///
     /// # Errors
     ///

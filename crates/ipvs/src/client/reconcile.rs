@@ -1,4 +1,4 @@
-//! One virtual service with its real servers: reading it, and making it what is wanted.
+//! One virtual service with its real servers: reading it, and reconciling it.
 
 use std::thread;
 
@@ -17,12 +17,12 @@ use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
     /// A virtual service with its real servers, as they were together at one time; `None` if there
-    /// is no such service. What [`snapshot`](Self::snapshot) is to the whole table, at the cost of
-    /// this service alone: three requests if nobody changes it meanwhile.
+    /// is no such service. It is [`snapshot`](Self::snapshot) for one service, and takes three
+    /// requests if nobody changes the service in the meantime.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Inconsistent`] if the service changed so fast that no two looks agreed;
+    /// [`ErrorKind::Inconsistent`] if the service changed so fast that no two readings agreed;
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
     ///
     /// ```
@@ -40,8 +40,8 @@ impl<T: Transport> Client<T> {
         self.service_snapshot_with(key, &SnapshotOptions::default())
     }
 
-    /// As [`service_snapshot`](Self::service_snapshot), with a say in how often the list of real
-    /// servers has to be the same in a row, how many times it is read at most, and how long the
+    /// As [`service_snapshot`](Self::service_snapshot), with options: how often in a row the list
+    /// of real servers has to be the same, how many times it is read at most, and how long the
     /// pauses are. A single service is always read as it was at one time.
     ///
     /// # Errors
@@ -59,13 +59,14 @@ impl<T: Transport> Client<T> {
         Ok(Some(snapshot))
     }
 
-    /// Makes a virtual service with its real servers what is desired, and returns what was done:
-    /// reads it, [plans](Plan::diff_service) and [applies](Self::apply). The options say whether
-    /// real servers that aren't desired are deleted, and are the same for all services of a
-    /// controller.
+    /// Reconciles a virtual service and its real servers with what is desired, and returns the plan
+    /// that was applied: reads it, [plans](Plan::diff_service) and [applies](Self::apply). The
+    /// options say whether real servers that aren't desired are deleted; a controller uses the same
+    /// ones for all its services.
     ///
-    /// To drain real servers, plan with [`Drainer::plan_service`](crate::plan::Drainer::plan_service)
-    /// instead; to delete a service, use [`remove_service`](Self::remove_service).
+    /// To drain real servers, plan with
+    /// [`Drainer::plan_service`](crate::plan::Drainer::plan_service) instead; to delete a service,
+    /// use [`remove_service`](Self::remove_service).
     ///
     /// # Errors
     ///
@@ -129,8 +130,9 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// A service that is read between lists of its real servers. The kernel gives a service as a whole,
-/// and only the lists can be torn; if one is the same before and after, both were there together.
+/// A service that is read between lists of its real servers. The kernel returns a service as a
+/// whole, and only the lists can be torn; if the list is the same before and after, both were there
+/// together.
 struct Look {
     /// How many lists in a row have to agree.
     needed: u32,
@@ -149,7 +151,7 @@ impl Look {
 
     fn destinations(&mut self, list: Vec<DestinationEntry>) {
         let is_same = self.destinations.as_ref().is_some_and(|before| {
-            // In order, too, as for the whole table.
+            // The order counts, too, as for the whole table.
             before.iter().map(|it| &it.destination).eq(list.iter().map(|it| &it.destination))
         });
         self.disagreed = self.destinations.is_some() && !is_same;

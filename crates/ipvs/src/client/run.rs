@@ -19,10 +19,10 @@ impl<T: Transport> Client<T> {
     /// Executes a batch, and returns a result for each change, in the order of the batch.
     ///
     /// Each result is what the single call would have returned. A change that was sent and whose
-    /// reply is missing or unreadable fails with [`ErrorKind::OutcomeUnknown`]; those before it that
-    /// were answered keep their results. Once the kernel can't be reached any more (no reply before
-    /// the deadline, a socket error, an unloaded module), the changes that weren't sent fail with
-    /// [`ErrorKind::NotSent`]: no call waits for more than one deadline.
+    /// reply is missing or unreadable fails with [`ErrorKind::OutcomeUnknown`]; those before it
+    /// that were answered keep their results. Once the kernel can't be reached any more (no reply
+    /// before the deadline, a socket error, an unloaded module), the changes that weren't sent fail
+    /// with [`ErrorKind::NotSent`]: no call waits for more than one deadline.
     ///
     /// ```
     /// use ipvs::{Batch, ErrorKind, ServiceKey};
@@ -48,8 +48,8 @@ impl<T: Transport> Client<T> {
         results
     }
 
-    /// Executes a batch like [`run`](Self::run), and passes to `on_result` each change's index in the
-    /// batch and its result, in order and as they come.
+    /// Executes a batch like [`run`](Self::run), and passes to `on_result` each change's index in
+    /// the batch and its result, in order and as they come.
     pub fn run_each(&mut self, batch: &Batch, mut on_result: impl FnMut(usize, Result<(), Error>)) {
         let _span = trace::changes(batch.len());
         let mut on_result = |index, result: Result<(), Error>| {

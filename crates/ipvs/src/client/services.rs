@@ -16,15 +16,16 @@ use crate::wire;
 use crate::wire::MalformedReply;
 
 impl<T: Transport> Client<T> {
-    /// All virtual services, in the kernel's order (`IPVS_CMD_GET_SERVICE`, as a dump). An empty
+    /// All virtual services, in the kernel's order: `ipvsadm -L` without real servers. An empty
     /// table is an empty list.
     ///
-    /// The kernel cuts the list into parts: if others delete services meanwhile, it may lack
-    /// some that nobody touched.
+    /// The kernel returns the list in parts: if other programs delete services in the meantime, it
+    /// may lack some that nobody touched. [`snapshot`](Self::snapshot) reads a consistent table.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn services(&mut self) -> Result<Vec<ServiceEntry>, Error> {
         let mut entries = self.list_services()?;
         self.drop_unestimated_rates(entries.iter_mut().map(|entry| &mut entry.stats));
@@ -37,11 +38,12 @@ impl<T: Transport> Client<T> {
         self.list(Operation::Services, None, &request, decode_service)
     }
 
-    /// The virtual service of that key, if there is one (`IPVS_CMD_GET_SERVICE`).
+    /// The virtual service with that key, if there is one.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    #[doc(alias = "IPVS_CMD_GET_SERVICE")]
     pub fn service(&mut self, key: &ServiceKey) -> Result<Option<ServiceEntry>, Error> {
         let mut found = self.found_service(key)?;
         self.drop_unestimated_rates(found.iter_mut().map(|entry| &mut entry.stats));
@@ -70,51 +72,55 @@ impl<T: Transport> Client<T> {
         self.get(operation, Some(Object::Service(*key)), &request, decode_service)
     }
 
-    /// Adds a virtual service (`IPVS_CMD_NEW_SERVICE`).
+    /// Adds a virtual service: `ipvsadm -A`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ServiceExists`]; [`ErrorKind::SchedulerOrPersistenceEngineNotFound`];
-    /// [`ErrorKind::InvalidInput`] for what the kernel has no place for.
+    /// [`ErrorKind::InvalidInput`] for values that the kernel can't represent.
+    #[doc(alias = "IPVS_CMD_NEW_SERVICE")]
     pub fn add_service(&mut self, service: &Service) -> Result<(), Error> {
         self.change(Change::AddService(service.clone()))
     }
 
-    /// Replaces the configuration of a virtual service as a whole, and leaves its real servers
-    /// and counters alone (`IPVS_CMD_SET_SERVICE`). A change of the scheduler costs the kernel
-    /// some milliseconds.
+    /// Replaces the whole configuration of a virtual service, and leaves its real servers and
+    /// counters alone: `ipvsadm -E`. Changing the scheduler takes the kernel some milliseconds.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::ServiceNotFound`]; else as [`add_service`](Self::add_service).
+    /// [`ErrorKind::ServiceNotFound`]; otherwise as [`add_service`](Self::add_service).
+    #[doc(alias = "IPVS_CMD_SET_SERVICE")]
     pub fn set_service(&mut self, service: &Service) -> Result<(), Error> {
         self.change(Change::SetService(service.clone()))
     }
 
-    /// Deletes a virtual service and its real servers (`IPVS_CMD_DEL_SERVICE`).
+    /// Deletes a virtual service and its real servers: `ipvsadm -D`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ServiceNotFound`].
+    #[doc(alias = "IPVS_CMD_DEL_SERVICE")]
     pub fn delete_service(&mut self, key: &ServiceKey) -> Result<(), Error> {
         self.change(Change::DeleteService(*key))
     }
 
-    /// Starts the counters of one virtual service and its real servers at 0 again, or those of
-    /// all (`IPVS_CMD_ZERO`).
+    /// Zeroes the counters of a virtual service and its real servers, or with `None` all counters:
+    /// `ipvsadm -Z`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::ServiceNotFound`].
+    #[doc(alias = "IPVS_CMD_ZERO")]
     pub fn zero(&mut self, service: Option<&ServiceKey>) -> Result<(), Error> {
         self.change(Change::Zero(service.copied()))
     }
 
-    /// Deletes all virtual services of the network namespace (`IPVS_CMD_FLUSH`).
+    /// Deletes all virtual services of the network namespace: `ipvsadm -C`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::PermissionDenied`] without CAP_NET_ADMIN.
+    #[doc(alias = "IPVS_CMD_FLUSH")]
     pub fn flush(&mut self) -> Result<(), Error> {
         self.change(Change::Flush)
     }

@@ -16,17 +16,17 @@ use crate::transport::Transport;
 impl<T: Transport> Client<T> {
     /// All virtual services with their real servers, as they were together at one time.
     ///
-    /// The kernel has no such question. It lists services, and the real servers of one service,
-    /// and hands each list out in parts: if somebody deletes an entry between two parts, the list
-    /// lacks another that nobody touched, and the kernel doesn't say so. So all lists are read in
-    /// turn, pass after pass, until as many in a row as there are have been what they were in the
-    /// pass before, in all but what was counted: then there is a time that each was read before and
-    /// after, with the same outcome. Two agreeing passes are strong evidence, not proof: both may
-    /// have met the same change in the same place, or changes that were undone in between.
-    /// [`snapshot_with`](Self::snapshot_with) reads on until more passes agree, or is content with
-    /// lists that [each agree with themselves](crate::Consistency::Lists).
+    /// The kernel can't be asked for that. It lists services, and the real servers of one service,
+    /// and returns each list in parts: if another program deletes an entry between two parts, the
+    /// list lacks another entry that nobody touched, and nothing says so. So all lists are read
+    /// pass after pass, until every list has come back unchanged (counters aside) since the pass
+    /// before: then there was a moment for which each list was the same before and after. Two
+    /// agreeing passes are strong evidence, not proof: both may have met the same change in the
+    /// same place, or changes that were undone in between. [`snapshot_with`](Self::snapshot_with)
+    /// can require more passes to agree, or only that
+    /// [each list agrees with itself](crate::Consistency::Lists).
     ///
-    /// A pass takes a question for the services and one for each service's real servers. While
+    /// A pass takes one request for the services and one for each service's real servers. While
     /// passes keep disagreeing, there are [pauses](SnapshotOptions::pause) between them.
     ///
     /// # Errors
@@ -46,8 +46,8 @@ impl<T: Transport> Client<T> {
         self.snapshot_with(&SnapshotOptions::default())
     }
 
-    /// As [`snapshot`](Self::snapshot), with a say in [what has to agree](crate::Consistency), how
-    /// often in a row, how many passes there may be, and how long the pauses between them are.
+    /// As [`snapshot`](Self::snapshot), with options: [what has to agree](crate::Consistency) and
+    /// how often in a row, how many passes there may be, and how long the pauses between them are.
     ///
     /// # Errors
     ///
@@ -105,15 +105,15 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// What each list was when it was read last, and how many agreed.
+/// Each list as it was read last, and how many agreed.
 struct Reading {
     table: Vec<Read>,
-    /// How many services' real servers have not been read yet.
+    /// How many services' real servers haven't been read yet.
     unread: usize,
     is_first_pass: bool,
-    /// How often each list has to be what it was before.
+    /// How often each list has to be unchanged.
     confirmations: usize,
-    /// How many lists in a row, up to the one that was read last, were what they had been before.
+    /// How many lists in a row, up to the one that was read last, were unchanged.
     same: usize,
     /// Whether one was not, in this pass.
     disagreed: bool,
@@ -121,7 +121,7 @@ struct Reading {
 
 struct Read {
     entry: ServiceEntry,
-    /// `None` if the list hasn't been read since the service is there.
+    /// `None` if the list hasn't been read since the service appeared.
     destinations: Option<Vec<DestinationEntry>>,
 }
 
@@ -138,14 +138,14 @@ impl Reading {
         }
     }
 
-    /// Takes the list of services, with which a pass begins.
+    /// Takes the list of services, which begins a pass.
     fn services(&mut self, list: Vec<ServiceEntry>) {
         let before = self.table.iter().map(|read| &read.entry.service);
         let is_same = !mem::take(&mut self.is_first_pass)
             && before.eq(list.iter().map(|entry| &entry.service));
         self.disagreed = false;
         self.count(is_same);
-        // A list that is torn may have a service twice: the second has not been read then.
+        // A torn list may have a service twice: then the second has not been read.
         let known = mem::take(&mut self.table).into_iter();
         let mut known: BTreeMap<_, _> =
             known.map(|read| (read.entry.service.key, read.destinations)).collect();
@@ -163,8 +163,8 @@ impl Reading {
         self.unread -= usize::from(before.is_none());
         let now = self.table[index].destinations.iter().flatten();
         let is_same = before.is_some_and(|before| {
-            // In order, too: the kernel puts what is added first, so an entry that was deleted and
-            // added again meanwhile often shows.
+            // The order counts, too: the kernel puts additions first, so an entry that was deleted
+            // and added again in the meantime often shows.
             before.iter().map(|entry| &entry.destination).eq(now.map(|entry| &entry.destination))
         });
         self.count(is_same);
@@ -175,13 +175,13 @@ impl Reading {
         self.disagreed |= !is_same;
     }
 
-    /// Whether every list has been read, and as many of them confirmed as have to be.
+    /// Whether every list has been read, and confirmed as often as required.
     fn is_done(&self) -> bool {
         let lists = self.table.len() + 1;
         self.unread == 0 && self.same >= self.confirmations.saturating_mul(lists)
     }
 
-    /// How many passes agree, the first of them included.
+    /// How many passes agree, including the first of them.
     fn agreeing(&self) -> u32 {
         let confirmed = self.same / (self.table.len() + 1);
         u32::try_from(confirmed).unwrap_or(u32::MAX).saturating_add(1)

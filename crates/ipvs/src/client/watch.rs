@@ -1,4 +1,4 @@
-//! Watching the table of a client's kernel.
+//! Watching a table through a client.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -25,8 +25,9 @@ impl Watch {
         Ok(self.update(client.snapshot_with(&self.options)?))
     }
 
-    /// The changes one after the other, for ever: looks at the table at once, and again `interval`
-    /// after all that was found is taken. An error is an item, too, after which it goes on.
+    /// An endless iterator over changes: looks at the table at once, and again `interval` after the
+    /// last change that was found has been taken. An error is an item, too; the iterator goes on
+    /// after it.
     pub fn changes<T: Transport>(
         self,
         client: &mut Client<T>,

@@ -124,9 +124,9 @@ impl<T: Transport> Client<T> {
             if stops_daemon {
                 // A daemon that is stopped before its thread first ran ends the command with EINTR,
                 // and then the kernel sends no acknowledgement at all. A question behind it in the
-                // same window is answered in any case, so nobody has to wait for a deadline. Nothing
-                // else is in that window: a daemon that a later change starts must not be taken for
-                // the one that was to be stopped, and the question needs room.
+                // same window is answered in any case, so nobody has to wait for a deadline.
+                // Nothing else is in that window: a daemon that a later change starts must not be
+                // taken for the one that was to be stopped, and the question needs room.
                 let question = Request::new(Command::GetConfig, RequestKind::Get);
                 let pushed = self.engine.push(&question);
                 debug_assert!(pushed.is_ok(), "a window takes more than one request");
@@ -151,8 +151,8 @@ impl<T: Transport> Client<T> {
         window.error = exchanged.err();
     }
 
-    /// A family id that is no longer IPVS's makes every request from some point on fail with ENOENT,
-    /// and none of these was executed: they are repeated with the new id.
+    /// A family id that is no longer IPVS's makes every request from some point on fail with
+    /// ENOENT, and none of these was executed: they are repeated with the new id.
     pub(super) fn check_family(&mut self, window: &mut Window) {
         if let (None, Some(start)) = (&window.error, window.enoent_start()) {
             match self.family_changed() {

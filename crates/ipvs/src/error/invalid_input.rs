@@ -1,10 +1,10 @@
-//! What is refused before anything is sent.
+//! Values that are refused before anything is sent.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// A value that the library refuses, because the kernel has no place for it or would take it for
+/// A value that the library refuses, because the kernel can't represent it or would take it for
 /// something else.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -15,7 +15,7 @@ pub enum InvalidInput {
         /// Which time.
         what: &'static str,
     },
-    /// A time that the kernel has no place for.
+    /// A time that the kernel can't represent.
     #[error("the {what} is longer than 4294967295 seconds")]
     TooLong {
         /// Which time.
@@ -27,15 +27,15 @@ pub enum InvalidInput {
         /// Which time.
         what: &'static str,
     },
-    /// A persistence timeout of 0 or of more than
+    /// A persistence timeout of 0, or above
     /// [`Persistence::MAX_TIMEOUT`](crate::Persistence::MAX_TIMEOUT), which not every kernel can
-    /// hold.
+    /// represent.
     #[error(
         "the persistence timeout is {0:?}; give 1 to 4294967 seconds, which every kernel can hold"
     )]
     PersistenceTimeout(Duration),
-    /// A protocol or a forwarding method given by a number (`Other`) that the kernel would report
-    /// as another one: a number that has a name, or more than the kernel keeps of it.
+    /// A protocol or a forwarding method, given as a number (`Other`), that the kernel would report
+    /// as another one: the number has a name, or the kernel doesn't keep all of it.
     #[error("`{given}` would be reported as `{reported}`; use that instead")]
     Alias {
         /// What was given, as text.
@@ -46,13 +46,13 @@ pub enum InvalidInput {
     /// A persistence mask made for the other address family.
     #[error("the persistence mask was made for the other address family")]
     MaskFamily,
-    /// An edit that changes what identifies the object: that would be another object.
+    /// An edit that changes the key: that would be another object.
     #[error("the edit changed what identifies the object")]
     KeyChanged,
     /// Bits in [`SchedulerFlags`](crate::SchedulerFlags) that belong to other fields of a service.
-    #[error("scheduler flags {0:#x} include bits that other fields of a service stand for")]
+    #[error("scheduler flags {0:#x} include bits that belong to other fields of a service")]
     ReservedFlags(u32),
-    /// What can't be the name of a network namespace.
-    #[error("the name of a network namespace can't be empty, `.`, `..` or have a slash")]
+    /// An impossible name of a network namespace.
+    #[error("the name of a network namespace can't be empty, `.` or `..`, or contain a slash")]
     NamespaceName,
 }

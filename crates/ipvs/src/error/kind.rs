@@ -27,11 +27,11 @@ pub enum ErrorKind {
     InterfaceNotFound,
     /// There is no such network namespace, or no such process to have one.
     NamespaceNotFound,
-    /// It isn't a network namespace, but another file.
+    /// The file isn't a network namespace.
     NotANamespace,
     /// This kernel, or this network namespace, has no such setting.
     SysctlNotFound,
-    /// The caller may not do that: IPVS wants CAP_NET_ADMIN, in the initial user namespace or,
+    /// The caller lacks a privilege: IPVS requires CAP_NET_ADMIN, in the initial user namespace or,
     /// for what its socket options can do, in the one that owns the network namespace.
     PermissionDenied,
     /// This kernel has no IPVS, or couldn't load its module.
@@ -42,7 +42,7 @@ pub enum ErrorKind {
     InvalidArgument,
     /// A weight or a threshold is out of range.
     OutOfRange,
-    /// The kernel's interface that is used can't say that: its socket options are
+    /// The kernel interface in use can't express that: IPVS's socket options are
     /// [limited](crate::SocketOptions).
     NotSupported,
     /// The kernel can't do that with this address family.
@@ -51,15 +51,15 @@ pub enum ErrorKind {
     OutOfMemory,
     /// The request was refused before anything was sent: see [`InvalidInput`](crate::InvalidInput).
     InvalidInput,
-    /// The kernel didn't answer in time, or its answer was lost or, to a change, is malformed.
-    /// Whether a change was carried out is unknown: read back.
+    /// The kernel didn't reply in time, its reply was lost, or its reply to a change is malformed.
+    /// Whether the change was made is unknown: read back.
     OutcomeUnknown,
-    /// It was not sent, because an earlier change of the same [batch](crate::Batch) failed in a
-    /// way that later ones would too.
+    /// It was not sent, because an earlier change of the same [batch](crate::Batch) failed in a way
+    /// that later ones would fail, too.
     NotSent,
     /// The table kept changing while it was read, so that no two passes agreed.
     Inconsistent,
-    /// The kernel's reply is malformed, or one that this version doesn't know.
+    /// The kernel's reply is malformed, or of a form that this version doesn't know.
     Protocol,
     /// Reading or writing failed below IPVS; a change wasn't made.
     Io,
@@ -68,8 +68,8 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// What an error number (errno(3)) means that the kernel answers `operation` with. Numbers
-    /// that have no kind of their own are [`Other`](Self::Other).
+    /// What an error number (errno(3)) means in the kernel's reply to `operation`. Numbers without
+    /// a kind of their own are [`Other`](Self::Other).
     ///
     /// ```
     /// use ipvs::{ErrorKind, Operation};
@@ -82,8 +82,8 @@ impl ErrorKind {
         kind_of(operation, Errno::from_raw_os_error(errno))
     }
 
-    /// Whether the same call may succeed if it's simply made again later, without anybody changing
-    /// its values, the machine's configuration, or what the table holds.
+    /// Whether the same call may succeed if simply repeated later, without anybody changing its
+    /// values, the machine's configuration or the table.
     ///
     /// | kind | transient | because |
     /// | --- | --- | --- |
@@ -112,10 +112,11 @@ impl ErrorKind {
     /// | `Inconsistent` | yes | the table may be quieter |
     /// | `Protocol` | no | the kernel would reply the same |
     /// | `Io` | yes | buffers and descriptors may be free again; a change wasn't made |
-    /// | `Other` | no | nothing is known of it |
+    /// | `Other` | no | nothing is known about it |
     ///
-    /// Retry what is transient after a pause that grows, and a limited number of times: "may" is all
-    /// that is known. A controller that makes a new plan each round needs no other distinction.
+    /// Retry transient errors after a growing pause and a limited number of times: a retry may
+    /// succeed, no more is known. A controller that makes a new plan each round needs no other
+    /// distinction.
     pub fn is_transient(self) -> bool {
         match self {
             Self::Unloading
@@ -183,7 +184,7 @@ pub(super) fn kind_of(operation: Operation, errno: Errno) -> ErrorKind {
         (Op::EnterNamespace, Errno::INVAL) => ErrorKind::NotANamespace,
         (Op::Sysctl | Op::SetSysctl, Errno::NOENT) => ErrorKind::SysctlNotFound,
         (Op::SetSysctl, Errno::ROFS) => ErrorKind::PermissionDenied,
-        // A processor that there isn't.
+        // A processor that doesn't exist.
         (Op::SetSysctl, Errno::RANGE) => ErrorKind::InvalidArgument,
         (_, Errno::PERM | Errno::ACCESS) => ErrorKind::PermissionDenied,
         (_, Errno::NOPROTOOPT) => ErrorKind::Unloading,

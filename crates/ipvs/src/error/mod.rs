@@ -22,12 +22,12 @@ use crate::model::name::{PersistenceEngine, Scheduler};
 
 /// A failed operation: what was attempted, on which object, what the kernel said.
 ///
-/// Its text says all of this, down to the last cause; with `{:#}` it ends with
-/// [what to do about it](Error::hint). `{:?}` is the same text as `{:#}`, so that
+/// Its text says all of this, down to the last cause; with `{:#}`,
+/// [what to do about it](Error::hint) follows. `{:?}` is the same text as `{:#}`, so that
 /// `fn main() -> Result<(), ipvs::Error>` ends with a sentence.
 ///
-/// As with [`io::Error`], [`source`](StdError::source) leads to what the text doesn't say already, and
-/// the cause itself is to be had by [`get_ref`](Self::get_ref). A clone shares its causes.
+/// As with [`io::Error`], [`source`](StdError::source) leads to what the text doesn't say already,
+/// and [`get_ref`](Self::get_ref) returns the cause itself. A clone shares its causes.
 ///
 /// ```
 /// use ipvs::{ErrorKind, Service, ServiceKey};
@@ -47,26 +47,26 @@ pub struct Error(Box<Inner>);
 struct Inner {
     operation: Operation,
     object: Option<Object>,
-    /// In words what no [`Object`] stands for, because it isn't `Copy`.
+    /// In words, an object that is no [`Object`], because it isn't `Copy`.
     object_name: Option<String>,
     kind: ErrorKind,
     errno: Option<Errno>,
     kernel_message: Option<String>,
     modules: Modules,
     timeouts: TimeoutsChange,
-    /// What this error sums up, of which it takes its hint and whether it is transient.
+    /// The errors that this one sums up, which give it its hint and say whether it is transient.
     parts: Option<Parts>,
     cause: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
-/// What a request names that is a module of its own, which the kernel may lack.
+/// The modules that a request names, which the kernel may lack.
 #[derive(Clone, Copy, Default)]
 struct Modules {
     scheduler: Option<Scheduler>,
     persistence_engine: Option<PersistenceEngine>,
 }
 
-/// The errors of several requests, of which one error is made.
+/// The errors of several requests that one error sums up.
 #[derive(Clone, Copy)]
 struct Parts {
     hint: Option<&'static str>,
@@ -89,7 +89,7 @@ impl Error {
         }))
     }
 
-    /// The kernel's answer to a request.
+    /// An error number in the kernel's reply to a request.
     pub(crate) fn from_kernel(
         operation: Operation,
         object: Option<Object>,
@@ -113,7 +113,7 @@ impl Error {
         error.with_source(cause)
     }
 
-    /// What the kernel said to a system call, where its numbers mean what they mean in an answer.
+    /// The error of a system call whose numbers mean what they mean in a reply.
     pub(crate) fn from_os(operation: Operation, cause: io::Error) -> Self {
         match Errno::from_io_error(&cause) {
             Some(errno) => {
@@ -146,7 +146,7 @@ impl Error {
         self
     }
 
-    /// Names the modules that the request wanted, of which the kernel may lack one.
+    /// Adds the modules that the request named: the kernel may lack one.
     pub(crate) fn with_modules(
         mut self,
         scheduler: Option<Scheduler>,
@@ -156,14 +156,13 @@ impl Error {
         self
     }
 
-    /// Names the timeouts that the request asked for, of which the kernel may have refused one.
+    /// Adds the timeouts that the request asked for: the kernel may have refused one.
     pub(crate) fn with_timeouts(mut self, timeouts: TimeoutsChange) -> Self {
         self.0.timeouts = timeouts;
         self
     }
 
-    /// Takes what the kernel said, and the hint, from the first of the errors that this one sums
-    /// up.
+    /// Takes the kernel's words, and the hint, from the first of the errors that this one sums up.
     pub(crate) fn with_parts(mut self, first: Option<&Self>, all_transient: bool) -> Self {
         if let Some(first) = first {
             self.0.errno = first.0.errno;
@@ -178,7 +177,7 @@ impl Error {
         self.0.operation
     }
 
-    /// What it was about, if it was about one object.
+    /// The object of the operation, if there is one.
     pub fn object(&self) -> Option<&Object> {
         self.0.object.as_ref()
     }
@@ -198,14 +197,14 @@ impl Error {
         self.0.kernel_message.as_deref()
     }
 
-    /// Whether the same call may succeed if it's simply made again later: see
-    /// [`ErrorKind::is_transient`]. That of a plan is if all errors that its steps met are.
+    /// Whether the same call may succeed if simply repeated later: see [`ErrorKind::is_transient`].
+    /// The error of a plan is transient if all errors of its steps are.
     pub fn is_transient(&self) -> bool {
         self.0.parts.map_or(self.0.kind.is_transient(), |parts| parts.all_transient)
     }
 
-    /// The cause, if there is one below IPVS: an [`InvalidInput`], an [`io::Error`], or the
-    /// [`ApplyError`](crate::plan::ApplyError) that this error was made from.
+    /// The cause, if there is one below IPVS: an [`InvalidInput`](crate::InvalidInput), an
+    /// [`io::Error`], or the [`ApplyError`](crate::plan::ApplyError) that this error was made from.
     ///
     /// ```
     /// use std::time::Duration;
@@ -226,7 +225,7 @@ impl Error {
         self.0.cause.as_deref()
     }
 
-    /// What to do about it, where there's more to say than the error itself says.
+    /// What to do about it, if there is more to say than the error's own text.
     pub fn hint(&self) -> Option<&'static str> {
         match self.0.parts {
             Some(parts) => parts.hint,
@@ -234,7 +233,7 @@ impl Error {
         }
     }
 
-    /// What the kernel refused. Of timeouts it doesn't say which, but it takes any up to 2147483647
+    /// What the kernel refused. It doesn't say which timeout, but it takes any up to 2147483647
     /// ticks, of which a second has at most 1000.
     fn refused(&self) -> String {
         let TimeoutsChange { tcp, tcp_fin, udp } = self.0.timeouts;
@@ -268,7 +267,9 @@ impl Error {
             ErrorKind::InterfaceNotFound => "no such network interface".into(),
             ErrorKind::NamespaceNotFound => "no such network namespace".into(),
             ErrorKind::NotANamespace => "not a network namespace".into(),
-            ErrorKind::SysctlNotFound => "there is no such setting here".into(),
+            ErrorKind::SysctlNotFound => {
+                "no such setting in this kernel or network namespace".into()
+            }
             ErrorKind::PermissionDenied => "permission denied".into(),
             ErrorKind::NotAvailable => "this kernel has no IPVS".into(),
             ErrorKind::Unloading => "IPVS is being unloaded".into(),
@@ -276,7 +277,7 @@ impl Error {
             ErrorKind::OutOfRange => "a value is out of range".into(),
             ErrorKind::NotSupported => "not supported".into(),
             ErrorKind::AddressFamilyNotSupported => {
-                "the kernel doesn't support this address family there".into()
+                "the kernel doesn't support this address family here".into()
             }
             ErrorKind::OutOfMemory => "the kernel is out of memory".into(),
             ErrorKind::InvalidInput => "invalid input".into(),
@@ -294,7 +295,7 @@ impl Error {
 }
 
 impl Modules {
-    /// The kernel has the same answer for both.
+    /// The kernel gives the same error for both.
     fn missing(self) -> Cow<'static, str> {
         match (self.scheduler, self.persistence_engine) {
             (None, None) => "the kernel has no such scheduler or persistence engine".into(),
@@ -324,7 +325,7 @@ impl fmt::Display for Error {
             write!(f, " {object_name}")?;
         }
         match (self.0.kind, &self.0.cause) {
-            // These say by themselves what went wrong.
+            // These causes say what went wrong.
             (ErrorKind::InvalidInput | ErrorKind::Io, Some(cause)) => write!(f, ": {cause}")?,
             (_, Some(cause)) if self.0.operation == Operation::Apply => write!(f, ": {cause}")?,
             (_, cause) => {
@@ -350,13 +351,13 @@ impl fmt::Display for Error {
 impl Error {
     fn write_kernels_words(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kernel_message {
-            // Said for the kernel, which has no words of its own there.
+            // Our own words: the kernel has none there.
             Some(message) if self.0.kind == ErrorKind::NotSupported => write!(f, ": {message}")?,
             Some(message) => write!(f, " (kernel: {message})")?,
             None => {}
         }
         match self.0.errno {
-            // What is said in words ends with the number already.
+            // In these cases the text already ends with the number.
             Some(errno) if self.0.kind != ErrorKind::Other && !self.words_the_cause() => {
                 write!(f, " (os error {})", errno.raw_os_error())
             }
@@ -370,7 +371,7 @@ impl Error {
         number.is_some() && number == self.raw_os_error()
     }
 
-    /// Whether the cause says more than the kind, even if all it has is a number: why there is no
+    /// Whether the cause says more than the kind, even if it is only a number: why there is no
     /// reply.
     fn words_the_cause(&self) -> bool {
         self.0.kind == ErrorKind::OutcomeUnknown && self.0.cause.is_some()
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_says_what_on_which_object_and_why() {
+    fn an_error_says_what_failed_on_which_object_and_why() {
         let error = Error::from_kernel(
             Operation::AddService,
             Some(Object::Service(service())),
@@ -423,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_said_once() {
+    fn the_error_number_appears_once() {
         let role = Some(Object::SyncDaemon(SyncRole::Master));
         let errno = Errno::ADDRNOTAVAIL.raw_os_error();
         let error = Error::from_kernel(Operation::StartSyncDaemon, role, errno, None);

@@ -69,8 +69,8 @@ impl Snapshot {
         self.services
     }
 
-    /// The virtual service of that key, if it is there. It is found by halving: among `n` services in
-    /// about log2(n) steps.
+    /// The virtual service of that key, if it is there. It is found by halving: among `n` services
+    /// in about log2(n) steps.
     pub fn service(&self, key: &ServiceKey) -> Option<&ServiceSnapshot> {
         let found = self.by_key.binary_search_by_key(key, |&place| *self.services[place].key());
         found.ok().map(|at| &self.services[self.by_key[at]])

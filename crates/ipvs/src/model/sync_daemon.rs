@@ -150,8 +150,8 @@ impl SyncDaemon {
         }
     }
 
-    /// Whether `running`, as the kernel reports it, is what it makes of this one. What isn't reported,
-    /// as the [socket options](crate::SocketOptions) don't, isn't compared.
+    /// Whether `running`, as the kernel reports it, is what it makes of this one. What isn't
+    /// reported, as the [socket options](crate::SocketOptions) don't, isn't compared.
     pub(crate) fn is_met_by(&self, running: &Self) -> bool {
         let Self { role, interface, sync_id, max_length, group, port, ttl } = self.reported();
         let has = |length: u16| match max_length {

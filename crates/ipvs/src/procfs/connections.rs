@@ -321,7 +321,8 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
         assert_eq!(read("").unwrap_err().kind(), ErrorKind::Protocol);
     }
 
-    /// The first is 2^64 / 250, as a kernel with HZ 250 wrote it for a connection whose time was up.
+    /// The first is 2^64 / 250, as a kernel with HZ 250 wrote it for a connection whose time was
+    /// up.
     #[test]
     fn times_in_the_past_are_zero() {
         for (expires, seconds) in [

@@ -16,13 +16,13 @@ pub(crate) const PATH: &str = "thread-self/net/ip_vs";
 /// servers.
 const BUFFER: usize = 8 * 1024;
 
-/// How many bytes of packed real servers are kept: some 20,000 of them. So memory stays bounded; and
-/// so does time: the kernel finds the place where a read goes on by counting services from the first
-/// one on.
+/// How many bytes of packed real servers are kept: some 20,000 of them. So memory stays bounded;
+/// and so does time: the kernel finds the place where a read goes on by counting services from the
+/// first one on.
 const MAX_PACKED: usize = 256 * 1024;
 
-/// For how many services reading the file costs less than asking for each: it is a handful of system
-/// calls, and the kernel writes a service that is longer than a page several times.
+/// For how many services reading the file costs less than asking for each: it is a handful of
+/// system calls, and the kernel writes a service that is longer than a page several times.
 pub(crate) const WORTHWHILE: usize = 8;
 
 /// How many services are read at most.
@@ -121,8 +121,9 @@ impl ServiceOverview {
 ///
 /// The kernel lists the real servers of one service at once, so each list is complete, which a list
 /// over netlink need not be. Not each service is there: firewall marks have no family in the file;
-/// masquerading can't be told from bypassing; a service that somebody else deletes makes the kernel pass over another one; and up to Linux 7.0
-/// it passes over services wherever another network namespace has some. Hence
+/// masquerading can't be told from bypassing; a service that somebody else deletes makes the kernel
+/// pass over another one; and up to Linux 7.0 it passes over services wherever another network
+/// namespace has some. Hence
 /// [`Client::destination_summaries`](crate::Client::destination_summaries) asks for those that are
 /// not there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -284,8 +285,8 @@ fn take<const N: usize>(packed: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-/// `PROTOCOL  ADDRESS:PORT …` (`ip_vs_info_seq_show`, `net/netfilter/ipvs/ip_vs_ctl.c`). `None` for a
-/// firewall mark, a title and whatever else it may be.
+/// `PROTOCOL  ADDRESS:PORT …` (`ip_vs_info_seq_show`, `net/netfilter/ipvs/ip_vs_ctl.c`). `None` for
+/// a firewall mark, a title and whatever else it may be.
 fn parse_service(line: &[u8]) -> Option<ServiceKey> {
     let (protocol, rest) = line.split_at(line.iter().position(|b| *b == b' ')?);
     let protocol = match protocol {
@@ -370,8 +371,9 @@ mod tests {
 
     use crate::model::key::Family;
 
-    /// What Linux 6.1.176 printed for a TCP service with two kinds of tunnel and direct routing, one with masquerading, a UDP service of
-    /// one packet, an IPv6 service, an SCTP service and the firewall mark 7 of both families.
+    /// What Linux 6.1.176 printed for a TCP service with two kinds of tunnel and direct routing,
+    /// one with masquerading, a UDP service of one packet, an IPv6 service, an SCTP service and the
+    /// firewall mark 7 of both families.
     const REAL: &str = include_str!("summary.txt");
 
     fn read(text: &str) -> Summaries {

@@ -1,4 +1,5 @@
-//! The protocol engine: windows of requests, sequence numbers, and which requests a reply completes.
+//! The protocol engine: windows of requests, sequence numbers, and which requests a reply
+//! completes.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -129,8 +130,8 @@ impl Window {
 ///
 /// 1. Push requests until there are no more, or until the window is full.
 /// 2. Send what `poll_transmit` returns.
-/// 3. Receive datagrams and pass each to `handle_datagram`. If there is none, ask `poll_timeout` how
-///    long to wait for one. If none came until then, or if replies were lost, call `abandon`.
+/// 3. Receive datagrams and pass each to `handle_datagram`. If there is none, ask `poll_timeout`
+///    how long to wait for one. If none came until then, or if replies were lost, call `abandon`.
 /// 4. Once the engine [is idle](Self::is_idle), start again.
 ///
 /// One window of up to 128 requests is in flight at a time, with an acknowledgement requested for

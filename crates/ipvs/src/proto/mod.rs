@@ -1,11 +1,11 @@
-//! The protocol without input and output: what to send, and what an answer means.
+//! The protocol without I/O: what to send, and what a reply means.
 //!
-//! [`Engine`] takes [`Request`]s, says which datagram to send, is fed the datagrams that come
-//! back, and tells how each request ended. It never reads a clock and never touches a socket, so
-//! every order of events can be tried on it; [`Client`](crate::Client) adds both.
+//! [`Engine`] takes [`Request`]s, says which datagram to send, takes the datagrams that come back,
+//! and reports how each request ended. It never reads a clock and never touches a socket, so any
+//! order of events can be tested on it; [`Client`](crate::Client) adds both.
 //!
-//! [`Responder`] is the other end, for whatever takes the kernel's place;
-//! [`Served`](crate::Served) makes a transport of it and of one function.
+//! [`Responder`] is the other end, for whatever takes the kernel's place; [`Served`](crate::Served)
+//! makes a transport of a responder and one function.
 
 pub(crate) mod engine;
 pub(crate) mod request;

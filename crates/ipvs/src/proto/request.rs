@@ -1,26 +1,26 @@
-//! One request, as the engine takes it.
+//! One request to IPVS.
 
 use ipvs_sys as sys;
 
-/// What answer a request asks for, and so what ends it.
+/// What a request asks for, and so what completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestKind {
-    /// A change: nothing comes back but whether it worked. It shares a window with others, and
-    /// needs no acknowledgement of its own: each request of a window is carried out in order, so
-    /// the answer to a later one says that this one is done.
+    /// A change, whose only reply is whether it worked. It shares a window with others and needs no
+    /// acknowledgement of its own: the requests of a window are executed in order, so a reply to a
+    /// later one says that this one is done.
     Change,
-    /// A change whose acknowledgement the kernel may leave out although it was asked for
-    /// (`DEL_DAEMON` ended by EINTR). It is always acknowledged on its own, so that a missing
-    /// acknowledgement is told from success: [`Failure::Unacknowledged`](super::Failure).
+    /// A change whose acknowledgement the kernel may omit although it was requested (`DEL_DAEMON`
+    /// ended by EINTR). It always gets an acknowledgement of its own, so that a missing one differs
+    /// from success: [`Failure::Unacknowledged`](super::Failure).
     AcknowledgedChange,
     /// A question with one reply.
     Get,
-    /// A question whose reply is a list. It has a window to itself, because the kernel refuses a
-    /// second list on a socket while one is under way.
+    /// A question whose reply is a list (`NLM_F_DUMP`). It has a window to itself, because the
+    /// kernel refuses a second list on a socket while one is in progress.
     Dump,
 }
 
-/// One request: a command and what it is about.
+/// One request: a command and its object.
 ///
 /// ```
 /// use ipvs::proto::{Request, RequestKind};
@@ -34,39 +34,39 @@ pub enum RequestKind {
 pub struct Request<'a> {
     /// What to do.
     pub command: sys::Command,
-    /// What answer it asks for.
+    /// What it asks for.
     pub kind: RequestKind,
-    /// The virtual service it is about.
+    /// The virtual service, if it names one.
     pub service: Option<&'a sys::Service>,
-    /// The real server it is about.
+    /// The real server, if it names one.
     pub dest: Option<&'a sys::Dest>,
-    /// The sync daemon it is about.
+    /// The sync daemon, if it names one.
     pub daemon: Option<&'a sys::Daemon>,
-    /// The timeouts to set.
+    /// The timeouts to set, if any.
     pub timeouts: Option<&'a sys::Timeouts>,
 }
 
 impl<'a> Request<'a> {
-    /// A request about nothing in particular.
+    /// A request without an object.
     pub fn new(command: sys::Command, kind: RequestKind) -> Self {
         Self { command, kind, service: None, dest: None, daemon: None, timeouts: None }
     }
 
-    /// Sets the virtual service it is about.
+    /// Sets the virtual service.
     #[must_use]
     pub fn service(mut self, service: &'a sys::Service) -> Self {
         self.service = Some(service);
         self
     }
 
-    /// Sets the real server it is about.
+    /// Sets the real server.
     #[must_use]
     pub fn dest(mut self, dest: &'a sys::Dest) -> Self {
         self.dest = Some(dest);
         self
     }
 
-    /// Sets the sync daemon it is about.
+    /// Sets the sync daemon.
     #[must_use]
     pub fn daemon(mut self, daemon: &'a sys::Daemon) -> Self {
         self.daemon = Some(daemon);
@@ -80,7 +80,7 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Appends it as a message of the IPVS family.
+    /// Appends the request as a message of IPVS's family.
     pub(crate) fn write(&self, bytes: &mut Vec<u8>, header: &sys::Header) {
         let mut message = sys::Writer::message(bytes, header, self.command);
         if let Some(service) = self.service {

@@ -1,4 +1,4 @@
-//! The other end of the protocol: requests in, answers out, as the kernel gives them.
+//! The other end of the protocol: requests in, replies out, as the kernel gives them.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -8,39 +8,39 @@ use ipvs_sys as sys;
 use ipvs_sys::{Command, nl};
 use rustix::io::Errno;
 
-/// Where a datagram of answers is full; the kernel's are at most that long too.
+/// How long a datagram of replies gets; the kernel's are at most that long, too.
 const DATAGRAM_BYTES: usize = 32 * 1024;
 
 /// How the kernel explains an attribute whose value has the wrong size.
 const POLICY_MESSAGE: &str = "Attribute failed policy validation";
 
-/// A request to IPVS, taken apart.
+/// A request to IPVS, decoded.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Call<'a> {
-    /// The command and what it is about.
+    /// The command and its object.
     pub message: &'a sys::Message,
-    /// Whether a list is asked for (`NLM_F_DUMP`).
+    /// Whether it asks for a list (`NLM_F_DUMP`).
     pub dump: bool,
 }
 
-/// Why a request isn't carried out: what an error message of the kernel says.
+/// Why a request is refused: the content of an error message from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The error number, as errno(3). EINTR has no answer: the kernel sends none then.
+    /// The error number, as errno(3). For EINTR nothing is sent, as the kernel does.
     pub errno: i32,
-    /// What there is to say in words (`NLMSGERR_ATTR_MSG`).
+    /// An explanation in words (`NLMSGERR_ATTR_MSG`).
     pub message: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
-    /// A refusal without words.
+    /// A refusal without an explanation.
     pub fn new(errno: i32) -> Self {
         Self { errno, message: None }
     }
 
-    /// Adds words.
+    /// Adds an explanation.
     #[must_use]
     pub fn message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.message = Some(message.into());
@@ -68,16 +68,19 @@ impl Replies<'_> {
     }
 }
 
-/// Takes datagrams of requests apart, has each request carried out, and writes the answers: what
-/// generic netlink does between a socket and IPVS.
+/// Decodes datagrams of requests, has each request executed, and encodes the replies: what generic
+/// netlink does between a socket and IPVS.
 ///
-/// With it, anything that can carry out IPVS' commands can stand behind a
-/// [`Transport`](crate::Transport): another interface of the kernel, or a model of it in a test.
-/// It answers the question for the family's id by itself, acknowledges where that is asked for,
-/// ends lists, and refuses what generic netlink itself refuses. Like the kernel it carries out the
+/// With it, anything that can execute IPVS's commands can stand behind a
+/// [`Transport`](crate::Transport): another kernel interface, or a model of the kernel in a test.
+/// It answers the question for the family's id by itself, acknowledges requests that ask for it,
+/// ends lists, and refuses what generic netlink itself refuses. Like the kernel, it executes the
 /// requests of a datagram in order, whatever becomes of each.
 ///
-/// A transport whose answers come from one function is [`Served`](super::Served).
+/// It has no I/O: [`respond`](Self::respond) takes a datagram, and then [`receive`](Self::receive)
+/// returns the datagrams of replies until there are no more.
+///
+/// [`Served`](crate::Served) is a transport made of a responder and one function.
 #[derive(Debug)]
 pub struct Responder {
     family: u16,
@@ -85,34 +88,33 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// A responder for which the family of IPVS has this id; generic netlink's are 16 or more, and
-    /// 16 itself is the controller's.
+    /// A responder in which IPVS's family has this id; ids are 16 or more, and 16 itself is the
+    /// controller's.
     pub fn new(family: u16) -> Self {
         Self { family, answers: Answers::default() }
     }
 
-    /// Gives the family another id, as loading the module anew does.
+    /// Gives the family another id, as reloading the module does.
     pub fn set_family(&mut self, id: u16) {
         self.family = id;
     }
 
-    /// Has the requests of a datagram carried out by `carry_out`, and keeps the answers until
-    /// they are [received](Self::receive).
+    /// Has `execute` execute the requests of a datagram, and queues the replies until they are
+    /// [received](Self::receive).
     ///
-    /// `carry_out` pushes replies and says how the request ended; replies of a request that it
-    /// then refuses are dropped. Like the kernel, this passes over the rest of a datagram that is
-    /// cut off.
+    /// `execute` pushes replies and returns how the request ended; if it refuses a request, that
+    /// request's replies are dropped. Like the kernel, this skips the rest of a truncated datagram.
     pub fn respond(
         &mut self,
         datagram: &[u8],
-        mut carry_out: impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+        mut execute: impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
     ) {
         let mut rest = datagram;
         for frame in sys::Messages::new(datagram) {
             let Ok(frame) = frame else { break };
             let length = length_of(rest);
             rest = rest.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
-            self.answer(&frame, length, &mut carry_out);
+            self.answer(&frame, length, &mut execute);
         }
     }
 
@@ -120,16 +122,16 @@ impl Responder {
         &mut self,
         frame: &sys::Frame<'_>,
         length: u32,
-        carry_out: &mut impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+        execute: &mut impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
     ) {
         let request = frame.header;
         let dump = request.flags & nl::NLM_F_DUMP == nl::NLM_F_DUMP;
         let before = (self.answers.queue.len(), self.answers.queue.back().map_or(0, Vec::len));
         let outcome = match frame.body {
             sys::Body::Data(payload) if request.flags & nl::NLM_F_REQUEST != 0 => {
-                self.carry_out(request, payload, dump, carry_out)
+                self.execute(request, payload, dump, execute)
             }
-            // Not a request: nothing to do.
+            // Not a request.
             _ => Ok(Ended::Done),
         };
         let (seq, port_id) = (request.seq, request.port_id);
@@ -163,12 +165,12 @@ impl Responder {
         }
     }
 
-    fn carry_out(
+    fn execute(
         &mut self,
         request: sys::Header,
         payload: &[u8],
         dump: bool,
-        carry_out: &mut impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
+        execute: &mut impl FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
     ) -> Result<Ended, Refusal> {
         if request.message_type == nl::GENL_ID_CTRL {
             return self.describe_family(request, payload).map(|()| Ended::Done);
@@ -186,11 +188,11 @@ impl Responder {
             ..request
         };
         let mut replies = Replies { answers: &mut self.answers, header };
-        carry_out(&Call { message: &message, dump }, &mut replies)?;
+        execute(&Call { message: &message, dump }, &mut replies)?;
         Ok(if dump { Ended::List } else { Ended::Done })
     }
 
-    /// The controller's part: the id of the family of a name.
+    /// The controller's part: the id of the family with a name.
     fn describe_family(&mut self, request: sys::Header, payload: &[u8]) -> Result<(), Refusal> {
         let genl = sys::Genl::new(payload).map_err(refusal_of)?;
         if genl.command != nl::CTRL_CMD_GETFAMILY {
@@ -218,7 +220,7 @@ impl Responder {
         Ok(())
     }
 
-    /// Puts the next datagram of answers into `buffer`, in place of what was there; false if there
+    /// Replaces the content of `buffer` with the next datagram of replies; returns false if there
     /// is none.
     pub fn receive(&mut self, buffer: &mut Vec<u8>) -> bool {
         buffer.clear();
@@ -231,7 +233,7 @@ impl Responder {
         false
     }
 
-    /// Drops all answers that weren't received.
+    /// Drops all replies that weren't received.
     pub fn discard(&mut self) {
         self.answers.queue.clear();
     }
@@ -239,7 +241,7 @@ impl Responder {
 
 /// How a request that wasn't refused ends.
 enum Ended {
-    /// With an acknowledgement, if it asked for one.
+    /// With an acknowledgement, if the request asked for one.
     Done,
     /// With the end of a list.
     List,
@@ -250,16 +252,16 @@ fn length_of(rest: &[u8]) -> u32 {
     rest.first_chunk().map_or(0, |length| u32::from_ne_bytes(*length))
 }
 
-/// Datagrams of answers that weren't received yet.
+/// Datagrams of replies that weren't received yet.
 #[derive(Debug, Default)]
 struct Answers {
     queue: VecDeque<Vec<u8>>,
-    /// What an earlier datagram was in, for the next.
+    /// The buffer of an earlier datagram, for the next one.
     spare: Vec<u8>,
 }
 
 impl Answers {
-    /// The datagram that the next answer goes to.
+    /// The datagram that the next reply goes to.
     fn room(&mut self) -> &mut Vec<u8> {
         // An entry is shorter than 1 KiB.
         let full = |answer: &Vec<u8>| answer.len() > DATAGRAM_BYTES - 1024;
@@ -271,7 +273,7 @@ impl Answers {
     }
 }
 
-/// Whether IPVS has a command in that form, one by one or as a list.
+/// Whether IPVS has the command in that form: for one object, or for a list.
 fn is_operation(command: Command, dump: bool) -> bool {
     match command {
         Command::GetService => true,
@@ -281,12 +283,12 @@ fn is_operation(command: Command, dump: bool) -> bool {
     }
 }
 
-/// What the kernel says of a request that it can't read.
+/// How the kernel refuses a request that it can't decode.
 fn refusal_of(error: sys::DecodeError) -> Refusal {
     match error {
         sys::DecodeError::Command(_) => Errno::OPNOTSUPP.into(),
-        // The first level is checked by generic netlink, the nests by IPVS: that of a daemon with
-        // an explanation, the others without.
+        // Generic netlink checks the first level, IPVS the nests: a daemon's with an explanation,
+        // the others without.
         sys::DecodeError::ValueLength { set, .. } if set == sys::AttrSet::COMMAND => {
             Refusal::from(Errno::RANGE).message(POLICY_MESSAGE)
         }

@@ -1,4 +1,4 @@
-//! All that a director is to be, in one value.
+//! The desired state of a director, in one value.
 
 use crate::error::Error;
 use crate::model::config::TimeoutsChange;
@@ -9,10 +9,10 @@ use crate::procfs::sysctl::{Setting, Sysctl};
 use crate::reconcile::ensured::Ensured;
 use crate::reconcile::plan::Plan;
 
-/// All that a director is to be: its virtual services, sync daemons, timeouts and settings.
-/// [`Client::reconcile_director`](crate::Client::reconcile_director) makes it so.
+/// The desired state of a director: its virtual services, sync daemons, timeouts and settings.
+/// [`Client::reconcile_director`](crate::Client::reconcile_director) brings it about.
 ///
-/// What isn't said is left alone. A [`Table`] alone is one, too.
+/// What isn't given is left alone. A [`Table`] alone converts into one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::reconcile::plan::Plan;
 pub struct Director {
     /// The virtual services with their real servers.
     pub table: Table,
-    /// The sync daemons that run, and no others; `None` leaves those that run alone.
+    /// The sync daemons to run, and no others; `None` leaves them alone.
     pub sync_daemons: Option<Vec<SyncDaemon>>,
     /// How long idle connections are kept.
     pub timeouts: TimeoutsChange,
@@ -39,7 +39,7 @@ pub struct Director {
 }
 
 impl Director {
-    /// A director with these virtual services, all else left alone.
+    /// A director with these virtual services; everything else is left alone.
     pub fn new(table: Table) -> Self {
         Self { table, ..Self::default() }
     }
@@ -58,8 +58,8 @@ impl Director {
         self
     }
 
-    /// Gives a [setting](crate::sysctl) a value, in place of an earlier one. A value that the kernel
-    /// has no text for is an error once it is to be set.
+    /// Gives a [setting](crate::sysctl) a value, replacing an earlier one. A value that can't be
+    /// written as text is an error once it is applied.
     #[must_use]
     #[allow(clippy::needless_pass_by_value, reason = "values are small, and few are kept")]
     pub fn sysctl<V: Value>(mut self, setting: Sysctl<V>, value: V) -> Self {
@@ -75,8 +75,8 @@ impl From<Table> for Director {
     }
 }
 
-/// What [`Client::reconcile_director`](crate::Client::reconcile_director) has done, part by part.
-/// An error in one doesn't keep the others from being tried.
+/// What [`Client::reconcile_director`](crate::Client::reconcile_director) did, part by part. A
+/// failure of one part doesn't keep the others from being tried.
 #[derive(Clone, Debug)]
 #[must_use = "parts may have failed"]
 #[non_exhaustive]
@@ -85,16 +85,16 @@ pub struct Reconciled {
     pub sysctls: Vec<(&'static str, Result<Ensured, Error>)>,
     /// The timeouts.
     pub timeouts: Result<Ensured, Error>,
-    /// Sync daemons that were to stop.
+    /// Sync daemons that had to stop.
     pub stopped: Vec<(SyncRole, Result<(), Error>)>,
     /// The virtual services: the plan that was applied.
     pub services: Result<Plan, Error>,
-    /// Sync daemons that were to run.
+    /// Sync daemons that had to run.
     pub sync_daemons: Vec<(SyncRole, Result<Ensured, Error>)>,
 }
 
 impl Reconciled {
-    /// What went wrong, in the order in which it was tried.
+    /// The errors, in the order in which the parts were tried.
     pub fn errors(&self) -> impl Iterator<Item = &Error> {
         let sysctls = self.sysctls.iter().filter_map(|(_, result)| result.as_ref().err());
         let stopped = self.stopped.iter().filter_map(|(_, result)| result.as_ref().err());
@@ -106,7 +106,7 @@ impl Reconciled {
             .chain(daemons)
     }
 
-    /// Whether all was as wanted already.
+    /// Whether everything was as wanted already.
     pub fn is_unchanged(&self) -> bool {
         let unchanged = |result: &Result<Ensured, Error>| matches!(result, Ok(Ensured::Unchanged));
         self.sysctls.iter().all(|(_, result)| unchanged(result))

@@ -1,12 +1,12 @@
-//! What an `ensure_*` call had to do.
+//! The outcome of `ensure_*` calls.
 
-/// What had to be done for an object to be as wanted.
+/// What an `ensure_*` call had to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ensured {
-    /// Nothing: it was so already, and nothing was written.
+    /// Nothing: it was as wanted already, and nothing was written.
     Unchanged,
     /// It was missing, and was added.
     Added,
-    /// It was configured in another way, and was set.
+    /// It was configured differently, and was set.
     Changed,
 }

@@ -1,5 +1,5 @@
-//! From what is there to what is wanted, without I/O: plans, a director's whole state, and what has
-//! changed between two snapshots. `client` applies it.
+//! From the current state to the desired one, without I/O: plans, a director's whole state, and the
+//! changes between two snapshots. `client` reads and applies.
 
 pub(crate) mod director;
 pub(crate) mod ensured;

@@ -1,4 +1,4 @@
-//! What changes in the table of a kernel.
+//! What has changed in a kernel's table between two snapshots.
 
 use std::collections::BTreeMap;
 
@@ -9,29 +9,29 @@ use crate::model::snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
 use crate::model::stats::Stats;
 use crate::trace;
 
-/// A change in the table of a kernel, as [`Watch`] sees it.
+/// A change in a kernel's table, as [`Watch`] sees it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TableChange {
-    /// A virtual service is there now. Its real servers follow.
+    /// A virtual service was added. Its real servers follow.
     ServiceAdded(Service),
-    /// A virtual service is configured otherwise.
+    /// The configuration of a virtual service changed.
     ServiceChanged {
         /// As it was.
         from: Service,
         /// As it is.
         to: Service,
     },
-    /// A virtual service is gone, after its real servers.
+    /// A virtual service was deleted, after its real servers.
     ServiceRemoved(Service),
-    /// A real server is there now.
+    /// A real server was added.
     DestinationAdded {
         /// The virtual service.
         service: ServiceKey,
         /// The real server.
         destination: Destination,
     },
-    /// A real server is configured otherwise.
+    /// The configuration of a real server changed.
     DestinationChanged {
         /// The virtual service.
         service: ServiceKey,
@@ -40,27 +40,30 @@ pub enum TableChange {
         /// As it is.
         to: Destination,
     },
-    /// A real server is gone.
+    /// A real server was deleted.
     DestinationRemoved {
         /// The virtual service.
         service: ServiceKey,
         /// The real server.
         destination: Destination,
     },
-    /// Something was carried since the last look: see [`Watch::counters`].
+    /// There was traffic since the last look: see [`Watch::counters`].
     Carried {
         /// The virtual service.
         service: ServiceKey,
-        /// The real server, or `None` for all that the service carried.
+        /// The real server, or `None` for all of the service's traffic.
         destination: Option<DestinationKey>,
-        /// What was carried meanwhile; the rates are those of now. Counters that were zeroed
-        /// meanwhile, or that are 32 bits wide and overflowed, count from 0.
+        /// The traffic since the last look, with current rates. Counters that were zeroed since
+        /// then, or that are 32 bits wide and overflowed, count from 0.
         carried: Stats,
     },
 }
 
-/// Watches the table of a kernel by looking at it again and again, because IPVS tells nobody of
-/// changes. What comes and goes between two looks isn't seen.
+/// Watches a kernel's table by polling, because IPVS has no notifications. What comes and goes
+/// between two looks isn't seen.
+///
+/// [`poll`](Self::poll) and [`changes`](Self::changes) read the table; [`update`](Self::update)
+/// does no I/O and takes a snapshot.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -82,7 +85,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch that knows of nothing yet: the first look reports all that is there as added.
+    /// A watch that has seen nothing yet: the first look reports everything as added.
     pub fn new() -> Self {
         Self::default()
     }
@@ -92,27 +95,27 @@ impl Watch {
         Self { last: snapshot, ..Self::default() }
     }
 
-    /// Sets whether what was carried is reported too, as [`TableChange::Carried`]. Off by default.
+    /// Sets whether traffic is reported too, as [`TableChange::Carried`]. Off by default.
     ///
-    /// What is new to the watch counts from 0: the first look of [`Watch::new`] reports all that the
-    /// kernel has counted so far, and so does the look that finds a real server added. To hear only
-    /// of what comes, start with [`Watch::since`]. Before Linux 6.2 counters lag by up to 2 seconds
-    /// ([`Stats`]), so a look more often than that mostly finds nothing.
+    /// What is new to the watch counts from 0: the first look of [`Watch::new`] reports all that
+    /// the kernel has counted so far, and so does the look that finds a real server added. To get
+    /// only new traffic, start with [`Watch::since`]. Before Linux 6.2 counters lag by up to 2
+    /// seconds ([`Stats`]), so looking more often than that mostly finds nothing.
     #[must_use]
     pub fn counters(mut self, on: bool) -> Self {
         self.counters = on;
         self
     }
 
-    /// Sets how the table is read, such as [`Consistency::Lists`](crate::Consistency::Lists) where
-    /// others change it all the time.
+    /// Sets how the table is read, such as [`Consistency::Lists`](crate::Consistency::Lists) for a
+    /// table that keeps changing.
     #[must_use]
     pub fn options(mut self, options: SnapshotOptions) -> Self {
         self.options = options;
         self
     }
 
-    /// Takes a snapshot that is there already for a look, and returns what has changed.
+    /// Uses an existing snapshot as the next look, and returns what has changed.
     #[must_use = "changes are reported once"]
     pub fn update(&mut self, snapshot: Snapshot) -> Vec<TableChange> {
         let mut comparison = Comparison { counters: self.counters, changes: Vec::new() };

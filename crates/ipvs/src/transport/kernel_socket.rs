@@ -1,4 +1,4 @@
-//! Which of the kernel's two interfaces to IPVS to use.
+//! Choosing between the kernel's two interfaces to IPVS.
 
 use std::fmt;
 use std::io;
@@ -15,14 +15,14 @@ use crate::transport::netns::Namespace;
 use crate::transport::proc_files::ProcFiles;
 use crate::transport::sockopt::SocketOptions;
 
-/// An interface that the kernel's IPVS has.
+/// An interface of the kernel's to IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KernelInterface {
-    /// Generic netlink, which has everything, and wants CAP_NET_ADMIN in the initial user
+    /// Generic netlink, which has everything and requires CAP_NET_ADMIN in the initial user
     /// namespace.
     Netlink,
-    /// Socket options, which are [limited](SocketOptions), and want CAP_NET_ADMIN in the user
+    /// Socket options, which are [limited](SocketOptions) and require CAP_NET_ADMIN in the user
     /// namespace that owns the network namespace.
     SocketOptions,
 }
@@ -39,16 +39,16 @@ impl fmt::Display for KernelInterface {
 /// The transport that reaches the kernel's IPVS by generic netlink, or else by socket options.
 ///
 /// Generic netlink is tried first. If it refuses the caller (EPERM) and the socket options don't,
-/// what was refused is carried out by them, and so is all that follows.
+/// they execute the refused requests and all that follow.
 ///
-/// Both belong to the network namespace of the thread that opened them, for good.
+/// Both sockets stay in the network namespace of the thread that opened them.
 #[derive(Debug)]
 pub struct KernelSocket {
     netlink: NetlinkSocket,
     /// Opened once generic netlink has refused the caller, or at once where it couldn't be later.
     options: Option<SocketOptions>,
     chosen: Option<KernelInterface>,
-    /// What was sent last, as long as nothing is chosen.
+    /// What was sent last, until an interface is chosen.
     sent: Vec<u8>,
 }
 
@@ -86,13 +86,13 @@ impl KernelSocket {
         self.chosen
     }
 
-    /// The socket options, if it is them that are used.
+    /// The socket options, if they were chosen.
     fn chosen_options(&mut self) -> Option<&mut SocketOptions> {
         self.options.as_mut().filter(|_| self.chosen == Some(KernelInterface::SocketOptions))
     }
 
-    /// Chooses by the first answer to a request. If that chooses the socket options, what was
-    /// refused is carried out by them, and their first answer takes the refusal's place.
+    /// Chooses by the first reply to a request. If it chooses the socket options, they execute what
+    /// was refused, and their first reply replaces the refusal.
     fn choose(&mut self, answer: &mut Vec<u8>) -> io::Result<bool> {
         let Some(family) = family_of(&self.sent) else { return Ok(true) };
         if !is_refused(answer) {
@@ -103,13 +103,13 @@ impl KernelSocket {
             return Ok(true);
         }
         if self.options.is_none() {
-            // If it can't be opened, generic netlink's refusal says what is wrong.
+            // If opening fails, generic netlink's refusal says what is wrong.
             self.options =
                 self.netlink.namespace().and_then(|here| SocketOptions::open_in(here).ok());
         }
         match &mut self.options {
             Some(options) if options.is_usable() => {
-                // All requests of a window are refused alike: none has been carried out.
+                // All requests of a window are refused alike: none was executed.
                 self.netlink.reset()?;
                 options.set_family(family);
                 self.chosen = Some(KernelInterface::SocketOptions);
@@ -165,14 +165,14 @@ impl Transport for KernelSocket {
     }
 }
 
-/// The id of IPVS' family in a datagram of requests to it; `None` if it is for the controller,
-/// which answers everybody.
+/// The id of IPVS's family in a datagram of requests to it; `None` if the datagram is for the
+/// controller, which answers everybody.
 fn family_of(datagram: &[u8]) -> Option<u16> {
     let first = Messages::new(datagram).next()?.ok()?;
     Some(first.header.message_type).filter(|&id| id != nl::GENL_ID_CTRL)
 }
 
-/// Whether the first of a datagram of answers says that the caller may not.
+/// Whether the first message of a datagram of replies refuses the caller (EPERM).
 fn is_refused(datagram: &[u8]) -> bool {
     let first = Messages::new(datagram).next();
     matches!(

@@ -1,4 +1,4 @@
-//! What carries datagrams to the kernel and back.
+//! Transports: what carries datagrams to the kernel and back, and opens files in its namespace.
 
 pub(crate) mod kernel_socket;
 pub(crate) mod netlink_socket;
@@ -12,30 +12,30 @@ use std::time::Instant;
 
 use crate::transport::proc_files::ProcFiles;
 
-/// What carries datagrams to the kernel and back: the seam at which [`Client`](crate::Client)
-/// can be tested without a kernel.
+/// Carries datagrams to the kernel and back: the seam at which [`Client`](crate::Client) can be
+/// tested without a kernel.
 ///
-/// For tests there is a model of the kernel, the crate `ipvs-model`; where a few answers are
-/// enough, [`Served`](crate::Served) makes a transport of one function. A client may
-/// also own its transport only by reference or as `Box<dyn Transport>`.
+/// For tests there is a model of the kernel, the crate `ipvs-model`; if a few replies are enough,
+/// [`Served`](crate::Served) makes a transport of one function. References to transports and boxed
+/// ones (`Box<dyn Transport>`) are transports, too.
 pub trait Transport {
-    /// Sends one datagram. The kernel carries out the requests in it before this returns.
+    /// Sends one datagram. The kernel executes the requests in it before this returns.
     ///
     /// # Errors
     ///
     /// As send(2).
     fn send(&mut self, datagram: &[u8]) -> io::Result<()>;
 
-    /// Puts the next datagram into `buffer`, in place of what was there, without waiting for one.
-    /// Returns false if there is none.
+    /// Replaces the content of `buffer` with the next datagram, without waiting for one. Returns
+    /// false if there is none.
     ///
     /// # Errors
     ///
-    /// As recv(2); `ENOBUFS` says that the kernel had to drop answers.
+    /// As recv(2); `ENOBUFS` means that the kernel had to drop replies.
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool>;
 
-    /// Waits until there is a datagram to receive. Returns false if none came until `deadline`, or
-    /// if none will: a transport whose answers are all there when sending returns needn't
+    /// Waits until there is a datagram to receive. Returns false if none came before `deadline`, or
+    /// if none will come: a transport whose replies are all there when sending returns needn't
     /// implement this.
     ///
     /// # Errors
@@ -46,16 +46,16 @@ pub trait Transport {
         Ok(false)
     }
 
-    /// Gets rid of whatever is under way, answers that are still to come included.
+    /// Discards whatever is in flight, including replies that are still to come.
     ///
     /// # Errors
     ///
     /// As recv(2).
     fn reset(&mut self) -> io::Result<()>;
 
-    /// The files under `/proc` there: connections, [settings](crate::sysctl), and by these whether
-    /// rates are estimated. By default there are none, so that reading connections and settings
-    /// fails with [`io::ErrorKind::Unsupported`], and rates are taken for estimated.
+    /// The files under `/proc` at the other end: connections and [settings](crate::sysctl), which
+    /// also say whether rates are estimated. By default there are none: then reading connections
+    /// and settings fails with [`io::ErrorKind::Unsupported`], and rates count as estimated.
     fn files(&mut self) -> Option<&mut dyn ProcFiles> {
         None
     }

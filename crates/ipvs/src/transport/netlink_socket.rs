@@ -1,4 +1,4 @@
-//! What carries datagrams to the kernel and back.
+//! The generic-netlink socket.
 
 use std::io;
 use std::mem;
@@ -21,26 +21,26 @@ use crate::transport::Transport;
 use crate::transport::netns::Namespace;
 use crate::transport::proc_files::{NamespaceFiles, ProcFiles};
 
-/// The kernel sizes the datagrams of a list by the largest buffer it has seen, up to 32 KiB, and
-/// wants to see it from the first receive on. No other answer is nearly as long.
+/// The kernel sizes the datagrams of a list by the largest receive buffer it has seen, up to 32
+/// KiB, so it has to see this one from the first receive on. No other reply is nearly as long.
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// How many datagrams one system call takes: a list that fits in one datagram has its end in a
-/// second.
+/// How many datagrams one system call receives: a list that fits in one datagram has its end in a
+/// second one.
 const AT_ONCE: usize = 2;
 
 /// A generic-netlink socket: the transport that reaches the kernel.
 ///
-/// It belongs to the network namespace of the thread that opened it, for good.
+/// It stays in the network namespace of the thread that opened it.
 #[derive(Debug)]
 pub struct NetlinkSocket {
-    // Private, because netlink-sys' Socket has traps (its Clone closes the descriptor twice) that
-    // users of this type are to be spared.
+    // Private, because netlink-sys's Socket has traps for users of this type: its Clone closes the
+    // descriptor twice.
     socket: Socket,
     files: NamespaceFiles,
     /// What one system call received.
     incoming: [Vec<u8>; AT_ONCE],
-    /// Which of it weren't passed on yet.
+    /// Which of them haven't been returned yet.
     pending: Range<usize>,
 }
 
@@ -58,9 +58,8 @@ impl NetlinkSocket {
     ///
     /// # Errors
     ///
-    /// If the namespace can't be entered: [`ErrorKind::PermissionDenied`] for who lacks
-    /// `CAP_SYS_ADMIN`, [`ErrorKind::NotANamespace`]. [`ErrorKind::Io`] as socket(2) and
-    /// connect(2).
+    /// If the namespace can't be entered: [`ErrorKind::PermissionDenied`] without `CAP_SYS_ADMIN`,
+    /// [`ErrorKind::NotANamespace`]. [`ErrorKind::Io`] as socket(2) and connect(2).
     pub fn open_in(namespace: &Namespace) -> Result<Self, Error> {
         let socket = namespace
             .run(socket)?
@@ -68,7 +67,7 @@ impl NetlinkSocket {
         Ok(Self::new(socket, NamespaceFiles::of(namespace)))
     }
 
-    /// The namespace it's in, as far as there is a handle of it.
+    /// Its namespace, if there is a handle of it.
     pub(crate) fn namespace(&self) -> Option<&Namespace> {
         self.files.namespace()
     }
@@ -77,7 +76,7 @@ impl NetlinkSocket {
         Self { socket, files, incoming: [const { Vec::new() }; AT_ONCE], pending: 0..0 }
     }
 
-    /// Receives what there is now, as far as one system call takes it; false if there is nothing.
+    /// Receives as much of what is there as one system call takes; false if there is nothing.
     fn receive_several(&mut self) -> io::Result<bool> {
         for buffer in &mut self.incoming {
             buffer.clear();
@@ -96,10 +95,10 @@ impl NetlinkSocket {
 
 fn socket() -> io::Result<Socket> {
     let socket = Socket::new(NETLINK_GENERIC)?;
-    // Connected to the kernel, it takes messages from nobody else. It gets an address, too.
+    // A socket connected to the kernel gets messages from nobody else. This also binds it.
     socket.connect(&SocketAddr::new(0, 0))?;
-    // Both are refinements that kernels before 4.12 don't have: their errors come without
-    // words, and with a copy of the request.
+    // Kernels before 4.12 have neither: their errors come without an explanation, and with a copy
+    // of the request.
     let _ = socket.set_ext_ack(true);
     let _ = socket.set_cap_ack(true);
     Ok(socket)
@@ -134,13 +133,13 @@ impl Transport for NetlinkSocket {
 
     fn reset(&mut self) -> io::Result<()> {
         self.pending = 0..0;
-        // Receiving drives a list on that is under way, so this ends it too. The kernel works
-        // inside send, so there is nothing still to come once there's nothing left to receive.
+        // Receiving makes the kernel go on with a list in progress, so this ends it, too. The
+        // kernel works inside send: once there is nothing left to receive, nothing more will come.
         loop {
             match self.receive_several() {
                 Ok(true) => self.pending = 0..0,
                 Ok(false) => return Ok(()),
-                // Answers were dropped, or one was cut: neither matters any more.
+                // Replies were dropped, or one was cut off: neither matters any more.
                 Err(error)
                     if matches!(
                         Errno::from_io_error(&error),

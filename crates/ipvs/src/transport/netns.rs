@@ -19,18 +19,17 @@ use crate::error::operation::Operation;
 /// Where iproute2 keeps namespaces that have a name (ip-netns(8)).
 const NAMED: &str = "/run/netns";
 
-/// The calling thread's own; `/proc/self` would be the process' first thread.
+/// The calling thread's own; `/proc/self` would be the process's first thread.
 pub(crate) const OWN: &str = "/proc/thread-self/ns/net";
 
-/// A network namespace: each has an IPVS table, connections and settings of its own.
+/// A network namespace. Each has an IPVS table, connections and settings of its own.
 ///
-/// It is a handle, not a name: it stays what it was when the name goes to another namespace, and
-/// keeps the namespace alive.
+/// It is a handle, not a name: it keeps the namespace alive, and refers to the same one when the
+/// name is given to another.
 ///
-/// Nothing in this crate ever moves the calling thread. What has to be opened in a namespace is
-/// opened by a thread made for it, which enters the namespace and ends; a socket or file stays in
-/// the namespace it was opened in. None of this waits for anything but the kernel's own work, so
-/// there is no deadline to set.
+/// Nothing in this crate ever moves the calling thread. A socket or file in a namespace is opened
+/// by a thread that is started for it, enters the namespace and ends; what it opened stays in that
+/// namespace. This waits for nothing except the kernel's own work, so there is no deadline to set.
 ///
 /// ```no_run
 /// use ipvs::{Client, Namespace};
@@ -61,8 +60,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NamespaceNotFound`]; [`ErrorKind::InvalidInput`] for what can't be a name,
-    /// because it is empty or leads out of that directory.
+    /// [`ErrorKind::NamespaceNotFound`]; [`ErrorKind::InvalidInput`] for an empty name, or one that
+    /// leads out of that directory.
     pub fn named(name: &str) -> Result<Self, Error> {
         let which = format!("network namespace {name}");
         if matches!(name, "" | "." | "..") || name.contains(['/', '\0']) {
@@ -84,12 +83,12 @@ impl Namespace {
         Self::open(path, format!("network namespace {}", path.display()))
     }
 
-    /// The namespace of a process, or with the id of a thread that of the thread.
+    /// The namespace of a process; given the id of a thread, that of the thread.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NamespaceNotFound`] if there is no such process;
-    /// [`ErrorKind::PermissionDenied`] if it belongs to somebody else, and the caller lacks
+    /// [`ErrorKind::PermissionDenied`] if it belongs to another user and the caller lacks
     /// `CAP_SYS_PTRACE`.
     pub fn of_process(pid: u32) -> Result<Self, Error> {
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
@@ -109,15 +108,15 @@ impl Namespace {
     }
 
     fn open(path: &Path, which: String) -> Result<Self, Error> {
-        // Looked at before it is opened, because opening a pipe, for one, could wait for ever.
+        // Checked before it is opened, because opening a pipe, say, could block forever.
         let metadata = fs::metadata(path).map_err(|cause| opening(&which, cause))?;
         Self::check(&metadata, &which)?;
         let file = File::open(path).map_err(|cause| opening(&which, cause))?;
         Ok(Self { file: file.into(), which: which.into() })
     }
 
-    /// All namespaces are files of one file system, and nothing else is. (Which kind of namespace
-    /// it is, the kernel checks when it is entered.)
+    /// All namespaces are files of one file system, and nothing else is. (The kernel checks the
+    /// kind of namespace when it is entered.)
     fn check(metadata: &fs::Metadata, which: &str) -> Result<(), Error> {
         let own = fs::metadata(OWN).map_err(|cause| opening(which, cause))?;
         if metadata.dev() == own.dev() {
@@ -127,13 +126,13 @@ impl Namespace {
             .with_object_name(which.to_owned()))
     }
 
-    /// Does `work` inside and returns what it returns: on the calling thread if that is inside
-    /// already, and otherwise on a thread that is gone when this returns.
+    /// Runs `work` in the namespace and returns its result: on the calling thread if that is in the
+    /// namespace already, otherwise on a thread that has ended when this returns.
     ///
-    /// Entering concerns that one thread only, so neither an error nor a panic can leave another
-    /// thread somewhere else.
+    /// Only that thread enters the namespace, so neither an error nor a panic can leave another
+    /// thread in the wrong one.
     pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> Result<R, Error> {
-        // Besides the time it saves, this needs no rights.
+        // This saves time, and needs no privileges.
         if self.is_here() {
             return Ok(work());
         }
@@ -173,7 +172,7 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// Which it is, in words: `network namespace director`.
+/// In words: `network namespace director`.
 impl fmt::Display for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.which)
@@ -204,7 +203,7 @@ mod tests {
             "cannot open network namespace no-such-namespace: no such network namespace \
              (os error 2)"
         );
-        // Linux has no process of this number: they end at 2^22.
+        // Linux has no such process: ids end at 2^22.
         let error = Namespace::of_process(u32::MAX).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NamespaceNotFound);
         let error = error.to_string();
@@ -228,7 +227,7 @@ mod tests {
     fn namespaces_of_another_kind_are_not_entered() {
         let mounts = Namespace::at("/proc/thread-self/ns/mnt").unwrap();
         let error = mounts.run(|| ()).unwrap_err();
-        // Who may enter none isn't told more.
+        // Without the privilege to enter one, this is all the kernel says.
         assert!(
             matches!(error.kind(), ErrorKind::NotANamespace | ErrorKind::PermissionDenied),
             "{error}"

@@ -1,4 +1,4 @@
-//! Files under `/proc` as a network namespace has them.
+//! The files under `/proc` of a network namespace.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -12,7 +12,7 @@ use crate::transport::netns;
 use crate::transport::netns::Namespace;
 
 /// The files under `/proc` at the other end of a [`Transport`](crate::Transport), as a thread in
-/// the network namespace there sees them: `thread-self/net/ip_vs_conn` for the connections,
+/// its network namespace sees them: `thread-self/net/ip_vs_conn` for the connections,
 /// `sys/net/ipv4/vs/NAME` for a [setting](crate::sysctl).
 ///
 /// Paths are relative to `/proc`.
@@ -42,7 +42,7 @@ pub trait ProcFiles {
     ///
     /// # Errors
     ///
-    /// As open(2); [`io::ErrorKind::NotFound`] says that there is no such file.
+    /// As open(2); [`io::ErrorKind::NotFound`] if there is no such file.
     fn open(&mut self, path: &str) -> io::Result<Box<dyn Read + Send>>;
 
     /// Writes `text` to a file that exists, in one write.
@@ -52,9 +52,9 @@ pub trait ProcFiles {
     /// As open(2) and write(2).
     fn write(&mut self, path: &str, text: &str) -> io::Result<()>;
 
-    /// Reads the beginning of a file into `buffer`, and returns how many bytes that were. The
-    /// client reads two settings with every list, so an implementation may keep such files open
-    /// and remember which don't exist.
+    /// Reads the beginning of a file into `buffer`, and returns the number of bytes. The client
+    /// reads two settings with every list, so an implementation may keep such files open and
+    /// remember which ones don't exist.
     ///
     /// # Errors
     ///
@@ -74,10 +74,10 @@ pub trait ProcFiles {
     }
 }
 
-/// The files of a network namespace, whatever thread asks for them.
+/// The files of a network namespace, whichever thread asks for them.
 #[derive(Debug)]
 pub(crate) struct NamespaceFiles {
-    /// Without `/proc` there is none, which matters only to who asks for a file.
+    /// Without `/proc` there is no handle, which matters only once a file is needed.
     namespace: Result<Namespace, Errno>,
     kept: Vec<KeptFile>,
 }
@@ -101,7 +101,7 @@ impl NamespaceFiles {
         Self { namespace, kept: Vec::new() }
     }
 
-    /// The namespace, as far as there is a handle of it.
+    /// The namespace, if there is a handle of it.
     pub(crate) fn namespace(&self) -> Option<&Namespace> {
         self.namespace.as_ref().ok()
     }
@@ -116,7 +116,7 @@ impl ProcFiles for NamespaceFiles {
         let path = Path::new("/proc").join(path);
         run_in(&self.namespace, || {
             let mut file = OpenOptions::new().write(true).open(&path)?;
-            // The kernel takes each write for a whole value.
+            // The kernel takes each write as a whole value.
             if file.write(text.as_bytes())? < text.len() {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -124,7 +124,7 @@ impl ProcFiles for NamespaceFiles {
         })
     }
 
-    /// The file stays open, so that the next time costs one system call.
+    /// Keeps the file open, so that the next call is one system call.
     fn peek(&mut self, path: &str, buffer: &mut [u8]) -> io::Result<usize> {
         let Self { namespace, kept } = self;
         let open = || open_in(namespace, path);
@@ -178,15 +178,15 @@ impl KeptFile {
         open: impl Fn() -> io::Result<File>,
         buffer: &mut [u8],
     ) -> io::Result<usize> {
-        // A file that was kept is dead once the module has been loaded again.
+        // An open file is dead once the module has been reloaded.
         if let Some(Ok(length)) = self.file.as_ref().map(|file| file.read_at(buffer, 0)) {
             return Ok(length);
         }
         if self.absent {
             return Err(io::ErrorKind::NotFound.into());
         }
-        // Only that there is no such file lasts: descriptors may run short for a while, and the
-        // calling thread may be where it may not enter the namespace from.
+        // Only the absence of a file is remembered: descriptors may be short for a while, and the
+        // calling thread may be in a place from which it may not enter the namespace.
         let opened = open();
         self.absent = opened.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
         self.file.insert(opened?).read_at(buffer, 0)

@@ -1,4 +1,4 @@
-//! A transport that is one function.
+//! A transport made of one function.
 
 use std::fmt;
 use std::io;
@@ -7,14 +7,14 @@ use crate::proto::responder::{Call, Refusal, Replies, Responder};
 use crate::transport::Transport;
 use crate::transport::proc_files::ProcFiles;
 
-/// The id of the family, where nobody chooses another; generic netlink's usual one for IPVS.
+/// The id of IPVS's family here; kernels often give it this one.
 const FAMILY: u16 = 0x1c;
 
-/// A [`Transport`] behind which one function handles every request: a fake for a test, or another
-/// way to IPVS.
+/// A [`Transport`] in which one function handles every request: a fake for a test, or another way
+/// to IPVS.
 ///
-/// The function is called for each request in the order they were sent. It pushes replies and says
-/// how the request ended; all that belongs to generic netlink is done by a [`Responder`].
+/// The function is called for each request, in the order in which they were sent. It pushes replies
+/// and returns how the request ended; a [`Responder`] does the rest of generic netlink's part.
 ///
 /// ```
 /// use ipvs::Served;
@@ -42,12 +42,12 @@ impl<F> Served<F>
 where
     F: FnMut(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>,
 {
-    /// Has `serve` handle every request.
+    /// A transport in which `serve` handles every request.
     pub fn new(serve: F) -> Self {
         Self { responder: Responder::new(FAMILY), serve, files: None }
     }
 
-    /// Adds files for what the client reads from `/proc`; there are none otherwise.
+    /// Adds the files that the client reads from `/proc`; without this there are none.
     #[must_use]
     pub fn with_files(mut self, files: impl ProcFiles + Send + 'static) -> Self {
         self.files = Some(Box::new(files));
@@ -65,7 +65,7 @@ where
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        // All answers are there when sending returns.
+        // All replies are there when sending returns.
         Ok(self.responder.receive(buffer))
     }
 

@@ -3,9 +3,9 @@
 //! They belong to a network namespace, but for [`DEBUG_LEVEL`]. A kernel has those that it knows
 //! and was built with: all that Linux 6.1 has, unless the text of a constant says otherwise. Where
 //! no range is named, the kernel takes any number that the type can hold, with or without sense. A
-//! setting that a kernel, or a namespace, doesn't have reads as `None`. A network namespace that isn't owned by the initial
-//! user namespace (a rootless container's) has none at all on Linux 6.1, and on Linux 6.12 some
-//! that can only be read.
+//! setting that a kernel, or a namespace, doesn't have reads as `None`. A network namespace that
+//! isn't owned by the initial user namespace (a rootless container's) has none at all on Linux 6.1,
+//! and on Linux 6.12 some that can only be read.
 //!
 //! ```no_run
 //! use ipvs::{Client, sysctl};
@@ -110,9 +110,9 @@ settings! {
     /// addressed, for transparent caches. Default false.
     CACHE_BYPASS: bool = "cache_bypass";
 
-    /// The load factor of the connection table, -8 to 8: the table is kept at about
-    /// 2<sup>-n</sup> buckets for each entry. Default -4, which is 16 buckets for one, in the initial
-    /// network namespace, and -2 in others. Since Linux 7.1.
+    /// The load factor of the connection table, -8 to 8: the table is kept at about 2<sup>-n</sup>
+    /// buckets for each entry. Default -4, which is 16 buckets for one, in the initial network
+    /// namespace, and -2 in others. Since Linux 7.1.
     CONN_LFACTOR: i32 = "conn_lfactor";
 
     /// How many connections the namespace may have, 0 to 1,073,741,824 (16,777,216 on 32-bit

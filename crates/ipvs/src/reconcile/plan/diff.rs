@@ -1,4 +1,4 @@
-//! From two tables to the steps between them.
+//! Making a plan: from two tables to the steps between them.
 
 use std::collections::BTreeMap;
 use std::iter;
@@ -14,17 +14,17 @@ use crate::reconcile::plan::step::Phase;
 use crate::reconcile::plan::step::Step;
 
 impl Plan {
-    /// What has to be done so that a kernel that has `current` has `desired`, in an order that is
-    /// safe for clients: see the [module](super). Without any difference it is empty.
+    /// The steps that turn a kernel's `current` table into `desired`, in an order that is safe for
+    /// clients: see the [module](super). Without any difference it is empty.
     ///
-    /// What the kernel would refuse is found out by applying only.
+    /// Only applying it shows what the kernel refuses.
     #[must_use = "a plan changes nothing until it is applied"]
     pub fn diff(current: &Table, desired: &Table, options: &Options) -> Self {
         Self::diff_draining(current, desired, options, options.drained.as_ref())
     }
 
-    /// As [`diff`](Self::diff), for one virtual service; `None` for one that isn't there, or isn't
-    /// wanted.
+    /// As [`diff`](Self::diff), for one virtual service; `None` stands for a missing or unwanted
+    /// one.
     ///
     /// Plans of several services can be [joined](#impl-FromIterator<Plan>-for-Plan).
     #[must_use = "a plan changes nothing until it is applied"]
@@ -80,9 +80,8 @@ impl Plan {
 
 /// Joins plans, such as those of several services, phase by phase.
 ///
-/// A virtual service that more than one has something to do with is as the last of them has it,
-/// because that came of the latest look. (A plan that finds a service as wanted has nothing to do
-/// with it.)
+/// If more than one is about a virtual service, the last of them wins, because it was made last. (A
+/// plan that finds a service as wanted isn't about it.)
 impl FromIterator<Plan> for Plan {
     fn from_iter<I: IntoIterator<Item = Plan>>(plans: I) -> Self {
         let plans: Vec<Plan> = plans.into_iter().collect();
@@ -179,7 +178,7 @@ impl Diff<'_> {
         if !self.options.prunes(&service, false) {
             return;
         }
-        // Without draining, the service takes its real servers along.
+        // Without draining, deleting the service deletes its real servers.
         if self.drained.is_some() {
             for destination in present.destinations() {
                 self.unwanted_destination(service, destination);
@@ -213,7 +212,7 @@ impl Diff<'_> {
         }
     }
 
-    /// Live real servers come first, so that a service is without one as short as can be.
+    /// Live real servers come first, so that a service is without one as briefly as possible.
     fn add_destinations(&mut self, wanted: &TableService, is_new: impl Fn(&Destination) -> bool) {
         let service = *wanted.key();
         let new = wanted.destinations().filter(|destination| is_new(destination));

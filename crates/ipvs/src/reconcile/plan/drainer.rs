@@ -1,4 +1,4 @@
-//! The memory of a controller that drains real servers.
+//! The memory of a controller that drains real servers. No I/O and no clock.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,8 +24,9 @@ use crate::reconcile::plan::options::{Options, Removal};
 pub struct DrainPolicy {
     /// How long a real server may drain.
     pub timeout: Duration,
-    /// Whether a real server may go once it has no *active* connections. By default it waits for
-    /// inactive ones, too: a TCP connection is inactive for two minutes after it was closed.
+    /// Whether a real server may be deleted once it has no *active* connections. By default it
+    /// waits for inactive ones, too: a TCP connection is inactive for two minutes after it was
+    /// closed.
     pub active_only: bool,
     /// Whether real servers of UDP services go at once instead of draining. IPVS can't tell when a
     /// UDP client has finished: its connection is inactive from the start, and remembered for five
@@ -60,18 +61,21 @@ impl From<Duration> for DrainPolicy {
     }
 }
 
-/// Makes plans that drain what is to go, and remembers since when each real server has done so.
+/// Makes plans that drain unwanted real servers, and remembers since when each has been draining.
 ///
-/// A real server drains from the first [`plan`](Self::plan) on that finds it unwanted and of
-/// weight 0, and may go once its connections have ended or its time is up, as the [`DrainPolicy`]
-/// says. Clients that persistence remembers count as connections only while they have some: they
-/// may come back to a real server of weight 0, unless the sysctl
-/// `net.ipv4.vs.expire_quiescent_template` is set.
+/// Call [`plan`](Self::plan) (or [`plan_service`](Self::plan_service)) with a snapshot in every
+/// round of a controller, and apply what it returns; [`services`](Self::services) says which
+/// services to look at again.
 ///
-/// A real server is forgotten once it was looked for and is gone, or is wanted again. What a plan
-/// doesn't look at stays remembered, so services can be planned one by one.
+/// A real server drains from the first plan on that finds it unwanted and with weight 0. It may be
+/// deleted once its connections have ended or its time is up, as the [`DrainPolicy`] says. Clients
+/// that persistence remembers count only while they have connections: they may come back to a real
+/// server with weight 0, unless the sysctl `net.ipv4.vs.expire_quiescent_template` is set.
 ///
-/// Losing the memory is no harm: the time starts again.
+/// A real server is forgotten once a plan looked for it and it is gone, or wanted again. What a
+/// plan doesn't look at stays remembered, so services can be planned one by one.
+///
+/// Losing the memory does no harm: the time starts again.
 #[derive(Clone, Debug)]
 pub struct Drainer {
     policy: DrainPolicy,
@@ -88,7 +92,7 @@ impl Drainer {
         Self { policy: policy.into(), policies: BTreeMap::new(), since: BTreeMap::new() }
     }
 
-    /// Sets the policy for one virtual service; `None` makes it that of all others again.
+    /// Sets the policy for one virtual service; `None` reverts to the general one.
     pub fn set_policy(&mut self, service: ServiceKey, policy: impl Into<Option<DrainPolicy>>) {
         match policy.into() {
             Some(policy) => self.policies.insert(service, policy),
@@ -96,15 +100,15 @@ impl Drainer {
         };
     }
 
-    /// The virtual services with real servers that drain, or that the last plan makes drain: those
-    /// to look at again.
+    /// The virtual services with real servers that are draining, or that the last plan makes drain:
+    /// those to look at again.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &ServiceKey> {
         self.since.keys()
     }
 
-    /// [`Plan::diff`] with draining, from what the kernel had at the time `now`.
+    /// [`Plan::diff`] with draining, from the kernel's table at the time `now`.
     ///
-    /// What `options` say about draining is replaced.
+    /// Replaces what `options` say about draining.
     ///
     /// ```
     /// use std::thread::sleep;

@@ -1,5 +1,5 @@
-//! From the table that a kernel has to the one that a user wants: a plan of steps, to be looked
-//! at, stored, or applied.
+//! From the table that a kernel has to the one that a user wants: a plan of steps, to be shown,
+//! stored or applied.
 //!
 //! ```
 //! use ipvs::plan::{Options, Plan, Prune, Scope};
@@ -23,35 +23,35 @@
 //! # Ok::<(), ipvs::ParseKeyError>(())
 //! ```
 //!
-//! A plan that isn't applied changes nothing, and so making one is the dry run.
-//! [`Client::apply`](crate::Client::apply) carries it out.
+//! Making a plan changes nothing, so it is also the dry run.
+//! [`Client::apply`](crate::Client::apply) applies it.
 //!
 //! # The order of steps
 //!
-//! 1. New virtual services, each with its real servers right behind it, and new real servers of
-//!    those that are there.
-//! 2. Edits, first those that give a real server of weight 0 some weight.
-//! 3. Edits that take all weight from a real server.
+//! 1. New virtual services, each followed by its real servers, and new real servers of existing
+//!    services.
+//! 2. Edits, first those that give weight to a real server with weight 0.
+//! 3. Edits that set a real server's weight to 0.
 //! 4. Deletions of real servers.
-//! 5. Deletions of virtual services, which take their real servers along.
+//! 5. Deletions of virtual services, which include their real servers.
 //!
-//! So a service that has a live real server (of a weight above 0) before and after the plan has
-//! one all the time in between, even if the kernel refuses steps: whatever would take the last one
-//! is then [held back](Outcome::HeldBack), and nothing else is. The one gap that IPVS itself makes
-//! is between a new service and its first real server.
+//! So a service that has a live real server (with a weight above 0) before and after the plan has
+//! one all the time in between, even if the kernel refuses steps: whatever would remove the last
+//! one is then [held back](Outcome::HeldBack), and nothing else is. The one gap comes from IPVS
+//! itself: between a new service and its first real server.
 //!
 //! # Draining
 //!
-//! A plan with [`Options::drained`] takes the weight of what is to go, and leaves it in the kernel
-//! while clients are still connected. Nothing waits: each round of a controller makes a plan from
-//! what is there then, and a [`Drainer`] remembers since when each real server has been draining.
-//! The step that deletes it says [why](Removal) it may go.
+//! A plan with [`Options::drained`] sets the weight of unwanted real servers to 0, and leaves them
+//! in the kernel while clients are still connected. Nothing waits: each round of a controller makes
+//! a plan from the current table, and a [`Drainer`] remembers since when each real server has been
+//! draining. The step that deletes it says [why](Removal) it may go.
 //!
 //! # Whose services
 //!
-//! Other programs may have virtual services in the same table. So a plan deletes nothing unless it
-//! is [told](Options::prune) to, together with the [`Scope`] of services that belong to the caller.
-//! [`Scope::everything`] is one, but somebody has to write it.
+//! Other programs may have virtual services in the same table. So a plan deletes nothing unless
+//! [`Options::prune`] says so, together with the [`Scope`] of services that belong to the caller.
+//! That may be [`Scope::everything`], but it has to be written.
 
 mod diff;
 pub(crate) mod drainer;
@@ -69,11 +69,10 @@ pub use step::Step;
 
 use crate::model::key::{DestinationKey, ServiceKey};
 
-/// The steps from one table to another, in the order that they are safe in: see the
-/// [module](self).
+/// The steps from one table to another, in a safe order: see the [module](self).
 ///
-/// As text it is what an operator wants to see before it is applied: a line a step, with `+` for
-/// what is added, `~` for what is changed and `-` for what is deleted.
+/// Its text is for an operator to read before it is applied: a line for each step, with `+` for
+/// additions, `~` for edits and `-` for deletions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case", deny_unknown_fields))]
@@ -99,20 +98,20 @@ impl Plan {
         self.steps.is_empty()
     }
 
-    /// Real servers that are to go and that remain after these steps, because they drain: a later
-    /// plan deletes them.
+    /// Unwanted real servers that remain after these steps, because they are draining: a later plan
+    /// deletes them.
     pub fn draining(&self) -> &[(ServiceKey, DestinationKey)] {
         &self.draining
     }
 
-    /// The virtual services that it has something to do with, some more than once.
+    /// The virtual services that it is about, some more than once.
     fn services(&self) -> impl Iterator<Item = &ServiceKey> {
         let steps = self.steps.iter().map(Step::service);
         let draining = self.draining.iter().map(|(service, _)| service);
         steps.chain(draining).chain(&self.out_of_scope)
     }
 
-    /// Virtual services that are wanted, but outside of the plan's [`Scope`] and so left as they
+    /// Virtual services that are wanted but outside of the plan's [`Scope`], and so left as they
     /// are.
     pub fn out_of_scope(&self) -> &[ServiceKey] {
         &self.out_of_scope

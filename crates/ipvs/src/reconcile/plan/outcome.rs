@@ -96,7 +96,8 @@ impl fmt::Display for Outcome {
 /// A plan that wasn't carried out as a whole.
 ///
 /// Its text is a summary and the first error, with `{:#}` what to do about that one, too;
-/// [`steps`](Self::steps) has what became of each. `{:?}` names the first few steps that weren't done.
+/// [`steps`](Self::steps) has what became of each. `{:?}` names the first few steps that weren't
+/// done.
 ///
 /// `?` turns it into an [`Error`] of the operation [`Apply`](crate::Operation::Apply), of the same
 /// [`kind`](Self::kind), which [`Error::get_ref`] has it back from:
@@ -140,7 +141,8 @@ impl ApplyError {
         self.errors().next()
     }
 
-    /// What went wrong with the first step that did: the kind of [`first_error`](Self::first_error).
+    /// What went wrong with the first step that did: the kind of
+    /// [`first_error`](Self::first_error).
     pub fn kind(&self) -> ErrorKind {
         self.first_error().map_or(ErrorKind::NotSent, Error::kind)
     }

@@ -1,5 +1,5 @@
-//! Between messages of generic netlink and the structs of socket options, and what the latter have
-//! no place for.
+//! Conversions between generic netlink's messages and the structs of socket options, and what the
+//! latter can't express.
 
 use ipvs_sys as sys;
 use rustix::io::Errno;
@@ -9,7 +9,7 @@ use crate::transport::sockopt::layout::{
     DaemonUser, DestEntry, DestUser, GetInfo, ServiceEntry, ServiceUser, StatsUser, TimeoutUser,
 };
 
-/// The kernel's defaults for what the structs have no field for: asking for them asks for nothing.
+/// The kernel's defaults for what the structs have no field for, so these values are accepted.
 const DEFAULT_GROUP: [u8; 4] = [224, 0, 0, 81];
 const DEFAULT_PORT: u16 = 8848;
 const DEFAULT_TTL: u8 = 1;
@@ -19,7 +19,7 @@ fn unsupported(what: &str) -> Refusal {
         .message(format!("over IPVS' socket options there are no {what}"))
 }
 
-/// What a request names a service by.
+/// How a request names a service.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     pub(super) protocol: u16,
@@ -29,7 +29,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The key in a request; EINVAL if it isn't whole, as the kernel has it.
+    /// The key in a request; EINVAL if it is incomplete, as in the kernel.
     pub(super) fn of(service: Option<&sys::Service>) -> Result<Self, Refusal> {
         let service = service.ok_or(Errno::INVAL)?;
         match service.family.ok_or(Errno::INVAL)? {
@@ -38,7 +38,7 @@ impl Key {
             _ => return Err(Errno::AFNOSUPPORT.into()),
         }
         if let Some(fwmark) = service.fwmark {
-            // The kernel wants a protocol here too, and files every mark under TCP.
+            // The kernel requires a protocol here, too, and keeps every mark under TCP.
             return Ok(Self { protocol: sys::IPPROTO_TCP, addr: 0, port: 0, fwmark });
         }
         let addr = service.addr.ok_or(Errno::INVAL)?;
@@ -67,7 +67,7 @@ fn ipv4(addr: &[u8; 16]) -> u32 {
     u32::from_ne_bytes([a, b, c, d])
 }
 
-/// A service to add or to set. `current` reads the flags that it has, should the request leave
+/// A service to add or to set. `current` reads the flags that it has, in case the request leaves
 /// some as they are.
 pub(super) fn service_user(
     service: Option<&sys::Service>,
@@ -89,11 +89,11 @@ pub(super) fn service_user(
     })
 }
 
-/// What a request names a destination by.
+/// How a request names a destination.
 pub(super) fn dest_key(dest: Option<&sys::Dest>) -> Result<DestUser, Refusal> {
     let dest = dest.ok_or(Errno::INVAL)?;
     match dest.addr_family {
-        // Absent or 0 stands for the service's.
+        // Absent or 0 means the service's.
         None | Some(0 | sys::AF_INET) => {}
         Some(sys::AF_INET6) => return Err(unsupported("IPv6 servers")),
         Some(_) => return Err(Errno::AFNOSUPPORT.into()),
@@ -145,7 +145,7 @@ pub(super) fn daemon_user(daemon: Option<&sys::Daemon>) -> Result<DaemonUser, Re
     })
 }
 
-/// The timeouts to set; 0 keeps one as it is, here as there.
+/// The timeouts to set; 0 keeps one as it is, in both interfaces.
 pub(super) fn timeout_user(timeouts: &sys::Timeouts) -> TimeoutUser {
     TimeoutUser {
         tcp_timeout: timeouts.tcp.unwrap_or_default(),
@@ -176,7 +176,7 @@ pub(super) fn service(entry: &ServiceEntry) -> sys::Service {
     }
 }
 
-/// The destination in an entry, as `GET_DEST` reports it. What kind of tunnel it is, isn't known.
+/// The destination in an entry, as `GET_DEST` reports it. Its kind of tunnel isn't known.
 pub(super) fn dest(entry: &DestEntry) -> sys::Dest {
     sys::Dest {
         addr: Some(address(entry.addr)),
@@ -235,7 +235,7 @@ fn address(addr: u32) -> [u8; 16] {
     sys::addr_bytes(std::net::IpAddr::from(addr.to_ne_bytes()))
 }
 
-/// A name in a field of its longest length, filled up with NULs.
+/// A name in a field of its maximum length, padded with NULs.
 fn padded(name: &sys::Name) -> [u8; sys::Name::MAX_LEN] {
     let mut field = [0; sys::Name::MAX_LEN];
     for (place, byte) in field.iter_mut().zip(name.as_bytes()) {
@@ -377,7 +377,7 @@ mod tests {
             ..master()
         };
         assert_eq!(daemon_user(Some(&daemon)).unwrap(), daemon_user(Some(&master())).unwrap());
-        // What a server that isn't reached by a tunnel says about tunnels has no meaning.
+        // The tunnel attributes of a real server that no tunnel leads to mean nothing.
         let masqueraded = sys::Dest {
             fwd_method: Some(sys::ForwardMethod::MASQUERADE),
             tun_type: Some(sys::TunnelType::GRE),

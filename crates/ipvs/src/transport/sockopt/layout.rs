@@ -1,4 +1,4 @@
-//! The structs of `linux/ip_vs.h` that socket options take, and their bytes.
+//! The structs of `linux/ip_vs.h` for socket options, and their bytes.
 
 use std::mem::{offset_of, size_of};
 
@@ -7,10 +7,10 @@ pub(super) trait Bytes: Sized {
     /// How many bytes it takes.
     const SIZE: usize;
 
-    /// Reads it from the start of `bytes`; `None` if they are too few.
+    /// Reads it from the start of `bytes`; `None` if there are too few.
     fn read(bytes: &[u8]) -> Option<Self>;
 
-    /// Writes it to the start of `bytes`, which have to be enough; else it writes nothing.
+    /// Writes it to the start of `bytes`; writes nothing if there are too few.
     fn write(&self, bytes: &mut [u8]);
 }
 
@@ -48,8 +48,8 @@ impl<const N: usize> Bytes for [u8; N] {
     }
 }
 
-/// Structs that are laid out as the C compiler does, each with its bytes: what lies between the
-/// fields is 0. Addresses, ports and masks are in network byte order.
+/// Structs laid out as the C compiler does, each with its bytes: padding is 0. Addresses, ports and
+/// masks are in network byte order.
 macro_rules! structs {
     ($(
         $(#[$meta:meta])*
@@ -103,7 +103,7 @@ structs! {
         l_threshold: u32,
     }
 
-    /// A destination's command takes its service and itself, one after the other.
+    /// The commands for a destination take its service and itself, one after the other.
     ServiceAndDestUser {
         service: ServiceUser,
         dest: DestUser,
@@ -181,7 +181,7 @@ structs! {
         syncid: i32,
     }
 
-    /// What reading the sync daemons gives.
+    /// What reading the sync daemons returns.
     Daemons {
         master: DaemonUser,
         backup: DaemonUser,
@@ -195,7 +195,7 @@ structs! {
     }
 }
 
-/// The end of a list that has no entries of its own: it gives the fixed part its alignment.
+/// The entries of an empty list: gives the fixed part its alignment.
 macro_rules! no_entries {
     ($($type:ty)*) => {$(
         impl Bytes for [$type; 0] {

@@ -1,4 +1,4 @@
-//! IPVS' socket options: its interface of before generic netlink, which asks for less.
+//! IPVS's socket options: its older interface, which requires fewer privileges.
 
 mod convert;
 mod layout;
@@ -48,34 +48,34 @@ mod option {
     pub(super) const GET_DAEMON: i32 = BASE + 7;
 }
 
-/// The id that the family has where nobody knows one from the kernel; any does that generic netlink
-/// could give.
+/// The id of the family where the kernel's isn't known; any that generic netlink could give will
+/// do.
 const FAMILY: u16 = nl::GENL_ID_CTRL + 1;
 
-/// For how many entries of a list to make room at first; most lists fit.
+/// How many entries of a list to make room for at first; most lists fit.
 const FIRST_ROOM: usize = 64;
 
-/// What fills the room of entries: no entry of the kernel is all ones, because no IPv4 address of a
-/// server is, and no name of a scheduler.
+/// Fills the room for entries. No entry of the kernel's is all ones, because neither a real
+/// server's IPv4 address nor a scheduler's name is.
 const UNFILLED: u8 = 0xff;
 
-/// IPVS' socket options (`getsockopt` and `setsockopt` with the structs of `linux/ip_vs.h`) as a
-/// transport: it carries out what is sent as generic netlink would.
+/// IPVS's socket options (`getsockopt` and `setsockopt` with the structs of `linux/ip_vs.h`) as a
+/// transport, which executes requests as generic netlink would.
 ///
-/// Where generic netlink demands CAP_NET_ADMIN in the initial user namespace, they demand it in
-/// the user namespace that owns the network namespace. So they also work in a container without
-/// privileges of its own outside, or under `unshare --user --net --map-root-user`. In exchange
-/// they are limited: to IPv4, to services of TCP, UDP, SCTP and marks, to ipip among the tunnels, to 32-bit statistics, to services without
-/// a persistence engine and to sync daemons with the default group, port, TTL and length. Requests
-/// for more are refused with [`ErrorKind::NotSupported`](crate::ErrorKind). What somebody else
-/// configured beyond that, by generic netlink, isn't seen: IPv6 services and servers are
-/// missing from lists, every tunnel looks like ipip, and setting a service or a server takes its
-/// engine or its kind of tunnel away.
+/// Generic netlink requires CAP_NET_ADMIN in the initial user namespace, they only in the user
+/// namespace that owns the network namespace. So they also work in a container without privileges
+/// outside, or under `unshare --user --net --map-root-user`. In exchange they are limited: to IPv4;
+/// to TCP, UDP, SCTP and firewall marks; to ipip among the tunnels; to 32-bit statistics; to
+/// services without a persistence engine; and to sync daemons with the default group, port, TTL and
+/// length. Requests for more are refused with [`ErrorKind::NotSupported`](crate::ErrorKind). What
+/// others have configured beyond that, by generic netlink, isn't visible: IPv6 services and real
+/// servers are missing from lists, every tunnel looks like ipip, and setting a service or a real
+/// server removes its persistence engine or its kind of tunnel.
 ///
 /// They don't load the module `ip_vs`.
 ///
-/// [`Client::connect`](crate::Client::connect) chooses them by itself where only they work; they
-/// can also be chosen:
+/// [`Client::connect`](crate::Client::connect) chooses them by itself where only they work. To use
+/// them anyway:
 ///
 /// ```no_run
 /// use ipvs::{Client, SocketOptions};
@@ -96,8 +96,7 @@ impl SocketOptions {
     ///
     /// # Errors
     ///
-    /// As socket(2). Whether the kernel has IPVS and the caller may use it, the first request
-    /// tells.
+    /// As socket(2). The first request shows whether the kernel has IPVS and the caller may use it.
     pub fn open() -> io::Result<Self> {
         Ok(Self::new(socket()?, NamespaceFiles::of_current()))
     }
@@ -114,7 +113,7 @@ impl SocketOptions {
         Self { socket, responder: Responder::new(FAMILY), files }
     }
 
-    /// Gives the family the id that requests have.
+    /// Sets the family's id to the one in the requests.
     pub(crate) fn set_family(&mut self, id: u16) {
         self.responder.set_family(id);
     }
@@ -126,7 +125,7 @@ impl SocketOptions {
 }
 
 fn socket() -> io::Result<OwnedFd> {
-    // IPVS takes its options from any IPv4 socket, and this kind needs no right of its own.
+    // IPVS takes its options from any IPv4 socket, and this kind needs no privilege.
     let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
     Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
@@ -139,7 +138,7 @@ impl Transport for SocketOptions {
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        // All answers are there when sending returns.
+        // All replies are there when sending returns.
         Ok(self.responder.receive(buffer))
     }
 
@@ -206,8 +205,8 @@ impl Options<'_> {
             Command::DelDaemon => {
                 let state = daemon.and_then(|daemon| daemon.state).ok_or(Errno::INVAL)?.0;
                 let user = DaemonUser { state, ..DaemonUser::default() };
-                // Not again if it was interrupted: it may have worked, and generic netlink leaves
-                // the answer out then too.
+                // Not repeated if it was interrupted: it may have worked, and generic netlink omits
+                // the reply then, too.
                 set_ipvs_option(self.0, option::SET_STOPDAEMON, &bytes_of(&user))
                     .map_err(|error| refusal(&error))
             }
@@ -269,7 +268,7 @@ impl Options<'_> {
             entries: [],
         });
         let list: Vec<DestEntry> = match list {
-            // Generic netlink's list of a service that isn't there is empty.
+            // Generic netlink's list for a missing service is empty.
             Err(refusal) if refusal == Errno::SRCH.into() => Vec::new(),
             other => other?,
         };
@@ -293,8 +292,8 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// Reads a list in one call, so that it is whole. How long it is, isn't known before, and the
-    /// kernel doesn't say afterwards: so there has to be more room than it fills.
+    /// Reads a list in one call, so that it is whole. Its length isn't known before, and the kernel
+    /// doesn't report it afterwards, so there has to be more room than it fills.
     fn list<H: Bytes, E: Bytes>(
         self,
         option: i32,
@@ -319,7 +318,7 @@ impl Options<'_> {
     fn get<T: Bytes>(self, option: i32, asked: &T) -> Result<T, Refusal> {
         let mut bytes = bytes_of(asked);
         let length = self.get_bytes(option, &mut bytes)?;
-        // A kernel that writes less than the struct has another one.
+        // A kernel that writes less than the struct has a different struct.
         let answer = (length >= T::SIZE).then(|| T::read(&bytes)).flatten();
         answer.ok_or_else(|| Errno::PROTO.into())
     }
@@ -346,7 +345,7 @@ fn refusal(error: &io::Error) -> Refusal {
     Errno::from_io_error(error).unwrap_or(Errno::INVAL).into()
 }
 
-/// Locks that are waited for can be interrupted, before anything is done.
+/// Waiting for the kernel's lock can be interrupted, before anything is done.
 fn retry_on_intr<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
