@@ -1,8 +1,8 @@
-//! What is told to the crate `tracing`, with the feature of that name: all events and spans are
-//! here, and nothing else knows of them. Without the feature these functions are empty.
+//! All events and spans for the crate `tracing` (feature `tracing`). Without the feature these
+//! functions are empty.
 //!
-//! `DEBUG` is what was asked for and what came of it, `TRACE` how it got to the kernel. What fails
-//! is told to the caller, and so is no more than `DEBUG` here; only what a caller isn't told
+//! `DEBUG` is operations and their outcomes, `TRACE` how they get to the kernel. A failure is
+//! returned to the caller, so it is no more than `DEBUG` here; only what a caller doesn't learn
 //! otherwise is `WARN`.
 
 #![cfg_attr(
@@ -32,7 +32,7 @@ macro_rules! span {
     };
 }
 
-/// What happens until it is dropped is part of it.
+/// A span that lasts until it is dropped.
 pub(crate) struct Span {
     #[cfg(feature = "tracing")]
     _entered: tracing::span::EnteredSpan,
@@ -72,7 +72,7 @@ pub(crate) fn ended(operation: Operation, object: Option<&Object>, outcome: Resu
     }
 }
 
-/// A list that came as a whole, or one thing that was asked for.
+/// A complete list, or a single object that was read.
 pub(crate) fn read(operation: Operation, object: Option<&Object>, entries: usize) {
     #[cfg(feature = "tracing")]
     {
@@ -81,16 +81,16 @@ pub(crate) fn read(operation: Operation, object: Option<&Object>, entries: usize
     }
 }
 
-/// The kernel's generic netlink has told what id IPVS' family has.
+/// Generic netlink reported the id of IPVS's family.
 pub(crate) fn family(before: u16, id: u16) {
     if before != 0 && before != id {
-        event!(WARN, before, id, "the module was loaded anew: what IPVS had before is gone");
+        event!(WARN, before, id, "the module was reloaded: IPVS's previous state is gone");
     } else {
         event!(DEBUG, id, "family resolved");
     }
 }
 
-/// From which change on those of a window, or the only question, are sent once more.
+/// From which change on requests of a window, or the only question, are sent again.
 pub(crate) fn repeats(from: usize) {
     event!(DEBUG, from, "repeats, for the new family");
 }
@@ -99,7 +99,7 @@ pub(crate) fn kernel_interface(interface: &dyn fmt::Display) {
     event!(DEBUG, %interface, "interface chosen");
 }
 
-/// Changes that go to the kernel together, and where in their batch they begin.
+/// Changes that go to the kernel together, and the index of the first one in their batch.
 pub(crate) fn window(first: usize, changes: usize) {
     event!(TRACE, first, changes, "window");
 }
@@ -112,7 +112,7 @@ pub(crate) fn received(bytes: usize) {
     event!(TRACE, bytes, "received");
 }
 
-/// Something went wrong below the protocol; what hadn't ended by then won't.
+/// Something went wrong below the protocol; what hasn't completed by then won't.
 pub(crate) fn abandons(cause: &dyn fmt::Debug) {
     event!(DEBUG, ?cause, "abandons what is under way");
 }
@@ -122,12 +122,12 @@ pub(crate) fn pass(number: u32, services: usize, agreeing: u32) {
     event!(DEBUG, number, services, agreeing, "pass");
 }
 
-/// A phase of a plan: the steps that were sent, and those that were left out after an error.
+/// A phase of a plan: how many steps were sent, and how many were left out after an error.
 pub(crate) fn phase(sent: usize, left_out: usize) {
     event!(DEBUG, sent, left_out, "phase");
 }
 
-/// What a real server that is draining still has.
+/// The connections that a draining real server still has.
 pub(crate) fn draining(active: u32, inactive: u32) {
     event!(DEBUG, active, inactive, "draining");
 }

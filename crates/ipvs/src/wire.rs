@@ -1,4 +1,4 @@
-//! The translation between what a user thinks in and what is on the wire.
+//! The translation between the model and what is on the wire.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use crate::model::service::{Persistence, PersistenceMask, Service, ServiceEntry}
 use crate::model::stats::{Rates, Stats, StatsWidth};
 use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 
-/// A reply that lacks what every kernel sends, or holds what none does.
+/// A reply that lacks what every kernel sends, or has what none sends.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum MalformedReply {
     #[error("a reply has no {0}")]
@@ -30,7 +30,7 @@ pub(crate) enum MalformedReply {
     DaemonState(u32),
 }
 
-/// What the kernel calls a service without a scheduler.
+/// The kernel's scheduler name of a service without a scheduler.
 const NO_SCHEDULER: &[u8] = b"none";
 
 /// The bits of a service's flags that [`Service`] has fields for, and the kernel's own HASHED.
@@ -67,7 +67,7 @@ fn seconds(what: &'static str, time: Duration) -> Result<u32, InvalidInput> {
     u32::try_from(time.as_secs()).map_err(|_| InvalidInput::TooLong { what })
 }
 
-/// Seconds that the kernel can keep whatever its ticks, and report as they were.
+/// Seconds that the kernel stores and reports unchanged, whatever its tick rate.
 fn persistence_seconds(time: Duration) -> Result<u32, InvalidInput> {
     if time.is_zero() || time > Persistence::MAX_TIMEOUT {
         return Err(InvalidInput::PersistenceTimeout(time));
@@ -75,7 +75,7 @@ fn persistence_seconds(time: Duration) -> Result<u32, InvalidInput> {
     seconds("persistence timeout", time)
 }
 
-/// Refuses what the kernel would report as something else.
+/// Refuses values that the kernel would report as something else.
 fn reported_as_is<T: PartialEq + Display>(given: &T, reported: &T) -> Result<(), InvalidInput> {
     if given == reported {
         return Ok(());
@@ -269,8 +269,8 @@ fn forward_from_wire(method: sys::ForwardMethod, wire: &sys::Dest) -> Forward {
     }
 }
 
-/// What the kernel will report of a forwarding method that is given by numbers: they may be those
-/// of one that has a name, and of the method's own it keeps some bits only.
+/// How the kernel will report a forwarding method given as numbers: they may be those of a method
+/// with a name, and the kernel keeps only some bits of the method.
 pub(crate) fn reported_forward(forward: Forward) -> Forward {
     let wire = forward_to_wire(forward, &DestinationKey::new([0; 4].into(), 0));
     let method = wire.fwd_method.map_or(0, |method| method.0 & sys::ForwardMethod::MASK);

@@ -172,7 +172,7 @@ fn a_module_that_was_loaded_anew_is_worth_a_warning() {
     assert_eq!(
         lines[1..],
         [
-            "WARN changes{count=1}: the module was loaded anew: what IPVS had before is gone \
+            "WARN changes{count=1}: the module was reloaded: IPVS's previous state is gone \
              before=33 id=64",
             "DEBUG changes{count=1}: repeats, for the new family from=0",
             "DEBUG changes{count=1}: done operation=Zero object=all virtual services",

@@ -1,4 +1,4 @@
-//! The methods of a client, each as one piece of work for its thread.
+//! The methods of a client, each as one request to its thread.
 
 use std::ops::ControlFlow;
 
@@ -27,7 +27,7 @@ use crate::reconcile::plan::Plan;
 use crate::reconcile::plan::options::Options;
 use crate::transport::Transport;
 
-/// Methods that take references, as those of [`Client`] do, and copy what they refer to.
+/// Methods that take references, like those of [`Client`], and copy what they refer to.
 macro_rules! calls {
     ($($name:ident($($argument:ident: $type:ty),*) -> Result<$ok:ty, $error:ty>;)*) => {
         impl<T: Transport + 'static> AsyncClient<T> {
@@ -279,12 +279,11 @@ impl<T: Transport + 'static> AsyncClient<T> {
         self.call(move |client| client.apply(&plan).map_err(Error::from)).await
     }
 
-    /// [`Client::drain`], which keeps neither the executor nor the client's thread from other work:
-    /// each look is a call of its own. It needs a runtime with time enabled.
+    /// [`Client::drain`], which blocks neither the executor nor the client's thread: each look is a
+    /// request of its own. It needs a runtime with time enabled.
     ///
     /// If the future is dropped, the drain ends where it is: the real server may remain, with
-    /// weight
-    /// 0. Draining it again goes on, with the whole timeout before it.
+    /// weight 0. Draining it again continues, with a new timeout.
     ///
     /// # Errors
     ///

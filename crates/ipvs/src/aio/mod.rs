@@ -15,31 +15,31 @@ use crate::transport::Transport;
 use crate::transport::kernel_socket::KernelSocket;
 use crate::transport::netns::Namespace;
 
-/// How many pieces of work wait before [`AsyncClient::call`] waits itself.
+/// How many requests are queued before [`AsyncClient::call`] waits.
 const QUEUE: usize = 64;
 
 type Work<T> = Box<dyn FnOnce(&mut Client<T>) + Send>;
 
-/// What the thread is asked for.
+/// A request to the thread.
 enum Request<T> {
     Work(Work<T>),
-    /// To take no more, and to end once what is queued is done.
+    /// Take no more requests, and end once the queue is empty.
     Close,
 }
 
 /// A [`Client`] for asynchronous programs (feature `tokio`).
 ///
-/// It is a handle of a thread that owns the client: the kernel does IPVS's work inside `send`, so
-/// that waiting for readiness would never help, and a thread is what keeps an executor from being
-/// blocked. Clones share the thread, which ends with the last of them or when one is
-/// [closed](Self::close); what they ask for is done in the order in which it was asked.
+/// It is a handle to a thread that owns the client: the kernel does its work inside `send`, so
+/// waiting for readiness would never help, and only a thread keeps the executor from blocking.
+/// Clones share the thread, which ends with the last of them or when one is [closed](Self::close).
+/// It handles requests in the order in which they were made.
 ///
 /// Most methods are those of [`Client`] with the same name, which documents what they do and how
-/// they fail. [`call`](Self::call) does anything else that a client can do, and several things with
-/// nobody else's in between.
+/// they fail. [`call`](Self::call) does anything else that a client can do, or several things with
+/// no other request in between.
 ///
-/// Of all methods it holds: if the future is dropped, what has begun is done to its end, and what
-/// hasn't is not begun. Only [`drain`](Self::drain) can end in the middle.
+/// For all methods: if the future is dropped, a request that has started is completed, and one that
+/// hasn't is not started. Only [`drain`](Self::drain) can end in the middle.
 ///
 /// ```
 /// use ipvs::{AsyncClient, Client, Destination, Service, ServiceKey};
@@ -129,23 +129,22 @@ impl<T: Transport + 'static> AsyncClient<T> {
         }
     }
 
-    /// Takes no more requests, of this handle and of its clones, and waits until those that were
-    /// made before are done and the thread has ended. What is asked for later fails with
-    /// [`ErrorKind::Io`](crate::ErrorKind::Io). If the future is dropped once it has begun to wait,
-    /// the client closes nevertheless.
+    /// Stops taking requests from this handle and its clones, and waits until earlier ones are done
+    /// and the thread has ended. Later requests fail with [`ErrorKind::Io`](crate::ErrorKind::Io).
+    /// If the future is dropped once it has begun to wait, the client closes anyway.
     ///
-    /// A drain that goes on ends with that error: its real server remains, with weight 0.
+    /// A drain in progress ends with that error: its real server remains, with weight 0.
     pub async fn close(mut self) {
-        // It fails if a clone was closed: then there is only the end to wait for.
+        // This fails if a clone was closed: then only the end is left to wait for.
         let _ = self.requests.send(Request::Close).await;
         while self.ended.changed().await.is_ok() {}
     }
 
-    /// Has something done with the client, and waits for what comes of it: one call or many, with
-    /// nobody else's in between.
+    /// Runs `work` with the client on its thread, and returns its result: one call or many, with no
+    /// other request in between.
     ///
-    /// If the future is dropped, work that has begun is done to its end, and work that hasn't is
-    /// not begun: nothing is left half done.
+    /// If the future is dropped, work that has started is completed, and work that hasn't is not
+    /// started: nothing is left half done.
     ///
     /// # Errors
     ///
@@ -154,7 +153,7 @@ impl<T: Transport + 'static> AsyncClient<T> {
     ///
     /// # Panics
     ///
-    /// If `work` does; the client can be used on.
+    /// If `work` does; the client stays usable.
     pub async fn call<R, E>(
         &self,
         work: impl FnOnce(&mut Client<T>) -> Result<R, E> + Send + 'static,
@@ -166,7 +165,7 @@ impl<T: Transport + 'static> AsyncClient<T> {
         let (done, outcome) = oneshot::channel::<Result<Result<R, E>, Box<dyn Any + Send>>>();
         let work: Work<T> = Box::new(move |client| {
             if !done.is_closed() {
-                // The future may have been dropped meanwhile.
+                // The future may have been dropped in the meantime.
                 let _ = done.send(catch_unwind(AssertUnwindSafe(|| work(client))));
             }
         });

@@ -1,9 +1,9 @@
-//! What is set for all services of a network namespace, and what the kernel says of itself.
+//! Timeouts for all services of a network namespace, and the kernel's version of IPVS.
 
 use std::fmt;
 use std::time::Duration;
 
-/// How long idle connections are kept, of all services of the network namespace.
+/// How long idle connections of all services of the network namespace are kept.
 ///
 /// The default is the kernel's.
 ///
@@ -60,8 +60,8 @@ impl Timeouts {
 
 /// A change of [`Timeouts`]: those that are `None` stay as they are.
 ///
-/// The kernel counts whole seconds, and 0 means "keep" to it: a zero, a fraction of a second, or
-/// more than 2,147,483,647 ticks (at 100 to 1,000 ticks a second) is refused.
+/// The kernel counts whole seconds, and takes 0 for "keep". So 0, fractions of a second, and more
+/// than 2,147,483,647 ticks (100 to 1,000 ticks a second) are refused.
 ///
 /// ```
 /// use std::time::Duration;
@@ -86,19 +86,19 @@ impl From<Timeouts> for TimeoutsChange {
     }
 }
 
-/// What the kernel says of its IPVS.
+/// What the kernel says about its IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Info {
     /// The version of IPVS: 1.2.1 in every kernel since 2.6.
     pub version: Version,
-    /// Buckets of the connection table: fixed when the module was loaded up to Linux 7.0; its
-    /// present size, 0 before first use, since 7.1.
+    /// Buckets of the connection table. Up to Linux 7.0 it is fixed when the module is loaded;
+    /// since 7.1 it is the current size, 0 before first use.
     pub connection_table_size: u32,
 }
 
 impl Info {
-    /// What a kernel of that version, with a connection table of that many buckets, says.
+    /// The info of a kernel with that version and that many buckets in its connection table.
     pub fn new(version: Version, connection_table_size: u32) -> Self {
         Self { version, connection_table_size }
     }
@@ -116,7 +116,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Takes apart the kernel's `IP_VS_VERSION_CODE`, `0x010201` for 1.2.1.
+    /// Decodes the kernel's `IP_VS_VERSION_CODE`: `0x010201` is 1.2.1.
     pub(crate) fn from_code(code: u32) -> Self {
         let [_, major, minor, patch] = code.to_be_bytes();
         Self { major, minor, patch }

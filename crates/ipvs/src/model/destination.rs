@@ -20,21 +20,22 @@ use crate::model::stats::Stats;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Destination {
-    /// Its address. Another family than the service's goes through a tunnel only.
+    /// Its address. If its family isn't the service's, only a tunnel leads there.
     pub addr: IpAddr,
-    /// Its port. Direct routing and tunnels don't rewrite packets, so there it has to be the
+    /// Its port. Direct routing and tunnels don't rewrite packets, so with them it has to be the
     /// service's port.
     pub port: u16,
     /// How packets get there.
     pub forward: Forward,
-    /// Its share of new connections, 0 to 2,147,483,647; 0 gets none but keeps those it has.
+    /// Its share of new connections, 0 to 2,147,483,647. With 0 it gets none and keeps those it
+    /// has.
     pub weight: u32,
-    /// It gets no new connections from this many on, 0 to 2,147,483,647; 0 is no limit. Linux 7.2
+    /// Stop sending new connections at this many, 0 to 2,147,483,647; 0 means no limit. Linux 7.2
     /// and late releases of older series (6.12.113) refuse more, earlier ones store it without an
     /// error.
     pub upper_threshold: u32,
-    /// Once overloaded, it gets new connections again below this many; at most
-    /// `upper_threshold`. 0 stands for three quarters of `upper_threshold`.
+    /// Once overloaded, send new connections again below this many; at most `upper_threshold`. 0
+    /// means three quarters of `upper_threshold`.
     pub lower_threshold: u32,
 }
 
@@ -80,8 +81,8 @@ impl Destination {
         self
     }
 
-    /// Sets the number of connections from which on it gets no new ones, and the one below which
-    /// it gets some again.
+    /// Sets the number of connections at which to stop sending new ones, and the number below which
+    /// to resume.
     #[must_use]
     pub fn thresholds(mut self, upper: u32, lower: u32) -> Self {
         self.upper_threshold = upper;
@@ -115,14 +116,14 @@ pub struct DestinationEntry {
     pub active_connections: u32,
     /// All other connections.
     pub inactive_connections: u32,
-    /// Persistence templates: clients that are remembered.
+    /// Persistence templates: remembered clients.
     pub persistent_connections: u32,
-    /// What it has carried.
+    /// Its traffic.
     pub stats: Stats,
 }
 
 impl DestinationEntry {
-    /// A real server of that configuration without connections, that has carried nothing yet.
+    /// A real server with that configuration, without connections or traffic.
     pub fn new(destination: Destination) -> Self {
         Self {
             destination,
@@ -159,7 +160,7 @@ impl DestinationEntry {
         self
     }
 
-    /// Sets what it has carried.
+    /// Sets its traffic.
     #[must_use]
     pub fn stats(mut self, stats: Stats) -> Self {
         self.stats = stats;

@@ -9,17 +9,17 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Forward {
-    /// Network address translation: the destination is rewritten, and replies must pass the
-    /// director (`ipvsadm -m`, `IP_VS_CONN_F_MASQ`).
+    /// Network address translation: the destination is rewritten, and replies have to go through
+    /// the director (`ipvsadm -m`, `IP_VS_CONN_F_MASQ`).
     Masquerade,
-    /// The packet goes unchanged to the server's MAC address; the server holds the VIP itself
-    /// and answers the client directly (`ipvsadm -g`, `IP_VS_CONN_F_DROUTE`).
+    /// The packet goes unchanged to the real server's MAC address; the real server has the VIP
+    /// itself and answers the client directly (`ipvsadm -g`, `IP_VS_CONN_F_DROUTE`).
     DirectRoute,
-    /// The packet goes through a tunnel; the server holds the VIP itself and answers the client
+    /// The packet goes through a tunnel; the real server has the VIP itself and answers the client
     /// directly (`ipvsadm -i`, `IP_VS_CONN_F_TUNNEL`).
     Tunnel(Tunnel),
-    /// The director itself is the server (`IP_VS_CONN_F_LOCALNODE`). The kernel chooses this by
-    /// itself for addresses of its own and reports what was asked for.
+    /// The director itself is the real server (`IP_VS_CONN_F_LOCALNODE`). The kernel does this by
+    /// itself for its own addresses, and reports what was asked for.
     LocalNode,
     /// Packets go on as if IPVS weren't there (`IP_VS_CONN_F_BYPASS`).
     Bypass,
@@ -27,10 +27,10 @@ pub enum Forward {
     Other(u32),
 }
 
-/// What wraps a tunnelled packet.
+/// The encapsulation of a tunnel.
 ///
-/// A kernel from before a type was known sets up plain IPIP instead, without an error: read back
-/// to be sure. GUE is there since Linux 5.3, GRE and checksums since 5.4.
+/// A kernel that doesn't know a type sets up plain IPIP instead, without an error: read back to be
+/// sure. Linux has GUE since 5.3, GRE and checksums since 5.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Tunnel {
@@ -38,7 +38,7 @@ pub enum Tunnel {
     Ipip,
     /// Generic UDP encapsulation.
     Gue {
-        /// The UDP port of the server's end, 1 to 65535.
+        /// The UDP port at the real server's end, 1 to 65535.
         port: u16,
         /// Checksums of the outer header.
         checksum: GueChecksum,

@@ -37,8 +37,8 @@ pub enum Protocol {
     Udp,
     /// SCTP, number 132.
     Sctp,
-    /// Any other number of <https://www.iana.org/assignments/protocol-numbers>. Kernels up to
-    /// Linux 7.2 balance none, but a listing from one that does still reads.
+    /// Any other number of <https://www.iana.org/assignments/protocol-numbers>. Kernels up to Linux
+    /// 7.2 balance none of them, but lists from a kernel that does can be read.
     Other(u16),
 }
 
@@ -96,8 +96,8 @@ fn parse_protocol(text: &str) -> Option<Protocol> {
     })
 }
 
-/// What identifies a virtual service: an address that clients connect to, or a firewall mark
-/// that the director's own rules put on packets.
+/// What identifies a virtual service: an address that clients connect to, or a firewall mark that
+/// the director's own rules set on packets.
 ///
 /// As text it is `tcp/10.10.10.53:80`, `udp/[2001:db8::53]:53`, `fwmark/7` or, for a mark on
 /// IPv6 packets, `fwmark6/7`; [`FromStr`] reads what [`Display`](fmt::Display) writes, in upper
@@ -123,7 +123,7 @@ pub enum ServiceKey {
         /// services.
         port: u16,
     },
-    /// Packets that carry a firewall mark. The same mark can have a service for each family.
+    /// Packets with a firewall mark. The same mark can have a service for each family.
     Fwmark {
         /// Which packets: IPv4 or IPv6.
         family: Family,
@@ -161,12 +161,12 @@ impl ServiceKey {
         Self::new(Protocol::Sctp, endpoint)
     }
 
-    /// The service of packets of one family that carry a firewall mark.
+    /// The service for packets of one family with a firewall mark.
     pub fn fwmark(family: Family, mark: NonZeroU32) -> Self {
         Self::Fwmark { family, mark }
     }
 
-    /// The family of the packets it takes.
+    /// The family of its packets.
     pub fn family(&self) -> Family {
         match *self {
             Self::Addr { addr, .. } => Family::of(addr),
@@ -174,7 +174,7 @@ impl ServiceKey {
         }
     }
 
-    /// The transport protocol; `None` for a firewall mark, which packets of any can carry.
+    /// The transport protocol; `None` for a firewall mark, which packets of any protocol can have.
     pub fn protocol(&self) -> Option<Protocol> {
         match *self {
             Self::Addr { protocol, .. } => Some(protocol),
@@ -251,8 +251,8 @@ fn parse_service_key(text: &str) -> Option<ServiceKey> {
     }
 }
 
-/// An address and a port. IPVS has no place for the scope of an IPv6 address, as in
-/// `[fe80::1%eth0]:80`, and so neither has this: a [`SocketAddr`] with one is refused.
+/// An address and a port. IPVS can't represent the scope of an IPv6 address, as in
+/// `[fe80::1%eth0]:80`, so a [`SocketAddr`] with one is refused.
 ///
 /// As text it is `10.10.10.102:80` or `[2001:db8::102]:80`, and addresses are written as
 /// `ipvsadm` lists them: `[::10.0.0.2]:80` for an IPv4-compatible one, as `inet_ntop(3)` does.
@@ -281,9 +281,9 @@ pub struct Endpoint {
 /// What identifies a real server (destination) within its virtual service: its address and port.
 pub type DestinationKey = Endpoint;
 
-/// A [`SocketAddr`] whose IPv6 address has a scope, which IPVS has no place for.
+/// A [`SocketAddr`] whose IPv6 address has a scope, which IPVS can't represent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{0}: IPVS has no place for the scope of an IPv6 address")]
+#[error("{0}: IPVS can't represent the scope of an IPv6 address")]
 pub struct ScopeError(SocketAddr);
 
 impl Endpoint {
@@ -316,7 +316,7 @@ impl<I: Into<IpAddr>> From<(I, u16)> for Endpoint {
     }
 }
 
-/// So that what takes a key takes a reference to one.
+/// So that functions that take a key also take a reference to one.
 impl From<&Self> for Endpoint {
     fn from(endpoint: &Self) -> Self {
         *endpoint

@@ -1,5 +1,5 @@
-//! What users of IPVS speak of: virtual services, real servers, daemons, and what they are made of.
-//! Values only: no I/O, and no errors but those of texts and numbers that can't be such a value.
+//! The model: virtual services, real servers, daemons, and what they are made of. Values only: no
+//! I/O, and no errors except those of parsing.
 
 pub(crate) mod config;
 pub(crate) mod destination;

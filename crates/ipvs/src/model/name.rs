@@ -1,4 +1,4 @@
-//! The three short names IPVS knows: schedulers, persistence engines, network interfaces.
+//! The three kinds of names in IPVS: of schedulers, persistence engines and network interfaces.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,30 +6,30 @@ use std::str::FromStr;
 use ipvs_sys::Name;
 use thiserror::Error;
 
-/// Why a text can't be the name of a scheduler, a persistence engine or an interface.
+/// Why a text can't be the name of a scheduler, a persistence engine or a network interface.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameError {
     /// The name is empty.
     #[error("the {what} name is empty")]
     Empty {
-        /// What was to be named.
+        /// What the name is for.
         what: &'static str,
     },
     /// The name is longer than the kernel's field.
     #[error("the {what} name `{name}` is longer than the kernel's {max} bytes")]
     TooLong {
-        /// What was to be named.
+        /// What the name is for.
         what: &'static str,
         /// The name as given, with anything that isn't UTF-8 replaced.
         name: String,
-        /// How many bytes the kernel takes.
+        /// The kernel's maximum, in bytes.
         max: usize,
     },
-    /// The name holds a NUL byte, which would end it early in the kernel.
-    #[error("the {what} name `{name}` holds a NUL byte")]
+    /// The name contains a NUL byte, which would end it early in the kernel.
+    #[error("the {what} name `{name}` contains a NUL byte")]
     Nul {
-        /// What was to be named.
+        /// What the name is for.
         what: &'static str,
         /// The name as given, with anything that isn't UTF-8 replaced.
         name: String,
@@ -61,12 +61,12 @@ macro_rules! name {
             ///
             /// # Errors
             ///
-            /// If it is empty, longer than the kernel's field, or holds a NUL byte.
+            /// If it is empty, longer than the kernel's field, or contains a NUL byte.
             pub fn new(name: impl AsRef<[u8]>) -> Result<Self, NameError> {
                 checked($what, $max, name.as_ref()).map(Self)
             }
 
-            /// The name's bytes. Names that the kernel ships are ASCII; nothing enforces that.
+            /// The name's bytes. The names in Linux are ASCII, but nothing enforces that.
             pub fn as_bytes(&self) -> &[u8] {
                 self.0.as_bytes()
             }
@@ -160,7 +160,7 @@ known! { Scheduler {
     WRR = "wrr";
     /// Least connections (`ip_vs_lc`).
     LC = "lc";
-    /// Weighted least connections, what `ipvsadm` uses if not told otherwise (`ip_vs_wlc`).
+    /// Weighted least connections, `ipvsadm`'s default (`ip_vs_wlc`).
     WLC = "wlc";
     /// Weighted failover: the available server of the highest weight (`ip_vs_fo`).
     FO = "fo";
@@ -187,8 +187,8 @@ known! { Scheduler {
 
 known! { PersistenceEngine {
     /// Keeps the connections of a SIP call together by its Call-ID; UDP services only
-    /// (`ip_vs_pe_sip`). The client's address counts too: the same Call-ID from clients that the
-    /// [mask](crate::Persistence::mask) doesn't take for one is two calls.
+    /// (`ip_vs_pe_sip`). The client's address counts, too: the same Call-ID from two clients
+    /// (according to the [mask](crate::Persistence::mask)) is two calls.
     SIP = "sip";
 } }
 

@@ -12,7 +12,7 @@ use crate::model::stats::Stats;
 
 /// A virtual service, as a user wants it.
 ///
-/// Two services are equal exactly if setting one where the other is would change nothing.
+/// Two services are equal exactly if replacing one with the other would change nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,8 +29,8 @@ use crate::model::stats::Stats;
 pub struct Service {
     /// What identifies it.
     pub key: ServiceKey,
-    /// How it picks a real server; `None` is a service that picks none and so drops new
-    /// connections (the kernel calls that `none`).
+    /// How it picks a real server. With `None` it picks none and drops new connections (the kernel
+    /// calls that `none`).
     pub scheduler: Option<Scheduler>,
     /// Flags that change how the scheduler works.
     pub scheduler_flags: SchedulerFlags,
@@ -39,8 +39,8 @@ pub struct Service {
     pub one_packet: bool,
     /// Whether connections of one client stay on one real server, and for how long.
     pub persistence: Option<Persistence>,
-    /// What else than the client's address makes connections belong together. The kernel keeps
-    /// it for any service, but only goes by it where there is persistence.
+    /// What makes connections belong together besides the client's address. The kernel stores it
+    /// for any service, but only uses it with persistence.
     pub persistence_engine: Option<PersistenceEngine>,
 }
 
@@ -78,7 +78,7 @@ impl Service {
         self
     }
 
-    /// Makes connections of a client stay on one real server; `None` for not.
+    /// Makes the connections of a client stay on one real server; `None` turns that off.
     #[must_use]
     pub fn persistent(mut self, persistence: impl Into<Option<Persistence>>) -> Self {
         self.persistence = persistence.into();
@@ -104,9 +104,9 @@ pub struct Persistence {
     /// [`Persistence::MAX_TIMEOUT`]. Anything else is refused before it is sent, with
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput).
     ///
-    /// A service that another program has set up may be reported with 0 or a longer timeout. A
-    /// plan, an edit or an `ensure_service` that leaves such a service as it is writes nothing; one
-    /// that changes it has to give a timeout in range.
+    /// A service of another program may be reported with 0 or a longer timeout. A plan, an edit or
+    /// an `ensure_service` that leaves such a service as it is writes nothing; one that changes it
+    /// has to give a timeout in range.
     pub timeout: Duration,
     /// Which clients count as one.
     pub mask: PersistenceMask,
@@ -115,13 +115,13 @@ pub struct Persistence {
 impl Persistence {
     /// The longest timeout, 4,294,967 s (49 days).
     ///
-    /// The kernel multiplies seconds by its ticks a second (`CONFIG_HZ`) in 32 bits
-    /// (`ip_vs_add_service` in `ip_vs_ctl.c`), and what is longer starts again at 0: at 100 ticks
-    /// 42,949,673 s become 0. This is the longest that all have room for that have up to 1,000.
+    /// The kernel multiplies seconds by its tick rate (`CONFIG_HZ`) in 32 bits (`ip_vs_add_service`
+    /// in `ip_vs_ctl.c`), which overflows: at 100 ticks a second, 42,949,673 s become 0. This is
+    /// the longest timeout that works with any rate up to 1,000.
     pub const MAX_TIMEOUT: Duration = Duration::from_secs(u32::MAX as u64 / 1_000);
 
-    /// Every client address for itself, remembered for `timeout`, from 1 s to
-    /// [`Persistence::MAX_TIMEOUT`]. What is out of range is refused when it is to be sent.
+    /// Each client address separately, remembered for `timeout`, from 1 s to
+    /// [`Persistence::MAX_TIMEOUT`]. A timeout out of range is refused when it is sent.
     pub fn new(timeout: Duration) -> Self {
         Self { timeout, mask: PersistenceMask::HOST }
     }
@@ -134,7 +134,7 @@ impl Persistence {
     }
 }
 
-/// Which client addresses persistence takes for one client.
+/// Which client addresses count as one client.
 ///
 /// ```
 /// use ipvs::PersistenceMask;
@@ -162,10 +162,10 @@ enum Mask {
 pub struct PrefixError(pub u32);
 
 impl PersistenceMask {
-    /// Every address for itself: 255.255.255.255, or /128.
+    /// Each address separately: 255.255.255.255, or /128.
     pub const HOST: Self = Self(Mask::Host);
 
-    /// IPv4 clients that are equal in the bits set in `mask`. Any pattern of bits will do.
+    /// IPv4 clients that are equal in the bits set in `mask`, which can be any pattern.
     pub fn v4(mask: Ipv4Addr) -> Self {
         if mask == Ipv4Addr::BROADCAST { Self::HOST } else { Self(Mask::V4(mask)) }
     }
@@ -217,12 +217,12 @@ impl PersistenceMask {
 pub struct ServiceEntry {
     /// How it is configured.
     pub service: Service,
-    /// What it has carried.
+    /// Its traffic.
     pub stats: Stats,
 }
 
 impl ServiceEntry {
-    /// A service of that configuration that has carried nothing yet.
+    /// A service with that configuration, without traffic.
     pub fn new(service: Service) -> Self {
         Self { service, stats: Stats::default() }
     }
@@ -232,7 +232,7 @@ impl ServiceEntry {
         &self.service.key
     }
 
-    /// Sets what it has carried.
+    /// Sets its traffic.
     #[must_use]
     pub fn stats(mut self, stats: Stats) -> Self {
         self.stats = stats;

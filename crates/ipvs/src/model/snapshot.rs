@@ -1,4 +1,4 @@
-//! The whole table, read so that concurrent changes don't tear it.
+//! The whole table, as it was at one time in spite of concurrent changes.
 
 use std::time::Duration;
 use std::{iter, slice, vec};
@@ -29,12 +29,12 @@ use crate::model::table::{Table, TableService};
 pub struct Snapshot {
     // Private, because `by_key` has to fit.
     services: Vec<ServiceSnapshot>,
-    /// The places of the services, in the order of their keys.
+    /// The indexes of the services, in the order of their keys.
     by_key: Vec<usize>,
     /// How many times the table was read until it was the same often enough; the last time perhaps
-    /// not as a whole.
+    /// only in part.
     pub passes: u32,
-    /// Whether these are all virtual services. If not, others may be there, too.
+    /// Whether these are all virtual services. If not, there may be others, too.
     pub is_whole: bool,
 }
 
@@ -76,7 +76,7 @@ impl Snapshot {
         found.ok().map(|at| &self.services[self.by_key[at]])
     }
 
-    /// The counters, to be changed.
+    /// The counters, mutably.
     pub(crate) fn stats_mut(&mut self) -> impl Iterator<Item = &mut Stats> {
         self.services.iter_mut().flat_map(|service| {
             let servers = service.destinations.iter_mut().map(|server| &mut server.stats);
@@ -84,7 +84,7 @@ impl Snapshot {
         })
     }
 
-    /// What is configured, without what was counted: to be compared with the table that is wanted.
+    /// The configuration, without counters: for a comparison with the desired table.
     pub fn table(&self) -> Table {
         self.services.iter().map(TableService::from).collect()
     }
@@ -164,20 +164,20 @@ impl From<&ServiceSnapshot> for TableService {
     }
 }
 
-/// What a [`Snapshot`] has to be consistent in.
+/// How consistent a [`Snapshot`] has to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Consistency {
     /// The whole table is as it was at one time. A plan needs that: it may move a real server from
-    /// one service to another. With thousands of services, somebody who changes one every few
-    /// milliseconds may keep it from ever coming about.
+    /// one service to another. With thousands of services, a program that changes one every few
+    /// milliseconds may prevent such a snapshot.
     #[default]
     Table,
-    /// Each list, that of the services and that of each service's real servers, is as it was at a
-    /// time of its own. It is enough for metrics, and doesn't fail because others change the table
-    /// while it is read: only a single list that changes faster than it can be read twice is
-    /// [`Inconsistent`](crate::ErrorKind::Inconsistent). A service that nobody touched is lacking
-    /// only if each list of the services skipped it, the last of which is read after all else.
+    /// Each list, that of the services and those of their real servers, is as it was at some time
+    /// of its own. This is enough for metrics, and works while the table keeps changing: it fails
+    /// ([`Inconsistent`](crate::ErrorKind::Inconsistent)) only if a single list changes faster than
+    /// it can be read twice. A service that nobody touched is missing only if each list of the
+    /// services skipped it, the last of which is read after everything else.
     Lists,
 }
 
@@ -196,16 +196,15 @@ pub enum Consistency {
 pub struct SnapshotOptions {
     /// What has to be consistent: the whole table by default.
     pub consistency: Consistency,
-    /// How many passes in a row have to agree: 2 by default. 1 is a single pass that may lack
-    /// entries which nobody touched; 0 counts as 1.
+    /// How many passes in a row have to agree: 2 by default. A single pass (1) may lack entries
+    /// that nobody touched; 0 counts as 1.
     pub agreeing: u32,
     /// How many times to read the table, or with [`Consistency::Lists`] each list, at most: 10 by
-    /// default. Less than `agreeing` counts as
-    /// `agreeing`.
+    /// default. Less than `agreeing` counts as `agreeing`.
     pub max_passes: u32,
-    /// How long to wait, in the calling thread, before the fourth pass if the third disagreed: 1 ms
-    /// by default, 0 for not at all. It doubles with each pass that disagrees, up to 16 times as
-    /// much: with the other defaults all pauses come to at most 63 ms.
+    /// How long to sleep before the fourth pass if the third disagreed: 1 ms by default; 0 means no
+    /// pause. It doubles with each pass that disagrees, up to 16 times as long; with the other
+    /// defaults all pauses add up to at most 63 ms.
     pub pause: Duration,
 }
 
@@ -242,7 +241,7 @@ impl SnapshotOptions {
         self
     }
 
-    /// Sets how long the first pause between passes that disagree is.
+    /// Sets the length of the first pause between passes that disagree.
     #[must_use]
     pub fn pause(mut self, pause: Duration) -> Self {
         self.pause = pause;

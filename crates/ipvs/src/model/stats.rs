@@ -3,12 +3,12 @@
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
-/// What a virtual service or a real server has carried.
+/// The traffic of a virtual service or a real server.
 ///
 /// "Incoming" is from clients. With direct routing and tunnels the replies bypass the director,
 /// so the outgoing counters stay 0.
 ///
-/// Before Linux 6.2 the counters lag by up to 2 seconds: they are those of the kernel's last
+/// Before Linux 6.2 the counters lag by up to 2 seconds: they are as of the kernel's last
 /// estimation.
 ///
 /// ```
@@ -30,10 +30,10 @@ pub struct Stats {
     pub incoming_bytes: u64,
     /// Bytes to clients.
     pub outgoing_bytes: u64,
-    /// What the kernel's estimator makes of them; `None` if it reports no rates, or if it
-    /// doesn't run ([`sysctl::RUN_ESTIMATION`](crate::sysctl::RUN_ESTIMATION),
-    /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), when they would mean nothing; see
-    /// [`Client::set_stale_rates`](crate::Client::set_stale_rates).
+    /// The rates from the kernel's estimator. `None` if the kernel reports none, or if the
+    /// estimator doesn't run ([`sysctl::RUN_ESTIMATION`](crate::sysctl::RUN_ESTIMATION),
+    /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), because they would mean nothing then;
+    /// see [`Client::set_stale_rates`](crate::Client::set_stale_rates).
     pub rates: Option<Rates>,
     /// How wide the kernel reported the counters.
     pub width: StatsWidth,
@@ -91,9 +91,9 @@ impl Stats {
 }
 
 impl Stats {
-    /// What was carried after `earlier` was read, of the same virtual service or real server; the
-    /// rates are those of now. Counters that have gone back, because they were zeroed meanwhile or
-    /// are 32 bits wide and overflowed, count from 0.
+    /// The traffic since `earlier`, of the same virtual service or real server, with the current
+    /// rates. Counters that have decreased, because they were zeroed or are 32 bits wide and
+    /// overflowed, count from 0.
     ///
     /// ```
     /// use ipvs::Stats;
@@ -116,14 +116,14 @@ impl Stats {
         }
     }
 
-    /// Whether nothing was carried, whatever the rates say.
+    /// Whether there was no traffic, whatever the rates say.
     pub fn is_zero(&self) -> bool {
         *self == Self { rates: self.rates, width: self.width, ..Self::default() }
     }
 }
 
-/// Of several virtual services or real servers together. Rates that one lacks count as 0, and the
-/// sum is as wide as the narrowest.
+/// The traffic of several virtual services or real servers together. Missing rates count as 0, and
+/// the sum is as wide as the narrowest.
 impl Add for Stats {
     type Output = Self;
 
@@ -177,8 +177,8 @@ macro_rules! sums {
 
 sums!(Stats, Rates);
 
-/// How much a virtual service or a real server carries now: a moving average that the kernel
-/// brings up to date every 2 seconds.
+/// The current rates of a virtual service or a real server: a moving average that the kernel
+/// updates every 2 seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rates {
@@ -238,8 +238,8 @@ pub enum StatsWidth {
     /// 64 bits (`IPVS_SVC_ATTR_STATS64`, since Linux 4.1).
     #[default]
     Bits64,
-    /// 32 bits, but for bytes (`IPVS_SVC_ATTR_STATS`): connections and packets start again at 0
-    /// after 4,294,967,295.
+    /// 32 bits, except for bytes (`IPVS_SVC_ATTR_STATS`): connections and packets wrap to 0 after
+    /// 4,294,967,295.
     Bits32,
 }
 

@@ -9,7 +9,7 @@ use crate::model::name::InterfaceName;
 const DEFAULT_GROUP: IpAddr = IpAddr::V4(Ipv4Addr::new(224, 0, 0, 81));
 /// `IP_VS_SYNC_PORT` in `ip_vs_sync.c`.
 const DEFAULT_PORT: u16 = 8848;
-/// What a master takes for its interface's MTU if it isn't told.
+/// The MTU that a master assumes by default.
 const ETHERNET_MTU: u16 = 1500;
 /// The headers of IPv4 and UDP.
 const IPV4_HEADERS: u16 = 20 + 8;
@@ -21,7 +21,7 @@ const IPV6_HEADERS: u16 = 40 + 8;
 pub enum SyncRole {
     /// Sends its connections (`IP_VS_STATE_MASTER`).
     Master,
-    /// Takes connections in (`IP_VS_STATE_BACKUP`).
+    /// Receives connections (`IP_VS_STATE_BACKUP`).
     Backup,
 }
 
@@ -34,11 +34,10 @@ impl fmt::Display for SyncRole {
     }
 }
 
-/// A sync daemon: a kernel thread that sends this director's connections to others by
-/// multicast, or takes theirs in. One of each role can run in a network namespace.
+/// A sync daemon: a kernel thread that sends this director's connections to others by multicast, or
+/// receives theirs. One of each role can run in a network namespace.
 ///
-/// Fields that are `None` are left to the kernel when starting, and were not reported when
-/// listing.
+/// A field that is `None` is left to the kernel when starting, and was not reported when listing.
 ///
 /// ```
 /// use ipvs::{InterfaceName, SyncDaemon, SyncRole};
@@ -54,26 +53,26 @@ pub struct SyncDaemon {
     pub role: SyncRole,
     /// The interface whose network the multicast goes through.
     pub interface: InterfaceName,
-    /// Tells clusters on one network apart, 0 to 255. A backup of id 0 takes every cluster's
-    /// connections in.
+    /// Distinguishes clusters on one network, 0 to 255. A backup with id 0 receives every cluster's
+    /// connections.
     pub sync_id: u8,
-    /// The most bytes of UDP payload a message may have: 1 to 65507, or 65487 with an IPv6 group.
-    /// The kernel takes the nearest of these for any other number, and 1024 for a smaller one of a
-    /// backup; [`SyncDaemon::reported`] has what comes of it.
+    /// The maximum UDP payload of a message, in bytes: 1 to 65507, or 65487 with an IPv6 group. The
+    /// kernel takes the nearest of these for any other number, and for a backup at least 1024;
+    /// [`SyncDaemon::reported`] returns the result.
     ///
-    /// The kernel's default is 1472 (1452 with an IPv6 group) for a master, and for a backup what
-    /// the MTU of its interface leaves, at least as much.
+    /// The kernel's default is 1472 (1452 with an IPv6 group) for a master. For a backup it is what
+    /// the MTU of its interface leaves, and at least as much.
     pub max_length: Option<u16>,
     /// The multicast group (kernel default: 224.0.0.81).
     pub group: Option<IpAddr>,
-    /// The UDP port (kernel default: 8848, which 0 stands for too).
+    /// The UDP port (kernel default: 8848, which 0 also means).
     pub port: Option<u16>,
-    /// The time to live, or hop limit (kernel default: 1, which 0 stands for too).
+    /// The time to live, or hop limit (kernel default: 1, which 0 also means).
     pub ttl: Option<u8>,
 }
 
 impl SyncDaemon {
-    /// A daemon of sync id 0, all else left to the kernel.
+    /// A daemon with sync id 0; everything else is left to the kernel.
     pub fn new(role: SyncRole, interface: InterfaceName) -> Self {
         Self { role, interface, sync_id: 0, max_length: None, group: None, port: None, ttl: None }
     }
@@ -85,7 +84,7 @@ impl SyncDaemon {
         self
     }
 
-    /// Sets the most bytes of UDP payload a message may have; `None` for the kernel's default.
+    /// Sets the maximum UDP payload of a message, in bytes; `None` for the kernel's default.
     #[must_use]
     pub fn max_length(mut self, bytes: impl Into<Option<u16>>) -> Self {
         self.max_length = bytes.into();
@@ -113,12 +112,12 @@ impl SyncDaemon {
         self
     }
 
-    /// What the kernel reports of a daemon that was started like this: with the kernel's choice
-    /// where it was left to it (`None`, or 0), and a [`max_length`](Self::max_length) that the
-    /// kernel has room for (`start_sync_thread` in `ip_vs_sync.c`).
+    /// How the kernel reports a daemon that was started like this: with the kernel's defaults for
+    /// `None` or 0, and a [`max_length`](Self::max_length) in its range (`start_sync_thread` in
+    /// `ip_vs_sync.c`).
     ///
-    /// A backup's default length stays `None`: it goes by the MTU of the interface, which the
-    /// kernel alone knows.
+    /// A backup's default length stays `None`: it depends on the MTU of the interface, which only
+    /// the kernel knows.
     ///
     /// ```
     /// use ipvs::{InterfaceName, SyncDaemon, SyncRole};

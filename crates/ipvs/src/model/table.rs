@@ -22,7 +22,7 @@ use crate::model::service::Service;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableService {
-    // Private, because the key of an entry has to remain the one that it is filed under.
+    // Private, because an entry has to stay under its own key.
     service: Service,
     destinations: BTreeMap<DestinationKey, Destination>,
 }
@@ -33,19 +33,19 @@ impl TableService {
         Self { service, destinations: BTreeMap::new() }
     }
 
-    /// Adds a real server; one of the same address and port is replaced.
+    /// Adds a real server, or replaces the one with the same address and port.
     #[must_use]
     pub fn destination(mut self, destination: Destination) -> Self {
         self.insert(destination);
         self
     }
 
-    /// Adds a real server, and returns the one of the same address and port that it replaces.
+    /// Adds a real server, and returns the one with the same address and port that it replaces.
     pub fn insert(&mut self, destination: Destination) -> Option<Destination> {
         self.destinations.insert(destination.key(), destination)
     }
 
-    /// Takes a real server out, and returns it if it was there.
+    /// Removes a real server, and returns it if it was there.
     pub fn remove(&mut self, key: &DestinationKey) -> Option<Destination> {
         self.destinations.remove(key)
     }
@@ -60,13 +60,13 @@ impl TableService {
         &self.service.key
     }
 
-    /// The real server of that address and port.
+    /// The real server with that address and port.
     pub fn get(&self, key: &DestinationKey) -> Option<&Destination> {
         self.destinations.get(key)
     }
 
-    /// The real server of that address and port, to be changed. If that changes its address or
-    /// port too, it takes the place of the real server that had them.
+    /// The real server with that address and port, mutably. If its address or port is changed, it
+    /// replaces the real server that had them.
     ///
     /// ```
     /// use ipvs::{Destination, Service, TableService};
@@ -95,12 +95,12 @@ impl TableService {
     }
 }
 
-/// A real server of a [`TableService`], to be changed: [`TableService::get_mut`]. The table has the
-/// change once this is dropped.
+/// A mutable real server of a [`TableService`]: [`TableService::get_mut`]. The table has the change
+/// once this is dropped.
 #[derive(Debug)]
 pub struct DestinationMut<'a> {
     destinations: &'a mut BTreeMap<DestinationKey, Destination>,
-    /// Where it is filed.
+    /// The key it is stored under.
     key: DestinationKey,
     destination: Destination,
 }
@@ -156,8 +156,8 @@ impl Extend<Destination> for TableService {
 /// A whole table of virtual services with their real servers: the state that a user wants, or
 /// the one that a kernel has, without counters.
 ///
-/// It is a map: each virtual service is there once, and each real server once in its service;
-/// adding one again replaces the earlier one. (Reading a table with serde refuses duplicates
+/// It is a map: each virtual service is in it once, and each real server once in its service.
+/// Adding one again replaces the earlier one. (Reading a table with serde refuses duplicates
 /// instead, because in a file they are mistakes.)
 ///
 /// ```
@@ -182,16 +182,16 @@ impl Table {
         Self::default()
     }
 
-    /// Adds a virtual service with its real servers; one of the same key is replaced, its real
-    /// servers included.
+    /// Adds a virtual service with its real servers, or replaces the one with the same key,
+    /// including its real servers.
     #[must_use]
     pub fn with(mut self, service: impl Into<TableService>) -> Self {
         self.insert(service);
         self
     }
 
-    /// Adds a virtual service with its real servers, and returns what it replaces: the one of the
-    /// same key, real servers included.
+    /// Adds a virtual service with its real servers, and returns what it replaces: the one with the
+    /// same key, including its real servers.
     pub fn insert(&mut self, service: impl Into<TableService>) -> Option<TableService> {
         let service = service.into();
         self.services.insert(*service.key(), service)
@@ -211,7 +211,7 @@ impl Table {
         }
     }
 
-    /// Takes a virtual service out with its real servers, and returns them if they were there.
+    /// Removes a virtual service with its real servers, and returns them if they were there.
     pub fn remove(&mut self, key: &ServiceKey) -> Option<TableService> {
         self.services.remove(key)
     }

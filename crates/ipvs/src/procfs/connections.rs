@@ -13,14 +13,14 @@ use crate::model::key::{Family, Protocol, ServiceKey};
 use crate::model::name::PersistenceEngine;
 use crate::procfs::fields::Fields;
 
-/// Under `/proc`. `net` alone would be that of the process' first thread.
+/// Under `/proc`. `net` alone would be that of the process's first thread.
 pub(crate) const PATH: &str = "thread-self/net/ip_vs_conn";
 
 /// How much is read at once: the kernel itself gives no more than a page or two.
 const BUFFER: usize = 64 * 1024;
 
-/// Longer than any line of a kernel: the longest part, a persistence engine's data, has at most
-/// 255 bytes (`IP_VS_PEDATA_MAXLEN`).
+/// Longer than any line that a kernel writes: the longest part, a persistence engine's data, has at
+/// most 255 bytes (`IP_VS_PEDATA_MAXLEN`).
 const MAX_LINE: u64 = 4096;
 
 /// From here on a number of seconds stands for a time in the past: kernels that list
@@ -37,7 +37,7 @@ pub struct Connection {
     pub protocol: Protocol,
     /// Where it comes from. Port 0 is a template's: the client's address, masked.
     pub client: SocketAddr,
-    /// What it was sent to: the virtual service's address, or for a template of a firewall mark
+    /// Where it was sent: the virtual service's address, or for a template of a firewall mark
     /// the mark in place of an address (see [`mark`](Self::mark)).
     pub virtual_addr: SocketAddr,
     /// The real server that it goes to; of the other address family if through a tunnel.
@@ -48,9 +48,9 @@ pub struct Connection {
     /// When it will be forgotten if nothing comes any more; whole seconds, and zero for one whose
     /// time is up but that is still listed.
     pub expires: Duration,
-    /// The persistence engine that made it belong to others.
+    /// The persistence engine that assigned it to a group of connections.
     pub persistence_engine: Option<PersistenceEngine>,
-    /// What the engine goes by, the Call-ID for SIP. Nothing says that it is UTF-8.
+    /// What the persistence engine matches, the Call-ID for SIP. It need not be UTF-8.
     pub persistence_data: Option<Box<[u8]>>,
 }
 
@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// Whether it belongs to the virtual service, as far as the list tells.
+    /// Whether it belongs to the virtual service, as far as the list shows.
     ///
     /// A service for all ports (port 0) has all connections to its address, although those to a
     /// port with a service of its own are that one's. Of a firewall mark's service only the
@@ -111,15 +111,14 @@ impl Connection {
     }
 }
 
-/// The connections of a network namespace, one after the other: memory doesn't grow with their
-/// number.
+/// An iterator over the connections of a network namespace. Memory doesn't grow with their number.
 ///
-/// What isn't in a kernel's form, as an empty file isn't, is an error ([`ErrorKind::Protocol`]) and
-/// ends the list; so does what can't be read ([`ErrorKind::Io`]).
+/// A malformed line, or an empty file, is an error ([`ErrorKind::Protocol`]) that ends the list,
+/// and so is a failure to read ([`ErrorKind::Io`]).
 ///
-/// The file isn't read at one instant, and the kernel goes by its hash table: connections that
-/// come or go meanwhile may be missed, none is made up. Up to Linux 6.13 reading takes time in
-/// the square of their number.
+/// The file isn't read at one instant, and the kernel follows its hash table: connections that come
+/// or go in the meantime may be missed; none is made up. Up to Linux 6.13 the time to read it grows
+/// with the square of their number.
 ///
 /// ```no_run
 /// let mut client = ipvs::Client::connect()?;
@@ -143,7 +142,7 @@ impl Connections {
 }
 
 impl<R: BufRead> Connections<R> {
-    /// Reads lines in the form of `/proc/net/ip_vs_conn`, its title line included.
+    /// Reads lines in the form of `/proc/net/ip_vs_conn`, including its title line.
     pub fn new(lines: R) -> Self {
         Self { lines, line: Vec::new(), number: 0, ended: false }
     }

@@ -1,6 +1,6 @@
 //! The fields of a line of a file under `/proc`.
 
-/// A line, or what is left of it: fields that white space separates.
+/// A line, or the rest of it: fields separated by white space.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -18,7 +18,7 @@ impl<'a> Fields<'a> {
         std::str::from_utf8(self.next()?).ok()
     }
 
-    /// All that is left.
+    /// The rest of the line.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.0.trim_ascii()
     }

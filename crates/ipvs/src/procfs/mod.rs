@@ -1,5 +1,5 @@
-//! The texts under `/proc`: connections, the table in one file, and settings. What opens the files
-//! is the floor above, `transport`.
+//! The files under `/proc`, as text: connections, the table in one file, and settings. `transport`,
+//! the floor above, opens them.
 
 pub(crate) mod connections;
 mod fields;

@@ -1,4 +1,4 @@
-//! Real servers in short, as `/proc/net/ip_vs` lists them: all of a namespace in one file.
+//! Summaries of real servers from `/proc/net/ip_vs`, which lists all of a namespace in one file.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,7 +9,7 @@ use crate::model::key::{DestinationKey, Protocol, ServiceKey};
 use crate::model::service::ServiceEntry;
 use crate::procfs::fields::Fields;
 
-/// Under `/proc`. `net` alone would be that of the process' first thread.
+/// Under `/proc`. `net` alone would be that of the process's first thread.
 pub(crate) const PATH: &str = "thread-self/net/ip_vs";
 
 /// How much is read at once. The kernel gives no more than a page, or one service with its real
@@ -28,7 +28,7 @@ pub(crate) const WORTHWHILE: usize = 8;
 /// How many services are read at most.
 pub(crate) const MAX_SERVICES: usize = 20_000;
 
-/// Longer than any line of a kernel.
+/// Longer than any line that a kernel writes.
 const MAX_LINE: u64 = 4096;
 
 /// How packets get to a real server, without the kind of a tunnel.
@@ -43,7 +43,7 @@ pub enum ForwardMethod {
     Tunnel,
     /// Direct routing.
     DirectRoute,
-    /// To where the packet was going anyway.
+    /// To the packet's own destination.
     Bypass,
     /// A method that this version doesn't know.
     Other,
@@ -62,7 +62,7 @@ impl From<Forward> for ForwardMethod {
     }
 }
 
-/// What [`Client::overview`](crate::Client::overview) tells of a real server.
+/// A real server in a [`Client::overview`](crate::Client::overview).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DestinationSummary {
@@ -81,7 +81,7 @@ pub struct DestinationSummary {
 }
 
 impl DestinationSummary {
-    /// What it is known by within its service.
+    /// What identifies it within its service.
     pub fn key(&self) -> DestinationKey {
         DestinationKey::new(self.addr, self.port)
     }
@@ -135,7 +135,8 @@ pub struct Summaries {
 }
 
 impl Summaries {
-    /// The real servers of the service, in the kernel's order; `None` if the file didn't tell.
+    /// The real servers of the service, in the kernel's order; `None` if the file doesn't have
+    /// them.
     pub fn get(&self, service: &ServiceKey) -> Option<Vec<DestinationSummary>> {
         let at = self.services.binary_search_by(|(key, ..)| key.cmp(service)).ok()?;
         let (_, start, end) = self.services[at];
@@ -151,8 +152,8 @@ impl Summaries {
         Self::read(BufReader::with_capacity(BUFFER, file))
     }
 
-    /// Reads lines in the form of `/proc/net/ip_vs`, its title lines included, as far as they can
-    /// be understood.
+    /// Reads lines in the form of `/proc/net/ip_vs`, including its title lines, as far as they are
+    /// understood.
     pub fn read(lines: impl BufRead) -> Self {
         // Room that isn't used takes no memory, and what grows by moving leaves a hole behind.
         let mut table = Self { packed: Vec::with_capacity(MAX_PACKED), ..Self::default() };

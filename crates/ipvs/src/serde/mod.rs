@@ -1,4 +1,4 @@
-//! How the model reads and writes as TOML, JSON and the like (feature `serde`).
+//! The model as TOML, JSON and the like (feature `serde`).
 //!
 //! The forms are types of their own, so that the model's fields can move without changing files.
 
@@ -21,7 +21,7 @@ use crate::model::service::{Persistence, PersistenceMask, Service};
 use crate::model::table::{Table, TableService};
 use crate::wire;
 
-/// Implements both traits by way of the type that has the form of the file.
+/// Implements both traits through a type that has the form of the file.
 macro_rules! by_way_of {
     ($($model:ty => $form:ty),* $(,)?) => {
         $(impl Serialize for $model {
@@ -103,7 +103,7 @@ fn default_scheduler() -> String {
     Scheduler::WLC.to_string()
 }
 
-/// What stands for a service without a scheduler, as in the kernel's own lists.
+/// The scheduler name of a service without a scheduler, as in the kernel's own lists.
 const NO_SCHEDULER: &str = "none";
 
 impl TryFrom<&Service> for ServiceForm {

@@ -1,4 +1,4 @@
-//! IPVS' settings in `/proc/sys/net/ipv4/vs`, each with its type.
+//! IPVS's settings in `/proc/sys/net/ipv4/vs`, each with its type.
 //!
 //! They belong to a network namespace, but for [`DEBUG_LEVEL`]. A kernel has those that it knows
 //! and was built with: all that Linux 6.1 has, unless the text of a constant says otherwise. Where
@@ -47,12 +47,12 @@ impl<V> Sysctl<V> {
     }
 }
 
-/// A setting with the value that it is to have.
+/// A setting and its desired value.
 #[derive(Clone, Debug)]
 pub(crate) struct Setting {
     pub(crate) name: &'static str,
     pub(crate) text: Result<String, InvalidInput>,
-    /// Whether a text that the kernel reports says what the first one does.
+    /// Whether a text that the kernel reports means the same as the desired one.
     pub(crate) is_met: fn(&str, &str) -> bool,
 }
 
@@ -121,14 +121,14 @@ settings! {
     CONN_MAX: u32 = "conn_max";
 
     /// When a new connection from a client's address and port that were in use before is
-    /// scheduled anew. Default [`ConnReuse::SAFE`].
+    /// rescheduled. Default [`ConnReuse::SAFE`].
     CONN_REUSE_MODE: ConnReuse = "conn_reuse_mode";
 
-    /// Whether IPVS' connections have entries in netfilter's connection tracking, so that
+    /// Whether IPVS's connections have entries in netfilter's connection tracking, so that
     /// stateful firewall rules see them. Default false. Only in kernels with `CONFIG_IP_VS_NFCT`.
     CONNTRACK: bool = "conntrack";
 
-    /// How much IPVS tells the kernel's log, 0 to 12. Default 0. Only in kernels with
+    /// How much IPVS writes to the kernel's log, 0 to 12. Default 0. Only in kernels with
     /// `CONFIG_IP_VS_DEBUG`, and one for all namespaces, which only the initial one may
     /// change.
     DEBUG_LEVEL: i32 = "debug_level";
@@ -193,16 +193,16 @@ settings! {
     /// As [`SLOPPY_SCTP`], for TCP: by any packet but a reset.
     SLOPPY_TCP: bool = "sloppy_tcp";
 
-    /// Whether the replies of masqueraded real servers are routed anew once they have the
-    /// virtual IP address as their source. Default true.
+    /// Whether the replies of masqueraded real servers are rerouted once they have the virtual IP
+    /// address as their source. Default true.
     SNAT_REROUTE: bool = "snat_reroute";
 
     /// The load factor of the table of services, -8 to 8, as [`CONN_LFACTOR`]. Default -3 in the
     /// initial network namespace, and -2 in others. Since Linux 7.1.
     SVC_LFACTOR: i32 = "svc_lfactor";
 
-    /// Whether of persistent services only the templates are synchronised, and not each
-    /// connection. Default false.
+    /// Whether only the templates of persistent services are synchronised, not each connection.
+    /// Default false.
     SYNC_PERSIST_MODE: bool = "sync_persist_mode";
 
     /// How many threads a sync daemon has, each with a UDP port of its own from

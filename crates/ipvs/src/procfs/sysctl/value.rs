@@ -10,16 +10,16 @@ use thiserror::Error;
 
 use crate::error::invalid_input::InvalidInput;
 
-/// The type of a setting's value: how it is read and written.
+/// A type of setting: how its value is read and written.
 pub trait Value: Sized + PartialEq {
-    /// The value of a text without blanks around it; `None` if it is none.
+    /// The value of a text without white space around it; `None` if it is malformed.
     fn parse(text: &str) -> Option<Self>;
 
-    /// The text that stands for a value.
+    /// The text of a value.
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`] for a value that has none.
+    /// [`InvalidInput`] for a value that can't be written as text.
     fn to_text(&self) -> Result<String, InvalidInput>;
 
     /// Whether a setting that reads as `reported` is as wanted, so that setting it would change
@@ -119,7 +119,7 @@ impl Value for Defense {
 
 bitflags! {
     /// When a new connection that looks like an old one, because the client uses its port again,
-    /// is scheduled anew; if empty, it goes where the old one went.
+    /// is rescheduled; if empty, it goes where the old one went.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ConnReuse: i32 {
         /// When that is safe: with [`EXPIRE_NODEST_CONN`](super::EXPIRE_NODEST_CONN) if the real
@@ -186,7 +186,7 @@ pub struct CpuList(BTreeSet<u16>);
 
 /// Why a text is no list of processors.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("`{0}` is no list of processors, as `0-3,8` is one")]
+#[error("`{0}` is not a list of processors such as `0-3,8`")]
 pub struct ParseCpuListError(String);
 
 impl CpuList {
@@ -195,7 +195,7 @@ impl CpuList {
         self.0.iter().copied()
     }
 
-    /// Whether there's none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

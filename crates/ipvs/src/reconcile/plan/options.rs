@@ -15,8 +15,8 @@ pub(super) type Ready = BTreeMap<(ServiceKey, DestinationKey), Removal>;
 
 /// What a plan may touch, and how it takes real servers out.
 ///
-/// By default a plan adds and edits, and deletes nothing. To delete, it has to be told
-/// [of which services](Self::prune): other programs have virtual services in the same table.
+/// By default a plan adds and edits, and deletes nothing. Deleting has to be allowed, [for certain
+/// services](Self::prune): other programs have virtual services in the same table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     prune: Prune,
@@ -30,9 +30,8 @@ impl Options {
         Self::default()
     }
 
-    /// Sets what is deleted, and which virtual services belong to the caller, so that this may be
-    /// done: only those in `scope` are looked at. Whoever owns the whole table says so with
-    /// [`Scope::everything`].
+    /// Sets what is deleted, and which virtual services belong to the caller: the plan only looks
+    /// at those in `scope`. Callers that own the whole table pass [`Scope::everything`].
     ///
     /// ```
     /// use ipvs::plan::{Options, Prune, Scope};
@@ -48,18 +47,18 @@ impl Options {
         self.scope(scope)
     }
 
-    /// Sets which virtual services are looked at.
+    /// Sets which virtual services the plan looks at.
     #[must_use]
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }
 
-    /// Makes what is to go drain: it gets weight 0, and is deleted only once it is among `servers`
-    /// (and has weight 0 by then, unless it may go [at once](Removal::AtOnce)). A virtual service
-    /// goes when all its real servers may go.
+    /// Makes unwanted real servers drain: their weight is set to 0, and they are deleted only once
+    /// they are among `servers` (and have weight 0 by then, unless they may go
+    /// [at once](Removal::AtOnce)). A virtual service is deleted when all its real servers may be.
     ///
-    /// A [`Drainer`](super::Drainer) does that by itself.
+    /// A [`Drainer`](super::Drainer) does this by itself.
     #[must_use]
     pub fn drained(
         mut self,
@@ -70,12 +69,12 @@ impl Options {
         self
     }
 
-    /// Whether a service is looked at.
+    /// Whether the plan looks at a service.
     pub(crate) fn contains(&self, service: &ServiceKey) -> bool {
         self.scope.contains(service)
     }
 
-    /// Whether real servers of a service go if they aren't wanted.
+    /// Whether unwanted real servers of a service are deleted.
     pub(super) fn prunes(&self, service: &ServiceKey, is_wanted: bool) -> bool {
         let prunes = match self.prune {
             Prune::Nothing => false,
@@ -86,13 +85,13 @@ impl Options {
     }
 }
 
-/// Why a real server that is to go is deleted now.
+/// Why an unwanted real server is deleted now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Removal {
-    /// It wasn't to drain.
+    /// Draining wasn't asked for.
     #[default]
     AtOnce,
     /// It has drained: its connections have ended.
@@ -105,12 +104,12 @@ pub enum Removal {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Prune {
-    /// Nothing: what isn't wanted stays.
+    /// Nothing.
     #[default]
     Nothing,
-    /// Real servers that aren't wanted, of virtual services that are. Other virtual services stay.
+    /// Unwanted real servers of wanted virtual services. Other virtual services stay.
     Destinations,
-    /// Everything that isn't wanted.
+    /// Everything unwanted.
     Everything,
 }
 
@@ -164,7 +163,7 @@ impl Scope {
         Self { rules: None }
     }
 
-    /// No virtual service, until others are added.
+    /// No virtual services; add some with the `or_*` methods.
     pub fn nothing() -> Self {
         Self { rules: Some(Vec::new()) }
     }
@@ -183,13 +182,13 @@ impl Scope {
         Self::nothing().or_services(keys)
     }
 
-    /// Takes in these virtual services.
+    /// Adds these virtual services.
     #[must_use]
     pub fn or_services(self, keys: impl IntoIterator<Item = ServiceKey>) -> Self {
         self.or(Rule::Services(keys.into_iter().collect()))
     }
 
-    /// Takes in virtual services at addresses of `network`, at these ports (`..` for all), of this
+    /// Adds virtual services at addresses of `network`, at these ports (`..` for all), of this
     /// protocol (`None` for all).
     #[must_use]
     pub fn or_addresses(
@@ -201,7 +200,7 @@ impl Scope {
         self.or(Rule::Addresses { network, ports: ports.into(), protocol: protocol.into() })
     }
 
-    /// Takes in virtual services of these firewall marks, for IPv4 and IPv6.
+    /// Adds virtual services with these firewall marks, for IPv4 and IPv6.
     #[must_use]
     pub fn or_marks(self, marks: RangeInclusive<u32>) -> Self {
         self.or(Rule::Marks(marks))
@@ -254,7 +253,7 @@ pub struct Network {
 pub struct NetworkError(String);
 
 impl Network {
-    /// The network of `addr` that is told by its first `prefix` bits. Further bits don't matter.
+    /// The network of the first `prefix` bits of `addr`. Further bits don't matter.
     ///
     /// # Errors
     ///
@@ -281,7 +280,8 @@ fn bits(addr: IpAddr) -> u8 {
     }
 }
 
-/// The address in the uppermost bits, so that prefixes of both families start at the same place.
+/// The address in the most significant bits, so that prefixes of both families start at the same
+/// place.
 fn number(addr: IpAddr) -> u128 {
     match addr {
         IpAddr::V4(addr) => u128::from(addr.to_bits()) << 96,

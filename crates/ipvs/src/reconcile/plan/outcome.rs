@@ -12,19 +12,19 @@ use crate::reconcile::plan::step::Step;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The kernel has carried it out.
+    /// The kernel executed it.
     Done,
-    /// It wasn't carried out.
+    /// It failed.
     Failed(Error),
-    /// It was sent, and no answer came.
+    /// It was sent, and no reply came.
     Unknown(Error),
-    /// It has no effect, because a step that it needs failed: see [`HeldBack`].
+    /// It had no effect, because a step that it depends on failed: see [`HeldBack`].
     HeldBack(HeldBack),
     /// It wasn't sent, because an earlier error ended the plan.
     NotTried,
 }
 
-/// Why a step was held back: another one failed, and this one needs it.
+/// Why a step was held back: another one failed, and this one depends on it.
 ///
 /// Its text is a sentence such as "held back, because `+ server 10.0.0.2:80 of
 /// tcp/192.0.2.53:80, direct route, weight 1` failed: the service would be left without a live
@@ -34,18 +34,18 @@ pub enum Outcome {
 pub struct HeldBack {
     /// The step that failed.
     pub failed: Box<Step>,
-    /// What makes this step need it.
+    /// Why this step depends on it.
     pub dependency: Dependency,
 }
 
-/// What makes a step need another one.
+/// Why a step depends on another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dependency {
-    /// It would take the last live real server (of a weight above 0) out of a virtual service
-    /// that is to have one.
+    /// It would remove the last live real server (with a weight above 0) of a virtual service that
+    /// should have one.
     LiveServer,
-    /// It adds a real server to the virtual service that the other was to add.
+    /// It adds a real server to the virtual service that the other step adds.
     Service,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for HeldBack {
 }
 
 impl Outcome {
-    /// The error that the step met.
+    /// The error of the step.
     fn error(&self) -> Option<&Error> {
         match self {
             Self::Failed(error) | Self::Unknown(error) => Some(error),
@@ -93,14 +93,14 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// A plan that wasn't carried out as a whole.
+/// A plan of which not all steps were done.
 ///
-/// Its text is a summary and the first error, with `{:#}` what to do about that one, too;
+/// Its text is a summary and the first error, and with `{:#}` what to do about it;
 /// [`steps`](Self::steps) has what became of each. `{:?}` names the first few steps that weren't
 /// done.
 ///
-/// `?` turns it into an [`Error`] of the operation [`Apply`](crate::Operation::Apply), of the same
-/// [`kind`](Self::kind), which [`Error::get_ref`] has it back from:
+/// `?` converts it into an [`Error`] with the operation [`Apply`](crate::Operation::Apply) and the
+/// same [`kind`](Self::kind); [`Error::get_ref`] returns it:
 ///
 /// ```
 /// use ipvs::plan::{ApplyError, Options, Plan};
@@ -141,14 +141,13 @@ impl ApplyError {
         self.errors().next()
     }
 
-    /// What went wrong with the first step that did: the kind of
-    /// [`first_error`](Self::first_error).
+    /// The kind of the [`first_error`](Self::first_error).
     pub fn kind(&self) -> ErrorKind {
         self.first_error().map_or(ErrorKind::NotSent, Error::kind)
     }
 
-    /// Whether a new plan may succeed if it's simply made later: whether all errors that the steps
-    /// met are [transient](ErrorKind::is_transient).
+    /// Whether a new plan may succeed later without any other change: whether all errors of its
+    /// steps are [transient](ErrorKind::is_transient).
     pub fn is_transient(&self) -> bool {
         self.errors().all(Error::is_transient)
     }

@@ -1,4 +1,4 @@
-//! Which steps of a plan are sent, given what became of those before them.
+//! Which steps of a plan are sent, given the outcomes of those before them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,20 +10,21 @@ use crate::reconcile::plan::outcome::{Dependency, HeldBack};
 use crate::reconcile::plan::step::Phase;
 use crate::reconcile::plan::step::Step;
 
-/// Walks through the phases of a plan without doing any I/O.
+/// Walks through the phases of a plan without I/O.
 ///
-/// [`poll_send`](Self::poll_send) says which steps to send next, until there are none;
-/// [`handle_result`](Self::handle_result) takes the result of each. What was never sent then
-/// is told by [`held_back`](Self::held_back), or was left out because an error ended the plan.
+/// [`poll_send`](Self::poll_send) returns the steps to send next, until there are none;
+/// [`handle_result`](Self::handle_result) takes the result of each. In the end,
+/// [`held_back`](Self::held_back) says why a step was never sent; all others that weren't sent were
+/// left out because an error ended the plan.
 ///
-/// While nothing fails, a phase is sent as a whole. Only for virtual services with a failed step
-/// does it matter which live real servers they have, and only for these is that worked out.
+/// While nothing fails, a phase is sent as a whole. Which live real servers a virtual service has
+/// only matters if one of its steps failed, and is only worked out then.
 pub(crate) struct Progress<'a> {
     plan: &'a Plan,
     fates: Vec<Fate>,
-    /// The steps of the phase under way, and of nothing once it's over.
+    /// The steps of the current phase; empty once it's over.
     phase: Range<usize>,
-    /// Virtual services of which a step failed.
+    /// Virtual services with a failed step.
     affected: BTreeSet<ServiceKey>,
     stopped: bool,
 }
@@ -34,9 +35,9 @@ enum Fate {
     Pending,
     Sent,
     Done,
-    /// The kernel refused it, and so everything is as before.
+    /// The kernel refused it, so nothing changed.
     Refused,
-    /// The kernel refused it, because what it is about isn't there.
+    /// The kernel refused it, because its object doesn't exist.
     Gone,
     /// It may have been executed.
     Unknown,
@@ -46,10 +47,10 @@ enum Fate {
     },
 }
 
-/// What is known of a virtual service with a failed step.
+/// What is known about a virtual service with a failed step.
 #[derive(Debug, Default)]
 struct Believed {
-    /// Whether it is to have a live real server when the plan has ended.
+    /// Whether it should have a live real server when the plan has ended.
     is_to_live: bool,
     /// Whether it has a live real server that no step touches.
     is_covered: bool,
@@ -77,7 +78,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// The steps to send next, in order. None: the plan has ended.
+    /// The steps to send next, in order. If there are none, the plan has ended.
     pub(crate) fn poll_send(&mut self) -> Vec<usize> {
         while !self.stopped {
             if self.phase.is_empty() {
@@ -165,7 +166,7 @@ impl<'a> Progress<'a> {
         (is_its && !matches!(self.fates[by], Fate::Done)).then_some(by)
     }
 
-    /// What is known of the virtual services with failed steps.
+    /// What is known about the virtual services with failed steps.
     fn believed(&self) -> BTreeMap<ServiceKey, Believed> {
         let mut services = BTreeMap::new();
         if self.affected.is_empty() {
@@ -188,8 +189,7 @@ impl<'a> Progress<'a> {
 }
 
 impl Believed {
-    /// Takes in a step of the service and what became of it. Where that isn't known, the worse is
-    /// believed.
+    /// Adds a step of the service and its outcome. If that is unknown, it assumes the worse.
     fn learn(&mut self, index: usize, step: &Step, fate: Fate) {
         let (server, was_live, is_to_be_live) = match step {
             Step::AddService(_) | Step::SetService { .. } | Step::DeleteService(_) => {
@@ -244,7 +244,7 @@ impl Believed {
     }
 }
 
-/// Whether other services are bound to meet the same error.
+/// Whether other services will get the same error.
 fn ends_everything(kind: ErrorKind) -> bool {
     matches!(
         kind,

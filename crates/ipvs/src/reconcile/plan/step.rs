@@ -1,4 +1,4 @@
-//! One step of a plan, and how it reads.
+//! One step of a plan, and its text.
 
 use std::fmt;
 
@@ -42,14 +42,14 @@ pub enum Step {
         /// What it is to be.
         to: Destination,
     },
-    /// Takes the weight of a real server that is to be deleted once its connections have ended.
+    /// Sets the weight of a real server to 0, to delete it once its connections have ended.
     DrainDestination {
         /// The virtual service.
         service: ServiceKey,
         /// The real server when the plan was made.
         destination: Destination,
     },
-    /// Takes a real server out of a virtual service.
+    /// Deletes a real server from a virtual service.
     DeleteDestination {
         /// The virtual service.
         service: ServiceKey,
@@ -61,13 +61,13 @@ pub enum Step {
     },
 }
 
-/// Steps of one phase don't depend on one another's success, but for a new service and its real
+/// Steps of one phase don't depend on one another's success, except a new service and its real
 /// servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Add,
     Edit,
-    /// Real servers lose all their weight, which others should have by now.
+    /// Real servers lose all their weight; others should have theirs by now.
     TurnOff,
     Delete,
 }
@@ -85,7 +85,7 @@ impl Step {
         }
     }
 
-    /// Whether a service has one live real server less afterwards, and remains.
+    /// Whether a service remains, with one live real server less.
     pub(super) fn takes_live_server(&self) -> bool {
         match self {
             Self::SetDestination { from, to, .. } => from.weight > 0 && to.weight == 0,
@@ -109,7 +109,7 @@ impl Step {
 }
 
 impl From<&Step> for Change {
-    /// What a step asks of the kernel.
+    /// What a step asks the kernel for.
     fn from(step: &Step) -> Self {
         match step {
             Step::AddService(service) => Self::AddService(service.clone()),
@@ -198,7 +198,7 @@ fn write_differences(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> 
 }
 
 fn service_differences(from: &Service, to: &Service) -> Vec<Difference> {
-    // Whoever adds a field to the type has to say here how it reads.
+    // A new field of the type doesn't compile until it has its text here.
     let Service { key: _, scheduler, scheduler_flags, one_packet, persistence, persistence_engine } =
         to;
     let on = |on: bool| if on { "on" } else { "off" }.to_owned();
