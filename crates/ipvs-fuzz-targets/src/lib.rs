@@ -12,6 +12,9 @@ mod connections;
 mod decode;
 mod engine;
 mod files;
+mod http;
+mod ldirectord_cf;
+mod pattern;
 mod program;
 mod restore;
 
@@ -20,17 +23,23 @@ pub use connections::connections;
 pub use decode::decode;
 pub use engine::engine;
 pub use files::files;
+pub use http::http;
+pub use ldirectord_cf::ldirectord_cf;
+pub use pattern::pattern;
 pub use restore::restore;
 
 /// A target: its name, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 9] = [
     ("argv", argv),
     ("connections", connections),
     ("decode", decode),
     ("engine", engine),
     ("files", files),
+    ("http", http),
+    ("ldirectord_cf", ldirectord_cf),
+    ("pattern", pattern),
     ("restore", restore),
 ];
