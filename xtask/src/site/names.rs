@@ -61,14 +61,19 @@ fn code(prose: &str) -> Vec<&str> {
     single.filter(|span| !span.contains(|c: char| c == '`' || c.is_whitespace())).collect()
 }
 
-/// Whether a span is a path of this workspace; not a placeholder such as `crates/NAME`.
+/// Whether a span begins with a folder of the workspace.
 fn is_path(span: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let is_placeholder =
-        |part: &str| part.len() > 1 && part.chars().all(|c| c.is_ascii_uppercase());
     span.chars().all(plain)
         && span.split_once('/').is_some_and(|(first, _)| FOLDERS.contains(&first))
-        && !span.split('/').any(is_placeholder)
+}
+
+/// Whether a part of a path stands for any name, as in `crates/NAME/TOPIC.rs`.
+fn has_placeholder(span: &str) -> bool {
+    span.split('/').any(|part| {
+        let name = part.strip_suffix(".rs").unwrap_or(part);
+        name.len() > 1 && name.chars().all(|c| c.is_ascii_uppercase())
+    })
 }
 
 /// Whether a source defines an item of this name, of any kind.
@@ -94,6 +99,9 @@ fn problems(file: &Path, text: &str, files: &BTreeSet<PathBuf>) -> Vec<String> {
         let Some(path) = page::resolved(file, &target).unwrap() else { continue };
         if !exists(&path) {
             problems.push(format!("{}: the link to {target} leads nowhere", file.display()));
+        } else if !files.contains(&path) {
+            let file = file.display();
+            problems.push(format!("{file}: {target} is a folder; the site needs a link to a file"));
         } else if let (Some(item), true) = (text.strip_prefix('`'), target.ends_with(".rs")) {
             // `Type::function`, `function()`
             let item = item.trim_end_matches('`').trim_end_matches("()");
@@ -105,7 +113,9 @@ fn problems(file: &Path, text: &str, files: &BTreeSet<PathBuf>) -> Vec<String> {
         }
     }
     for span in code(&prose) {
-        let found = if is_path(span) {
+        let found = if has_placeholder(span) {
+            true
+        } else if is_path(span) {
             exists(Path::new(span)) || exists(&page::resolved(file, span).unwrap().unwrap())
         } else if span.ends_with(".rs") && !span.contains(['*', '{', '<']) {
             files.iter().any(|file| file.ends_with(span))
@@ -138,10 +148,15 @@ fn what_the_pages_name_exists() {
 fn what_does_not_exist_is_found() {
     let files = BTreeSet::from(["docs/a.md", "crates/ipvs/src/lib.rs"].map(PathBuf::from));
     let found = |text: &str| problems(Path::new("docs/a.md"), text, &files).len();
-    assert_eq!(found("[a](a.md), [b](../crates/ipvs), `crates/ipvs/src`, `lib.rs`, [c](#c)"), 0);
+    assert_eq!(
+        found("[a](a.md), [b](../crates/ipvs/src/lib.rs), `crates/ipvs/src`, `lib.rs`, [c](#c)"),
+        0
+    );
+    assert_eq!(found("`crates/NAME/README.md`, `tests/tests/ROOM/TOPIC.rs`, `TOPIC.rs`"), 0);
     assert_eq!(found("[`Client`](crate::Client), `crates/NAME/src`, [x](https://example.org)"), 0);
     assert_eq!(found("```\n[a](b.md) `crates/none`\n```\n"), 0);
     assert_eq!(found("[a](b.md)"), 1);
+    assert_eq!(found("[a](../crates/ipvs)"), 1);
     assert_eq!(found("[a](../crates/ipvs/src/main.rs)"), 1);
     assert_eq!(found("`crates/none` and `main.rs`"), 2);
     assert_eq!(found("`rc/lib.rs`"), 1, "half a name of a folder");
