@@ -188,6 +188,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::poll::eventually;
 
     fn sh(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -208,11 +209,24 @@ mod tests {
     fn a_program_that_hangs_is_killed_at_its_deadline() {
         let started = Instant::now();
         // The grandchild keeps the output open: what a reader of a pipe would wait for.
-        let error = finish(&mut sh("echo before; sleep 60 & sleep 60"), Duration::from_millis(200))
+        let error = finish(&mut sh("sleep 60 & sleep 60"), Duration::from_millis(200))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("still running") && error.contains("before"), "{error}");
+        assert!(error.contains("still running after 200ms"), "{error}");
         assert!(started.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_a_running_program_has_said_can_be_read() {
+        let mut program = Background::start(&mut sh("echo before; sleep 60 & sleep 60")).unwrap();
+        // However long the machine takes to start a shell.
+        let said = eventually(LIMIT, || {
+            let said = program.stdout()?;
+            ensure!(!said.is_empty(), "nothing yet");
+            Ok(said)
+        });
+        assert_eq!(said.unwrap(), "before\n");
+        assert_eq!(program.wait(Duration::ZERO).unwrap(), None);
     }
 
     #[test]

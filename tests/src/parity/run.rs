@@ -94,7 +94,11 @@ fn found(tools: &Tools, sequence: &Sequence, report: &Report) -> Result<String> 
     let mut pair = settled(tools)?;
     let mut last = report.differences.join("\n");
     let smallest = shrink(sequence, &mut |candidate| {
-        let report = pair.run(candidate)?;
+        let Ok(report) = pair.run(candidate) else {
+            // A set-up can fail without what was cut away.
+            pair = settled(tools)?;
+            return Ok(false);
+        };
         let differs = !report.differences.is_empty();
         if differs {
             last = report.differences.join("\n");

@@ -3,25 +3,57 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use ipvs_sys::nl::NLMSG_HDRLEN;
+use ipvs_sys::{Body, Command, Messages, nl};
 use ipvs_testkit::nlmon::{Datagram, Nlmon};
 
 /// The requests since the last call, datagram by datagram, without what is another in each process:
 /// sequence numbers and port ids.
 pub(super) fn requests(nlmon: &Nlmon) -> Result<String> {
-    let datagrams = nlmon.take()?;
-    Ok(datagrams.into_iter().filter(Datagram::to_kernel).map(|one| hex(one.bytes)).collect())
+    let mut datagrams = nlmon.take()?;
+    datagrams.retain(Datagram::to_kernel);
+    Ok(in_one_order(datagrams).into_iter().map(hex).collect())
+}
+
+/// One list of each service's real servers after the other is asked for in the order in which the
+/// kernel lists services, which isn't the same in two network namespaces (`ip_vs_svc_hashkey`).
+fn in_one_order(datagrams: Vec<Datagram>) -> Vec<Vec<u8>> {
+    let mut datagrams: Vec<_> =
+        datagrams.into_iter().map(|one| without_numbers(one.bytes)).collect();
+    for several in datagrams.chunk_by_mut(|one, next| lists_servers(one) && lists_servers(next)) {
+        several.sort();
+    }
+    datagrams
+}
+
+fn lists_servers(datagram: &[u8]) -> bool {
+    let mut frames = Messages::new(datagram).flatten();
+    let is_list = frames.next().is_some_and(|frame| match frame.body {
+        Body::Data([command, ..]) => {
+            frame.header.flags & nl::NLM_F_DUMP == nl::NLM_F_DUMP
+                && *command == Command::GetDest as u8
+        }
+        _ => false,
+    });
+    is_list && frames.next().is_none()
+}
+
+/// Zeros in place of what struct nlmsghdr of linux/netlink.h has behind length, type and flags.
+fn without_numbers(mut datagram: Vec<u8>) -> Vec<u8> {
+    let mut rest = &mut datagram[..];
+    while let Some((message, others)) = split(rest) {
+        if let Some(numbers) = message.get_mut(8..nl::NLMSG_HDRLEN) {
+            numbers.fill(0);
+        }
+        rest = others;
+    }
+    datagram
 }
 
 /// A line a message, below a line for their datagram.
 fn hex(mut datagram: Vec<u8>) -> String {
     let mut text = String::from("datagram\n");
     let mut rest = &mut datagram[..];
-    while let Some(length) = rest.first_chunk().map(|length| u32::from_ne_bytes(*length)) {
-        let end = (length as usize).next_multiple_of(4).clamp(NLMSG_HDRLEN, rest.len());
-        let (message, others) = rest.split_at_mut(end);
-        // struct nlmsghdr of linux/netlink.h: length, type and flags, then these two.
-        message[8..NLMSG_HDRLEN].fill(0);
+    while let Some((message, others)) = split(rest) {
         for byte in message {
             // Writing to a String can't fail.
             let _ = write!(text, "{byte:02x}");
@@ -32,28 +64,48 @@ fn hex(mut datagram: Vec<u8>) -> String {
     text
 }
 
+/// The first message, and those behind it.
+fn split(datagram: &mut [u8]) -> Option<(&mut [u8], &mut [u8])> {
+    let length = datagram.first_chunk().map(|length| u32::from_ne_bytes(*length))?;
+    let end = (length as usize).next_multiple_of(4).max(nl::NLMSG_HDRLEN);
+    datagram.split_at_mut_checked(end.min(datagram.len()))
+}
+
 #[cfg(test)]
 mod tests {
-    use ipvs_sys::{Command, Header, Message, nl};
+    use ipvs_sys::{Dest, Header, Message};
 
     use super::*;
 
-    fn datagram(weight: u32, seq: u32) -> String {
+    fn datagram(command: Command, flags: u16, weight: u32, seq: u32) -> Datagram {
         let mut bytes = Vec::new();
-        for command in [Command::NewDest, Command::DelDest] {
-            let dest = ipvs_sys::Dest { weight: Some(weight), ..Default::default() };
-            let message = Message { dest: Some(dest), ..Message::new(command) };
-            let header =
-                Header { message_type: 0x20, flags: nl::NLM_F_REQUEST, seq, port_id: 7 + seq };
-            message.encode(&mut bytes, &header);
-        }
-        hex(bytes)
+        let dest = Dest { weight: Some(weight), ..Dest::default() };
+        let message = Message { dest: Some(dest), ..Message::new(command) };
+        let flags = flags | nl::NLM_F_REQUEST;
+        message.encode(&mut bytes, &Header { message_type: 0x20, flags, seq, port_id: 7 + seq });
+        Datagram { bytes }
     }
 
     #[test]
     fn only_sequence_numbers_and_ports_are_passed_over() {
-        assert_eq!(datagram(1, 5), datagram(1, 900));
-        assert_ne!(datagram(1, 5), datagram(2, 5));
-        assert_eq!(datagram(1, 5).lines().count(), 3);
+        let two = |weight, seq| {
+            let mut bytes = datagram(Command::NewDest, 0, 1, seq).bytes;
+            bytes.extend(datagram(Command::DelDest, 0, weight, seq + 1).bytes);
+            hex(without_numbers(bytes))
+        };
+        assert_eq!(two(1, 5), two(1, 900));
+        assert_ne!(two(1, 5), two(2, 5));
+        assert_eq!(two(1, 5).lines().count(), 3);
+    }
+
+    #[test]
+    fn only_lists_of_real_servers_come_in_any_order() {
+        let same = |command, flags| {
+            let [one, other] = [1, 2].map(|weight| datagram(command, flags, weight, 0));
+            let turned = vec![other.clone(), one.clone()];
+            in_one_order(vec![one, other]) == in_one_order(turned)
+        };
+        assert!(same(Command::GetDest, nl::NLM_F_DUMP));
+        assert!(!same(Command::GetDest, 0) && !same(Command::SetDest, 0));
     }
 }
