@@ -8,13 +8,13 @@ use ipvs::{InterfaceName, InvalidInput, PersistenceEngine, Scheduler};
 use crate::Kernel;
 use crate::files::Files;
 
-/// The first kernel that makes its connection table when the first service is there.
+/// The first kernel that makes its connection table along with the first service.
 const TABLE_WHEN_NEEDED: (u32, u32) = (7, 1);
-/// The first kernel that refuses an upper threshold above `INT_MAX`, but for later releases of
-/// stable series before it.
+/// The first kernel that refuses an upper threshold above `INT_MAX`, except late releases of
+/// earlier stable series.
 const UPPER_THRESHOLD_LIMIT: (u32, u32) = (7, 2);
 
-/// The settings of a [`Kernel`] to be.
+/// Builds a [`Kernel`].
 ///
 /// ```
 /// use ipvs::{Client, ErrorKind, Scheduler, Service};
@@ -57,12 +57,12 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// The Linux version whose ways the model has, 7.2 unless told otherwise. It knows the
-    /// differences between 6.1 and 7.2:
+    /// The Linux version to model, 7.2 by default. These differences between 6.1 and 7.2 are
+    /// modelled:
     ///
     /// - from 7.1 on the connection table has size 0 until there is a service or a backup daemon;
     /// - from 7.2 on an upper threshold above 2,147,483,647 is refused, unless
-    ///   [`Builder::upper_threshold_limit`] says something else.
+    ///   [`Builder::upper_threshold_limit`] says otherwise.
     #[must_use]
     pub fn version(mut self, major: u32, minor: u32) -> Self {
         self.version = (major, minor);
@@ -93,61 +93,60 @@ impl Builder {
         self
     }
 
-    /// Ticks a second (`CONFIG_HZ`), 1 to 1,000 in Linux; 250 unless told otherwise. Timeouts are
-    /// kept in ticks: those of connections may have up to 2,147,483,647 of them, and that of
-    /// persistence starts again at 0 after 4,294,967,295. 0 is taken for 1.
+    /// Ticks a second (`CONFIG_HZ`), 1 to 1,000 in Linux; 250 by default. Timeouts are kept in
+    /// ticks: those of connections are at most 2,147,483,647, and that of persistence wraps to 0
+    /// after 4,294,967,295. 0 counts as 1.
     #[must_use]
     pub fn ticks_per_second(mut self, ticks: u32) -> Self {
         self.ticks = ticks.max(1);
         self
     }
 
-    /// The schedulers that there are modules for; [`Scheduler::KNOWN`] unless told otherwise.
+    /// The schedulers with a module; [`Scheduler::KNOWN`] by default.
     #[must_use]
     pub fn schedulers(mut self, schedulers: impl IntoIterator<Item = Scheduler>) -> Self {
         self.schedulers = schedulers.into_iter().collect();
         self
     }
 
-    /// The persistence engines that there are modules for; [`PersistenceEngine::KNOWN`] unless
-    /// told otherwise.
+    /// The persistence engines with a module; [`PersistenceEngine::KNOWN`] by default.
     #[must_use]
     pub fn engines(mut self, engines: impl IntoIterator<Item = PersistenceEngine>) -> Self {
         self.engines = engines.into_iter().collect();
         self
     }
 
-    /// The network interfaces that sync daemons find, each with an MTU of 1,500 bytes; `eth0`
-    /// unless told otherwise.
+    /// The network interfaces for sync daemons, each with an MTU of 1,500 bytes; `eth0` by default.
     #[must_use]
     pub fn interfaces(mut self, interfaces: impl IntoIterator<Item = InterfaceName>) -> Self {
         self.interfaces = interfaces.into_iter().collect();
         self
     }
 
-    /// The machine's own addresses; none unless told otherwise. They only matter where an IPv6
-    /// address isn't unicast or is link-local: a real server may have it exactly if it is here.
+    /// The machine's own addresses; none by default. They only matter for IPv6 addresses that
+    /// aren't unicast or are link-local: a real server may have such an address only if it is among
+    /// these.
     #[must_use]
     pub fn local_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         self.local_addresses = addresses.into_iter().collect();
         self
     }
 
-    /// Buckets of the connection table, 4,096 unless told otherwise.
+    /// Buckets of the connection table, 4,096 by default.
     #[must_use]
     pub fn connection_table_size(mut self, buckets: u32) -> Self {
         self.connection_table_size = buckets;
         self
     }
 
-    /// Gives a [setting](ipvs::sysctl) another value than the one it has by default, which is that
-    /// of the kernel [version](Self::version) in the initial network namespace of a machine with
-    /// one processor and 1 GiB of memory. Settings can be changed, and take any value of their type;
-    /// nothing depends on them except whether [rates](ipvs::Stats::rates) are estimated.
+    /// Sets the initial value of a [setting](ipvs::sysctl). The default is that of the kernel
+    /// [version](Self::version) in the initial network namespace of a machine with one processor
+    /// and 1 GiB of memory. Settings can be changed, and take any value of their type; nothing
+    /// depends on them except whether [rates](ipvs::Stats::rates) are estimated.
     ///
     /// # Errors
     ///
-    /// For a value that the kernel has no text for.
+    /// For a value that can't be written as text.
     ///
     /// ```
     /// use ipvs::{Client, sysctl};
@@ -166,16 +165,16 @@ impl Builder {
         Ok(self)
     }
 
-    /// Takes a [setting](ipvs::sysctl) away, as in a kernel that was built without it, or in a
-    /// network namespace that doesn't have it.
+    /// Removes a [setting](ipvs::sysctl), as in a kernel that was built without it, or in a network
+    /// namespace that doesn't have it.
     #[must_use]
     pub fn without_sysctl<V>(mut self, setting: Sysctl<V>) -> Self {
         self.files.remove(setting.name());
         self
     }
 
-    /// The list of connections as Linux has it in `/proc/net/ip_vs_conn`, its title line included;
-    /// without connections unless told otherwise. Counters of real servers have nothing to do with it:
+    /// The list of connections as Linux has it in `/proc/net/ip_vs_conn`, including its title line;
+    /// without connections by default. It doesn't affect the counters of real servers: see
     /// [`Kernel::set_connections`].
     ///
     /// ```

@@ -11,7 +11,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Counts more. Rates, if there are any, replace those that were.
+    /// Adds to the counters. Rates, if there are any, replace the earlier ones.
     pub(crate) fn add(&mut self, more: &Stats) {
         let all = &mut self.counted;
         all.conns = all.conns.wrapping_add(more.connections);
@@ -28,7 +28,7 @@ impl Counters {
         }
     }
 
-    /// Takes the present counters for 0.
+    /// Makes the current counters count as 0.
     pub(crate) fn reset(&mut self) {
         let all = &mut self.counted;
         (all.cps, all.inpps, all.outpps, all.inbps, all.outbps) = (0, 0, 0, 0, 0);

@@ -13,7 +13,7 @@ const DEFAULT_TTL: u8 = 1;
 const MTU: u16 = 1500;
 const UDP_HEADER: u16 = 8;
 
-/// The daemons that run: at most one of each role.
+/// The running daemons: at most one of each role.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Daemons {
     master: Option<sys::Daemon>,
@@ -80,7 +80,7 @@ impl Daemons {
     }
 }
 
-/// A daemon with all that its request left to the kernel.
+/// A daemon with the kernel's defaults for what its request left open.
 fn completed(daemon: sys::Daemon, state: sys::DaemonState) -> sys::Daemon {
     // An IPv4 group wins where both are given.
     let group6 = daemon.mcast_group6.filter(|_| daemon.mcast_group.is_none());

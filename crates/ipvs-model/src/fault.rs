@@ -1,4 +1,4 @@
-//! What tests have go wrong.
+//! Faults: requests that a test makes fail.
 
 use ipvs::proto::{Call, Refusal};
 use ipvs::{ErrorKind, Object, Operation, SyncRole};
@@ -12,9 +12,9 @@ use crate::request::{DestId, DestRequest, ServiceId};
 /// Error numbers end here (`include/uapi/asm-generic/errno.h`).
 const LAST_ERRNO: i32 = 133;
 
-/// A failure to come: which requests fail, how, and how many of them. [`Kernel::fail`] takes it.
+/// A fault: which requests fail, how, and how many of them. [`Kernel::fail`] takes it.
 ///
-/// By default the next request that fits is refused because the kernel is out of memory.
+/// By default the next matching request is refused because the kernel is out of memory.
 ///
 /// ```
 /// use ipvs::{Client, Destination, ErrorKind, Object, Operation, Service, ServiceKey};
@@ -43,7 +43,7 @@ pub struct Fault {
     operation: Option<Operation>,
     object: Option<Object>,
     effect: Effect,
-    /// How many requests that fit still pass.
+    /// How many matching requests still pass.
     after: usize,
     /// How many fail.
     times: usize,
@@ -51,7 +51,7 @@ pub struct Fault {
 
 #[derive(Clone, Debug)]
 enum Effect {
-    /// Refused with the error number that means this kind.
+    /// Refused with an error number of this kind.
     Kind(ErrorKind),
     Refusal(Refusal),
     LostAnswer,
@@ -61,10 +61,10 @@ enum Effect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// A client does that without a request of its own, or by others that can fail each.
+    /// A client does that without a request of its own, or with several, each of which can fail.
     #[error("no request of a client is made to {0}")]
     Operation(Operation),
-    /// The kernel has no answer that a client would take for that.
+    /// The kernel has no reply that a client would report as that kind.
     #[error("the kernel has no answer that means {0:?} there; give an error number instead")]
     Kind(ErrorKind),
 }
@@ -82,7 +82,7 @@ impl Fault {
         Self { operation: Some(operation), ..Self::any() }
     }
 
-    /// Fails any request to IPVS; files under `/proc` aren't.
+    /// Fails any request to IPVS; reading and writing files under `/proc` is none.
     pub fn any() -> Self {
         let effect = Effect::Kind(ErrorKind::OutOfMemory);
         Self { operation: None, object: None, effect, after: 0, times: 1 }
@@ -102,31 +102,31 @@ impl Fault {
     }
 
     /// Refuses the request with this error number (errno(3)). A request that is refused with EINTR
-    /// is never answered.
+    /// gets no reply.
     pub fn errno(self, errno: i32) -> Self {
         self.refusal(Refusal::new(errno))
     }
 
-    /// Refuses the request like this.
+    /// Refuses the request with this refusal.
     pub fn refusal(mut self, refusal: impl Into<Refusal>) -> Self {
         self.effect = Effect::Refusal(refusal.into());
         self
     }
 
-    /// Executes the request and loses the answer, together with all answers to requests that were
-    /// sent in one datagram with it. The client is told at once that its deadline has passed.
+    /// Executes the request and loses the reply, together with all replies to requests in the same
+    /// datagram. To the client its deadline has passed at once.
     pub fn lost_answer(mut self) -> Self {
         self.effect = Effect::LostAnswer;
         self
     }
 
-    /// Lets the first `count` requests that fit pass; 0 if never set.
+    /// Lets the first `count` matching requests pass; 0 by default.
     pub fn after(mut self, count: usize) -> Self {
         self.after = count;
         self
     }
 
-    /// Fails `count` requests; 1 if never set. Answers that are lost together count once.
+    /// Fails `count` requests; 1 by default. Replies that are lost together count once.
     pub fn times(mut self, count: usize) -> Self {
         self.times = count;
         self
@@ -212,7 +212,7 @@ impl Request<'_> {
     }
 }
 
-/// All that is still to fail.
+/// All pending faults.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 
@@ -228,8 +228,8 @@ impl Faults {
         self.0.clear();
     }
 
-    /// Refuses a request, or has its answer lost. `lost` says whether the answers to its datagram
-    /// are lost already.
+    /// Refuses a request, or loses its reply. `lost` says whether the replies to its datagram are
+    /// lost already.
     pub(crate) fn on_request(&mut self, call: &Call<'_>, lost: &mut bool) -> Result<(), Refusal> {
         let known = REQUESTS.iter().find(|it| (it.0, it.2) == (call.message.command, call.dump));
         let Some(&(_, operation, _)) = known else { return Ok(()) };
@@ -254,7 +254,7 @@ impl Faults {
         }
     }
 
-    /// What the first fault that is due does, which is used up thereby.
+    /// The effect of the first fault that is due, which is used up.
     fn next(&mut self, request: &Request<'_>, lost: bool) -> Option<Effect> {
         for at in 0..self.0.len() {
             let fault = &mut self.0[at];
@@ -288,7 +288,7 @@ impl Effect {
     }
 }
 
-/// The requests that there are, with what a client calls them and whether a list is asked for.
+/// All requests, with the client's operation and whether they ask for a list.
 const REQUESTS: [(Command, Operation, bool); 17] = [
     (Command::GetService, Operation::Services, true),
     (Command::GetService, Operation::Service, false),
@@ -313,7 +313,7 @@ fn is_file(operation: Operation) -> bool {
     matches!(operation, Operation::Connections | Operation::Sysctl | Operation::SetSysctl)
 }
 
-/// The error number that means `kind` where `operation` is answered with it.
+/// The error number that means `kind` in a reply to `operation`.
 fn errno_for(operation: Operation, kind: ErrorKind) -> Option<i32> {
     match (operation, kind) {
         // Any number that has no meaning does, so a test has to say which.

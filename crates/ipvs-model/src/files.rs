@@ -25,7 +25,7 @@ pub(crate) fn setting_of(path: &str) -> Option<&str> {
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
     connections: String,
-    /// By name. `None` is a setting that this kernel doesn't have.
+    /// By name. `None` marks a setting that this kernel doesn't have.
     settings: BTreeMap<String, Option<String>>,
 }
 
@@ -59,7 +59,7 @@ impl Files {
         self.settings.insert(name.to_owned(), None);
     }
 
-    /// Adds the settings of a version, where nothing else was said of them.
+    /// Adds the settings of a version that haven't been set otherwise.
     pub(crate) fn complete(&mut self, version: (u32, u32)) {
         for (name, value) in sysctls::of_version(version) {
             self.settings.entry(name.to_owned()).or_insert_with(|| Some(format!("{value}\n")));

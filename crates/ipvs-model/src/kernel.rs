@@ -18,7 +18,7 @@ use crate::files::{self, Files};
 use crate::request::{DestId, ServiceId};
 use crate::table::{Destination, Table};
 
-/// Any id does that generic netlink could give; this one is usual.
+/// The family's first id. Any that generic netlink could give will do; this one is usual.
 const FAMILY: u16 = 0x1c;
 /// Families have ids from here on; those below are netlink's own.
 const FIRST_FAMILY: u16 = sys::nl::NLMSG_MIN_TYPE + 1;
@@ -29,7 +29,7 @@ type Hook = Box<dyn FnMut(&sys::Message) -> Result<(), Refusal> + Send>;
 /// [`Client`](ipvs::Client) in tests.
 ///
 /// A clone is another socket to the same IPVS, so several clients can share one, and a test can
-/// keep one to look at or to change what its program sees.
+/// keep one to look at, or to change, what its program sees.
 ///
 /// ```
 /// use ipvs::{Client, Service};
@@ -48,12 +48,12 @@ pub struct Kernel {
 }
 
 struct Shared {
-    /// The id of IPVS' generic-netlink family.
+    /// The id of IPVS's generic-netlink family.
     family: AtomicU16,
     table: Mutex<Table>,
     files: Mutex<Files>,
     faults: Mutex<Faults>,
-    /// A lock of its own, not held while the hook runs: the hook may use the kernel.
+    /// Behind a lock of its own, because the hook may use the kernel while it runs.
     hook: Mutex<Option<Hook>>,
 }
 
@@ -72,7 +72,7 @@ pub struct ConnectionCounts {
     pub active: u32,
     /// All other connections.
     pub inactive: u32,
-    /// Persistence templates: clients that are remembered.
+    /// Persistence templates: remembered clients.
     pub persistent: u32,
 }
 
@@ -137,8 +137,7 @@ impl Kernel {
         Self { shared: Arc::new(shared), responder: Responder::new(family) }
     }
 
-    /// A kernel of its own that is as this one is now, and goes its own way from here. Faults and
-    /// the hook are not taken over.
+    /// An independent copy of this kernel in its current state. Faults and the hook aren't copied.
     ///
     /// ```
     /// use ipvs::Client;
@@ -159,10 +158,9 @@ impl Kernel {
         Self::of(family, files, lock(&shared.table).clone())
     }
 
-    /// Takes the module out of the kernel and loads it anew: services, sync daemons and connections
-    /// are gone, timeouts and [settings](ipvs::sysctl) what they were at first, and requests to the
-    /// family's old id are refused with ENOENT. Returns the new id; none is used twice, until there
-    /// are no others left.
+    /// Reloads the module: services, sync daemons and connections are gone, timeouts and
+    /// [settings](ipvs::sysctl) have their initial values, and requests to the family's old id are
+    /// refused with ENOENT. Returns the new id; none is used twice until all have been used.
     ///
     /// ```
     /// use ipvs::{Client, Service};
@@ -189,7 +187,7 @@ impl Kernel {
     }
 
     /// Counts traffic of a real server, and so of its virtual service. Rates, if `stats` has any,
-    /// replace the real server's; its width counts for nothing.
+    /// replace the real server's; the width of `stats` is ignored.
     ///
     /// # Errors
     ///
@@ -235,19 +233,19 @@ impl Kernel {
         Ok(())
     }
 
-    /// Forgets the real servers that were deleted: one that is added again starts with fresh
-    /// counters and no connections. Linux does that about two to three minutes after the last
-    /// connection to a deleted real server has ended, the model only here.
+    /// Forgets deleted real servers: one that is added again starts with fresh counters and no
+    /// connections. Linux does that two to three minutes after the last connection to a deleted
+    /// real server has ended, the model only here.
     pub fn empty_trash(&self) {
         lock(&self.shared.table).empty_trash();
     }
 
-    /// Has something go wrong with requests of whichever client, in addition to what is still to go
-    /// wrong by earlier calls. A request that several faults fit meets the earliest.
+    /// Makes requests fail, of any client, in addition to faults of earlier calls. A request that
+    /// matches several faults gets the earliest.
     ///
     /// # Errors
     ///
-    /// If no request meets that fault: see [`FaultError`].
+    /// If no request can fail like that: see [`FaultError`].
     ///
     /// ```
     /// use ipvs::{Client, ErrorKind, Operation, Service};
@@ -256,7 +254,7 @@ impl Kernel {
     /// let kernel = Kernel::new();
     /// let mut client = Client::with_transport(kernel.clone())?;
     /// let service = Service::new("tcp/10.10.10.53:80".parse()?);
-    /// // The answer to the second change from here on gets lost.
+    /// // The reply to the second change from here on gets lost.
     /// kernel.fail(Fault::on(Operation::AddService).lost_answer().after(1))?;
     /// client.add_service(&service)?;
     /// let other = Service::new("udp/10.10.10.53:80".parse()?);
@@ -269,14 +267,14 @@ impl Kernel {
         lock(&self.shared.faults).add(fault)
     }
 
-    /// Lets everything go right again: no fault of an earlier [`fail`](Self::fail) is left.
+    /// Removes all faults of earlier calls of [`fail`](Self::fail).
     pub fn clear_faults(&self) {
         lock(&self.shared.faults).clear();
     }
 
-    /// Has `hook` called before each request to IPVS, in place of an earlier hook. It may refuse
-    /// the request, or use the kernel through a clone, as a writer who came first would; requests
-    /// from within a hook are carried out without it.
+    /// Calls `hook` before each request to IPVS, and replaces an earlier hook. It may refuse the
+    /// request, or use the kernel through a clone, as a writer that comes first; the hook isn't
+    /// called for its own requests.
     ///
     /// ```
     /// use ipvs::{Client, ErrorKind, Service};
@@ -307,7 +305,7 @@ impl Kernel {
 }
 
 impl Shared {
-    /// `family` is the id that the request was sent to, `lost` whether the answers to its datagram
+    /// `family` is the id that the request was sent to, `lost` whether the replies to its datagram
     /// are lost.
     fn carry_out(
         &self,
@@ -318,7 +316,7 @@ impl Shared {
     ) -> Result<(), Refusal> {
         self.run_hook(call.message)?;
         if family != self.family.load(Ordering::Relaxed) {
-            // Loaded anew since the datagram's first request, by the hook or another thread.
+            // Reloaded since the datagram's first request, by the hook or another thread.
             return Err(Errno::NOENT.into());
         }
         lock(&self.faults).on_request(call, lost)?;
@@ -335,7 +333,7 @@ impl Shared {
     }
 }
 
-/// What a thread that panicked has left is still a table: each change is one step.
+/// A thread that panicked leaves a valid table: each change is one step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -355,7 +353,7 @@ impl Transport for Kernel {
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        // The requests were carried out in `send`, so what isn't there won't come.
+        // The requests were executed in `send`, so what isn't there won't come.
         Ok(self.responder.receive(buffer))
     }
 
@@ -418,7 +416,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_module_that_is_loaded_anew_between_two_requests_of_a_datagram_knows_neither() {
+    fn a_module_reloaded_between_two_requests_of_a_datagram_knows_neither() {
         let kernel = Kernel::new();
         let (module, mut requests) = (kernel.clone(), 0);
         kernel.before_each(move |_| {
@@ -442,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_is_loaded_anew_has_its_settings_of_before() {
+    fn a_reloaded_module_has_its_initial_settings() {
         let list = "title\nTCP 0A0A0A01 C350 0A0A0A35 0050 0A0A0A66 0050 ESTABLISHED     899\n";
         let kernel =
             Kernel::builder().sysctl(sysctl::CONNTRACK, false).unwrap().connections(list).build();

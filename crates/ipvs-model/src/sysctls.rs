@@ -1,4 +1,4 @@
-//! The settings that a kernel has, and their values at first
+//! The settings of each kernel version, and their initial values
 //! (`ip_vs_control_net_init_sysctl` in `ip_vs_ctl.c`, `ip_vs_lblc.c`, `ip_vs_lblcr.c`).
 
 /// A setting: its name, the first version that has it, and its value in the initial network

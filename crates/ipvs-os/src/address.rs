@@ -37,9 +37,9 @@ pub fn parse_ipv4_lenient(text: &[u8]) -> Option<Ipv4Addr> {
 
 /// An address as `inet_ntop(3)` of glibc writes it, whatever C library this is linked with.
 ///
-/// That is Rust's form except for IPv4-compatible addresses (`::/96`, RFC 4291 section 2.5.5.1): they
-/// end in a dotted quad, as IPv4-mapped ones do in both. `::` and `::1` aren't such addresses, nor
-/// is any other whose upper half of those 32 bits is zero.
+/// That is Rust's form except for IPv4-compatible addresses (`::/96`, RFC 4291 section 2.5.5.1):
+/// they end in a dotted quad, as IPv4-mapped ones do in both. `::` and `::1` aren't such addresses,
+/// nor is any other whose upper half of those 32 bits is zero.
 ///
 /// ```
 /// use ipvs_os::InetNtop;

@@ -47,9 +47,9 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// Where buffers start: enough for nearly every answer.
+/// The initial size of buffers: enough for nearly every answer.
 const FIRST_BUFFER: usize = 1024;
-/// Where growing ends: an answer beyond this counts as none, whoever sent it.
+/// The maximum size of buffers: a longer answer counts as none.
 const LARGEST_BUFFER: usize = 1 << 20;
 
 /// Calls `lookup` with a buffer that grows until the answer fits: `Err(ERANGE)` asks for a larger

@@ -1,4 +1,4 @@
-//! A program's start without Rust's own start-up code.
+//! A program's entry point without Rust's start-up code.
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,4 +1,4 @@
-//! IPVS' socket options.
+//! IPVS's socket options.
 
 use std::ffi::c_int;
 use std::io;
@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 /// The numbers that `linux/ip_vs.h` reserves for IPVS (`IP_VS_BASE_CTL` to `IP_VS_SO_SET_MAX`).
 const IPVS_OPTIONS: RangeInclusive<c_int> = 0x480..=0x4bf;
 
-/// Sets one of IPVS' socket options (`IP_VS_SO_SET_*` of `linux/ip_vs.h`) on an IPv4 socket; the
-/// value is the bytes of the C struct that belongs to it. The kernel carries the command out in
+/// Sets one of IPVS's socket options (`IP_VS_SO_SET_*` of `linux/ip_vs.h`) on an IPv4 socket; the
+/// value is the bytes of the C struct that belongs to it. The kernel executes the command in
 /// the network namespace in which the socket was made, whatever kind of IPv4 socket it is.
 ///
 /// # Errors
@@ -17,13 +17,13 @@ const IPVS_OPTIONS: RangeInclusive<c_int> = 0x480..=0x4bf;
 /// As setsockopt(2): EPERM without CAP_NET_ADMIN in the user namespace that owns the network
 /// namespace, ENOPROTOOPT where IPVS isn't loaded, EINVAL for a length that isn't the struct's,
 /// and what the command itself answers. [`io::ErrorKind::InvalidInput`], without a call, if the
-/// option isn't IPVS'.
+/// option isn't IPVS's.
 #[doc(alias = "setsockopt")]
 pub fn set_ipvs_option(socket: impl AsFd, option: c_int, value: &[u8]) -> io::Result<()> {
     check(option)?;
     let length = length_of(value)?;
     // SAFETY: the descriptor is open as long as `socket` is borrowed, and `value` is readable over
-    // the length given. No struct of IPVS' options holds a pointer, so the kernel reads nothing
+    // the length given. No struct of IPVS's options holds a pointer, so the kernel reads nothing
     // else, and keeps no reference to it.
     let result = unsafe {
         libc::setsockopt(
@@ -37,7 +37,7 @@ pub fn set_ipvs_option(socket: impl AsFd, option: c_int, value: &[u8]) -> io::Re
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reads one of IPVS' socket options (`IP_VS_SO_GET_*` of `linux/ip_vs.h`) from an IPv4 socket.
+/// Reads one of IPVS's socket options (`IP_VS_SO_GET_*` of `linux/ip_vs.h`) from an IPv4 socket.
 ///
 /// Most of them are questions: `value` holds the bytes of the C struct that belongs to the option,
 /// in which the caller has filled in what it asks for, and the kernel the answer. Bytes that the
@@ -53,7 +53,7 @@ pub fn get_ipvs_option(socket: impl AsFd, option: c_int, value: &mut [u8]) -> io
     let mut length = length_of(value)?;
     // SAFETY: the descriptor is open as long as `socket` is borrowed; `value` is writable over the
     // length given, beyond which the kernel doesn't write; `length` is a valid place for one. No
-    // struct of IPVS' options holds a pointer, so the kernel writes nowhere else.
+    // struct of IPVS's options holds a pointer, so the kernel writes nowhere else.
     let result = unsafe {
         libc::getsockopt(
             socket.as_fd().as_raw_fd(),
@@ -71,7 +71,7 @@ fn check(option: c_int) -> io::Result<()> {
     if IPVS_OPTIONS.contains(&option) {
         return Ok(());
     }
-    let text = format!("{option:#x} isn't one of IPVS' socket options");
+    let text = format!("{option:#x} isn't one of IPVS's socket options");
     Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
@@ -89,7 +89,8 @@ mod tests {
 
     use super::*;
 
-    /// `IP_VS_SO_GET_INFO`, whose struct has three ints; the first is the version, 1.2.1 ever since.
+    /// `IP_VS_SO_GET_INFO`, whose struct has three ints; the first is the version, 1.2.1 ever
+    /// since.
     const GET_INFO: c_int = 0x481;
     /// `IP_VS_SO_SET_TIMEOUT`, whose struct has three ints.
     const SET_TIMEOUT: c_int = 0x48a;

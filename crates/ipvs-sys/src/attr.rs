@@ -84,7 +84,8 @@ sets! {
         FLAGS = 7, "IPVS_SVC_ATTR_FLAGS";
         /// Persistence timeout, u32, seconds.
         TIMEOUT = 8, "IPVS_SVC_ATTR_TIMEOUT";
-        /// Persistence granularity, u32: an IPv4 mask in network byte order, or an IPv6 prefix length.
+        /// Persistence granularity, u32: an IPv4 mask in network byte order, or an IPv6 prefix
+        /// length.
         NETMASK = 9, "IPVS_SVC_ATTR_NETMASK";
         /// A nest of [`stats`](super::stats) attributes, counters cut to 32 bits.
         STATS = 10, "IPVS_SVC_ATTR_STATS";

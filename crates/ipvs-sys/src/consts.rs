@@ -117,7 +117,7 @@ bitflags! {
         /// Connections of one client go to one destination.
         #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
         const PERSISTENT = 0x01;
-        /// The service is in the kernel's table: set by the kernel, of no meaning to a user.
+        /// The service is in the kernel's table: set by the kernel, meaningless to users.
         #[doc(alias = "IP_VS_SVC_F_HASHED")]
         const HASHED = 0x02;
         /// Every datagram is scheduled by itself (UDP).
@@ -176,8 +176,9 @@ impl TunnelFlags {
 bitflags! {
     /// Flags of a connection, as the kernel keeps them and sync daemons send them.
     ///
-    /// No generic-netlink attribute carries them but `IPVS_DEST_ATTR_FWD_METHOD`, and of that the
-    /// kernel only ever reports the forwarding method. The lowest three bits are not flags but a [`ForwardMethod`].
+    /// No generic-netlink attribute has them except `IPVS_DEST_ATTR_FWD_METHOD`, and of that the
+    /// kernel only ever reports the forwarding method. The lowest three bits are not flags but a
+    /// [`ForwardMethod`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct ConnectionFlags: u32 {
         /// The connection was created by a sync daemon.

@@ -71,9 +71,9 @@ impl Dest {
         Self::from_attrs(Attrs::new(AttrSet::DEST, attrs), true)
     }
 
-    /// The destination of a whole message, an entry of a list, without its statistics. These are most
-    /// of an entry, and most of what [`Message::decode`](crate::Message::decode) costs. `None` if the
-    /// message has none.
+    /// The destination of a whole message, an entry of a list, without its statistics. These are
+    /// most of an entry, and most of what [`Message::decode`](crate::Message::decode) costs. `None`
+    /// if the message has none.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
 //! The generic-netlink protocol of Linux IPVS as types: every command, attribute and flag that
 //! `linux/ip_vs.h` has for it, a writer and a reader.
 //!
-//! Bytes in, values out, and back. There is no socket in here and no opinion: what a message may
-//! say, these types say, whether or not a kernel accepts it. Programs that want to administer IPVS
-//! use the crate `ipvs` (package `ipvs-client`), which stands on this one.
+//! Bytes in, values out, and back. There are no sockets in here and no policy: these types
+//! represent whatever a message can say, whether or not a kernel accepts it. Programs that
+//! administer IPVS use the crate `ipvs` (package `ipvs-client`), which builds on this one.
 //!
 //! # A request and its reply
 //!
@@ -70,18 +70,18 @@
 //! | errors | [`ErrorMessage`], [`ExtAck`] | [`Writer::error`], [`Writer::done`] |
 //! | the family's id | [`Family`] | [`ctrl::get_family`] |
 //!
-//! [`Message`] is any message as one value; who wants to avoid its size (or knows what comes) reads
-//! a nest directly with [`Attrs`] and `decode`. Neither reading nor writing allocates, but for the
-//! buffer when it grows.
+//! [`Message`] is any message as one value. To avoid its size, or if you know what comes, read a
+//! nest directly with [`Attrs`] and `decode`. Neither reading nor writing allocates, except when
+//! the buffer grows.
 //!
 //! # What to expect
 //!
-//! - Every attribute is an `Option`: the kernel leaves out what doesn't apply, and older kernels what
-//!   they don't know.
+//! - Every attribute is an `Option`: the kernel omits what doesn't apply, and older kernels omit
+//!   what they don't know.
 //! - Unknown attributes are skipped, unknown flags and values are kept ([`ServiceFlags`],
-//!   [`ForwardMethod`]…): a newer kernel can be read. Lengths that don't fit are errors that say
-//!   which attribute of which set, and where ([`DecodeError`]).
-//! - Replies of a kernel are written again byte for byte. That is tested with captures of real
+//!   [`ForwardMethod`]…), so replies of newer kernels can be read. Wrong lengths are errors that
+//!   say which attribute of which set, and where ([`DecodeError`]).
+//! - A kernel's replies are encoded again byte for byte. That is tested with captures of real
 //!   kernels, and the rest against an independent netlink library.
 //! - Ports are in host byte order in the types; [`Service::netmask`] is as on the wire.
 //!
@@ -101,7 +101,7 @@ mod framing;
 mod info;
 mod message;
 #[cfg(feature = "netlink-packet-generic")]
-mod packet;
+mod netlink_packet;
 mod service;
 mod stats;
 

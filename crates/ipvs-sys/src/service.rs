@@ -10,7 +10,8 @@ use crate::stats::{Stats, Stats64};
 /// A virtual service as a message has it: attributes that are there or not.
 ///
 /// A request names a service by `family` and either `fwmark` or `protocol`, `addr` and `port`. To
-/// add one the kernel also demands `scheduler`, `flags`, `timeout` and `netmask`; it ignores `stats`.
+/// add one the kernel also demands `scheduler`, `flags`, `timeout` and `netmask`; it ignores
+/// `stats`.
 ///
 /// ```
 /// use ipvs_sys::{AF_INET, Flags, IPPROTO_TCP, Name, Service, addr_bytes, netmask_v4};

@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What is wrong at the start is for the user to mend; what is wrong later is to be survived.
     let mut changed = modified(file);
     controller.want(read(file)?);
-    let (mut next_resync, mut last_trouble) = (Instant::now(), String::new());
+    let (mut next_resync, mut last_error) = (Instant::now(), String::new());
     loop {
         let now = Instant::now();
         let mut round = || -> Result<Plan, Box<dyn Error>> {
@@ -53,15 +53,15 @@ fn main() -> Result<(), Box<dyn Error>> {
                 if !plan.is_empty() {
                     print!("{plan}");
                 }
-                last_trouble.clear();
+                last_error.clear();
             }
             Err(error) => {
-                // The same trouble, round after round, is said once.
-                let trouble = format!("{error:#}");
-                if trouble != last_trouble {
-                    eprintln!("{trouble}");
+                // An error that persists is printed once.
+                let text = format!("{error:#}");
+                if text != last_error {
+                    eprintln!("{text}");
                 }
-                last_trouble = trouble;
+                last_error = text;
             }
         }
         thread::sleep(INTERVAL);

@@ -98,7 +98,7 @@ fn after_silence_the_rest_is_not_sent() {
 }
 
 #[test]
-fn what_could_not_be_sent_was_not_carried_out() {
+fn what_could_not_be_sent_was_not_executed() {
     let mut script = script([Act::Window(|_| 0), Act::SendError(ENOBUFS)]);
     let results = client(&mut script).run(&services(300));
     assert!(results[..128].iter().all(Result::is_ok));

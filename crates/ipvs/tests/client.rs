@@ -42,7 +42,7 @@ fn an_answer_that_is_cut_short_is_an_error_and_the_next_call_works() {
     client.flush().unwrap();
 }
 
-/// It may have been carried out, whatever is wrong with the answer.
+/// It may have been executed, whatever is wrong with the answer.
 #[test]
 fn a_change_whose_answer_cannot_be_had_has_an_unknown_outcome() {
     let acts = || [Act::Cut, Act::ReceiveError(EIO), Act::ReceiveError(1)];
@@ -82,7 +82,7 @@ fn a_number_that_is_no_error_number_is_no_answer() {
 fn a_send_that_fails_is_an_error_and_the_next_call_works() {
     let mut script = script([Act::SendError(ENOBUFS), Act::SendError(1), Act::Answer(0)]);
     let mut client = client(&mut script);
-    assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::Io, "it wasn't carried out");
+    assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::Io, "it wasn't executed");
     assert_eq!(client.flush().unwrap_err().kind(), ErrorKind::PermissionDenied);
     client.flush().unwrap();
 }

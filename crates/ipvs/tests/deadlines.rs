@@ -186,7 +186,7 @@ impl Transport for Flood {
 }
 
 #[test]
-fn what_is_no_answer_puts_no_deadline_off() {
+fn a_stray_reply_does_not_extend_the_deadline() {
     let kernel = ipvs_model::Kernel::new();
     let flood = Flood { kernel: kernel.clone(), started: None };
     let mut client = Client::with_transport(flood).expect("the family is known");

@@ -148,7 +148,7 @@ fn a_race_for_a_service_is_lost_and_won() {
 }
 
 #[test]
-fn somebody_who_always_wins_is_not_raced_for_ever() {
+fn a_rival_who_always_wins_ends_the_retries() {
     let mut tries = 0;
     let table = two().before(|command, services| match command {
         Command::NewService => {

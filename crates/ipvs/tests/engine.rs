@@ -1,4 +1,4 @@
-//! The engine against hand-made answers: what settles, in which order, and what doesn't.
+//! The engine against hand-made replies: which requests complete, and in which order.
 //!
 //! The answers are put together here byte by byte from netlink(7), not by the crate under test.
 
@@ -96,7 +96,7 @@ fn refused(errno: i32) -> Result<(), Failure> {
 }
 
 #[test]
-fn only_the_last_of_a_window_is_acknowledged_and_that_settles_all() {
+fn only_the_last_of_a_window_is_acknowledged_and_that_completes_all() {
     let mut engine = engine();
     let ids: Vec<_> = (0..3).map(|_| engine.push(&flush()).unwrap()).collect();
     let sent = transmit(&mut engine);
@@ -104,23 +104,23 @@ fn only_the_last_of_a_window_is_acknowledged_and_that_settles_all() {
     assert_eq!(acks, [false, false, true]);
 
     let events = feed(&mut engine, &answer(sent[2].0, 0));
-    assert_eq!(events, ids.map_settled());
+    assert_eq!(events, ids.all_completed());
     assert!(engine.is_idle());
     assert_eq!(engine.poll_timeout(Instant::now()), None);
 }
 
 trait MapSettled {
-    fn map_settled(&self) -> Vec<Seen>;
+    fn all_completed(&self) -> Vec<Seen>;
 }
 
 impl MapSettled for Vec<RequestId> {
-    fn map_settled(&self) -> Vec<Seen> {
+    fn all_completed(&self) -> Vec<Seen> {
         self.iter().map(|id| Seen::Completed(*id, Ok(()))).collect()
     }
 }
 
 #[test]
-fn a_refused_request_settles_those_before_it_and_leaves_the_rest() {
+fn a_refused_request_completes_those_before_it_and_leaves_the_rest() {
     let mut engine = engine();
     let ids: Vec<_> = (0..4).map(|_| engine.push(&flush()).unwrap()).collect();
     let sent = transmit(&mut engine);
@@ -219,7 +219,7 @@ fn the_deadline_runs_from_the_last_answer() {
     engine.push(&Request::new(Command::GetService, RequestKind::Dump)).unwrap();
     assert_eq!(engine.poll_timeout(start), None);
     let seq = headers(engine.poll_transmit().unwrap())[0].0;
-    // Patience begins when somebody has to wait, and is not renewed by asking.
+    // The timeout starts when somebody has to wait, and asking again doesn't restart it.
     assert_eq!(engine.poll_timeout(after(1)), Some(after(1) + TIMEOUT));
     assert_eq!(engine.poll_timeout(after(2)), Some(after(1) + TIMEOUT));
     assert!(engine.handle_datagram(&reply(seq, NLM_F_MULTI), |_| ()).unwrap());
@@ -246,7 +246,7 @@ fn a_question_ends_with_its_reply_and_is_not_acknowledged() {
 }
 
 #[test]
-fn a_datagram_that_is_cut_short_is_an_error_and_settles_nothing_it_lacks() {
+fn a_truncated_datagram_is_an_error_and_completes_nothing_that_it_lacks() {
     let mut engine = engine();
     let id = engine.push(&flush()).unwrap();
     let seq = transmit(&mut engine)[0].0;

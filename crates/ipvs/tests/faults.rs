@@ -1,4 +1,4 @@
-//! Whatever goes wrong between a client and the kernel, no call waits for ever, none says what isn't
+//! Whatever goes wrong between a client and the kernel, no call waits forever, none says what isn't
 //! true, and the next one works.
 //!
 //! Thousands of calls at random are made over a wire on which things go wrong at random: answers are
@@ -220,7 +220,7 @@ fn connect(random: &mut Random, wire: &Rc<RefCell<Wire>>) -> Client<Socket> {
         assert!(wire.waits <= 1);
         wire.end();
         match client {
-            // A family that isn't IPVS' would be found out, and not by this test.
+            // A family that isn't IPVS's would be found out, and not by this test.
             Ok(client) if wire.severity() < Severity::Lying => return client,
             Ok(_) => {}
             Err(error) => {

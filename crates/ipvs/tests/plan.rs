@@ -1,4 +1,4 @@
-//! Plans between generated tables, carried out in memory by rules of the kernel: what exists can't
+//! Plans between generated tables, applied in memory by rules of the kernel: what exists can't
 //! be added, what doesn't can't be changed or deleted, a virtual service takes its real servers
 //! along.
 

@@ -166,7 +166,7 @@ fn windows_and_datagrams_are_traced() {
 }
 
 #[test]
-fn a_module_that_was_loaded_anew_is_worth_a_warning() {
+fn a_reloaded_module_is_worth_a_warning() {
     let mut script = script([Act::Reload(0x40, 0), Act::Window(|_| 0)]);
     let lines = heard(Level::DEBUG, || client(&mut script).zero(None).unwrap());
     assert_eq!(

@@ -324,7 +324,7 @@ fn what_has_no_place_is_refused(_context: &mut Context) -> Result<()> {
         for result in refused {
             let error = fails(result, ErrorKind::NotSupported)?;
             let text = format!("{error:#}");
-            ensure!(text.contains("over IPVS' socket options there are no"), "{text}");
+            ensure!(text.contains("over IPVS's socket options there are no"), "{text}");
             ensure!(text.contains("CAP_NET_ADMIN in the initial user namespace"), "{text}");
         }
         assert_eq!((table(&mut client)?, client.sync_daemons()?), before);
@@ -524,7 +524,7 @@ fn the_command_line_tool(_context: &mut Context) -> Result<()> {
     let network = UserNetwork::start(&format!("IPVSADM={path}\n{script}"))?;
     let expected = "\
         = 0\n= 0\n= 0\nService already exists\n= 255\n\
-        Operation not supported: over IPVS' socket options there are no IPv6 services\n= 255\n\
+        Operation not supported: over IPVS's socket options there are no IPv6 services\n= 255\n\
         -A -t 192.0.2.53:80 -s rr -p 60\n\
         -a -t 192.0.2.53:80 -r 192.0.2.102:8080 -m -w 4\n\
         -a -t 192.0.2.53:80 -r 192.0.2.103:80 -g -w 1\n= 0\n\

@@ -66,7 +66,7 @@ impl Family {
         Ok(family)
     }
 
-    /// Appends the description to a buffer, as the controller does but for commands and groups:
+    /// Appends the description to a buffer, as the controller does, except commands and groups:
     /// for tests and models of the kernel.
     pub fn encode(&self, buffer: &mut Vec<u8>, seq: u32, port_id: u32) -> Range<usize> {
         let header = Header { message_type: nl::GENL_ID_CTRL, flags: 0, seq, port_id };

@@ -3,7 +3,7 @@
 use super::error::DecodeError;
 use super::nl;
 
-/// A netlink header (`struct nlmsghdr`), but for the length.
+/// A netlink header (`struct nlmsghdr`), except the length.
 #[doc(alias = "nlmsghdr")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Header {

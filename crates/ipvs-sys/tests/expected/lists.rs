@@ -162,7 +162,7 @@ fn rates(row: &str, capture: &Capture) -> [u64; 5] {
     rates
 }
 
-/// A message of a list without the rates, but for that list which shows them: they change from one
+/// A message of a list without the rates, except in the list that shows them: they change from one
 /// moment to the next.
 pub(crate) fn comparable(capture: &Capture, mut message: Message) -> Message {
     if capture.step() == "list-rate" {

@@ -387,7 +387,7 @@ mod tests {
         let error = Endpoint::try_from(scoped).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "[fe80::1%2]:80: IPVS has no place for the scope of an IPv6 address"
+            "[fe80::1%2]:80: IPVS can't represent the scope of an IPv6 address"
         );
         for text in ["[fe80::1%2]:80", "[fe80::1%0]:80"] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");

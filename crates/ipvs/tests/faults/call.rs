@@ -53,7 +53,7 @@ pub(crate) enum Said {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Claim {
     Done,
-    /// It wasn't carried out. An error number that isn't that of a system call is the kernel's
+    /// It wasn't executed. An error number that isn't that of a system call is the kernel's
     /// answer.
     Failed(ErrorKind, Option<i32>),
     Unknown,

@@ -24,12 +24,12 @@ pub(crate) enum Fault {
     /// ran is.
     NoAcknowledgement,
 
-    /// The module is loaded anew before a request.
+    /// The module is reloaded before a request.
     Reload(usize),
     /// Somebody else changes the table first.
     Rival,
 
-    /// Sending fails, so that nothing is carried out.
+    /// Sending fails, so nothing is executed.
     SendFails(Errno),
     /// Receiving fails in place of an answer, which is lost with those behind it.
     ReceiveFails(usize, Errno),
@@ -73,7 +73,7 @@ pub(crate) enum Severity {
     Failed,
     /// It lies: the answers are those of a kernel that did something else. A netlink socket hands
     /// messages out whole, once and in order, or says that it couldn't (ENOBUFS), so this is beyond
-    /// what a client can tell from the truth. It still may not panic, wait for ever, or be of no use
+    /// what a client can tell from the truth. It still may not panic, wait forever, or be of no use
     /// afterwards.
     Lying,
 }

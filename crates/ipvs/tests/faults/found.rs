@@ -38,7 +38,7 @@ fn said(call: &Call, plan: &[(usize, Fault)]) -> (Said, usize) {
 
 /// The entries of the first list were kept, and those of the second put behind them.
 #[test]
-fn a_list_that_is_asked_for_again_begins_anew() {
+fn a_repeated_list_starts_empty() {
     let plan = [(0, Fault::ListFails(1, Errno::NOENT)), (1, Fault::Reload(0))];
     let (said, _) = said(&Call::Read(Question::Services), &plan);
     assert_eq!(said, Said::Read(Ok(Answer::Services(Vec::new()))));
@@ -53,7 +53,7 @@ fn after_a_broken_answer_a_daemon_is_not_looked_for() {
 }
 
 /// The kernel was said to have no such scheduler, and the next answer was lost: in truth the module
-/// had been loaded anew.
+/// had been reloaded.
 #[test]
 fn enoent_before_a_missing_answer_says_nothing() {
     let services = ["tcp/192.0.2.54:80", "tcp/192.0.2.55:80"];

@@ -72,7 +72,7 @@ fn same(one: &Kernel, other: &Kernel) -> bool {
         .all(|all| all.make(&mut client_of(one)) == all.make(&mut client_of(other)))
 }
 
-/// A change that was carried out is one whose request was, once, and that shows in the table; one
+/// A change that was executed is one whose request was, once, and that shows in the table; one
 /// that wasn't, wasn't.
 fn changes(call: &Call, claims: &[Claim], wire: &Wire) -> Verdict {
     let changes = call.changes();
@@ -104,11 +104,11 @@ fn one_change(
     wire: &Wire,
 ) -> Verdict {
     let done: Vec<_> = seen.iter().filter(|it| it.errno == 0).collect();
-    demand!(done.len() <= 1, "it was carried out {} times", done.len());
+    demand!(done.len() <= 1, "it was executed {} times", done.len());
     match claim {
         Claim::Done if is_gone_without_it(change, seen, wire) => {}
         Claim::Done => {
-            demand!(done.len() == 1, "it was not carried out");
+            demand!(done.len() == 1, "it was not executed");
             if let Some(after) = &done[0].after {
                 demand!(
                     change::holds(change, &mut client_of(after)),
@@ -121,8 +121,8 @@ fn one_change(
         }
         Claim::NotSent => demand!(seen.is_empty(), "it was sent"),
         Claim::Failed(kind, errno) => {
-            demand!(done.is_empty(), "it was carried out");
-            demand!(*kind != ErrorKind::Protocol, "it may have been carried out");
+            demand!(done.is_empty(), "it was executed");
+            demand!(*kind != ErrorKind::Protocol, "it may have been executed");
             let invalid = *kind == ErrorKind::InvalidInput;
             demand!(invalid != can_be_sent, "it {} be sent", if invalid { "can" } else { "can't" });
             match (errno, seen.last()) {
@@ -151,7 +151,7 @@ fn is_gone_without_it(change: &Change, seen: &[&Handled], wire: &Wire) -> bool {
     interrupted && wire.states.last().is_some_and(|it| change::holds(change, &mut client_of(it)))
 }
 
-/// The changes of a batch are carried out in its order. Where the module was loaded anew, those that
+/// The changes of a batch are executed in its order. Where the module was reloaded, those that
 /// the kernel knew nothing of may have come once more.
 fn in_order(requests: &[Option<sys::Message>], wire: &Wire) -> Verdict {
     let reloaded = wire.applied(|it| matches!(it, Fault::Reload(_)));

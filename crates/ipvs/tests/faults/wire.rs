@@ -16,7 +16,7 @@ use super::change;
 use super::fault::{Fault, Severity};
 use super::random::Random;
 
-/// How often a client may ask for more where nothing is to come, before that counts as for ever.
+/// How often a client may ask for more when nothing will come, before that counts as an endless loop.
 const MAX_WAITS: usize = 100;
 /// What a datagram of answers may hold.
 const DATAGRAM_BYTES: usize = 8 * 1024;
@@ -32,7 +32,7 @@ pub(crate) struct Handled {
     pub(crate) message: sys::Message,
     /// The family that it was sent to.
     family: u16,
-    /// Whether its family wasn't IPVS' any more, so that IPVS never saw it.
+    /// Whether its family wasn't IPVS's any more, so that IPVS never saw it.
     pub(crate) stale: bool,
     /// The error number, 0 for success.
     pub(crate) errno: i32,
@@ -104,7 +104,7 @@ impl Wire {
         }
     }
 
-    /// Begins anew, as a socket of its own.
+    /// Starts again, as a new socket.
     pub(crate) fn reopen(&mut self) {
         self.queue.clear();
         self.late.clear();
@@ -135,7 +135,7 @@ impl Wire {
         self.late.retain(whole);
     }
 
-    /// Whether requests were sent to two families that weren't IPVS' any more: that may be what the
+    /// Whether requests were sent to two families that weren't IPVS's any more: that may be what the
     /// client says that it found.
     pub(crate) fn family_does_not_stay(&self) -> bool {
         let stale: BTreeSet<_> =
@@ -193,7 +193,7 @@ impl Wire {
         fork.receive(&mut buffer).unwrap() && errno_of(&buffer) == 0
     }
 
-    /// Has the kernel carry out one request, and adds its answers.
+    /// Has the kernel execute one request, and adds its replies.
     fn carry_out(
         &mut self,
         request: &[u8],
@@ -471,7 +471,7 @@ fn errno_of(last: &[u8]) -> i32 {
     }
 }
 
-/// The id that the controller says IPVS' family has.
+/// The id that the controller says IPVS's family has.
 fn family_of(answer: &[u8]) -> Option<u16> {
     match sys::Messages::new(answer).next() {
         Some(Ok(sys::Frame { header, body: sys::Body::Data(payload) }))

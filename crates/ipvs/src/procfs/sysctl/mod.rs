@@ -1,6 +1,6 @@
 //! IPVS's settings in `/proc/sys/net/ipv4/vs`, each with its type.
 //!
-//! They belong to a network namespace, but for [`DEBUG_LEVEL`]. A kernel has those that it knows
+//! They belong to a network namespace, except [`DEBUG_LEVEL`]. A kernel has those that it knows
 //! and was built with: all that Linux 6.1 has, unless the text of a constant says otherwise. Where
 //! no range is named, the kernel takes any number that the type can hold, with or without sense. A
 //! setting that a kernel, or a namespace, doesn't have reads as `None`. A network namespace that

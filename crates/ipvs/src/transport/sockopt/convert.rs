@@ -16,7 +16,7 @@ const DEFAULT_TTL: u8 = 1;
 
 fn unsupported(what: &str) -> Refusal {
     Refusal::from(Errno::OPNOTSUPP)
-        .message(format!("over IPVS' socket options there are no {what}"))
+        .message(format!("over IPVS's socket options there are no {what}"))
 }
 
 /// How a request names a service.
@@ -362,7 +362,7 @@ mod tests {
             (daemon(|it| it.mcast_ttl = Some(2)), "TTLs"),
         ] {
             assert_eq!(errno, not_supported);
-            assert!(message.starts_with("over IPVS' socket options"), "{message}");
+            assert!(message.starts_with("over IPVS's socket options"), "{message}");
             assert!(message.contains(what), "{message}");
         }
     }

@@ -232,7 +232,8 @@ impl Options<'_> {
         let user = Key::of(Some(service))?.user()?;
         if (user.addr, user.port, user.fwmark) == (0, 0, 0) {
             // The kernel would take it for all services.
-            let text = "over IPVS' socket options the counters of 0.0.0.0:0 can't be told from all";
+            let text =
+                "over IPVS's socket options the counters of 0.0.0.0:0 can't be told from all";
             return Err(Refusal::from(Errno::OPNOTSUPP).message(text));
         }
         self.set(option::SET_ZERO, &user)

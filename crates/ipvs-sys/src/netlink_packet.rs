@@ -22,7 +22,7 @@ impl GenlFamily for Message {
 }
 
 /// Writes the attributes. These traits want to know the length beforehand, which takes a second
-/// writing to an own buffer: who sends many requests uses [`Writer`](crate::Writer).
+/// writing to an own buffer: to send many requests, use [`Writer`](crate::Writer).
 impl Emitable for Message {
     fn buffer_len(&self) -> usize {
         attrs(self, &mut Vec::new()).len()
