@@ -38,11 +38,9 @@ pub enum WhenDown {
     /// It is deleted; its connections are lost.
     #[default]
     Remove,
-    /// It gets weight 0; its connections live on, persistent ones come again.
-    Quiesce {
-        /// Whether it's added with weight 0 if it isn't there.
-        add: bool,
-    },
+    /// It has weight 0, and is added so if it isn't there: its connections live on, persistent
+    /// ones come again.
+    Quiesce,
 }
 
 /// What an operator has decided about a real server.
@@ -132,7 +130,7 @@ impl Active {
                 (None, _) if !state.judged && there => {
                     desired.insert(quiesced);
                 }
-                (_, WhenDown::Quiesce { add }) if there || (add && state.judged) => {
+                (_, WhenDown::Quiesce) if there || state.judged => {
                     desired.insert(quiesced);
                 }
                 _ => {}

@@ -206,14 +206,13 @@ fn the_fallback_waits_for_first_verdicts_and_goes_when_somebody_is_up() {
 
 #[test]
 fn a_quiescent_server_stays_with_weight_0() {
-    for (add, expected) in [(false, vec![(102, 0)]), (true, vec![(102, 0), (103, 0)])] {
-        let pool = pool(80, &[102, 103]).when_down(WhenDown::Quiesce { add });
-        let mut site = Site::new([pool], &[]);
-        site.observe(102, &Verdict::Up);
-        site.observe(102, &down());
-        site.observe(103, &down());
-        assert_eq!(site.table(80), expected, "{add}");
-    }
+    let mut site = Site::new([pool(80, &[102, 103]).when_down(WhenDown::Quiesce)], &[]);
+    site.observe(102, &Verdict::Up);
+    assert_eq!(site.table(80), [(102, 1)], "nobody knows of 103 yet");
+    site.observe(102, &down());
+    assert_eq!(site.table(80), [(102, 0)]);
+    site.observe(103, &down());
+    assert_eq!(site.table(80), [(102, 0), (103, 0)]);
 }
 
 #[test]

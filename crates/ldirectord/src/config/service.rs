@@ -90,6 +90,13 @@ const SERVICES: [(&str, Speaks, u16); 21] = [
     ("submission", Speaks::Submission, 587),
 ];
 
+impl Speaks {
+    /// The port by which it's known.
+    pub fn port(self) -> Option<u16> {
+        SERVICES.iter().find(|it| it.1 == self).map(|it| it.2).filter(|port| *port != 0)
+    }
+}
+
 /// How real servers are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CheckType {

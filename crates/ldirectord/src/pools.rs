@@ -1,0 +1,296 @@
+//! A configuration as pools: what its words mean to the checks and to the kernel.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use director::{Pool, WhenDown};
+use ipvs::{
+    Destination, DestinationKey, Family, Forward, Persistence, PersistenceMask, Scheduler,
+    SchedulerFlags, ServiceKey, Tunnel,
+};
+use probe::{Check, External, Http, Method as PageMethod, Pattern, Probe, Thresholds, Tls};
+
+use crate::config::{
+    CheckType, Config, Diagnostic, Fallback, Globals, HttpMethod, Key, Method, Netmask, Protocol,
+    Real, Service, Spanned, Speaks,
+};
+
+/// The pools of a configuration, in its order.
+///
+/// # Errors
+///
+/// What this version can't do, each with its place: it's refused rather than taken for up.
+pub fn pools(config: &Config) -> Result<Vec<Pool>, Vec<Diagnostic>> {
+    let mut refused = Vec::new();
+    let mut pools = Vec::new();
+    for service in &config.services {
+        let reader = Reader { globals: &config.globals, service };
+        match reader.pool() {
+            Ok(pool) => pools.push(pool),
+            Err(diagnostic) => refused.push(diagnostic),
+        }
+    }
+    if refused.is_empty() { Ok(pools) } else { Err(refused) }
+}
+
+struct Reader<'a> {
+    globals: &'a Globals,
+    service: &'a Service,
+}
+
+type Read<T> = Result<T, Diagnostic>;
+
+impl Reader<'_> {
+    fn pool(&self) -> Read<Pool> {
+        let mut pool = Pool::new(self.kernels()?).when_down(self.when_down());
+        if let Some(fallback) = self.fallback() {
+            pool = pool.fallback(fallback);
+        }
+        for real in &self.service.reals {
+            for address in real.addresses() {
+                let destination = self.destination(real, address);
+                let probe = Probe::new(
+                    SocketAddr::new(address, self.checked_port(real)),
+                    self.check(real, address)?,
+                    self.timeout(),
+                );
+                pool = pool.member(destination, probe, self.thresholds());
+            }
+        }
+        Ok(pool)
+    }
+
+    fn key(&self) -> ServiceKey {
+        match self.service.key.value {
+            Key::Address { address, port, protocol } => ServiceKey::Addr {
+                protocol: match protocol {
+                    Protocol::Tcp => ipvs::Protocol::Tcp,
+                    Protocol::Udp => ipvs::Protocol::Udp,
+                },
+                addr: address,
+                port,
+            },
+            Key::Mark { mark, family } => ServiceKey::fwmark(family, mark),
+        }
+    }
+
+    /// The virtual service as the kernel has it.
+    fn kernels(&self) -> Read<ipvs::Service> {
+        let scheduler = match &self.service.scheduler {
+            Some(name) => Scheduler::new(name.value.as_bytes())
+                .map_err(|error| refusal(name, error.to_string()))?,
+            None => Scheduler::WRR,
+        };
+        let udp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Udp, .. });
+        let one_packet = self.service.one_packet.as_ref().is_some_and(|ops| ops.value) && udp;
+        let mut service = ipvs::Service::new(self.key())
+            .scheduler(scheduler)
+            .scheduler_flags(self.scheduler_flags(scheduler)?)
+            .one_packet(one_packet);
+        if let Some(seconds) = &self.service.persistent {
+            let timeout = Duration::from_secs(seconds.value.into());
+            if timeout > Persistence::MAX_TIMEOUT {
+                let most = Persistence::MAX_TIMEOUT.as_secs();
+                return Err(refusal(
+                    seconds,
+                    format!("a client is remembered for {most} s at most"),
+                ));
+            }
+            let mask =
+                self.service.netmask.as_ref().map_or(PersistenceMask::HOST, |it| match it.value {
+                    Netmask::Mask(mask) => PersistenceMask::v4(mask),
+                    Netmask::Prefix(length) => {
+                        PersistenceMask::v6(length.into()).unwrap_or_default()
+                    }
+                });
+            service = service.persistent(Persistence::new(timeout).mask(mask));
+        }
+        Ok(service)
+    }
+
+    fn scheduler_flags(&self, scheduler: Scheduler) -> Read<SchedulerFlags> {
+        let Some(text) = &self.service.scheduler_flags else { return Ok(SchedulerFlags::empty()) };
+        let mut flags = SchedulerFlags::empty();
+        for word in text.value.split(',').map(str::trim) {
+            let fits = |it: &ipvs::SchedulerFlagName| it.scheduler.is_none_or(|it| it == scheduler);
+            match SchedulerFlags::NAMES.into_iter().filter(fits).find(|it| it.name == word) {
+                Some(found) => flags |= found.flag,
+                None => return Err(refusal(text, format!("{scheduler} has no flag `{word}`"))),
+            }
+        }
+        Ok(flags)
+    }
+
+    fn when_down(&self) -> WhenDown {
+        let quiescent = self.service.settings.quiescent.as_ref();
+        let quiescent = quiescent.or(self.globals.settings.quiescent.as_ref());
+        if quiescent.is_some_and(|it| it.value) { WhenDown::Quiesce } else { WhenDown::Remove }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        let of = |own: &Option<Spanned<u32>>, global: &Option<Spanned<u32>>| {
+            let count = own.as_ref().or(global.as_ref()).map_or(1, |it| it.value);
+            NonZeroU16::new(count.try_into().unwrap_or(u16::MAX)).unwrap_or(NonZeroU16::MIN)
+        };
+        let (own, global) = (&self.service.settings, &self.globals.settings);
+        Thresholds {
+            rise: of(&own.rise_count, &global.rise_count),
+            fall: of(&own.failure_count, &global.failure_count),
+        }
+    }
+
+    /// The port of the virtual service; a firewall mark has none.
+    fn port(&self) -> u16 {
+        match self.service.key.value {
+            Key::Address { port, .. } => port,
+            Key::Mark { .. } => 0,
+        }
+    }
+
+    fn family(&self) -> Family {
+        match self.service.key.value {
+            Key::Address { address: IpAddr::V6(_), .. } => Family::V6,
+            Key::Address { .. } => Family::V4,
+            Key::Mark { family, .. } => family,
+        }
+    }
+
+    /// The entry of a real server. Only masquerading changes the port.
+    fn entry(&self, address: IpAddr, port: Option<u16>, method: Method) -> Destination {
+        let keeps = self.port() != 0 && method != Method::Masq;
+        let port = port.filter(|_| !keeps).unwrap_or_else(|| self.port());
+        Destination::new(DestinationKey::new(address, port)).forward(match method {
+            Method::Gate => Forward::DirectRoute,
+            Method::Masq => Forward::Masquerade,
+            Method::Ipip => Forward::Tunnel(Tunnel::Ipip),
+        })
+    }
+
+    fn destination(&self, real: &Real, address: IpAddr) -> Destination {
+        let port = real.port.as_ref().map(|port| port.value);
+        let number = |it: &Option<Spanned<u32>>| it.as_ref().map_or(0, |it| it.value);
+        self.entry(address, port, real.method.value)
+            .weight(real.weight.as_ref().map_or(1, |it| it.value))
+            .thresholds(number(&real.upper), number(&real.lower))
+    }
+
+    fn fallback(&self) -> Option<Destination> {
+        let global = match self.family() {
+            Family::V6 => &self.globals.fallback6,
+            Family::V4 => &self.globals.fallback,
+        };
+        let fallback: &Fallback = self.service.fallback.as_ref().or(global.as_ref())?;
+        let method = fallback.method.as_ref().map_or(Method::Gate, |it| it.value);
+        let port = fallback.port.as_ref().map(|it| it.value);
+        Some(self.entry(fallback.address.value, port, method))
+    }
+
+    /// Where a real server is checked.
+    fn checked_port(&self, real: &Real) -> u16 {
+        let ports = [&self.service.check_port, &real.port];
+        let written = ports.into_iter().flatten().next().map(|port| port.value);
+        let usual = || self.service.speaks().and_then(Speaks::port);
+        written.or(Some(self.port()).filter(|port| *port != 0)).or_else(usual).unwrap_or(0)
+    }
+
+    fn timeout(&self) -> Duration {
+        let (check, negotiate) = self.service.timeouts(self.globals);
+        let seconds = match self.check_type() {
+            CheckType::Negotiate | CheckType::Combined(_) => negotiate,
+            _ => check,
+        };
+        Duration::from_secs(seconds.into())
+    }
+
+    fn check_type(&self) -> CheckType {
+        self.service.check_type.as_ref().map(|it| it.value).unwrap_or_default()
+    }
+
+    fn check(&self, real: &Real, address: IpAddr) -> Read<Check> {
+        let udp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Udp, .. });
+        let connect = || if udp { Check::Ping } else { Check::Connect };
+        match self.check_type() {
+            CheckType::On => Ok(Check::On),
+            CheckType::Off => Ok(Check::Off),
+            CheckType::Ping => Ok(Check::Ping),
+            CheckType::Connect => Ok(connect()),
+            CheckType::External | CheckType::ExternalPerl => Ok(self.external(real, address)),
+            CheckType::Combined(_) => Err(self.refusal_of(
+                self.service.check_type.as_ref(),
+                "several connections between two requests can't be had yet",
+            )),
+            CheckType::Negotiate => match self.service.speaks() {
+                None => Ok(connect()),
+                Some(Speaks::Nothing) => Ok(Check::On),
+                Some(Speaks::Http) => Ok(Check::Http(self.page(real)?)),
+                Some(Speaks::Https) => {
+                    let mut tls = Tls::default();
+                    tls.name = self.service.virtual_host.as_ref().map(|it| it.value.clone());
+                    Ok(Check::Https(self.page(real)?, tls))
+                }
+                Some(_) => {
+                    let message = "what is spoken here can't be checked yet";
+                    let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
+                    Err(refusal.help("checktype=connect makes a connection"))
+                }
+            },
+        }
+    }
+
+    /// A refusal of what a directive says, or of what follows from the virtual service itself.
+    fn refusal_of<T>(&self, directive: Option<&Spanned<T>>, message: &str) -> Diagnostic {
+        let span = directive.map_or(&self.service.key.span, |it| &it.span);
+        Diagnostic::error(span.clone(), message)
+    }
+
+    /// A command, with what it's told: virtual IP or firewall mark, port, and those of the real server.
+    fn external(&self, real: &Real, address: IpAddr) -> Check {
+        let program = self.service.check_command.as_ref().map_or("/bin/true", |it| &it.value);
+        let (virtual_ip, virtual_port) = match self.service.key.value {
+            Key::Address { address, port, .. } => (bracketed(address), port),
+            Key::Mark { mark, .. } => (mark.to_string(), 0),
+        };
+        let words = [
+            virtual_ip,
+            virtual_port.to_string(),
+            bracketed(address),
+            self.checked_port(real).to_string(),
+        ];
+        Check::External(External {
+            program: program.into(),
+            arguments: words.map(Into::into).into(),
+        })
+    }
+
+    fn page(&self, real: &Real) -> Read<Http> {
+        let own = real.exchange.as_ref();
+        let request = own.map(|it| &it.0).or(self.service.request.as_ref());
+        if let Some(request) = request.filter(|it| it.value.contains("://")) {
+            return Err(refusal(request, "a request to another host can't be had yet"));
+        }
+        let mut page = Http::new(request.map_or("/", |it| &it.value));
+        if let Some(receive) = own.map(|it| &it.1).or(self.service.receive.as_ref()) {
+            let pattern = Pattern::perl(&receive.value)
+                .map_err(|error| refusal(receive, error.to_string()))?;
+            page = page.receive(pattern);
+        }
+        if let Some(host) = &self.service.virtual_host {
+            page = page.host(&host.value).map_err(|error| refusal(host, error.to_string()))?;
+        }
+        let head = self.service.http_method.as_ref().is_some_and(|it| it.value == HttpMethod::Head);
+        Ok(page.method(if head { PageMethod::Head } else { PageMethod::Get }))
+    }
+}
+
+fn refusal<T>(at: &Spanned<T>, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(at.span.clone(), message)
+}
+
+/// An address as the original program writes it.
+fn bracketed(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => Ipv4Addr::to_string(&address),
+        IpAddr::V6(address) => format!("[{}]", Ipv6Addr::to_string(&address)),
+    }
+}

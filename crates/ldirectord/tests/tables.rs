@@ -1,0 +1,243 @@
+//! Files, and the tables that the real ldirectord made of them.
+//!
+//! The network of those tables is a function here: which addresses answer, and what. The checks are
+//! the real ones, without sockets; pools and the table follow from their verdicts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use director::Pools;
+use ipvs::{
+    Family, Forward, Persistence, PersistenceMask, Protocol, SchedulerFlags, ServiceKey, Snapshot,
+    TableService,
+};
+use ldirectord::{Surroundings, parse, pools, report};
+use probe::{Check, Closed, Conversation as _, Http, Probe, ReasonKind, Stage, Step, Verdict};
+
+/// Files with a check that can't be had yet: they're refused for it.
+const REFUSED: [&str; 9] = [
+    "dir-checktype-number",
+    "dir-pop-closed-port",
+    "life-smtp-weights",
+    "sample-dns",
+    "sample-ldap",
+    "sample-pop",
+    "sample-radius",
+    "sample-smtp",
+    "sample-v6-nntp",
+];
+
+/// A machine with the names that every machine has.
+struct Machine;
+
+impl Surroundings for Machine {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        (name == "localhost" && family == Family::V4).then_some(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn port(&self, name: &str, _: ldirectord::Protocol) -> Option<u16> {
+        [("http", 80), ("https", 443)].iter().find(|it| it.0 == name).map(|it| it.1)
+    }
+
+    fn can_append(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_directory(&self, _: &Path) -> bool {
+        true
+    }
+}
+
+/// Whether packets to an address arrive.
+fn answers(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.octets().starts_with(&[10, 66]),
+        IpAddr::V6(address) => address.segments()[0] != 0xfd66,
+    }
+}
+
+/// What a check finds out in that network.
+fn verdict(probe: &Probe) -> Verdict {
+    let (address, port) = (probe.target.ip(), probe.target.port());
+    let down = |kind| Verdict::down(kind, Stage::Connect, "so it is there");
+    let listens = matches!(port, 80 | 8080) && !address.is_loopback();
+    match &probe.check {
+        Check::On => Verdict::Up,
+        Check::Off => down(ReasonKind::Off),
+        Check::External(external) => match external.program.to_str() {
+            Some("/bin/true") => Verdict::Up,
+            _ => down(ReasonKind::Command(Some(1))),
+        },
+        _ if !answers(address) => down(ReasonKind::Unreachable),
+        Check::Ping => Verdict::Up,
+        Check::Connect if listens => Verdict::Up,
+        Check::Http(http) if listens => page(http, probe),
+        _ => down(ReasonKind::Refused),
+    }
+}
+
+/// The web server that listens there.
+fn page(http: &Http, probe: &Probe) -> Verdict {
+    let mut exchange = http.exchange(probe.target, false);
+    for _ in 0..9 {
+        let mut request = Vec::new();
+        exchange.start(&mut request);
+        let request = String::from_utf8(request).expect("a request is ASCII");
+        let mut words = request.split_whitespace();
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let host = request.lines().find_map(|line| line.strip_prefix("Host: ")).unwrap_or_default();
+        let (status, location) = match path {
+            _ if path.starts_with("/gone") => ("404 Not Found", ""),
+            _ if path.starts_with("/down") => ("503 Service Unavailable", ""),
+            _ if path.starts_with("/moved") => ("302 Found", "Location: /landing\r\n"),
+            _ => ("200 OK", ""),
+        };
+        let body = format!(
+            "ok Test Page webserverisworking healthy    alive STATE=\"UP\" host={host} path={path} end\n"
+        );
+        let body = if method == "HEAD" { "" } else { &body };
+        let reply = format!("HTTP/1.1 {status}\r\n{location}Connection: close\r\n\r\n{body}");
+        let mut step = exchange.received(reply.as_bytes(), &mut Vec::new());
+        if step == Step::Continue {
+            step = exchange.closed(Closed::End);
+        }
+        match step {
+            Step::Done(verdict) => return verdict,
+            Step::Reconnect => {}
+            step => panic!("{step:?}"),
+        }
+    }
+    panic!("it goes on and on: {http:?}")
+}
+
+/// The tables after a start and many rounds of checks.
+fn tables(pools: Vec<director::Pool>) -> Vec<TableService> {
+    let nothing = Snapshot::new([]);
+    let start = Instant::now();
+    let mut pools = Pools::new(pools, &nothing, start);
+    for round in 1..=20 {
+        let now = start + round * Duration::from_secs(60);
+        let probes: Vec<Probe> = pools.probes().into_iter().cloned().collect();
+        for probe in probes {
+            pools.observe(&probe, &verdict(&probe), now);
+        }
+        pools.tick(now);
+    }
+    pools.services().filter_map(|key| pools.desired(key, None)).collect()
+}
+
+/// As `ipvsadm -S -n` writes it, and the thresholds, sorted.
+fn listed(tables: &[TableService]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut thresholds = Vec::new();
+    for table in tables {
+        let service = table.service();
+        let key = match service.key {
+            ServiceKey::Addr { protocol, addr, port } => {
+                let option = if protocol == Protocol::Udp { "-u" } else { "-t" };
+                format!("{option} {}", std::net::SocketAddr::new(addr, port))
+            }
+            ServiceKey::Fwmark { mark, family: Family::V6 } => format!("-f {mark} -6"),
+            ServiceKey::Fwmark { mark, .. } => format!("-f {mark}"),
+        };
+        let mut line = format!("-A {key}");
+        let scheduler = service.scheduler.expect("each has one");
+        let _ = write!(line, " -s {scheduler}");
+        if service.scheduler_flags != SchedulerFlags::empty() {
+            let names = service.scheduler_flags.names(service.scheduler).map(|it| it.name);
+            let _ = write!(line, " -b {}", names.collect::<Vec<_>>().join(","));
+        }
+        if let Some(Persistence { timeout, mask, .. }) = &service.persistence {
+            let _ = write!(line, " -p {}", timeout.as_secs());
+            if let (false, Some(mask)) = (*mask == PersistenceMask::HOST, mask.as_v4()) {
+                let _ = write!(line, " -M {mask}");
+            }
+        }
+        if service.one_packet {
+            line.push_str(" -o");
+        }
+        lines.push(line);
+        for server in table.destinations() {
+            let forward = match server.forward {
+                Forward::DirectRoute => "-g",
+                Forward::Masquerade => "-m",
+                _ => "-i",
+            };
+            let address = std::net::SocketAddr::new(server.key().addr, server.key().port);
+            let tunnel = if forward == "-i" { " --tun-type ipip" } else { "" };
+            lines.push(format!("-a {key} -r {address} {forward} -w {}{tunnel}", server.weight));
+            if (server.upper_threshold, server.lower_threshold) != (0, 0) {
+                let (upper, lower) = (server.upper_threshold, server.lower_threshold);
+                thresholds.push(format!("{address} u:{upper} l:{lower}"));
+            }
+        }
+    }
+    lines.sort();
+    thresholds.sort();
+    lines.extend(thresholds);
+    lines
+}
+
+/// The tables on record: what the original made of a file, or what is right instead.
+fn recorded(text: &str) -> BTreeMap<&str, Vec<&str>> {
+    let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut name = "";
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        match line.strip_prefix("    ") {
+            Some(row) => tables.entry(name).or_default().push(row),
+            None => {
+                name = line.split(' ').next().unwrap_or_default();
+                tables.insert(name, Vec::new());
+            }
+        }
+    }
+    tables
+}
+
+#[test]
+fn each_file_gives_the_table_that_the_original_made_of_it() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let text = fs::read_to_string(cases.join("tables.txt")).expect("the tables are there");
+    let recorded = recorded(&text);
+    let (mut wrong, mut refused) = (Vec::new(), Vec::new());
+    for (name, expected) in &recorded {
+        let source =
+            fs::read_to_string(cases.join(format!("{name}.cf"))).expect("the file is there");
+        let (config, diagnostics) = parse(&source, &Machine);
+        let Some(config) = config else {
+            // As verdicts.tsv says.
+            assert!(
+                expected.is_empty() || refused_on_purpose(&cases, name),
+                "{name}: {diagnostics:?}"
+            );
+            continue;
+        };
+        match pools(&config) {
+            Ok(pools) => {
+                let found = listed(&tables(pools));
+                if found != *expected {
+                    wrong.push(format!("{name}\n  expected {expected:#?}\n  found {found:#?}"));
+                }
+            }
+            Err(diagnostics) => {
+                println!(
+                    "{}",
+                    report(name, &source, &diagnostics).expect("places are in the file")
+                );
+                refused.push(*name);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), recorded.len(), wrong.join("\n"));
+    assert_eq!(refused, REFUSED);
+}
+
+fn refused_on_purpose(cases: &Path, name: &str) -> bool {
+    let table = fs::read_to_string(cases.join("verdicts.tsv")).expect("it's there");
+    table.lines().any(|row| row.starts_with(&format!("{name}\taccept\trefuse\t")))
+}
