@@ -183,7 +183,7 @@ impl Changes {
     /// A configuration of the service.
     pub fn any_service(&mut self, key: ServiceKey) -> Service {
         let schedulers = [Scheduler::RR, Scheduler::WRR, Scheduler::LC, Scheduler::WLC];
-        // Its table is built anew for each real server: dear.
+        // Its table is built again for each real server, which is expensive.
         let rare = self.random.one_in(20);
         let scheduler = if rare { Scheduler::SH } else { self.random.pick(&schedulers) };
         let mut service = Service::new(key).scheduler(scheduler);

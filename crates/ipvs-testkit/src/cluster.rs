@@ -86,7 +86,7 @@ pub enum Layout {
     BehindDirector,
 }
 
-/// A command that builds the cluster, as a person would type it (they are carried out in bundles,
+/// A command that builds the cluster, as a person would type it (they are executed in bundles,
 /// to the same effect).
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
@@ -133,7 +133,7 @@ impl Host {
 pub struct Cluster {
     /// Sends the requests.
     pub client: Host,
-    /// Has the VIP on `eth0` and IPVS' table.
+    /// Has the VIP on `eth0` and IPVS's table.
     pub director: Host,
     /// The real servers, with the VIP on `lo`.
     pub servers: [Host; 2],

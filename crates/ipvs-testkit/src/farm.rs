@@ -27,7 +27,7 @@ const PORT: u16 = 80;
 pub struct Farm {
     /// Has every address of 10.1.0.0/16.
     pub client: Namespace,
-    /// Has every address of 10.2.0.0/16 and IPVS' table.
+    /// Has every address of 10.2.0.0/16 and IPVS's table.
     pub director: Namespace,
     /// Has the addresses of the real servers.
     pub servers: Namespace,

@@ -76,12 +76,12 @@ impl Namespace {
         command
     }
 
-    /// Carries out commands of ip(8), written without the `ip`, in one go: starting a program is
+    /// Executes commands of ip(8), written without the `ip`, in one go: starting a program is
     /// what takes most of the time where the kernel is a process itself.
     ///
     /// # Errors
     ///
-    /// If one fails; those after it aren't carried out.
+    /// If one fails; those after it aren't executed.
     pub fn ip(&self, commands: &[impl AsRef<str>]) -> Result<()> {
         let lines: Vec<&str> = commands.iter().map(AsRef::as_ref).collect();
         let batch = memory_file(lines.join("\n"))?;

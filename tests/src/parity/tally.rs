@@ -19,15 +19,15 @@ pub struct Tally {
     pub runs: u64,
     /// Commands.
     pub commands: u64,
-    /// Commands that the kernel was asked to carry out.
+    /// Commands that the kernel was asked to execute.
     pub reached: u64,
-    /// Commands that were carried out.
+    /// Commands that were executed.
     pub succeeded: u64,
     /// Differences that are wanted.
     pub wanted: u64,
     /// Sequences that were run a second time in fresh namespaces, with the same outcome.
     pub again: u64,
-    /// How often each spelling of each option was part of a command that was carried out.
+    /// How often each spelling of each option was part of a command that was executed.
     pub options: BTreeMap<String, u64>,
     /// How often each message was seen.
     pub messages: BTreeMap<String, u64>,
@@ -71,12 +71,12 @@ impl Tally {
         }
     }
 
-    /// Per cent of the commands that the kernel was asked to carry out.
+    /// Per cent of the commands that the kernel was asked to execute.
     pub fn percent_reached(&self) -> f64 {
         percent(self.reached, self.commands)
     }
 
-    /// Per cent of the commands that were carried out.
+    /// Per cent of the commands that were executed.
     pub fn percent_succeeded(&self) -> f64 {
         percent(self.succeeded, self.commands)
     }
@@ -93,9 +93,9 @@ impl Tally {
             self.commands += count;
             self.reached += count.saturating_sub(syntax);
             self.succeeded += count.saturating_sub(syntax + refused);
-            self.carried_out(command.words.iter().skip(1).map(String::as_str));
+            self.executed(command.words.iter().skip(1).map(String::as_str));
             if syntax + refused == 0 {
-                lines.iter().for_each(|line| self.carried_out(line.split_whitespace()));
+                lines.iter().for_each(|line| self.executed(line.split_whitespace()));
             }
             return;
         }
@@ -104,11 +104,11 @@ impl Tally {
         self.reached += u64::from((outcome.status == 0 || refused > 0) && !is_own_words);
         if outcome.status == 0 {
             self.succeeded += u64::from(!is_own_words);
-            self.carried_out(command.words.iter().skip(1).map(String::as_str));
+            self.executed(command.words.iter().skip(1).map(String::as_str));
         }
     }
 
-    fn carried_out<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
+    fn executed<'a>(&mut self, words: impl IntoIterator<Item = &'a str>) {
         for name in options_in(words) {
             *self.options.entry(name).or_default() += 1;
         }

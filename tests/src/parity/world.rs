@@ -20,7 +20,7 @@ use rustix::mount::{MountPropagationFlags, mount_bind, mount_change};
 use crate::reader::c_ipvsadm;
 use crate::tool::{NOBODY, our_ipvsadm};
 
-/// How long a command may take; the C program waits for ever if an answer is lost.
+/// How long a command may take; the C program waits forever if a reply is lost.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How long the kernel may take until all rates are there; it looks every 2 seconds, but a thread
@@ -224,7 +224,7 @@ fn ip(commands: &str) -> Result<()> {
 ///
 /// The kernel looks at its counters every 2 seconds, and may do so while something is sent. So what
 /// counts is sent right after a look, all of which the next one sees, and that is the last. Where a
-/// look came in between all the same, it is done again.
+/// look came in between nevertheless, it is done again.
 fn stop_at_rates(count: u64, send: impl Fn() -> Result<()>) -> Result<()> {
     let mut client = Client::connect()?;
     // A look takes packets by the second, and moves the rate a quarter of the way there

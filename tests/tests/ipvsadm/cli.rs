@@ -305,7 +305,7 @@ fn a_strict_restore_counts_what_is_refused(context: &mut Context) -> Result<()> 
         ensure!(line.starts_with(beginning), "{line:?}, expected {beginning:?}");
     }
     ensure!(lines[2].contains("check the spelling"), "the library's hint: {}", lines[2]);
-    // The line after them was carried out all the same.
+    // The line after them was executed nevertheless.
     ensure!(Reader::new(&netns)?.saved()?.contains(&"-A -f 9 -s wlc".to_owned()));
     Ok(())
 }

@@ -89,7 +89,7 @@ fn all_commands(context: &mut Context, around: &str) -> Result<()> {
     Ok(())
 }
 
-/// A user without any other privilege, now and for ever.
+/// A user without any other privilege, now and forever.
 fn cap_net_admin_is_enough(context: &mut Context) -> Result<()> {
     let user = format!("--reuid {NOBODY} --regid {NOBODY} --clear-groups --no-new-privs");
     let capabilities = "--inh-caps=-all,+net_admin --ambient-caps=+net_admin \

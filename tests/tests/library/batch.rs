@@ -136,7 +136,7 @@ fn every_change_can_be_in_a_batch(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Loading the module anew gives the family another id: what meets the old one is not carried out.
+/// Loading the module again gives the family another id: requests with the old one are not executed.
 fn a_batch_outlives_the_module(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client: Client = connect(&netns)?;

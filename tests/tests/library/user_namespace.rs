@@ -1,4 +1,4 @@
-//! Users without privileges in network namespaces of their own: IPVS' socket options stand in for
+//! Users without privileges in network namespaces of their own: IPVS's socket options stand in for
 //! generic netlink, and say the same.
 //!
 //! The references are the C tool and generic netlink, which root uses from outside.
@@ -495,7 +495,7 @@ fn who_may_use_which_interface(context: &mut Context) -> Result<()> {
         fails(options.services(), ErrorKind::PermissionDenied)?;
         Ok(())
     })??;
-    // What is refused by one interface is carried out by the other, once and as a whole.
+    // What one interface refuses is executed by the other, once and as a whole.
     theirs.as_owner(|| {
         let mut client = Client::connect()?;
         client.add_service(&Service::new(http()?))?;

@@ -161,7 +161,7 @@ fn a_download_survives_the_directors_end(context: &mut Context) -> Result<()> {
     let ends = format!("{} {VIP} {}", known.client, known.destination);
     ensure!(list.iter().any(|line| line.ends_with(&ends)), "{ends}: {list:#?}");
 
-    // And it serves who comes now.
+    // And it serves new clients.
     drop(servers);
     let _servers = site.serve_names()?;
     assert_eq!(site.hold(2)?.len(), 2);

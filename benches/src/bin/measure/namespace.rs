@@ -46,7 +46,7 @@ fn wait_until_idle() -> Result<()> {
 }
 
 /// How long the processors have worked since the kernel started, all of them together: all times of
-/// the first line of `/proc/stat` but for `idle` and `iowait`, which are its fourth and fifth.
+/// the first line of `/proc/stat` except `idle` and `iowait`, which are its fourth and fifth.
 fn busy_ticks() -> Result<u64> {
     let text = fs::read_to_string("/proc/stat").context("can't read /proc/stat")?;
     let ticks = text.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);

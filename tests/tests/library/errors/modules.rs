@@ -71,7 +71,7 @@ fn what_is_missing_is_named(context: &mut Context) -> Result<()> {
 
 /// ENOPROTOOPT of `NEW_SERVICE`: the module can't be used any more, but hasn't gone yet.
 ///
-/// The kernel is in that state only while unloading waits for requests that are being carried out,
+/// The kernel is in that state only while unloading waits for requests that are being executed,
 /// and a request only gets there if it was sent before. So one request makes the kernel wait (for a
 /// module that it hasn't), a second one waits for its turn behind it, and the module is unloaded
 /// between the two.

@@ -176,7 +176,7 @@ fn of_incomplete_keys(context: &mut Context) -> Result<()> {
 ///
 /// A real-time sender sees to that where there is one processor: what starts and stops the daemon
 /// doesn't wait in between, and until it waits no ordinary thread runs, whatever else the machine
-/// does. The scheduler keeps a share of each second for ordinary threads all the same, so a sender
+/// does. The scheduler keeps a share of each second for ordinary threads nevertheless, so a sender
 /// that was held up may have to try again. Where there are more processors, the daemon's thread may
 /// start on another one, and either answer is right.
 fn of_a_daemon_that_never_ran(context: &mut Context) -> Result<()> {
