@@ -9,8 +9,7 @@ use ipvs::{
     Change, Destination, DestinationKey, Endpoint, Family, Forward, GueChecksum, Persistence,
     Protocol, Scheduler, Service, ServiceKey, Table, TableService, Tunnel,
 };
-
-use crate::model::Random;
+use splitmix::Random;
 
 /// How many virtual services a lane has at most.
 pub const SERVICES: usize = 40;

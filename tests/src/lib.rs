@@ -11,7 +11,6 @@ pub mod parity;
 mod reader;
 mod rewriting_transport;
 pub mod schedulers;
-mod splitmix;
 mod tool;
 pub mod values;
 

@@ -12,6 +12,7 @@ use ipvs_sys::{
     Service, Stats, Stats64, Writer, request_ack,
 };
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use splitmix::Random;
 
 /// So many mutated datagrams, in every run.
 const ITERATIONS: u64 = 200_000;
@@ -28,7 +29,7 @@ fn mutated_datagrams() {
     println!("IPVS_TEST_SEED={seed}");
 
     let corpus = corpus();
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut text = String::new();
     let (mut refused, mut accepted) = (0, 0);
     for _ in 0..ITERATIONS {
@@ -183,13 +184,13 @@ fn corpus() -> Vec<Vec<u8>> {
 /// Changes a few bytes, with a liking for those that are lengths.
 fn mutate(datagram: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
     if datagram.is_empty() {
-        datagram.push(random.next() as u8);
+        datagram.push(random.next_u64() as u8);
         return;
     }
     let at = random.below(datagram.len());
     match random.below(8) {
         0 => datagram[at] ^= 1 << random.below(8),
-        1 => datagram[at] = random.next() as u8,
+        1 => datagram[at] = random.next_u64() as u8,
         2 => datagram[at] = [0, 1, 3, 4, 5, 0x7f, 0x80, 0xff][random.below(8)],
         // A length or type of an attribute or message.
         3 | 4 => {
@@ -210,21 +211,5 @@ fn mutate(datagram: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
             let end = (at + random.below(8)).min(datagram.len());
             datagram.drain(at..end);
         }
-    }
-}
-
-/// Numbers that a seed repeats (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::process::Background;
 
-use crate::exec::Background;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 

@@ -13,9 +13,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::Result;
+use lab::process::output;
 
 use crate::connections::NameServer;
-use crate::exec::output;
 use crate::harness::Context;
 use crate::namespace::Namespace;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::process::Background;
 
-use crate::exec::Background;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use lab::process::{Background, Finished, finish};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::exec::{Background, Finished, finish};
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 

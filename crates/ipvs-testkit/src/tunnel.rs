@@ -4,9 +4,9 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use anyhow::Result;
+use lab::process::output;
 
 use crate::cluster::Host;
-use crate::exec::output;
 
 /// What a tunnel wraps packets in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use lab::process::Background;
 
-use crate::exec::Background;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 use crate::temp_dir::TempDir;

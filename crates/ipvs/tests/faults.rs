@@ -21,8 +21,6 @@ mod fault;
 mod found;
 #[path = "faults/judge.rs"]
 mod judge;
-#[path = "faults/random.rs"]
-mod random;
 #[path = "faults/wire.rs"]
 mod wire;
 
@@ -36,10 +34,10 @@ use std::{env, process, thread};
 
 use ipvs::{Change, Client, ErrorKind, Stats, SyncRole};
 use ipvs_model::Kernel;
+use splitmix::Random;
 
 use call::{Call, Said};
 use fault::{Fault, Severity};
-use random::Random;
 use wire::{Handled, Socket, Wire};
 
 /// How many seeds are run if nobody says otherwise.
@@ -155,9 +153,9 @@ const FAULTS: [&str; 24] = [
 
 /// Some calls, each disturbed, and one undisturbed after each.
 fn run(seed: u64, tally: &mut Tally) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let kernel = kernel(&mut random);
-    let wire = Rc::new(RefCell::new(Wire::new(kernel.clone(), Random(random.number()))));
+    let wire = Rc::new(RefCell::new(Wire::new(kernel.clone(), Random::new(random.next_u64()))));
     let mut client = connect(&mut random, &wire);
     for _ in 0..CALLS {
         let mut plan: Vec<_> = (0..random.pick(&[1, 1, 1, 2, 3]))

@@ -6,12 +6,12 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::process::{self, find, succeed};
+use crate::process::{find, finish, succeed};
 use crate::progress;
 
 /// A slow mirror may take this long.
@@ -147,7 +147,7 @@ impl Apt {
             return Ok(());
         }
         progress::now(&format!("fetching the package lists of {}", self.whose));
-        let output = process::output(self.command().arg("update"), TIMEOUT)?;
+        let output = finish(self.command().arg("update").stdin(Stdio::null()), TIMEOUT)?;
         // apt calls it a success when it could not reach a mirror and goes on with what it has.
         let errors: Vec<&str> =
             output.stderr.lines().filter(|line| is_update_error(line)).collect();

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -305,7 +305,7 @@ fn works(tool: &Tool, ready: &Ready) -> Result<()> {
             "libc.so"
         }
     };
-    let output = process::output(&mut command, CHECK_TIMEOUT)?;
+    let output = process::finish(command.stdin(Stdio::null()), CHECK_TIMEOUT)?;
     let said = [output.stdout, output.stderr].concat();
     ensure!(
         output.status.success() && said.contains(expected) && !said.contains("not found"),

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipvs_sys as sys;
 use ipvs_sys::{Command, DaemonState, ForwardMethod, Name, TunnelFlags, TunnelType};
-
-use super::Random;
+use splitmix::Random;
 
 /// What is wrong with a request in itself, whatever the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,8 +2,6 @@
 
 mod generate;
 mod peer;
-mod random;
 
 pub use generate::{Flaw, Generator, Operation};
 pub use peer::{Answer, Peer};
-pub use random::Random;

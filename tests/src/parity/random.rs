@@ -1,23 +1,23 @@
 //! What commands at random are picked with.
 
-use crate::splitmix::SplitMix64;
+use splitmix::Random as Numbers;
 
 /// Numbers that are the same for the same seed.
 #[derive(Clone, Debug)]
-pub(super) struct Random(SplitMix64);
+pub(super) struct Random(Numbers);
 
 impl Random {
     /// The source of a seed. `stream` tells apart several of one seed.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
-        let mut seeds = SplitMix64(seed);
-        let mut seeds = SplitMix64(seeds.next().wrapping_add(stream));
-        Self(SplitMix64(seeds.next()))
+        let mut seeds = Numbers::new(seed);
+        let mut seeds = Numbers::new(seeds.next_u64().wrapping_add(stream));
+        Self(Numbers::new(seeds.next_u64()))
     }
 
     /// A number below `end`, which isn't 0.
     pub(super) fn below(&mut self, end: usize) -> usize {
         // The upper half times `end` stays within 64 bits for all that a test picks from.
-        usize::try_from(((self.0.next() >> 32) * end as u64) >> 32).unwrap_or_default()
+        usize::try_from(((self.0.next_u64() >> 32) * end as u64) >> 32).unwrap_or_default()
     }
 
     /// True `percent` times of a hundred.

@@ -19,8 +19,8 @@ use ipvs::{
 };
 use ipvs_testkit::{Context, Namespace, Suite, memory_file};
 use ipvs_tests::changes::{commands, saved};
-use ipvs_tests::model::Random;
 use ipvs_tests::{Reader, add_dummy_device, connect, our_ipvsadm};
+use splitmix::Random;
 
 use crate::test;
 

@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Args;
 use ipvs_benches::report;
+use lab::process::{find, finish, succeed};
 use lab::progress;
 
 use crate::cargo;
+
+/// Many times what it takes to time all steps, or to count one in valgrind.
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, Args)]
 pub(super) struct Micro {
@@ -27,13 +31,10 @@ impl Micro {
         let program = cargo::build(&[&build[..], &["micro"]].concat(), "micro")?;
         progress::now("timing");
         let mut figures: Vec<report::Micro> = {
-            let output = Command::new(&program).arg("time").output();
-            let output = output.with_context(|| format!("can't run {}", program.display()))?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "timing failed: {said}");
-            serde_json::from_slice(&output.stdout).context("the figures aren't any")?
+            let said = succeed(Command::new(&program).arg("time"), TIMEOUT)?;
+            serde_json::from_str(&said).context("the figures aren't any")?
         };
-        let counted = has_valgrind()?;
+        let counted = find("valgrind").is_some();
         if counted {
             for (index, figure) in figures.iter_mut().enumerate() {
                 progress::now(&format!("counting: {}, {}", figure.work, figure.by));
@@ -52,14 +53,6 @@ impl Micro {
             fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
         }
         Ok(0)
-    }
-}
-
-fn has_valgrind() -> Result<bool> {
-    match Command::new("valgrind").arg("--version").output() {
-        Ok(output) => Ok(output.status.success()),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).context("can't run valgrind"),
     }
 }
 
@@ -86,9 +79,9 @@ fn count(program: &Path, index: usize, times: u64, counter: &Counter) -> Result<
         let mut command = Command::new("valgrind");
         command.args(counter.arguments).arg(program);
         command.args(["run", &index.to_string(), &times.to_string()]);
-        let output = command.output().context("can't run valgrind")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`{command:?}` failed: {said}");
+        let ended = finish(command.stdin(Stdio::null()), TIMEOUT)?;
+        let said = ended.stderr.clone();
+        ended.success()?;
         number(&said, counter.before).with_context(|| format!("valgrind tells no number: {said}"))
     };
     Ok((total(2 * times)? - total(times)?) / times as f64)

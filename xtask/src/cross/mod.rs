@@ -189,7 +189,7 @@ impl Target {
         for step in self.steps.iter().filter(has_work) {
             let name = step.arguments[0];
             progress::now(&format!("{}: cargo {name}", self.triple));
-            let status = process::run(&mut self.cargo(root, step, crates), TIMEOUT, &mut |line| {
+            let status = process::watch_all(&mut self.cargo(root, step, crates), TIMEOUT, |line| {
                 outcome.tests.read_line(line);
                 if let Some(doing) = log::doing(line) {
                     progress::now(&format!("{}: {doing}", self.triple));

@@ -1,7 +1,7 @@
 //! The manual pages and completions: written, and tried in the programs that read them.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -69,7 +69,7 @@ pub(super) fn check(texts: &Texts) -> Result<()> {
 fn groff(page: &Path) -> Result<()> {
     let mut command = tools::command("groff")?;
     command.args(["-ww", "-man", "-Tutf8", "-P-cbou", "-rLL=78n"]).arg(page);
-    let output = process::output(&mut command, TIMEOUT)?;
+    let output = process::finish(command.stdin(Stdio::null()), TIMEOUT)?;
     ensure!(
         output.status.success() && output.stderr.is_empty(),
         "groff complains of {}: {}",
@@ -142,7 +142,7 @@ fn zsh(file: &Path) -> Result<()> {
 }
 
 fn expect(command: &mut Command, expected: &str) -> Result<()> {
-    let output = process::output(command.env("LC_ALL", "C.UTF-8"), TIMEOUT)?;
+    let output = process::finish(command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null()), TIMEOUT)?;
     ensure!(
         output.status.success() && output.stdout == expected && output.stderr.is_empty(),
         "{} completes {:?} instead of {expected:?}: {}",

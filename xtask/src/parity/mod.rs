@@ -5,14 +5,15 @@ mod results;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use lab::kernel::Choice;
+use lab::process::Running;
 use lab::{Job, KernelOption, KernelOptions, Program, ReadyKernel, paths, progress};
 
 use crate::cargo;
@@ -23,6 +24,9 @@ const SECONDS_A_SEQUENCE: u64 = 10;
 
 /// How long the corpus may take.
 const CORPUS: Duration = Duration::from_secs(40 * 60);
+
+/// Many times what it takes to boot a kernel, and to end it.
+const BOOT: Duration = Duration::from_secs(300);
 
 /// What the programs need besides themselves.
 const TOOLS: &[&str] = &["ip", "modprobe", "ipvsadm"];
@@ -133,7 +137,7 @@ impl Parity {
         let file = folder(choice)?.join("corpus.json");
         let arguments = [file.clone().into(), "corpus".into()];
         let part = self.part(choice, programs, CORPUS, &arguments);
-        run_all(vec![part])?;
+        run_all(vec![part], CORPUS)?;
         results::read(&file)
     }
 
@@ -146,6 +150,7 @@ impl Parity {
             None => thread::available_parallelism().map_or(1, |count| count.get() as u64),
         };
         let share = sequences.div_ceil(guests);
+        let limit = Duration::from_secs(600 + share * SECONDS_A_SEQUENCE);
         let mut parts = Vec::new();
         let mut files = Vec::new();
         for first in (0..guests).map(|guest| guest * share).filter(|at| *at < sequences) {
@@ -158,11 +163,10 @@ impl Parity {
                 first.to_string().into(),
                 count.to_string().into(),
             ];
-            let limit = Duration::from_secs(600 + count * SECONDS_A_SEQUENCE);
             parts.push(self.part(choice, programs, limit, &arguments));
             files.push(file);
         }
-        run_all(parts)?;
+        run_all(parts, limit)?;
         let mut all = Generated::default();
         for file in files {
             all.add(results::read(&file)?);
@@ -192,18 +196,21 @@ impl Parity {
     }
 }
 
-/// Runs processes side by side; fails if one does. Each has a deadline of its own.
-fn run_all(commands: Vec<Command>) -> Result<()> {
-    let mut children = Vec::new();
+/// Runs processes side by side; fails if one does. What each does in its kernel has the deadline
+/// `limit`.
+fn run_all(commands: Vec<Command>, limit: Duration) -> Result<()> {
+    let deadline = Instant::now() + limit + BOOT;
+    let mut parts = Vec::new();
     for mut command in commands {
-        children.push(command.spawn().context("can't start a part of the comparison")?);
+        parts.push(Running::start(&mut command)?);
     }
     // All are waited for before anything is said of one.
     let mut ends = Vec::new();
-    for child in &mut children {
-        ends.push(child.wait().context("can't wait for a part of the comparison")?);
+    for part in &mut parts {
+        ends.push(part.wait(deadline.saturating_duration_since(Instant::now()))?);
     }
-    ensure!(ends.iter().all(std::process::ExitStatus::success), "the comparison wasn't completed");
+    let succeeded = |end: &Option<ExitStatus>| end.is_some_and(|status| status.success());
+    ensure!(ends.iter().all(succeeded), "the comparison wasn't completed");
     Ok(())
 }
 

@@ -145,6 +145,8 @@ const STEPS: [Step; 9] = [
             "--exclude",
             "lab",
             "--exclude",
+            "splitmix",
+            "--exclude",
             "xtask",
             "--quiet",
             "--allow-dirty",

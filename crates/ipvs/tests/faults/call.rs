@@ -8,9 +8,9 @@ use ipvs::{
 };
 use ipvs_model::Kernel;
 use rustix::io::Errno;
+use splitmix::Random;
 
 use super::change;
-use super::random::Random;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Call {

@@ -10,8 +10,7 @@ use ipvs::{
 };
 use ipvs_model::Kernel;
 use ipvs_sys as sys;
-
-use super::random::Random;
+use splitmix::Random;
 
 pub(crate) fn key(random: &mut Random) -> ServiceKey {
     let keys = ["tcp/192.0.2.53:80", "udp/192.0.2.53:80", "tcp/[2001:db8::53]:80", "fwmark/7"];

@@ -1,8 +1,7 @@
 //! What can go wrong with one exchange of datagrams.
 
 use rustix::io::Errno;
-
-use super::random::Random;
+use splitmix::Random;
 
 /// What becomes of a datagram of requests or of its answers. Places are taken modulo how many there
 /// are.

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use ipvs::{Change, Client, Destination, Service, ServiceKey, SyncDaemon, SyncRole};
 use ipvs_model::Kernel;
 use rustix::io::Errno;
+use splitmix::Random;
 
 use super::call::{Answer, Call, Claim, Question, Said};
 use super::fault::Fault;
-use super::random::Random;
 use super::wire::{Socket, Wire};
 
 fn vip() -> ServiceKey {
@@ -28,7 +28,7 @@ fn said(call: &Call, plan: &[(usize, Fault)]) -> (Said, usize) {
     client.add_service(&Service::new(vip())).unwrap();
     let daemon = SyncDaemon::new(SyncRole::Master, "eth0".parse().unwrap());
     client.start_sync_daemon(&daemon).unwrap();
-    let wire = Rc::new(RefCell::new(Wire::new(kernel, Random(0))));
+    let wire = Rc::new(RefCell::new(Wire::new(kernel, Random::new(0))));
     let mut client = Client::with_transport(Socket(Rc::clone(&wire))).unwrap();
     wire.borrow_mut().begin(plan.to_vec());
     let said = call.make(&mut client);

@@ -11,10 +11,10 @@ use ipvs_model::Kernel;
 use ipvs_sys as sys;
 use ipvs_sys::nl;
 use rustix::io::Errno;
+use splitmix::Random;
 
 use super::change;
 use super::fault::{Fault, Severity};
-use super::random::Random;
 
 /// How often a client may ask for more when nothing will come, before that counts as an endless loop.
 const MAX_WAITS: usize = 100;
@@ -331,7 +331,7 @@ impl Wire {
                 Fault::CutAt(byte) => cut = Some(byte),
                 Fault::Garbage(at) => {
                     let length = 1 + self.random.below(60);
-                    let garbage = (0..length).map(|_| self.random.number() as u8).collect();
+                    let garbage = (0..length).map(|_| self.random.next_u64() as u8).collect();
                     answers.insert(place(at), garbage);
                     // It isn't aligned, so what comes behind it would have moved.
                     split = true;

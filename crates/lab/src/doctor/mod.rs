@@ -9,6 +9,7 @@ pub(crate) mod symptom;
 pub(crate) mod trial;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 
@@ -16,9 +17,13 @@ use self::facts::Facts;
 use self::findings::{Finding, Level};
 use crate::job::GuestOptions;
 use crate::kernel::{SERIES, fetch};
+use crate::process::finish;
 use crate::program::Program;
 
 pub(crate) use self::findings::LEAST_MEMORY;
+
+/// Far more than it takes a process to make namespaces.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Prints all findings; 1 if something is missing.
 pub(crate) fn print(options: GuestOptions, program: &Program) -> Result<u8> {
@@ -84,8 +89,8 @@ fn namespaces(program: &Program) -> Finding {
     if rustix::process::geteuid().is_root() {
         return Finding::fine(SUBJECT, "not needed by root");
     }
-    let made = program.task("namespaces").stdin(Stdio::null()).stderr(Stdio::null()).status();
-    if made.is_ok_and(|status| status.success()) {
+    let made = finish(program.task("namespaces").stdin(Stdio::null()), TIMEOUT);
+    if made.is_ok_and(|made| made.status.success()) {
         return Finding::fine(SUBJECT, "there are");
     }
     Finding::warning(

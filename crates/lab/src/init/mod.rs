@@ -17,8 +17,12 @@ use rustix::system::{RebootCommand, reboot, sethostname};
 
 use crate::guest::console::Verdict;
 use crate::guest::spec::{self, Spec};
+use crate::process::succeed;
 
 pub(crate) use terminal::exec_on_terminal;
+
+/// Several times what it takes to load a module on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where this program can be found in the guest, however the host's copy is moved meanwhile.
 const SELF: &str = "/run/ipvs-guest";
@@ -79,19 +83,7 @@ fn find_program(spec: &Spec, name: &str) -> Option<std::path::PathBuf> {
 }
 
 fn run(spec: &Spec, program: &Path, arguments: &[&str]) -> Result<()> {
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(spec.environment.iter().cloned())
-        .output()
-        .with_context(|| format!("can't start {}", program.display()))?;
-    ensure!(
-        output.status.success(),
-        "{} {}: {}: {}",
-        program.display(),
-        arguments.join(" "),
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).env_clear().envs(spec.environment.iter().cloned());
+    succeed(&mut command, TIMEOUT).map(drop)
 }

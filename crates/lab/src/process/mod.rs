@@ -1,20 +1,32 @@
-//! Runs programs of the host, with a deadline and with an error that tells what they said.
+//! Other programs: how the whole workspace runs them.
+//!
+//! Every program has a deadline and is killed at it. What it prints is captured ([`finish`]), read
+//! line by line ([`watch`], [`watch_all`]), or passes through ([`Running`]). A failure quotes the
+//! command line and what was printed.
 
-mod stream;
+mod background;
+mod watch;
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
-pub use self::stream::run;
+pub use self::background::{Background, Finished, Running, finish};
+pub use self::watch::{watch, watch_all};
 
-/// Where programs are that an ordinary user's PATH may lack.
+/// How long [`output`] lets a program run. None of those that tests call takes a second on an idle
+/// machine; a loaded one may need a few.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The longest command line that a message shows, in bytes.
+const SHOWN: usize = 200;
+
+/// The folders with programs that an ordinary user's `PATH` may lack.
 pub const SYSTEM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// Finds a program in PATH and in the system's folders.
+/// Finds a program in `PATH` and in the system's folders.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -27,83 +39,32 @@ fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
 }
 
-/// What a program left behind.
-#[derive(Debug)]
-pub struct Output {
-    /// How it ended.
-    pub status: ExitStatus,
-    /// What it said.
-    pub stdout: String,
-    /// What it complained of.
-    pub stderr: String,
-}
-
-/// Runs a program to its end, without input; ends it at the deadline, which is an error.
+/// Runs a program to its end and returns its standard output. Its standard input is as set in
+/// `command`.
 ///
 /// # Errors
 ///
-/// It can't be started, or runs for longer than `timeout`.
-pub fn output(command: &mut Command, timeout: Duration) -> Result<Output> {
-    let shown = show(command);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("can't start {shown}"))?;
-    let [stdout, stderr] = [
-        child.stdout.take().map(|stream| std::thread::spawn(move || read(stream))),
-        child.stderr.take().map(|stream| std::thread::spawn(move || read(stream))),
-    ];
-    let deadline = Instant::now() + timeout;
-    let status = loop {
-        if let Some(status) = child.try_wait().with_context(|| format!("can't wait for {shown}"))? {
-            break status;
-        }
-        if Instant::now() >= deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            anyhow::bail!("{shown} did not end within {} s", timeout.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let text = |reader: Option<std::thread::JoinHandle<String>>| {
-        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
-    };
-    Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+/// If it can't be started, runs for more than 30 seconds or ends with anything but status 0.
+pub fn output(command: &mut Command) -> Result<String> {
+    finish(command, LIMIT)?.success()
 }
 
-/// Runs a program that has to succeed; its standard output.
+/// Runs a program without input to its end and returns its standard output.
 ///
 /// # Errors
 ///
-/// As for [`output`], and if it fails.
-pub fn succeed(command: &mut Command, timeout: Duration) -> Result<String> {
-    let output = output(command, timeout)?;
-    ensure!(
-        output.status.success(),
-        "{} ended with {}: {}",
-        show(command),
-        output.status,
-        [output.stderr.trim(), output.stdout.trim()].join("\n").trim()
-    );
-    Ok(output.stdout)
+/// If it can't be started, runs for longer than `limit` or ends with anything but status 0.
+pub fn succeed(command: &mut Command, limit: Duration) -> Result<String> {
+    finish(command.stdin(Stdio::null()), limit)?.success()
 }
 
-fn read(mut stream: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What came before an error is better than nothing; the exit status tells whether it is enough.
-    let _ = stream.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// A command as one would type it, without its options' details.
-fn show(command: &Command) -> String {
+/// A command as one would type it, cut where it gets too long for a message.
+fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let mut text = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    if text.len() > 200 {
-        text.truncate((0..=200).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
-        text.push_str(" ...");
+    let mut line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    if line.len() > SHOWN {
+        line.truncate((0..=SHOWN).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0));
+        line.push_str(" ...");
     }
-    text
+    line
 }

@@ -1,20 +1,20 @@
-//! Programs that tests start: none is waited for without a deadline, and an error carries the
-//! command line and what the program said.
+//! Programs whose output is captured, and programs that run while the caller goes on.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// How long [`output`] lets a program run. None of those that tests call takes a second on an idle
-/// machine; a loaded one may need a few.
-const LIMIT: Duration = Duration::from_secs(30);
+use super::command_line;
+
+/// How often to look for a program's end where the kernel can't tell.
+const TICK: Duration = Duration::from_millis(5);
 
 /// What a program that has ended left behind.
 #[derive(Debug)]
@@ -36,25 +36,10 @@ impl Finished {
     ///
     /// If it ended with anything but status 0; the error shows all it said.
     pub fn success(self) -> Result<String> {
-        ensure!(
-            self.status.success(),
-            "`{}` ended with {}\nstdout: {}\nstderr: {}",
-            self.command,
-            self.status,
-            self.stdout.trim_end(),
-            self.stderr.trim_end()
-        );
-        Ok(self.stdout)
+        let Self { command, status, stdout, stderr } = self;
+        ensure!(status.success(), "`{command}` ended with {status}{}", quoted(&stdout, &stderr));
+        Ok(stdout)
     }
-}
-
-/// Runs a program to its end and returns its standard output.
-///
-/// # Errors
-///
-/// If it can't be started, runs for more than 30 seconds or ends with anything but status 0.
-pub fn output(command: &mut Command) -> Result<String> {
-    finish(command, LIMIT)?.success()
 }
 
 /// Runs a program to its end, whatever its status. Its standard input is as set in `command`.
@@ -66,24 +51,72 @@ pub fn finish(command: &mut Command, limit: Duration) -> Result<Finished> {
     let mut program = Background::start(command)?;
     let Some(status) = program.wait(limit)? else {
         bail!(
-            "`{}` was still running after {limit:?}\nstdout: {}\nstderr: {}",
-            program.command,
-            program.stdout()?.trim_end(),
-            program.stderr()?.trim_end()
+            "`{}` was still running after {limit:?}{}",
+            program.running.command,
+            quoted(&program.stdout()?, &program.stderr()?)
         );
     };
     let (stdout, stderr) = (program.stdout()?, program.stderr()?);
-    Ok(Finished { command: program.command.clone(), status, stdout, stderr })
+    Ok(Finished { command: program.running.command.clone(), status, stdout, stderr })
 }
 
-/// A program that runs while the test goes on, and is killed when this is dropped.
+/// What a program has printed, as the end of a message.
+fn quoted(stdout: &str, stderr: &str) -> String {
+    let mut text = String::new();
+    for (name, said) in [("stdout", stdout), ("stderr", stderr)] {
+        if !said.trim_end().is_empty() {
+            text.push_str(&format!("\n{name}: {}", said.trim_end()));
+        }
+    }
+    text
+}
+
+/// A program that runs while the caller goes on, and is killed when this is dropped. Its streams
+/// are as set in the command.
+#[derive(Debug)]
+pub struct Running {
+    command: String,
+    child: Child,
+}
+
+impl Running {
+    /// Starts a program.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started: it isn't on `PATH`, for one.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let line = command_line(command);
+        let child = command.spawn().with_context(|| format!("cannot start `{line}`"))?;
+        Ok(Self { command: line, child })
+    }
+
+    /// Waits for its end, for at most `limit`; `None` if it is still running then.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel can't say.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let status = wait(&mut self.child, limit);
+        status.with_context(|| format!("cannot wait for `{}`", self.command))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself; and nothing survives SIGKILL, so that waiting ends.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A [`Running`] program whose output is captured.
 ///
-/// Its output goes to memory files rather than pipes: a program that writes more than anybody
+/// The output goes to memory files rather than pipes: a program that writes more than anybody
 /// reads can't block on it, and a grandchild that keeps the output open can't make a reader wait.
 #[derive(Debug)]
 pub struct Background {
-    command: String,
-    child: Child,
+    running: Running,
     stdout: File,
     stderr: File,
 }
@@ -95,14 +128,9 @@ impl Background {
     ///
     /// If it can't be started: it isn't on `PATH`, for one.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let line = command_line(command);
         let (stdout, stderr) = (memory_file()?, memory_file()?);
-        let child = command
-            .stdout(Stdio::from(stdout.try_clone()?))
-            .stderr(Stdio::from(stderr.try_clone()?))
-            .spawn()
-            .with_context(|| format!("cannot start `{line}`"))?;
-        Ok(Self { command: line, child, stdout, stderr })
+        command.stdout(Stdio::from(stdout.try_clone()?)).stderr(Stdio::from(stderr.try_clone()?));
+        Ok(Self { running: Running::start(command)?, stdout, stderr })
     }
 
     /// What it has written to its standard output so far.
@@ -127,10 +155,9 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// If the kernel can't say (it is older than Linux 5.3, which has no `pidfd_open`).
+    /// As [`Running::wait`].
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
-        let status = wait(&mut self.child, limit);
-        status.with_context(|| format!("cannot wait for `{}`", self.command))
+        self.running.wait(limit)
     }
 
     /// An error that says so if the program has ended, together with what it said.
@@ -140,30 +167,39 @@ impl Background {
     /// If it has ended.
     pub fn still_running(&mut self) -> Result<()> {
         if let Some(status) = self.wait(Duration::ZERO)? {
-            bail!("`{}` ended with {status}: {}", self.command, self.stderr()?.trim_end());
+            bail!("`{}` ended with {status}: {}", self.running.command, self.stderr()?.trim_end());
         }
         Ok(())
     }
 }
 
-impl Drop for Background {
-    fn drop(&mut self) {
-        // It may have ended by itself; and nothing survives SIGKILL, so that waiting ends.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
+/// Waits with the kernel's help, or else by looking now and then: older kernels and some sandboxes
+/// have no `pidfd_open`.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
         return Ok(Some(status));
     }
     // The child hasn't been reaped, so the number is still its own.
-    let pidfd = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
-    let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
-    rustix::io::retry_on_intr(|| poll(&mut ended, Some(&limit)))?;
-    child.try_wait()
+    match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
+        Ok(pidfd) => {
+            let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
+            let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+            rustix::io::retry_on_intr(|| poll(&mut ended, Some(&limit)))?;
+            child.try_wait()
+        }
+        Err(_) => wait_looking(child, limit),
+    }
+}
+
+fn wait_looking(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let status = child.try_wait()?;
+        if status.is_some() || Instant::now() >= deadline {
+            return Ok(status);
+        }
+        std::thread::sleep(TICK);
+    }
 }
 
 fn memory_file() -> Result<File> {
@@ -178,17 +214,12 @@ fn contents(file: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn command_line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
+    use super::super::output;
     use super::*;
-    use crate::poll::eventually;
+
+    const LIMIT: Duration = Duration::from_secs(30);
 
     fn sh(script: &str) -> Command {
         let mut command = Command::new("sh");
@@ -220,12 +251,11 @@ mod tests {
     fn what_a_running_program_has_said_can_be_read() {
         let mut program = Background::start(&mut sh("echo before; sleep 60 & sleep 60")).unwrap();
         // However long the machine takes to start a shell.
-        let said = eventually(LIMIT, || {
-            let said = program.stdout()?;
-            ensure!(!said.is_empty(), "nothing yet");
-            Ok(said)
-        });
-        assert_eq!(said.unwrap(), "before\n");
+        let deadline = Instant::now() + LIMIT;
+        while program.stdout().unwrap().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(TICK);
+        }
+        assert_eq!(program.stdout().unwrap(), "before\n");
         assert_eq!(program.wait(Duration::ZERO).unwrap(), None);
     }
 
@@ -238,8 +268,17 @@ mod tests {
     #[test]
     fn dropping_kills() {
         let program = Background::start(Command::new("sleep").arg("60")).unwrap();
-        let pid = Pid::from_child(&program.child);
+        let pid = Pid::from_child(&program.running.child);
         drop(program);
         assert!(rustix::process::test_kill_process(pid).is_err());
+    }
+
+    #[test]
+    fn an_end_is_seen_without_the_kernels_help_too() {
+        let mut running = Running::start(&mut sh("exit 3")).unwrap();
+        let status = wait_looking(&mut running.child, LIMIT).unwrap();
+        assert_eq!(status.and_then(|status| status.code()), Some(3));
+        let mut running = Running::start(&mut sh("sleep 60")).unwrap();
+        assert!(wait_looking(&mut running.child, TICK).unwrap().is_none());
     }
 }

@@ -1,0 +1,269 @@
+//! Programs that take their time, read line by line while they run.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
+
+use super::command_line;
+use crate::failure::Failure;
+use crate::signals::{Caught, Signals};
+
+/// The longest time between two looks at the clock while there may be output.
+const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// The same once the output is closed: the end is about to come.
+const SHORT_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
+/// How long an output that is still open may be silent after its program has ended, before it counts
+/// as held open by something else.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs a program without input to its end and gives each line of its standard output to `line`.
+/// What it writes to standard error passes through.
+///
+/// At the deadline the program is killed with all that it started; likewise if a signal ends this
+/// process meanwhile.
+///
+/// # Errors
+///
+/// If it can't be started or runs for longer than `limit`.
+pub fn watch(
+    command: &mut Command,
+    limit: Duration,
+    mut line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    run(command, limit, false, &mut line)
+}
+
+/// Does what [`watch`] does, with the lines of standard output and standard error in the order in
+/// which they were written.
+///
+/// # Errors
+///
+/// As for [`watch`].
+pub fn watch_all(
+    command: &mut Command,
+    limit: Duration,
+    mut line: impl FnMut(&str),
+) -> Result<ExitStatus> {
+    run(command, limit, true, &mut line)
+}
+
+fn run(
+    command: &mut Command,
+    limit: Duration,
+    with_errors: bool,
+    line: &mut dyn FnMut(&str),
+) -> Result<ExitStatus> {
+    let shown = command_line(command);
+    let deadline = Instant::now() + limit;
+    let (mut group, output) = Group::start(command, with_errors)?;
+    // Not before the start: children inherit what is blocked.
+    let mut signals = Signals::catch()?;
+    let mut output = Some(output);
+    let mut lines = Lines::default();
+    let mut ended = None;
+    let mut silent_since = Instant::now();
+    loop {
+        let is_ready = {
+            let mut fds = vec![PollFd::new(&signals, PollFlags::IN)];
+            fds.extend(output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
+            let tick = if output.is_some() { &TICK } else { &SHORT_TICK };
+            let _ = poll(&mut fds, Some(tick));
+            fds.get(1).is_some_and(|output| !output.revents().is_empty())
+        };
+        if let Some(Caught::End(number)) = signals.next()? {
+            drop((group, signals));
+            return Err(end_by(number));
+        }
+        if let (true, Some(file)) = (is_ready, &mut output) {
+            let mut bytes = [0; 8192];
+            let count = file
+                .read(&mut bytes)
+                .with_context(|| format!("cannot read the output of `{shown}`"))?;
+            if count == 0 {
+                output = None;
+            }
+            lines.push(&bytes[..count], line);
+            silent_since = Instant::now();
+        }
+        if ended.is_none() {
+            ended = group.ended().with_context(|| format!("cannot wait for `{shown}`"))?;
+            silent_since = Instant::now();
+        }
+        if let Some(status) = ended {
+            if output.is_none() || silent_since.elapsed() >= GRACE {
+                lines.end(line);
+                return Ok(status);
+            }
+        }
+        if Instant::now() >= deadline {
+            lines.end(line);
+            bail!("`{shown}` was still running after {limit:?}");
+        }
+    }
+}
+
+/// Ends this process by a signal that was caught, as if it hadn't been; an error if the signal is
+/// one that doesn't.
+fn end_by(number: i32) -> anyhow::Error {
+    if let Some(signal) = Signal::from_named_raw(number) {
+        let _ = kill_process(getpid(), signal);
+    }
+    Failure::signal(number)
+}
+
+/// A program and all that it starts. What is left of them is killed when this is dropped before the
+/// program has ended.
+#[derive(Debug)]
+struct Group {
+    leader: Child,
+    is_over: bool,
+}
+
+impl Group {
+    /// Starts `command` as a group of processes that write to one pipe.
+    fn start(command: &mut Command, with_errors: bool) -> Result<(Self, File)> {
+        let (output, end) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
+        if with_errors {
+            command.stderr(end.try_clone().context("cannot make a pipe")?);
+        }
+        let leader = command
+            .stdin(Stdio::null())
+            .stdout(end)
+            // Out of reach of the terminal's Ctrl-C: this process catches it and ends the group.
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", command_line(command)))?;
+        // The command would keep its ends of the pipe open, and there would be no end of file.
+        command.stdout(Stdio::null());
+        if with_errors {
+            command.stderr(Stdio::null());
+        }
+        Ok((Self { leader, is_over: false }, output.into()))
+    }
+
+    fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
+        let status = self.leader.try_wait()?;
+        self.is_over |= status.is_some();
+        Ok(status)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Once the program was waited for, its number may be another's.
+        if !self.is_over {
+            let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
+            let _ = self.leader.wait();
+        }
+    }
+}
+
+/// Bytes on their way to become lines.
+#[derive(Debug, Default)]
+struct Lines {
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8], heard: &mut dyn FnMut(&str)) {
+        self.rest.extend_from_slice(bytes);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            heard(String::from_utf8_lossy(&line).trim_end());
+        }
+    }
+
+    /// A last line may lack its end.
+    fn end(self, heard: &mut dyn FnMut(&str)) {
+        if !self.rest.is_empty() {
+            heard(&String::from_utf8_lossy(&self.rest));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a shell script is heard to say, and how it ends.
+    fn script(text: &str, timeout: Duration) -> (Vec<String>, Result<ExitStatus>) {
+        let mut lines = Vec::new();
+        let mut command = Command::new("/bin/sh");
+        let status =
+            watch_all(command.args(["-c", text]), timeout, |line| lines.push(line.to_owned()));
+        (lines, status)
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn output_and_errors_come_in_order() {
+        let (lines, status) =
+            script("echo one; echo two >&2; printf 'th'; printf 'ree'; exit 3", LONG);
+        assert_eq!(lines, ["one", "two", "three"]);
+        assert_eq!(status.unwrap().code(), Some(3));
+    }
+
+    #[test]
+    fn what_was_started_ends_at_the_deadline() {
+        let started = Instant::now();
+        let (lines, status) = script("sleep 1000 & echo $!; wait", Duration::from_millis(300));
+        assert!(status.unwrap_err().to_string().contains("was still running after"));
+        assert!(started.elapsed() < LONG);
+        let sleeper = Pid::from_raw(lines[0].parse().unwrap()).unwrap();
+        // Killed, it is there until it has been waited for.
+        while rustix::process::test_kill_process(sleeper).is_ok() {
+            let state =
+                std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+            if state.contains(") Z") {
+                break;
+            }
+            assert!(started.elapsed() < LONG, "the process lives on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_program_that_closes_its_output_is_waited_for() {
+        let (lines, status) = script("echo said; exec >&- 2>&-; sleep 0.2; exit 4", LONG);
+        assert_eq!(lines, ["said"]);
+        assert_eq!(status.unwrap().code(), Some(4));
+    }
+
+    #[test]
+    fn errors_are_not_among_the_lines_of_the_output() {
+        let mut lines = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; echo error >&2; printf 'two\\nthree'; exit 1"]);
+        command.stderr(Stdio::null());
+        let status = watch(&mut command, LONG, |line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(status.code(), Some(1));
+        assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    /// As on a machine that lets the reader run late: the lines come after the program's end.
+    #[test]
+    fn lines_that_come_late_are_seen() {
+        let (lines, status) = script("(sleep 1; echo late) & exit 0", LONG);
+        assert!(status.unwrap().success());
+        assert_eq!(lines, ["late"]);
+    }
+
+    /// Signals that this process waits for are blocked in it, and must not be in its children.
+    #[test]
+    fn a_program_has_no_signal_blocked() {
+        let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+        let own = own.lines().find(|line| line.starts_with("SigBlk:")).unwrap();
+        let (lines, _) = script("grep SigBlk: /proc/self/status", LONG);
+        assert_eq!(lines, [own]);
+    }
+}
