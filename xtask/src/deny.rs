@@ -15,7 +15,7 @@ const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
 
 #[derive(Debug, Args)]
 pub(crate) struct Deny {
-    /// Leave out the list of known vulnerabilities, which is fetched
+    /// Skip the list of known vulnerabilities, which has to be fetched
     #[arg(long)]
     offline: bool,
 }
@@ -25,7 +25,7 @@ impl Deny {
         let program = CARGO_DENY.path()?;
         let mut checks = vec!["bans", "licenses", "sources"];
         if self.offline {
-            progress::note("the list of known vulnerabilities is left out, as --offline wants it");
+            progress::note("skipping known vulnerabilities (--offline)");
         } else {
             checks.push("advisories");
         }

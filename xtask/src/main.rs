@@ -25,11 +25,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use lab::progress;
 
-/// Proves, shows and tries the IPVS crates on real Linux kernels.
+/// Tests, demonstrates and measures the IPVS crates on real Linux kernels.
 ///
-/// Most machines have no IPVS in their kernel, and nobody wants a test to touch their own. So work
-/// runs in User-Mode Linux: a real kernel that is an ordinary program, fetched from Debian, started
-/// in a second, no root needed.
+/// Most machines have no IPVS in their kernel, or one that a test should not touch. Tests therefore
+/// run in User-Mode Linux, a real kernel that is an ordinary program: it is fetched from Debian,
+/// starts in a second and needs no root.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_version_flag = true)]
 struct Arguments {
@@ -39,54 +39,55 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Prove everything: format, lints, documentation, unit tests, and integration tests on real
+    /// Run all checks: format, lints, documentation, unit tests, and integration tests on real
     /// kernels
     ///
-    /// Ends with what passed, failed and was skipped, and fails if anything did.
+    /// Ends with a summary of what passed, failed and was skipped, and fails if anything failed.
     Test(test::Test),
-    /// Show direct routing on a real kernel: a director, two web servers, a client, step by step
+    /// Demonstrate direct routing on a real kernel, step by step: a director, two web servers, a
+    /// client
     Demo(demo::Demo),
     /// Measure the C ipvsadm, ours and the bare kernel in one boot
     ///
     /// Prints a table of times, ratios and memory, and says which bars are met.
     Bench(bench::Bench),
-    /// Record what the C ipvsadm and the kernel say to each other, for the tests of ipvs-sys
+    /// Record the messages between the C ipvsadm and the kernel, for the tests of ipvs-sys
     ///
-    /// Overwrites the files below crates/ipvs-sys/tests/golden for each kernel.
+    /// Overwrites the files in crates/ipvs-sys/tests/golden for each kernel.
     Golden(golden::Golden),
-    /// Compare ipvsadm with the C program: the corpus, and commands at random
+    /// Compare our ipvsadm with the C program, on the corpus and on random commands
     ///
-    /// Both programs run the same commands on the same kernel; status, output, messages and what
-    /// is in the kernel afterwards have to be equal. From 10,000 random sequences on it also fails
-    /// if an option was in none that worked, a message was never seen, or too few commands reached
-    /// the kernel.
+    /// Both programs run the same commands on the same kernel. Exit status, output, messages and the
+    /// kernel's table afterwards must be equal. From 10,000 random sequences on it also fails if an
+    /// option was in no command that succeeded, a message never appeared, or too few commands
+    /// reached the kernel.
     Parity(parity::Parity),
-    /// Fetch kernels, list them, and run something in one
+    /// Fetch kernels, list them, and run commands in them
     #[command(subcommand)]
     Kernel(lab::KernelCommand),
     /// Find what this machine lacks for booting kernels, and what to do about it
     ///
-    /// Every command that boots one looks at the same first, and says only what is in the way. The
-    /// exit status is 1 if something is.
+    /// Every command that boots a kernel runs the same checks first and reports only obstacles. The
+    /// exit status is 1 if there is one.
     Doctor(lab::DoctorCommand),
     /// Test the published crates with the oldest supported compiler, and on 32-bit and big-endian
     /// machines
     ///
-    /// Compiler, linkers and emulator are Debian's, fetched without root into target/cross (400
-    /// MB). The tests run there in a namespace of the user's own, or as root; no kernel with IPVS
-    /// is needed.
+    /// Compiler, linkers and emulator come from Debian and are unpacked without root into
+    /// target/cross (400 MB). The tests run there in a user namespace, or as root; they need no
+    /// kernel with IPVS.
     Cross(cross::Cross),
     /// Check licences, sources, duplicates and known vulnerabilities of all dependencies
     ///
-    /// By the rules of deny.toml. cargo-deny is built for it, in target/cargo-deny.
+    /// The rules are in deny.toml. cargo-deny is built on first use, in target/cargo-deny.
     Deny(deny::Deny),
     /// Make a site of the Markdown pages, in target/site, and check its links
     ///
     /// The pages are those of docs/SUMMARY.md. mdBook is built for it, in target/mdbook.
     Site(site::Site),
-    /// Make manual pages, completions and a Debian package of ipvsadm, in target/dist
+    /// Build manual pages, completions and a Debian package of ipvsadm, in target/dist
     ///
-    /// The package takes the place of Debian's ipvsadm, boot-time service included.
+    /// The package replaces Debian's ipvsadm, including its boot-time service.
     Dist(dist::Dist),
 
     /// Internal: becomes a program of the system below a folder.

@@ -19,8 +19,8 @@ use crate::{doctor, failure, init, namespaces, native, progress};
 
 /// Runs commands on real Linux kernels with IPVS.
 ///
-/// Such a kernel is an ordinary program, User-Mode Linux: fetched from Debian, started in a second,
-/// no root needed.
+/// The kernels are User-Mode Linux, which is an ordinary program: fetched from Debian, it starts in
+/// a second and needs no root.
 #[derive(Parser)]
 #[command(name = "lab", version, disable_version_flag = true)]
 struct Arguments {
@@ -100,25 +100,24 @@ fn run(task: Task) -> Result<u8> {
 pub enum KernelCommand {
     /// Fetch kernels, without root, into target/kernels
     Fetch {
-        /// Which; all if not given
+        /// Which ones [default: all]
         #[arg(value_name = "KERNEL", value_parser = several())]
         kernels: Vec<Vec<Choice>>,
     },
-    /// List the kernels and whether they are there
+    /// List the kernels and whether they are fetched
     List,
     /// Run a command as root in a kernel with IPVS
     ///
-    /// The command sees this machine's files and may change them: what it changes is forgotten at
-    /// the end, but for the folders named with --writable. Its standard output and error, its exit
-    /// status and the environment pass through, and so does standard input unless that is a
-    /// terminal.
+    /// The command sees this machine's files and may change them. Its changes are discarded at the
+    /// end, except in folders named with --writable. Standard output, standard error, the exit
+    /// status and the environment pass through; so does standard input, unless it is a terminal.
     ///
-    /// The exit status is the command's, 128 + n if signal n ended it, 124 at the deadline, and 125
+    /// The exit status is the command's, 128 + n if signal n killed it, 124 at the deadline, and 125
     /// if the command could not be run or the kernel failed.
     Run(Run),
     /// Open a root shell in a kernel with IPVS
     ///
-    /// What it changes is forgotten at the end, but for the folders named with --writable.
+    /// Its changes are discarded at the end, except in folders named with --writable.
     Shell(Shell),
 }
 
@@ -129,7 +128,7 @@ pub struct Run {
     kernel: KernelOption,
     #[command(flatten)]
     writable: Writable,
-    /// End the command after this many seconds; 0: never
+    /// Kill the command after this many seconds; 0 means no limit
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
     /// Give the command this terminal, as `shell` does
@@ -151,7 +150,7 @@ pub struct Shell {
 
 #[derive(Debug, Args)]
 struct Writable {
-    /// A folder in which changes last; may be given several times
+    /// A folder whose changes are kept; may be given several times
     #[arg(long, value_name = "FOLDER")]
     writable: Vec<PathBuf>,
 }

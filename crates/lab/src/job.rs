@@ -15,17 +15,17 @@ use crate::kernel::{Choice, SERIES};
 use crate::program::Program;
 use crate::{doctor, native, progress, tools};
 
-/// What doesn't hold in the guest, where root is another user than the caller and /run is empty.
+/// Variables that mean nothing in the guest, where root isn't the caller and /run is empty.
 const NOT_PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR"];
 
 /// The options that choose one kernel.
 #[derive(Debug, Args)]
 pub struct KernelOption {
-    /// The kernel [default: 6.1 where it can be had, else host]
+    /// The kernel [default: 6.1 if it can be fetched, else host]
     ///
     /// 6.1, 6.12 and 7.2 are fetched from Debian and run as an ordinary program. `host` is this
-    /// machine's own kernel: that wants root and IPVS (`modprobe ip_vs`), gives the command
-    /// namespaces of its own, and lets it change this machine's files.
+    /// machine's own kernel: it needs root and IPVS (`modprobe ip_vs`), gives the command its own
+    /// namespaces, and lets it change this machine's files.
     #[arg(long, value_name = "KERNEL", value_parser = one())]
     kernel: Option<Choice>,
     /// How a kernel that was fetched runs here.
@@ -36,8 +36,8 @@ pub struct KernelOption {
 /// The options that choose kernels, one after the other.
 #[derive(Debug, Args)]
 pub struct KernelOptions {
-    /// The kernel; may be given several times, `all` is every one that is fetched [default: 6.1
-    /// where it can be had, else host]
+    /// The kernel; may be given several times, and `all` means 6.1, 6.12 and 7.2 [default: 6.1 if it
+    /// can be fetched, else host]
     #[arg(long = "kernel", value_name = "KERNEL", value_parser = several())]
     kernels: Vec<Vec<Choice>>,
     /// How kernels that were fetched run here.
@@ -48,12 +48,11 @@ pub struct KernelOptions {
 /// The options about how a kernel that was fetched runs on this machine.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct GuestOptions {
-    /// The memory of a kernel that was fetched, in MiB; it takes from this machine only what it
-    /// uses
+    /// Memory of a fetched kernel, in MiB; it takes from this machine only what it uses
     #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = memory())]
     pub memory: u64,
-    /// Where this machine runs a kernel that was fetched: on `one` processor, that no other such
-    /// kernel is on, what it does takes half the time [default: one]
+    /// Which of this machine's processors run a fetched kernel; on one, its work takes half the time
+    /// [default: one]
     #[arg(long, value_name = "WHICH")]
     pub processors: Option<Processors>,
 }
@@ -72,7 +71,7 @@ impl GuestOptions {
 /// Processors of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Processors {
-    /// One that no other kernel of ours is on
+    /// One that no other fetched kernel is on
     One,
     /// Whichever this machine chooses
     Any,

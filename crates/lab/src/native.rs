@@ -1,7 +1,8 @@
 //! This machine's own kernel as the place to work in: the command gets network, mount and process
 //! namespaces of its own.
 //!
-//! The process namespace is what ends everything the command started when it, or xtask, ends.
+//! The process namespace ends everything that the command started when the command, or this
+//! process, ends.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -33,9 +34,8 @@ fn ready() -> Result<()> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     ensure!(
         rustix::process::geteuid().is_root(),
-        "to work in this machine's own kernel ({release}), xtask must run as root: \
-         IPVS wants CAP_NET_ADMIN in the initial \
-         user namespace"
+        "this machine's own kernel ({release}) can be used by root only: \
+         IPVS requires CAP_NET_ADMIN in the initial user namespace"
     );
     if Path::new("/proc/net/ip_vs").exists() {
         return Ok(());
@@ -95,8 +95,8 @@ pub(crate) fn run(spec: &Spec, timeout: Option<Duration>, program: &Program) -> 
     }
 }
 
-/// The process between xtask and the namespaces: a new process namespace holds for children only.
-/// It dies with xtask.
+/// The process between the caller and the namespaces: a new process namespace applies to children
+/// only. It dies with the caller.
 pub(crate) fn enter(command: &[OsString]) -> Result<u8> {
     die_with_parent()?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
@@ -129,7 +129,7 @@ pub(crate) fn init(command: &[OsString]) -> Result<u8> {
     let child = match Command::new(program).args(arguments).spawn() {
         Ok(child) => Pid::from_child(&child),
         Err(error) => {
-            eprintln!("xtask: can't run {}: {error}", Path::new(program).display());
+            eprintln!("lab: can't run {}: {error}", Path::new(program).display());
             return Ok(match error.kind() {
                 ErrorKind::NotFound => status::NOT_FOUND,
                 _ => status::NOT_EXECUTABLE,
@@ -150,7 +150,8 @@ pub(crate) fn init(command: &[OsString]) -> Result<u8> {
 /// If the parent is gone already, the signal comes too late; but then so does everything else,
 /// because nobody waits.
 fn die_with_parent() -> Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the command to xtask")
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("can't tie the command to its parent")
 }
 
 fn exit_status(status: ExitStatus) -> Result<u8> {

@@ -13,7 +13,7 @@ use crate::progress;
 /// Where the root has the manifest of this package.
 const THIS_PACKAGE: &str = "crates/lab/Cargo.toml";
 
-/// How long another process may keep what this one wants to use.
+/// How long another process may keep a folder locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// The root of the workspace. Cargo says where the package that it runs is; a binary that was moved
@@ -69,7 +69,7 @@ impl Lock {
             }
             ensure!(
                 Instant::now() < deadline,
-                "another process of ours has kept {} for {} s; end it and try again",
+                "another process has kept {} for {} s; end it and try again",
                 folder.display(),
                 LOCK_TIMEOUT.as_secs()
             );

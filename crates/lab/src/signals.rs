@@ -1,5 +1,5 @@
 //! Signals as something to wait for: while a guest runs, Ctrl-C must end the guest before it ends
-//! xtask.
+//! this process.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -110,7 +110,7 @@ struct Stamp {
     folder: PathBuf,
 }
 
-/// Sees to it that all these tools can be run, fetching what is missing; the folders to put in
+/// Makes sure that all these tools can be run and fetches what is missing; the folders to put in
 /// front of PATH, fetched ones only.
 ///
 /// # Errors
@@ -140,7 +140,7 @@ pub fn command(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// What a tool wants in its environment to find its own parts, if it was unpacked.
+/// The variables by which an unpacked tool finds its own parts.
 ///
 /// # Errors
 ///

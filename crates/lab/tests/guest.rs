@@ -211,7 +211,7 @@ struct Process {
     group: i32,
 }
 
-/// Every process of this machine, as proc(5) describes it, but for those that are dead and not
+/// Every process of this machine, as proc(5) describes it, except those that are dead and not
 /// waited for.
 fn processes() -> Vec<Process> {
     let read = |path: &Path| -> Option<Process> {

@@ -16,7 +16,7 @@ const FAULT: i32 = 14;
 ///
 /// # Safety
 ///
-/// As for ptrace(2): `address` and `data` must be what this request wants there.
+/// As for ptrace(2): `address` and `data` must be what this request expects there.
 #[cfg_attr(uml_xstate = "amx_host", unsafe(export_name = "ptrace"))]
 pub unsafe extern "C" fn ptrace(
     request: c_uint,
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn ptrace(
     // SAFETY: as above.
     let result = unsafe { host::ptrace(request, pid, address, data) };
     if request == host::GETREGSET && result == 0 {
-        // SAFETY: the vector describes bytes that the caller wants to be filled: `wanted` is not
+        // SAFETY: the vector describes bytes that the caller wants filled: `wanted` is not
         // more than it said, and the host has filled the first `size`.
         unsafe {
             let vector = &mut *data.cast::<IoVec>();

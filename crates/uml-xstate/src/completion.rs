@@ -47,7 +47,7 @@ impl Buffer {
 ///
 /// # Safety
 ///
-/// As for ptrace(2): `address` and `data` must be what this request wants there.
+/// As for ptrace(2): `address` and `data` must be what this request expects there.
 #[cfg_attr(uml_xstate = "completion", unsafe(export_name = "ptrace"))]
 pub unsafe extern "C" fn ptrace(
     request: c_uint,

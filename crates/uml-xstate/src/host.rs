@@ -78,7 +78,7 @@ fn next() -> Ptrace {
 ///
 /// # Safety
 ///
-/// As for ptrace(2): `address` and `data` must be what this request wants there.
+/// As for ptrace(2): `address` and `data` must be what this request expects there.
 pub(crate) unsafe fn ptrace(
     request: c_uint,
     pid: c_int,

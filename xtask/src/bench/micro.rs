@@ -19,7 +19,7 @@ const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, Args)]
 pub(super) struct Micro {
-    /// Write what was measured as JSON
+    /// Write the measurements as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }

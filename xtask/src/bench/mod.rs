@@ -38,17 +38,17 @@ pub(crate) struct Bench {
     part: Option<Other>,
     #[command(flatten)]
     kernel: KernelOption,
-    /// How often each program does each work, and up to five times as often what takes it less than
-    /// 15 seconds altogether; figures are medians
+    /// Rounds of each measurement, up to five times as many where they take less than 15 seconds in
+    /// all; figures are medians
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// How often the C ipvsadm does each work on the table of 10,000 × 10, which takes it longest
+    /// Rounds of the C ipvsadm on the table of 10,000 × 10, where it takes longest
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     their_rounds: u32,
-    /// Only work with this in its name or table, `restore` or `1,000 × 10` for example
+    /// Measure only what has this in its name or table, such as `restore` or `1,000 × 10`
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
-    /// Write what was measured as JSON
+    /// Write the measurements as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Put the tables into docs/benchmarks.md and README.md

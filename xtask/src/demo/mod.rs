@@ -55,7 +55,7 @@ impl Demo {
     }
 }
 
-/// Runs the demo; wants to be root on a kernel with IPVS, with `ip`, `nginx`, `curl`, `tcpdump`
+/// Runs the demo; needs root on a kernel with IPVS, with `ip`, `nginx`, `curl`, `tcpdump`
 /// and our `ipvsadm` on `PATH`. With `keep` it ends in an interactive shell on the director.
 ///
 /// # Errors

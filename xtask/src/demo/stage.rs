@@ -28,7 +28,7 @@ impl Stage {
         println!("{text}");
     }
 
-    /// Shows a command that somebody else carries out.
+    /// Shows a command that somebody else runs.
     pub(super) fn step(&self, step: Step<'_>) {
         println!("  {step}");
     }

@@ -1,5 +1,5 @@
-//! Proof that the package's service does what it says on a machine that systemd runs: at boot, on
-//! request, and with rules that can't be loaded.
+//! Tests of the package's service on a machine that systemd runs: at boot, on request, and with rules
+//! that can't be loaded.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -28,7 +28,7 @@ const BAD: &str = "# ipvsadm.rules\n-A -t 192.0.2.9:80 -s rr\n-A -t 192.0.2.9:80
 /// What [`GOOD`] is in `/proc/net/ip_vs`: the kernel's words, in the order of its hash table.
 const LOADED: [&str; 2] = ["TCP  C0000201:0050 rr", "UDP  C0000201:0035 wlc"];
 
-/// What a service says reaches the journal in its own time.
+/// How long a service's output may take to reach the journal.
 const JOURNAL: Duration = Duration::from_secs(20);
 
 /// Has the machine's service tell what it may do: its process' status goes to the journal.

@@ -24,11 +24,11 @@ pub(crate) use self::texts::prove as prove_texts;
 
 #[derive(Debug, Args)]
 pub(crate) struct Dist {
-    /// Also prove that the package takes the place of Debian's, and look at its service's rights
+    /// Also test the package: that it replaces Debian's, and what its service is allowed to do
     ///
-    /// In a kernel that was fetched, where all changes to this machine's files are forgotten:
-    /// installs Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back;
-    /// and has a machine that systemd runs boot with it, with rules that are right and wrong.
+    /// Runs in a fetched kernel, where changes to this machine's files are discarded: installs
+    /// Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back; then boots
+    /// a machine under systemd, with valid and with invalid rules.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -65,10 +65,7 @@ impl Dist {
     fn choice(&self) -> Result<Choice> {
         let choice = self.kernel.choice();
         // There the changes to this machine's files would last.
-        ensure!(
-            choice != Choice::Host,
-            "this takes a kernel that was fetched, not this machine's own"
-        );
+        ensure!(choice != Choice::Host, "this needs a fetched kernel, not this machine's own");
         Ok(choice)
     }
 }

@@ -1,4 +1,4 @@
-//! Proof that the package takes the place of Debian's: `replace.sh`, in a kernel with IPVS.
+//! The test that the package replaces Debian's: `replace.sh`, in a kernel with IPVS.
 
 use std::path::Path;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) fn check(folder: &Path, package: &Path, kernel: &ReadyKernel) -> Resu
     let job = Job { command, timeout: Some(TIMEOUT), ..Job::default() };
     let status = job.run(kernel)?;
     if status == 0 {
-        progress::note("the package takes the place of Debian's, and goes again");
+        progress::note("the package replaces Debian's, and can be removed again");
     }
     Ok(status)
 }

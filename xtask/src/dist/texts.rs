@@ -10,7 +10,7 @@ use super::{clear, write};
 use lab::paths::{self, Lock};
 use lab::{process, progress, tools};
 
-/// A shell that waits for something waits for ever.
+/// A shell that waits for input waits forever.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the files are.

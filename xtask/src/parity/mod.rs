@@ -39,13 +39,13 @@ const DOCS_KERNELS: [(Choice, u64); 2] = [(Choice::V6_1, 20), (Choice::V7_2, 1)]
 pub(crate) struct Parity {
     #[command(flatten)]
     kernels: KernelOptions,
-    /// How many sequences of random commands
+    /// The number of random command sequences
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     sequences: u64,
-    /// Which random sequences: the same seed makes the same ones
+    /// The seed of the random sequences: the same seed gives the same ones
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
-    /// How many kernels share the random sequences at a time [default: one for each processor]
+    /// How many kernels run the random sequences at the same time [default: one for each processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=64))]
     guests: Option<u64>,
     /// Compare with this other build of ours instead of the C program: then nothing may differ,

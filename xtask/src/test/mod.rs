@@ -47,7 +47,7 @@ const KERNEL_VARIABLE: &str = "IPVS_KERNEL";
 
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// Run only the tests whose name has this in it, and no lints
+    /// Run only tests whose name contains this, and no lints
     filter: Option<String>,
     /// Run only the integration tests
     #[arg(long)]
@@ -55,7 +55,7 @@ pub(crate) struct Test {
     /// Run the integration tests this many times on each kernel
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     times: u16,
-    /// Keep this many busy loops running beside the integration tests
+    /// Keep this many busy loops running while the integration tests run
     #[arg(long, value_name = "N", default_value_t = 0)]
     load: u16,
     #[command(flatten)]
@@ -242,7 +242,7 @@ impl Test {
             demo(*choice, &mut summary);
         }
         if filter.is_some() && summary.counts().total() == 0 {
-            summary.fail("no test has that in its name".to_owned());
+            summary.fail("no test has a name that contains the filter".to_owned());
         }
         print!("{summary}");
         Ok(u8::from(summary.has_failed()))

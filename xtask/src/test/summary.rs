@@ -26,7 +26,7 @@ struct Row {
 }
 
 impl Summary {
-    /// Carries out a step and keeps what came of it.
+    /// Runs a step and keeps its outcome.
     pub(crate) fn time(&mut self, name: String, step: impl FnOnce() -> Result<Option<Outcome>>) {
         let (outcome, time) = timed(step);
         let (counts, problem) = match outcome {
@@ -40,13 +40,13 @@ impl Summary {
         self.rows.push(Row { name, counts, problem, time });
     }
 
-    /// Keeps that a step could not be carried out because of another one.
+    /// Records a step that could not run because another one failed.
     pub(crate) fn missed(&mut self, name: String) {
         let problem = Some("not run".to_owned());
         self.rows.push(Row { name, counts: None, problem, time: Duration::ZERO });
     }
 
-    /// Keeps that something is wrong with the run as a whole.
+    /// Records that something is wrong with the run as a whole.
     pub(crate) fn fail(&mut self, problem: String) {
         let name = "all steps".to_owned();
         self.rows.push(Row { name, counts: None, problem: Some(problem), time: Duration::ZERO });

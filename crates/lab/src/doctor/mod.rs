@@ -91,11 +91,11 @@ fn namespaces(program: &Program) -> Finding {
     }
     let made = finish(program.task("namespaces").stdin(Stdio::null()), TIMEOUT);
     if made.is_ok_and(|made| made.status.success()) {
-        return Finding::fine(SUBJECT, "there are");
+        return Finding::fine(SUBJECT, "available");
     }
     Finding::warning(
         SUBJECT,
-        "this user may not make any, which only `cargo xtask cross` wants",
+        "this user may not make any; only `cargo xtask cross` needs them",
         "run that one as root, or see the sysctls user.max_user_namespaces, \
          kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
     )

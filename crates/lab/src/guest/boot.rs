@@ -347,12 +347,12 @@ impl Session {
         let signal = self.how.and_then(|how| how.signal());
         let by_signal = || signal.and_then(symptom::in_signal).map(str::to_owned);
         let cause = self.said.cause().or_else(by_signal);
-        let cause = cause.map_or(String::new(), |cause| format!("it looks like this: {cause}; "));
+        let cause = cause.map_or(String::new(), |cause| format!("the likely cause: {cause}; "));
         let tail = || format!("{cause}the last lines of its console:\n{}", self.said.tail());
         match stop {
             Stop::Gone => {}
             Stop::Panic => bail!(
-                "the guest's kernel ({}) gave up: {}; {}",
+                "the guest's kernel ({}) panicked: {}; {}",
                 kernel.release,
                 self.said.panic().unwrap_or_default(),
                 tail()
@@ -376,15 +376,14 @@ impl Session {
         match self.said.verdict() {
             Ok(Verdict::Exit(status)) if self.ended == Some(self.received) => Ok(*status),
             Ok(Verdict::Exit(status)) => bail!(
-                "the command ended with status {status}, but a part of its output was \
-                 lost on the way: {:?} of {:?} bytes \
-                 of standard output and error came",
+                "the command ended with status {status}, but part of its output was lost: {:?} of \
+                 {:?} bytes of standard output and standard error arrived",
                 self.received,
                 self.ended
             ),
             Ok(Verdict::Failed(reason)) => bail!("the guest could not run the command: {reason}"),
             Err(reason) => {
-                bail!("the guest ({}) ended before its time: {reason}; {}", kernel.release, tail())
+                bail!("the guest ({}) ended prematurely: {reason}; {}", kernel.release, tail())
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What xtask and the guest's PID 1 say to each other.
+//! What the host and the guest's PID 1 say to each other.
 //!
 //! One serial line joins them. Frames keep standard output, standard error and standard input apart
-//! on it, keep them binary-clean, and carry what a serial line lacks: the end of the input and a
-//! way to hold the sender back.
+//! on it, keep them binary-clean, and carry what a serial line lacks: the end of the input, and flow
+//! control.
 //!
 //! A frame is a kind (1 byte), the length of its payload (2 bytes, big-endian) and the payload.
 

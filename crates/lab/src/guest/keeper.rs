@@ -1,15 +1,15 @@
-//! What keeps a guest from outliving the xtask that started it, however that one ends.
+//! What keeps a guest from outliving its owner, the process that started it, however that one ends.
 //!
 //! A guest is several host processes, and killing one of them leaves others behind. They are one
 //! process group, which User-Mode Linux makes itself, and two processes outside of the kernel can
-//! end it: xtask, and a keeper in the group that waits for xtask's end of a pipe to close.
+//! end it: the owner, and a keeper in the group that waits for the owner's end of a pipe to close.
 //!
-//! - xtask dies, even by SIGKILL: the keeper ends the group.
-//! - The keeper dies: xtask ends the group, and calls the run a failure.
-//! - linux.uml dies: xtask ends what it left in the group.
+//! - The owner dies, even by SIGKILL: the keeper ends the group.
+//! - The keeper dies: the owner ends the group and reports a failure.
+//! - linux.uml dies: the owner ends what it left in the group.
 //!
 //! The kernel starts only once its keeper is there: until then its process waits at a gate, and
-//! xtask's death opens none.
+//! the owner's death opens none.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -80,7 +80,7 @@ impl Group {
             .stdin(OwnedFd::from(far_line))
             .stderr(console.try_clone()?)
             .stdout(console)
-            // Out of reach of the terminal's Ctrl-C: xtask hears it and ends the guest.
+            // Out of reach of the terminal's Ctrl-C: this process catches it and ends the guest.
             .process_group(0)
             .spawn()
             .context("can't start the guest")?;
@@ -138,14 +138,15 @@ impl Drop for Group {
     }
 }
 
-/// The gate: becomes the kernel once xtask says so, on the serial line that is standard input.
+/// The gate: becomes the kernel once the owner says so, on the serial line that is standard input.
 pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
-    // If xtask and the keeper die together, this takes at least the kernel along.
-    set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie the guest to xtask")?;
+    // If the owner and the keeper die together, this takes at least the kernel along.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("can't tie the guest to its owner")?;
     let mut word = [0];
-    let count =
-        rustix::io::read(rustix::stdio::stdin(), &mut word).context("can't wait for xtask")?;
-    ensure!(count == 1, "xtask has ended before the guest could start");
+    let count = rustix::io::read(rustix::stdio::stdin(), &mut word)
+        .context("can't wait for the guest's owner")?;
+    ensure!(count == 1, "the guest's owner ended before the guest could start");
     signals::release()?;
     // A kernel that panics aborts, and its memory is not worth a core file.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
@@ -158,10 +159,10 @@ pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
     Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))
 }
 
-/// The keeper: waits until standard input ends, which is when xtask is gone; then the group ends,
+/// The keeper: waits until standard input ends, which is when the owner is gone; then the group ends,
 /// this process included.
 pub(crate) fn keep(folders: &[PathBuf]) -> Result<u8> {
-    // Nothing is ever written there. An error would leave xtask's end unwatched, so it counts as
+    // Nothing is ever written there. An error would leave the owner's end unwatched, so it counts as
     // one.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     for folder in folders {

@@ -97,7 +97,7 @@ pub(crate) fn candidates() -> Vec<Candidate> {
 
 fn examine(place: &Path) -> Result<FileSystem> {
     if !place.is_absolute() || place.as_os_str().len() > 60 {
-        bail!("a socket's name, 108 bytes at most, can't begin with it");
+        bail!("its path is too long for a socket's name, which has 108 bytes at most");
     }
     let system = file_system(place).context("it can't be examined")?;
     rustix::fs::access(place, rustix::fs::Access::WRITE_OK).context("it can't be written to")?;

@@ -18,7 +18,7 @@ use super::SELF;
 use crate::guest::frame::{Decoder, Frame, INPUT_WINDOW, MAX_PAYLOAD};
 use crate::guest::spec::{Spec, status};
 
-/// The serial line that xtask holds the other end of.
+/// The serial line whose other end the host holds.
 const LINE: &str = "/dev/ttyS0";
 
 /// How often PID 1 looks for dead children when nothing else wakes it.
