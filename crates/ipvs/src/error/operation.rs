@@ -5,7 +5,7 @@ use std::fmt;
 use crate::model::key::{DestinationKey, ServiceKey};
 use crate::model::sync_daemon::SyncRole;
 
-/// What was attempted when an [`Error`] came up.
+/// What was attempted when an [`Error`](crate::Error) came up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[allow(missing_docs, reason = "each is the `Client` method of the same name")]
