@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use ipvs::{Connection, Protocol};
 
-use crate::text::columns::Columns as _;
+use crate::text::line_buffer::LineBuffer as _;
 use crate::text::names::EndpointText;
 
 /// Writes the list of connections.

@@ -11,8 +11,8 @@ use ipvs::{
 };
 use ipvs_os::InetNtop;
 
-use crate::text::columns::Columns as _;
 use crate::text::fields::{forward_text, mask_text, protocol_of, scheduler_text, tunnel_text};
+use crate::text::line_buffer::LineBuffer as _;
 use crate::text::names::EndpointText;
 use crate::text::numbers::{Scale, column, signed};
 use crate::text::scheduler_flags;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipvs::Protocol;
 use ipvs_os::InetNtop;
 
-use crate::text::columns::Columns as _;
+use crate::text::line_buffer::LineBuffer as _;
 use crate::text::numbers;
 
 /// Where names are looked up: the system, or a table in tests.

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::text::columns::Columns as _;
+use crate::text::line_buffer::LineBuffer as _;
 
 /// 31 days, in seconds: the longest timeout that an option takes.
 pub(crate) const TIMEOUT_MAX: i64 = 31 * 24 * 60 * 60;

@@ -11,7 +11,7 @@ use ipvs::{
 use ipvs_os::InetNtop;
 
 use crate::run::save::rules::Rules;
-use crate::text::columns::Columns as _;
+use crate::text::line_buffer::LineBuffer as _;
 use crate::text::names::EndpointText;
 
 /// Writes rules, and reads each of them back: other programs can set up what no command line can

@@ -6,8 +6,8 @@ use ipvs::{
     Destination, Family, Forward, GueChecksum, Persistence, Protocol, Service, ServiceKey, Tunnel,
 };
 
-use crate::text::columns::Columns as _;
 use crate::text::fields;
+use crate::text::line_buffer::LineBuffer as _;
 use crate::text::names::EndpointText;
 use crate::text::numbers::{TIMEOUT_MAX, signed};
 use crate::text::scheduler_flags;

@@ -2,7 +2,7 @@
 //! list.
 
 /// A line that is being built.
-pub(crate) trait Columns {
+pub(crate) trait LineBuffer {
     /// Appends a number in decimal digits.
     fn number(&mut self, number: u64);
 
@@ -22,7 +22,7 @@ pub(crate) trait Columns {
     fn text_left(&mut self, text: &[u8], width: usize);
 }
 
-impl Columns for Vec<u8> {
+impl LineBuffer for Vec<u8> {
     fn number(&mut self, number: u64) {
         self.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     }
