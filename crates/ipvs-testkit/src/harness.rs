@@ -21,8 +21,9 @@ use serde::Serialize;
 use crate::cluster::{Cluster, Layout};
 use crate::namespace::{Namespace, panic_message};
 
-/// How long a test may take if it doesn't say so itself: far more than any needs alone.
-const LIMIT: Duration = Duration::from_secs(60);
+/// How long a test may take if it doesn't say so itself. It ends what hangs, so it is far more than
+/// any test needs, also where sixteen others want the processor.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// How many tests run at a time. Network namespaces don't keep them apart well enough for more:
 /// before Linux 7.1 all namespaces' virtual services are in one hash table, and a list skips or
@@ -96,7 +97,7 @@ impl Test {
         self
     }
 
-    /// Sets after how long it fails; 60 seconds if not set.
+    /// Sets after how long it fails; 3 minutes if not set.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
