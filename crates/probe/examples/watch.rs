@@ -1,4 +1,4 @@
-//! Checks pages, and says when one goes or comes back.
+//! Checks pages, and reports when one goes down or comes back.
 //!
 //! `watch [--every SECONDS] URL…`, with addresses for hosts: `http://10.10.10.102/check.txt`.
 
@@ -63,7 +63,7 @@ fn probe_of(url: &str) -> Option<Probe> {
     Some(Probe::new(host.parse().ok().or_else(ip)?, check, TIMEOUT))
 }
 
-/// Makes the checks, for ever.
+/// Makes the checks, forever.
 async fn watch(urls: &[(String, Probe)], every: Duration) {
     let runner = Rc::new(Runner::new(Limits::default()));
     let mut schedule = Schedule::new(Instant::now());
@@ -77,11 +77,11 @@ async fn watch(urls: &[(String, Probe)], every: Duration) {
             let (runner, probe) = (Rc::clone(&runner), urls[due.id].1.clone());
             let sender = sender.clone();
             tokio::task::spawn_local(async move {
-                // Nobody takes it only if this program ends.
+                // Sending fails only while this program ends.
                 let _ = sender.send((due.id, runner.run(&probe).await));
             });
         }
-        // With all checks under way there is only an outcome to wait for.
+        // With all checks in flight, there is only an outcome to wait for.
         let next = schedule.next().unwrap_or_else(|| Instant::now() + every);
         let outcome = tokio::time::timeout_at(next.into(), outcomes.recv()).await;
         let Ok(Some((id, outcome))) = outcome else { continue };

@@ -4,20 +4,21 @@ use crate::verdict::{Stage, Verdict};
 
 /// One check's side of a connection, without the connection: bytes in, bytes out, a verdict.
 ///
-/// It has no socket and no clock, never waits, and has a bound on what it keeps. Whoever has the
+/// It has no socket and no clock, never blocks, and bounds what it buffers. The owner of the
 /// connection calls, in this order:
 ///
-/// 1. [`start`](Self::start) once there is a connection (with TLS, once that is agreed on).
-/// 2. [`received`](Self::received) for whatever comes, in pieces of any size.
+/// 1. [`start`](Self::start) once the connection is established (with TLS, once the handshake is
+///    done).
+/// 2. [`received`](Self::received) for incoming data, in pieces of any size.
 /// 3. [`closed`](Self::closed) if the server ends the connection.
 ///
-/// Each call returns the next [`Step`], until it is [`Step::Done`], after which nothing is called any
-/// more. Bytes that a call appends to `out` are to be sent, whatever the step.
+/// Each call returns the next [`Step`]. After [`Step::Done`], make no more calls. Send the bytes
+/// that a call appends to `out`, whatever the step.
 ///
-/// **The verdict depends on the bytes alone**, not on how they are cut into pieces; the tests hold
-/// every conversation to that.
+/// **The verdict depends on the bytes alone**, not on how they are split; the tests check this for
+/// every conversation.
 pub trait Conversation {
-    /// There is a connection.
+    /// The connection is established.
     fn start(&mut self, out: &mut Vec<u8>) -> Step;
 
     /// These bytes came from the server.
@@ -26,7 +27,7 @@ pub trait Conversation {
     /// The server has ended the connection.
     fn closed(&mut self, how: Closed) -> Step;
 
-    /// What is being waited for, in case it doesn't come in time.
+    /// What the conversation is waiting for, in case the deadline passes.
     fn stage(&self) -> Stage {
         Stage::Reply
     }
@@ -36,12 +37,12 @@ pub trait Conversation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Step {
-    /// Go on receiving.
+    /// Keep receiving.
     Continue,
-    /// Close the connection, make another one to the same address, and start again: the server asked
-    /// for that. The deadline stays.
+    /// Close the connection, open a new one to the same address, and start again, as the server
+    /// requested. The deadline stays the same.
     Reconnect,
-    /// That's it.
+    /// The check has ended with this verdict.
     Done(Verdict),
 }
 
@@ -50,6 +51,6 @@ pub enum Step {
 pub enum Closed {
     /// In an orderly way: the server has nothing more to send.
     End,
-    /// By a reset. What it was about to send may be lost.
+    /// By a reset. Data that the server was about to send may be lost.
     Reset,
 }

@@ -34,13 +34,13 @@ impl Default for Thresholds {
 
 /// The health of one server as one check sees it.
 ///
-/// Two kinds of calls: [`observe`](Self::observe) after each check; everything else only reads.
-/// There is no clock in it: the caller says what time it is.
+/// Call [`observe`](Self::observe) after each check; all other calls only read. It has no clock:
+/// the caller passes in the time.
 ///
-/// A server of which nothing is known becomes up or down by its first verdict, whatever the
-/// thresholds: nobody waits for a second success before a new server gets traffic. A server that
-/// got traffic before, by a table that was found, is [assumed up](Self::assumed_up): it leaves only
-/// after as many failures as any other.
+/// The first verdict decides the state of an unknown server, whatever the thresholds: a new server
+/// gets traffic without waiting for a second success. A server that was already in use, because the
+/// table had it, is [assumed up](Self::assumed_up): it goes down only after as many failures as any
+/// other.
 ///
 /// ```
 /// use std::num::NonZeroU16;
@@ -72,19 +72,19 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Of a server of which nothing is known.
+    /// The health of a server about which nothing is known.
     pub const fn new() -> Self {
         Self { state: State::Unknown, since: None, streak: 0, last: None }
     }
 
-    /// Of a server that was in use before it was checked.
+    /// The health of a server that was in use before it was first checked.
     pub const fn assumed_up() -> Self {
         Self { state: State::Up, since: None, streak: 0, last: None }
     }
 
-    /// Takes in what a check found out at `now`, and returns the new state if that changes it.
+    /// Records the verdict of a check at `now`, and returns the new state if it changed.
     ///
-    /// [`Verdict::Inconclusive`] changes nothing; it doesn't interrupt a row of verdicts either.
+    /// [`Verdict::Inconclusive`] changes nothing; it doesn't interrupt a run of verdicts either.
     pub fn observe(
         &mut self,
         verdict: &Verdict,
@@ -116,13 +116,13 @@ impl Health {
         self.state
     }
 
-    /// Since when it has been in this state. None until a verdict has changed it.
+    /// When it entered this state. None until a verdict has changed it.
     pub const fn since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// How many verdicts in a row have contradicted the state: the soft failures of a server that is
-    /// up, the successes of one that is down.
+    /// How many verdicts in a row have contradicted the state: the failures so far of a server that
+    /// is up, or the successes so far of one that is down.
     pub const fn streak(&self) -> u16 {
         self.streak
     }
@@ -188,8 +188,8 @@ mod tests {
     }
 
     proptest! {
-        /// Against the definition: once decided, the state is what the last run of equal verdicts
-        /// that was long enough says.
+        /// Checks the definition: once decided, the state matches the last run of equal verdicts
+        /// that was long enough.
         #[test]
         fn the_state_is_that_of_the_last_run_that_was_long_enough(
             verdicts in prop::collection::vec(any::<bool>(), 1..60),

@@ -1,4 +1,4 @@
-//! Regular expressions as configuration files have them: Perl's.
+//! Regular expressions in Perl's dialect, as configuration files use them.
 
 mod perl;
 
@@ -10,15 +10,15 @@ use regex::bytes::{Regex, RegexBuilder};
 
 pub use perl::PatternError;
 
-/// The most memory that a compiled pattern may take, in bytes.
+/// The maximum size of a compiled pattern, in bytes.
 const SIZE_LIMIT: usize = 1 << 20;
 
-/// A regular expression in Perl's dialect (perlre(1)) that is looked for in bytes.
+/// A regular expression in Perl's dialect (perlre(1)) that is matched against bytes.
 ///
-/// What `ldirectord` is given as `receive=` is Perl's, and looked for in the bytes of the reply as
-/// Perl does without locale and without Unicode: `\d`, `\w`, `\s` and case are those of ASCII, and
-/// `.` is any byte but a newline. A construct that the [regex] crate lacks or reads differently is
-/// either translated or refused, with its position: a pattern never means something else in silence.
+/// `ldirectord` takes Perl's dialect in `receive=`, and matches it against the bytes of the reply
+/// as Perl does without locale and Unicode: `\d`, `\w`, `\s` and case are ASCII, and `.` is any
+/// byte except a newline. A construct that the [regex] crate lacks or reads differently is either
+/// translated or refused with its position, so a pattern never silently changes its meaning.
 /// Matching takes time linear in the reply, whatever the pattern.
 ///
 /// ```
@@ -32,7 +32,7 @@ const SIZE_LIMIT: usize = 1 << 20;
 /// assert_eq!(error.offset(), 3);
 /// ```
 ///
-/// Two patterns are equal if they are written the same.
+/// Two patterns are equal if their sources are equal.
 #[derive(Clone)]
 pub struct Pattern {
     source: Arc<str>,
@@ -40,11 +40,11 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern as Perl would.
+    /// Parses a pattern as Perl would.
     ///
     /// # Errors
     ///
-    /// Where it isn't one, and where it has something that can't be had here: look-around,
+    /// If the pattern is invalid, or uses something that isn't supported: look-around,
     /// back-references, possessive quantifiers, flags other than `i` and `s`, Unicode properties.
     pub fn perl(source: &str) -> Result<Self, PatternError> {
         let translated = perl::translate(source)?;
@@ -53,12 +53,12 @@ impl Pattern {
             .size_limit(SIZE_LIMIT)
             .dfa_size_limit(SIZE_LIMIT)
             .build()
-            // Its syntax is right, so it is too big.
+            // Its syntax is valid, so it must be too big.
             .map_err(|_| PatternError::new(0, "takes more than 1 MiB when compiled"))?;
         Ok(Self { source: source.into(), regex })
     }
 
-    /// Whether it matches anywhere in `bytes`.
+    /// Whether the pattern matches anywhere in `bytes`.
     pub fn is_match(&self, bytes: &[u8]) -> bool {
         self.regex.is_match(bytes)
     }

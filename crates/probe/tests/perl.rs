@@ -1,5 +1,5 @@
-//! Patterns mean what they mean to Perl, or are refused: held against perl(1), which every Debian and
-//! Ubuntu has.
+//! Patterns mean what they mean to Perl, or are refused. The reference is perl(1), which every
+//! Debian and Ubuntu has.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
-/// Prints, for each line "PATTERN SUBJECT" in hexadecimal, whether the pattern matches: 0, 1, or E
-/// if Perl refuses it. The pattern is a string that is interpolated, as ldirectord does it.
+/// For each line "PATTERN SUBJECT" in hexadecimal, prints whether the pattern matches: 0, 1, or E
+/// if Perl refuses it. The pattern is interpolated as a string, as ldirectord does it.
 const SCRIPT: &str = r#"
     no warnings;
     local $SIG{ALRM} = sub { die "perl took too long\n" };
@@ -23,7 +23,7 @@ const SCRIPT: &str = r#"
     }
 "#;
 
-/// What Perl says of each pair.
+/// Perl's verdict on each pair.
 fn perl(pairs: &[(String, Vec<u8>)]) -> Vec<char> {
     let hexadecimal =
         |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -50,13 +50,13 @@ fn perl(pairs: &[(String, Vec<u8>)]) -> Vec<char> {
     found
 }
 
-/// Where ours and Perl's verdict differ.
+/// The pairs on which our verdict and Perl's differ.
 fn differences(pairs: &[(String, Vec<u8>)]) -> Vec<String> {
     let theirs = perl(pairs);
     let mut differences = Vec::new();
     for ((pattern, subject), theirs) in pairs.iter().zip(theirs) {
         let Ok(ours) = Pattern::perl(pattern) else { continue };
-        // Perl refuses some braces that can only mean themselves.
+        // Perl refuses some braces that can only be literal.
         if theirs == 'E' && pattern.contains('{') {
             continue;
         }
@@ -70,7 +70,7 @@ fn differences(pairs: &[(String, Vec<u8>)]) -> Vec<String> {
     differences
 }
 
-/// Patterns as files have them, and constructs that the two dialects read differently.
+/// Patterns as found in files, and constructs that the two dialects read differently.
 const PATTERNS: [&str; 66] = [
     "ok",
     "Test Page",
@@ -250,7 +250,7 @@ fn what_can_not_be_had_is_refused_where_it_stands() {
     }
 }
 
-/// Pieces that patterns are put together from at random.
+/// Pieces from which random patterns are built.
 const PIECES: [&str; 64] = [
     "a",
     "b",
@@ -318,7 +318,8 @@ const PIECES: [&str; 64] = [
     " ",
 ];
 
-/// How many; `PROBE_TEST_PATTERNS` asks for more. The first ones are always the same.
+/// How many random patterns; `PROBE_TEST_PATTERNS` sets another number. The first ones are always
+/// the same.
 fn random_patterns() -> usize {
     std::env::var("PROBE_TEST_PATTERNS").map_or(4_000, |count| count.parse().expect("a number"))
 }

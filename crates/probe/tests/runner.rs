@@ -1,4 +1,4 @@
-//! The runner against servers that do what servers shouldn't.
+//! Runs the runner against misbehaving servers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use probe::{
 use tokio::task::LocalSet;
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// Long enough for whatever has an end.
+/// Long enough for anything that ends.
 const LONG: Duration = Duration::from_secs(60);
 /// Long enough for a busy machine to get as far as waiting.
 const SHORT: Duration = Duration::from_millis(1500);
@@ -30,7 +30,7 @@ fn run(probe: &Probe) -> Outcome {
     block_on(async { Runner::new(Limits::default()).run(probe).await })
 }
 
-/// A server that does `serve` with each connection, in a thread of its own.
+/// A server that runs `serve` on each connection, in its own thread.
 fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind((LOCALHOST, 0)).expect("a port");
     let addr = listener.local_addr().expect("an address");
@@ -52,7 +52,7 @@ fn read_request(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&request).into_owned()
 }
 
-/// A server that answers each request with `reply`, and closes.
+/// A server that sends `reply` to each request, and closes.
 fn answering(reply: &'static [u8]) -> SocketAddr {
     server(move |mut stream| {
         read_request(&mut stream);
@@ -88,7 +88,7 @@ fn a_page_with_its_text_is_up() {
 
 #[test]
 fn a_reply_counts_though_the_server_closes_with_a_request_unread() {
-    // It doesn't read, so its end is a reset.
+    // It doesn't read, so it ends with a reset.
     let rude = server(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 503 Busy\r\n\r\n");
         thread::sleep(Duration::from_millis(100));
@@ -138,7 +138,7 @@ fn each_way_to_say_nothing_ends_at_the_deadline() {
         outcomes
     });
     for outcome in outcomes {
-        // A machine that is so busy that this process didn't run may not blame the server.
+        // On a machine so busy that this process didn't run, the server must not be blamed.
         let kind = kind(&outcome.verdict);
         assert!(matches!(kind, ReasonKind::Timeout | ReasonKind::Stalled), "{}", outcome.verdict);
         assert_eq!(stage(&outcome.verdict), Stage::Reply);
@@ -237,7 +237,7 @@ fn one_that_hangs_delays_nobody() {
 fn what_does_not_speak_tls_is_said_to() {
     let https = || Check::Https(Http::new("/"), Tls::default());
     let plain = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    // A client hello has no empty line: what answers has to do so at once.
+    // A client hello has no empty line, so the server has to reply at once.
     let at_once = server(|mut stream| {
         let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
         thread::sleep(Duration::from_millis(100));
@@ -269,7 +269,7 @@ fn a_command_is_judged_by_its_status() {
 
 #[test]
 fn a_command_that_is_late_goes_with_its_children() {
-    // Both ignore TERM; their argument is how they are found.
+    // Both ignore TERM; their argument is used to find them.
     let mark = format!("86{}", std::process::id());
     let probe = shell(&format!("trap '' TERM; sleep {mark} & sleep {mark}; wait"), SHORT);
     let outcome = run(&probe);
@@ -279,7 +279,7 @@ fn a_command_that_is_late_goes_with_its_children() {
         let command_lines = processes.map(|it| std::fs::read_to_string(it.path().join("cmdline")));
         command_lines.flatten().filter(|it| it.contains(&format!("sleep\0{mark}"))).collect()
     };
-    // A killed process is gone when its parent, here the machine's first process, has taken notice.
+    // A killed process is gone once its parent, here the machine's first process, has reaped it.
     let end = Instant::now() + LONG;
     while !left().is_empty() && Instant::now() < end {
         thread::sleep(Duration::from_millis(20));
@@ -291,7 +291,7 @@ fn a_command_that_is_late_goes_with_its_children() {
 fn only_so_many_commands_run_at_once() {
     let dir = std::env::temp_dir().join(format!("health-probe-{}", std::process::id()));
     std::fs::create_dir(&dir).unwrap();
-    // Each says how many there are while it runs.
+    // Each reports how many are running while it runs.
     let script =
         format!("cd {}; touch $$; ls | grep -vc most >> most; sleep 0.05; rm $$", dir.display());
     let verdicts = block_on(async {
@@ -348,7 +348,7 @@ fn what_this_machine_lacks_is_said_before_a_server_suffers() {
     assert!(matches!(error, PrepareError::Roots { .. }), "{error}");
 }
 
-/// It needs `CAP_NET_RAW`, without which it looks at how that is said.
+/// It needs `CAP_NET_RAW`; without it, the test looks at the error message.
 #[test]
 fn this_machine_answers_pings() {
     let runner = Runner::new(Limits::default());
@@ -356,7 +356,7 @@ fn this_machine_answers_pings() {
         let probe = Probe::new((address.parse::<IpAddr>().unwrap(), 0).into(), Check::Ping, LONG);
         match runner.prepare(&probe) {
             Ok(()) => {
-                // Several at once, told apart.
+                // Several at once must be told apart.
                 let verdicts = block_on(async {
                     let runner = std::rc::Rc::new(Runner::new(Limits::default()));
                     let tasks: Vec<_> = (0..50)

@@ -1,4 +1,4 @@
-//! HTTPS against a server of rustls, with certificates that `tests/tls/make` made with openssl.
+//! HTTPS against a rustls server, with certificates that `tests/tls/make` generated with openssl.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
@@ -21,8 +21,8 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
 }
 
-/// A web server with this certificate, which says which name it was asked for. It takes one client
-/// after the other.
+/// A web server with this certificate, which reports the name that each client requests. It serves
+/// one client after the other.
 fn server(certificate: &str, tls12: bool) -> (SocketAddr, mpsc::Receiver<Option<String>>) {
     let certificate = CertificateDer::from_pem_file(file(certificate)).expect("a certificate");
     let key = PrivateKeyDer::from_pem_file(file("server.key")).expect("a key");
@@ -49,7 +49,7 @@ fn server(certificate: &str, tls12: bool) -> (SocketAddr, mpsc::Receiver<Option<
                 }
             }
             let _ = sender.send(stream.conn.server_name().map(str::to_owned));
-            // A body of several records, which ends with the session.
+            // A body of several records that ends with the session.
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
             let _ = stream.write_all(&[b' '; 40_000]);
             let _ = stream.write_all(b"webserverisworking");
@@ -79,7 +79,7 @@ fn tls(name: Option<&str>, verify: Verify, roots: Roots) -> Tls {
     tls
 }
 
-/// What each demand makes of each certificate: a reason's text, or none.
+/// The result of each verification with each certificate: the text of a reason, or none.
 #[test]
 fn certificates_are_judged_as_asked() {
     let authority = || Roots::File(file("authority.pem"));

@@ -1,9 +1,9 @@
-//! Whether a connection can be made, and no more.
+//! Checks whether a connection can be made, and no more.
 
 use crate::conversation::{Closed, Conversation, Step};
 use crate::verdict::Verdict;
 
-/// A conversation that has nothing to say: a server that takes the connection is up.
+/// A conversation that sends nothing: a server that accepts the connection is up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Connect;
 

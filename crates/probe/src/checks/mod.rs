@@ -1,4 +1,4 @@
-//! The checks themselves, a file for each.
+//! The checks, one file each.
 
 pub(crate) mod connect;
 pub(crate) mod http;

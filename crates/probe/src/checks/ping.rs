@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The bytes behind the header of an echo request, as ping(8) sends by default with its time stamp.
+/// The bytes after the header of an echo request: as many as ping(8) sends by default, with its
+/// timestamp.
 const DATA: usize = 56;
 /// The header: type, code, checksum, identifier, sequence number.
 const HEADER: usize = 8;
@@ -19,9 +20,9 @@ mod kind {
     pub(super) const V6_REPLY: u8 = 129;
 }
 
-/// An echo request to one server, and what is a reply to it.
+/// An echo request to one server, and the test for its reply.
 ///
-/// The token, which should be random, is in the data as well: nobody who can't see the request can
+/// The token, which should be random, is in the data as well: only a host that sees the request can
 /// answer it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Echo {
@@ -34,9 +35,9 @@ pub struct Echo {
 /// What a message says about an echo request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// It's the reply.
+    /// The reply.
     Reply,
-    /// A router, or the server's own system, couldn't deliver it.
+    /// A router, or the server's own system, couldn't deliver the request.
     Undeliverable,
 }
 
@@ -46,8 +47,8 @@ impl Echo {
         Self { target, id, sequence, token }
     }
 
-    /// The message, without an IP header. For IPv6 the checksum is left to the kernel, which makes it
-    /// on raw sockets (RFC 3542, section 3.1).
+    /// The message, without an IP header. For IPv6 the kernel fills in the checksum on raw sockets
+    /// (RFC 3542, section 3.1).
     pub fn message(&self) -> Vec<u8> {
         let kind = if self.target.is_ipv4() { kind::V4_REQUEST } else { kind::V6_REQUEST };
         let mut message = vec![0; HEADER + DATA];
@@ -62,7 +63,7 @@ impl Echo {
         message
     }
 
-    /// What a packet from `from` says about this request; None if it's about something else.
+    /// What a packet from `from` says about this request. None if it's about something else.
     ///
     /// A raw socket's packet begins with the IP header in IPv4, and with the ICMP message in IPv6
     /// (raw(7), ipv6(7)).
@@ -80,8 +81,8 @@ impl Echo {
         }
     }
 
-    /// The sequence number of the request that a packet is about, whosever it is; None if it's about
-    /// no echo request.
+    /// The sequence number of the request that a packet is about, whichever process sent it. None
+    /// if the packet isn't about an echo request.
     pub fn sequence_in(ipv4: bool, packet: &[u8]) -> Option<u16> {
         let (Message::Reply(message) | Message::Undeliverable { quoted: message, .. }) =
             Message::read(ipv4, packet)?;
@@ -89,7 +90,7 @@ impl Echo {
     }
 }
 
-/// What matters of the messages that a raw socket gets.
+/// The relevant parts of the messages that a raw socket receives.
 enum Message<'a> {
     Reply(&'a [u8]),
     /// An echo request to `to` could not be delivered.
@@ -116,7 +117,7 @@ impl<'a> Message<'a> {
         if !undeliverable.contains(&kind) {
             return None;
         }
-        // An error quotes the packet that it's about, behind eight bytes of its own.
+        // An error quotes the packet that it's about, after its own eight bytes.
         let packet = message.get(HEADER..)?;
         let (to, quoted) = if ipv4 {
             let to: [u8; 4] = packet.get(16..20)?.try_into().ok()?;
@@ -135,12 +136,12 @@ fn ipv4_payload(packet: &[u8]) -> Option<&[u8]> {
     (first >> 4 == 4 && length >= 20).then(|| packet.get(length..)).flatten()
 }
 
-/// The Internet checksum (RFC 1071); 0 over a message that has its own.
+/// The Internet checksum (RFC 1071); 0 for a message that includes its checksum.
 fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = 0;
     for pair in bytes.chunks(2) {
         sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
-        // Fold as it goes: the length isn't bounded by a type.
+        // Fold in each step: no type bounds the length.
         sum = (sum & 0xFFFF) + (sum >> 16);
     }
     !u16::try_from(sum).unwrap_or(u16::MAX)

@@ -1,12 +1,12 @@
 //! From Perl's dialect to that of the regex crate.
 //!
-//! Both read most patterns alike. What they read differently is known (perlre(1), perlrecharclass(1)
-//! and the syntax page of the regex crate), and only what both read alike gets through as it is: each
-//! other construct is written in another way, or refused.
+//! Both read most patterns alike. The differences are known (perlre(1), perlrecharclass(1) and the
+//! syntax page of the regex crate). Only what both read alike passes unchanged; every other
+//! construct is translated or refused.
 
 use thiserror::Error;
 
-/// Why a text isn't a pattern that can be used.
+/// Why a text isn't a usable pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{what}, at byte {offset} of the pattern")]
 pub struct PatternError {
@@ -19,28 +19,28 @@ impl PatternError {
         Self { offset, what: what.into() }
     }
 
-    /// Where in the pattern, in bytes from its start.
+    /// Byte offset of the error in the pattern.
     pub const fn offset(&self) -> usize {
         self.offset
     }
 
-    /// What is wrong there, without the place.
+    /// What is wrong, without the position.
     pub fn what(&self) -> &str {
         &self.what
     }
 }
 
-/// A pattern of the regex crate's, to be compiled without Unicode.
+/// A pattern for the regex crate, to be compiled without Unicode.
 pub(super) struct Translated {
     pub(super) text: String,
 }
 
 type Result<T> = std::result::Result<T, PatternError>;
 
-/// Perl's `\h` and `\v` on bytes: blanks, and what separates lines.
+/// Perl's `\h` and `\v` on bytes: horizontal blanks and line separators.
 const HORIZONTAL: &str = r"\t\x20\xA0";
 const VERTICAL: &str = r"\n\x0B\f\r\x85";
-/// Perl's `$` and `\Z` where nothing follows: at the end, or before a newline at the end.
+/// Perl's `$` and `\Z` with nothing after them: at the end, or before a newline at the end.
 const END: &str = r"(?:\n?\z)";
 
 const POSIX_CLASSES: [&str; 14] = [
@@ -67,22 +67,22 @@ struct Scanner<'a> {
     source: &'a str,
     at: usize,
     out: String,
-    /// Offsets in the output, with those of what they came from.
+    /// Offsets in the output, each with the offset in the source that it came from.
     map: Vec<(usize, usize)>,
-    /// The groups that are open, the pattern itself being the first.
+    /// The open groups; the first is the pattern itself.
     groups: Vec<Group>,
 }
 
 #[derive(Default)]
 struct Group {
-    /// The alternative that is being read has ended with `$`: nothing may follow.
+    /// The current alternative has ended with `$`: nothing may follow.
     ended: bool,
-    /// An alternative before it has.
+    /// An earlier alternative has ended with `$`.
     ended_before: bool,
 }
 
 impl<'a> Scanner<'a> {
-    /// Reads one item: a character, an escape, a class, an operator.
+    /// Parses one item: a character, an escape, a class, an operator.
     fn item(&mut self) -> Result<()> {
         self.map.push((self.out.len(), self.at));
         let start = self.at;
@@ -167,7 +167,7 @@ impl<'a> Scanner<'a> {
         Err(PatternError::new(start, what))
     }
 
-    /// `(?i)`, `(?s-i:` and the like; `rest` is what stands after the question mark.
+    /// `(?i)`, `(?s-i:` and the like; `rest` is the text after the question mark.
     fn flags(&mut self, start: usize, rest: &str) -> Result<()> {
         let length = rest.find([':', ')']).unwrap_or(rest.len());
         if let Some(flag) = rest[..length].chars().find(|flag| !matches!(flag, 'i' | 's' | '-')) {
@@ -178,7 +178,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// `{`: a quantifier, or itself.
+    /// `{`: a quantifier, or a literal brace.
     fn brace(&mut self, start: usize) -> Result<()> {
         let rest = self.rest();
         let inside = rest.split_once('}').map(|(inside, _)| inside);
@@ -198,7 +198,8 @@ impl<'a> Scanner<'a> {
         self.after_quantifier(start)
     }
 
-    /// What may follow a quantifier: a question mark that makes it lazy, no other quantifier.
+    /// Parses what may follow a quantifier: a question mark that makes it lazy, no other
+    /// quantifier.
     fn after_quantifier(&mut self, start: usize) -> Result<()> {
         if self.rest().starts_with('?') {
             self.copy(1);
@@ -240,8 +241,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The byte that an escape stands for, in a class or outside; None if it's the character
-    /// itself, which isn't ASCII.
+    /// The byte that an escape stands for, inside a class or outside. None if it stands for the
+    /// character itself, which isn't ASCII.
     fn escaped_byte(&mut self, start: usize, char: char) -> Result<Option<u8>> {
         let what = match char {
             'n' => return Ok(Some(b'\n')),
@@ -259,7 +260,7 @@ impl<'a> Scanner<'a> {
         Err(PatternError::new(start, what))
     }
 
-    /// `41` or `{41}`, what stands after `\x`.
+    /// `41` or `{41}`, the digits after `\x`.
     fn hexadecimal(&mut self, start: usize) -> Result<u8> {
         let rest = self.rest();
         let (digits, length) = match rest.strip_prefix('{') {
@@ -282,7 +283,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A bracketed class.
+    /// Parses a bracketed class.
     fn class(&mut self, start: usize) -> Result<()> {
         self.out.push('[');
         if self.rest().starts_with('^') {
@@ -302,7 +303,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// `[:alpha:]`; the bracket has been read.
+    /// Parses `[:alpha:]`; the bracket has been read.
     fn posix_class(&mut self, start: usize) -> Result<()> {
         let rest = self.rest();
         let inside = rest.strip_prefix(':').and_then(|rest| Some(rest.split_once(":]")?.0));
@@ -313,7 +314,7 @@ impl<'a> Scanner<'a> {
                 self.copy(name.len() + 3);
                 Ok(())
             }
-            // Perl takes it for a class of characters where no `:]` follows.
+            // Without a later `:]`, Perl takes it for a class of characters.
             None if rest.starts_with(':') && !rest.contains(":]") => {
                 self.byte(b'[');
                 Ok(())
@@ -322,7 +323,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// One character of a class, a set of them, or a range.
+    /// Parses one item of a class: a character, a set of characters, or a range.
     fn class_item(&mut self, start: usize, char: char) -> Result<()> {
         let Some(low) = self.class_byte(start, char)? else { return Ok(()) };
         let rest = self.rest();
@@ -355,8 +356,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The byte that a character or an escape of a class stands for; None if it stands for several,
-    /// which have been written.
+    /// The byte that a character or an escape in a class stands for. None if it stands for several,
+    /// which have already been written.
     fn class_byte(&mut self, start: usize, char: char) -> Result<Option<u8>> {
         if char != '\\' {
             if !char.is_ascii() {
@@ -383,7 +384,7 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Nothing but the end may follow.
+    /// Marks the end: nothing may follow.
     fn end(&mut self) {
         self.out.push_str(END);
         if let Some(group) = self.groups.last_mut() {
@@ -395,7 +396,7 @@ impl<'a> Scanner<'a> {
         self.out.extend(["[", not, members, "]"]);
     }
 
-    /// A character that means itself. One of several bytes is several items, as it is to Perl.
+    /// A character that stands for itself. One of several bytes becomes several items, as in Perl.
     fn literal(&mut self, char: char) {
         for byte in char.encode_utf8(&mut [0; 4]).bytes() {
             self.byte(byte);
@@ -410,7 +411,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes over `length` bytes of ASCII as they are.
+    /// Copies `length` bytes of ASCII unchanged.
     fn copy(&mut self, length: usize) {
         self.out.push_str(&self.source[self.at..self.at + length]);
         self.at += length;
@@ -426,7 +427,7 @@ impl<'a> Scanner<'a> {
         &self.source[self.at..]
     }
 
-    /// Has the regex crate's parser look for what is wrong beyond that.
+    /// Lets the regex crate's parser find the remaining errors.
     fn check(&self) -> Result<()> {
         let mut parser = regex_syntax::ParserBuilder::new().unicode(false).utf8(false).build();
         let Err(error) = parser.parse(&self.out) else { return Ok(()) };

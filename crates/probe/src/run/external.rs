@@ -1,4 +1,4 @@
-//! Commands that find out themselves.
+//! Checks made by external commands.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,10 +14,10 @@ use super::{PrepareError, local};
 use crate::probe::External;
 use crate::verdict::{ReasonKind, Stage, Verdict};
 
-/// How long a command has for an end of its own, once it's told to end.
+/// How long a command may take to end by itself once it gets TERM.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Looks whether the program is one.
+/// Checks that the program can be run.
 pub(super) fn prepare(external: &External) -> Result<(), PrepareError> {
     let program = &external.program;
     let found = if program.components().count() > 1 || program.is_absolute() {
@@ -38,8 +38,7 @@ fn executable(path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"))
 }
 
-/// Runs the command, in a process group of its own, which doesn't outlive `limit` by more than a
-/// second.
+/// Runs the command in its own process group, which outlives `limit` by at most a second.
 pub(super) async fn run(external: &External, limit: Duration) -> Verdict {
     let mut command = Command::new(&external.program);
     command
@@ -64,7 +63,7 @@ pub(super) async fn run(external: &External, limit: Duration) -> Verdict {
         Err(_) => {
             group.signal(Signal::TERM);
             let _ = timeout(GRACE, group.child.wait()).await;
-            // Whatever of it is left, children of its own included, goes with the group.
+            // Whatever is left of it, its children included, is killed with the group.
             drop(group);
             let text = format!("timed out after {limit:?} waiting for the command");
             Verdict::down(ReasonKind::Timeout, Stage::Reply, text)
@@ -84,10 +83,10 @@ fn judge(status: ExitStatus) -> Verdict {
     Verdict::down(ReasonKind::Command(status.code()), Stage::Reply, text)
 }
 
-/// A command and the processes that it has started. Dropping it kills them.
+/// A command and the processes that it has started. Dropping the group kills them.
 struct Group {
     child: Child,
-    /// None once there is nothing to be killed.
+    /// None once there is nothing to kill.
     leader: Option<Pid>,
 }
 
@@ -97,14 +96,14 @@ impl Group {
         Self { child, leader }
     }
 
-    /// The command has ended by itself: what it leaves behind is meant to stay.
+    /// The command has ended by itself: processes that it leaves behind are meant to stay.
     fn ended(&mut self) {
         self.leader = None;
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(leader) = self.leader {
-            // It fails where nobody is left.
+            // It fails if the group is already gone.
             let _ = kill_process_group(leader, signal);
         }
     }

@@ -1,4 +1,4 @@
-//! What errors of system calls say about a server.
+//! What failed system calls say about a server.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
 
-/// The verdict on a server with which a call has failed.
+/// The verdict on a server after a call has failed.
 pub(super) fn verdict(error: &io::Error, stage: Stage) -> Verdict {
     let errno = Errno::from_io_error(error);
     let kind = match errno {
@@ -16,7 +16,7 @@ pub(super) fn verdict(error: &io::Error, stage: Stage) -> Verdict {
         }
         Some(Errno::TIMEDOUT) => ReasonKind::Timeout,
         Some(Errno::CONNRESET | Errno::CONNABORTED | Errno::PIPE) => ReasonKind::Closed,
-        // Descriptors, buffers, ports, rights: nothing of the server's.
+        // Descriptors, buffers, ports, permissions: not the server's fault.
         _ => {
             let text = format!("cannot check from here: {error}");
             return Verdict::Inconclusive(Reason::new(ReasonKind::Local, stage, text));

@@ -1,4 +1,4 @@
-//! Pings: one raw socket for each family, and one task that reads the replies to all of them.
+//! Pings: one raw socket for each family, and one task that reads all replies.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,29 +17,29 @@ use super::{PrepareError, Progress, failure, local};
 use crate::checks::ping::{Echo, Heard};
 use crate::verdict::{ReasonKind, Stage, Verdict};
 
-/// The most bytes of a packet that are looked at.
+/// The maximum number of bytes read of a packet.
 const PACKET: usize = 2048;
 
-/// The sockets, opened when they are needed first.
+/// The sockets, opened when they are first needed.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     v4: RefCell<Option<Rc<Socket>>>,
     v6: RefCell<Option<Rc<Socket>>>,
     sequence: Cell<u16>,
-    /// Distinguishes this runner's requests from those of others on this machine, and makes tokens.
+    /// Distinguishes this runner's requests from others on this machine, and generates tokens.
     random: RandomState,
 }
 
 #[derive(Debug)]
 struct Socket {
-    /// A raw socket: the type has the calls that it needs, for which they are the same.
+    /// A raw socket. A `UdpSocket` works: the calls it makes are the same for both.
     socket: UdpSocket,
-    /// Who waits for what.
+    /// The requests that are waiting for a reply.
     waiting: RefCell<HashMap<u16, (Echo, oneshot::Sender<Heard>)>>,
     reader: RefCell<Option<AbortHandle>>,
 }
 
-/// Looks whether raw sockets are allowed.
+/// Checks that raw sockets are allowed.
 pub(super) fn prepare(target: IpAddr) -> Result<(), PrepareError> {
     open(target).map(drop).map_err(|source| PrepareError::Ping { source })
 }
@@ -65,7 +65,7 @@ impl Sockets {
         let id = self.random.hash_one("id") as u16;
         let mut token = self.random.build_hasher();
         token.write_u16(sequence);
-        // The time makes it another one when the sequence numbers come around.
+        // The time makes the token differ when the sequence numbers wrap around.
         token.write_u128(progress.started.elapsed().as_nanos());
         let echo = Echo::new(target, id, sequence, token.finish());
 
@@ -116,7 +116,7 @@ impl Drop for Sockets {
     }
 }
 
-/// A request that is waited for; dropping it is giving up.
+/// A pending request; dropping it gives up waiting.
 struct Waiting<'a> {
     socket: &'a Socket,
     sequence: u16,
@@ -129,14 +129,14 @@ impl Drop for Waiting<'_> {
 }
 
 impl Socket {
-    /// Reads what comes, for as long as anybody may wait.
+    /// Reads packets for as long as a check may be waiting.
     async fn read(self: Rc<Self>) {
         let mut packet = [0; PACKET];
         loop {
             match self.socket.recv_from(&mut packet).await {
                 Ok((length, from)) => self.heard(from.ip(), &packet[..length]),
-                // It's about a packet that was sent; whoever sent it learns that by what doesn't come
-                // back. Others get their turn meanwhile, lest it be an error that stays.
+                // The error is about a packet that was sent; its sender will see that no reply
+                // comes. Let other tasks run meanwhile, in case the error persists.
                 Err(_) => tokio::task::yield_now().await,
             }
         }
@@ -147,7 +147,7 @@ impl Socket {
         let Some(sequence) = Echo::sequence_in(from.is_ipv4(), packet) else { return };
         let heard = waiting.get(&sequence).and_then(|(echo, _)| echo.hear(from, packet));
         if let (Some(heard), Some((_, sender))) = (heard, heard.and(waiting.remove(&sequence))) {
-            // Whoever waited may have given up.
+            // The receiver may have given up.
             let _ = sender.send(heard);
         }
     }

@@ -1,7 +1,7 @@
 //! Makes checks, on tokio's `current_thread` runtime.
 //!
-//! A check costs a future while it is under way, and nothing otherwise: when it's made is
-//! [`Schedule`](crate::Schedule)'s business.
+//! A check costs one future while it is in flight, and nothing otherwise:
+//! [`Schedule`](crate::Schedule) decides when it is made.
 
 mod external;
 mod failure;
@@ -22,15 +22,15 @@ use tokio::sync::Semaphore;
 use crate::probe::{Check, Probe};
 use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
 
-/// How many bytes are read at once. All checks share the buffer.
+/// Size of the read buffer in bytes. All checks share it.
 const BUFFER: usize = 16 * 1024;
 
-/// What may run at the same time.
+/// How much may run at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Commands, each of which is a process at least. Another one waits; its time starts when it
-    /// does. 64 by default.
+    /// Commands, each at least one process. Further ones wait, and their time starts when they do.
+    /// 64 by default.
     pub commands: usize,
 }
 
@@ -40,10 +40,10 @@ impl Default for Limits {
     }
 }
 
-/// Makes checks. One for all of them.
+/// Makes checks. One runner serves all of them.
 ///
-/// It needs tokio's `current_thread` runtime with I/O and time enabled, and pings need to be made
-/// in a `LocalSet`: one task reads the replies to all of them.
+/// It needs tokio's `current_thread` runtime with I/O and time enabled. Pings must run in a
+/// `LocalSet`, because one task reads all replies.
 ///
 /// ```
 /// use std::net::TcpListener;
@@ -71,14 +71,14 @@ pub struct Runner {
     tls: trust::Configs,
 }
 
-/// What came of a check.
+/// The outcome of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What it found out.
+    /// What the check found out.
     pub verdict: Verdict,
-    /// How long it took until there was a connection. None if there was none, or none was needed.
+    /// The time until the connection was established. None if there was none, or none was needed.
     pub connected: Option<Duration>,
-    /// How long it took in all.
+    /// The total time.
     pub took: Duration,
 }
 
@@ -86,32 +86,32 @@ pub struct Outcome {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PrepareError {
-    /// The program isn't one that can be run.
+    /// The program can't be run.
     #[error("cannot run {}: {source}", program.display())]
     Program {
-        /// Which.
+        /// The program.
         program: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Sending ICMP isn't allowed, say.
+    /// Sending ICMP isn't allowed, for example.
     #[error("cannot ping: {source} (CAP_NET_RAW is needed)")]
     Ping {
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The certificates that signatures are to be believed of can't be read.
+    /// The trusted certificates can't be read.
     #[error("cannot read the trusted certificates of {place}: {source}")]
     Roots {
-        /// The file, or where the system keeps them.
+        /// The file, or the system's store.
         place: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The name can't be one of a server.
+    /// The name isn't a valid server name.
     #[error("{name:?} is not a server's name")]
     ServerName {
-        /// Which.
+        /// The name.
         name: String,
     },
     /// This build can't speak TLS.
@@ -119,7 +119,7 @@ pub enum PrepareError {
     NoTls,
 }
 
-/// How far a check is, for whoever ends it from outside.
+/// How far a check has come, for the code that ends it from outside.
 #[derive(Debug)]
 struct Progress {
     started: Instant,
@@ -136,7 +136,7 @@ impl Progress {
 }
 
 impl Runner {
-    /// One with these limits.
+    /// A runner with these limits.
     pub fn new(limits: Limits) -> Self {
         Self {
             commands: Semaphore::new(limits.commands.clamp(1, Semaphore::MAX_PERMITS)),
@@ -147,8 +147,8 @@ impl Runner {
         }
     }
 
-    /// Looks whether a check can be made, so that a configuration is refused, rather than a server
-    /// held to be down, for what this machine lacks.
+    /// Checks that a probe can be run on this machine. So a configuration is refused for what the
+    /// machine lacks, instead of its servers counting as down.
     ///
     /// # Errors
     ///
@@ -166,10 +166,10 @@ impl Runner {
     }
 
     /// Makes a check. It ends at the probe's timeout at the latest; a command that has to be killed
-    /// may take a second more.
+    /// may take another second.
     ///
-    /// It never fails: what isn't a failure of the server's is [`Verdict::Inconclusive`].
-    /// Dropping the future ends the check.
+    /// It never fails: a failure that isn't the server's is [`Verdict::Inconclusive`]. Dropping the
+    /// future ends the check.
     pub async fn run(&self, probe: &Probe) -> Outcome {
         let _permit = match probe.check {
             Check::External(_) => self.commands.acquire().await.ok(),

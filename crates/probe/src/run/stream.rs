@@ -12,7 +12,7 @@ use super::{Progress, failure};
 use crate::conversation::{Closed, Conversation, Step};
 use crate::verdict::{Stage, Verdict};
 
-/// Where a conversation is held.
+/// Where a conversation takes place.
 pub(super) struct Connection<'a> {
     pub(super) target: SocketAddr,
     pub(super) buffer: &'a RefCell<Box<[u8]>>,
@@ -20,7 +20,7 @@ pub(super) struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Whether a connection can be made. It is ended as connections are.
+    /// Checks that a connection can be made, then closes it in the usual way.
     pub(super) async fn knock(&self) -> Verdict {
         match self.connect(true).await {
             Ok(_) => Verdict::Up,
@@ -28,7 +28,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Holds a conversation, over as many connections as it asks for.
+    /// Runs a conversation, over as many connections as it asks for.
     pub(super) async fn hold(&self, conversation: &mut dyn Conversation) -> Verdict {
         loop {
             self.progress.stage.set(Stage::Connect);
@@ -40,8 +40,8 @@ impl Connection<'_> {
                 Ok(step) => step,
                 Err(error) => return failure::verdict(&error, self.progress.stage.get()),
             };
-            // There is nothing more to say, and no TIME_WAIT to be kept for it: a reset. Without it
-            // the connection ends in an orderly way.
+            // There is nothing more to say, so a reset avoids keeping a TIME_WAIT. If setting it
+            // fails, the connection ends in an orderly way.
             let _ = sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
             if let Step::Done(verdict) = step {
                 return verdict;
@@ -49,15 +49,15 @@ impl Connection<'_> {
         }
     }
 
-    /// Makes a connection. Unless the handshake is all that is wanted, its last acknowledgement rides
-    /// on what is said first, which saves a packet.
+    /// Makes a connection. Unless only the handshake is wanted, its last acknowledgement rides on
+    /// the first data, which saves a packet.
     async fn connect(&self, acknowledge: bool) -> io::Result<TcpStream> {
         let socket = match self.target {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         if !acknowledge {
-            // A hint: without it there is a packet more.
+            // A hint: if it fails, there is one packet more.
             let _ = sockopt::set_tcp_quickack(&socket, false);
         }
         let stream = socket.connect(self.target).await?;
@@ -65,7 +65,7 @@ impl Connection<'_> {
         Ok(stream)
     }
 
-    /// Holds a conversation over one connection, up to a step that isn't [`Step::Continue`].
+    /// Runs a conversation over one connection, up to the first step that isn't [`Step::Continue`].
     async fn converse(
         &self,
         stream: &TcpStream,
@@ -75,12 +75,12 @@ impl Connection<'_> {
         let mut step = conversation.start(&mut out);
         loop {
             self.progress.stage.set(conversation.stage());
-            // What was to be said on the way out is said by ending the connection.
+            // Closing the connection says whatever was still to be sent.
             if step != Step::Continue {
                 return Ok(step);
             }
             let sent = send(stream, &mut out).await;
-            // The reply may have come before the server stopped listening.
+            // The reply may have arrived before the server stopped listening.
             if let Err(error) = sent.and(stream.readable().await) {
                 if !is_reset(&error) {
                     return Err(error);
@@ -90,7 +90,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Has the conversation take in what has come.
+    /// Passes what has arrived to the conversation.
     fn receive(
         &self,
         stream: &TcpStream,
@@ -108,7 +108,7 @@ impl Connection<'_> {
     }
 }
 
-/// Sends all of it.
+/// Sends all of `out`.
 async fn send(stream: &TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
     let mut sent = 0;
     while sent < out.len() {
@@ -122,7 +122,7 @@ async fn send(stream: &TcpStream, out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// A conversation that goes on after the end would wait for ever.
+/// A conversation that continued after the end would wait forever.
 fn ended(conversation: &mut dyn Conversation, how: Closed) -> Step {
     match conversation.closed(how) {
         Step::Continue => Step::Done(Verdict::down(

@@ -1,4 +1,4 @@
-//! Whose signatures are believed, read once for each way in which TLS is spoken.
+//! Trusted certificates, read once for each TLS configuration.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,12 +14,12 @@ use super::PrepareError;
 use crate::probe::{Roots, Tls, Verify};
 use crate::tls::{Config, InvalidTls};
 
-/// A configuration of TLS for each that a probe has.
+/// The TLS configurations of the probes.
 #[derive(Debug, Default)]
 pub(super) struct Configs(RefCell<HashMap<Tls, Rc<Config>>>);
 
 impl Configs {
-    /// The configuration for `tls`; files are read when it's asked for first.
+    /// The configuration for `tls`; its files are read on first use.
     pub(super) fn get(&self, tls: &Tls) -> Result<Rc<Config>, PrepareError> {
         if let Some(config) = self.0.borrow().get(tls) {
             return Ok(Rc::clone(config));

@@ -1,4 +1,4 @@
-//! One deadline for a whole check, which doesn't blame a server for what this process was late with.
+//! One deadline for a whole check. A server isn't blamed when this process itself was late.
 
 use std::future::Future;
 use std::pin::pin;
@@ -9,14 +9,14 @@ use tokio::time::{Instant, timeout_at};
 use super::Progress;
 use crate::verdict::{Reason, ReasonKind, Verdict};
 
-/// How often a check that waits looks whether the process runs: a stop of less than twice a share
-/// goes unnoticed, and has taken no more than a quarter of the timeout from the server.
+/// How many times within its timeout a waiting check looks whether the process is running. A stop
+/// of less than two shares goes unnoticed, and costs the server at most a quarter of the timeout.
 const SHARES: u32 = 8;
 
 /// Ends `check` after `timeout`.
 ///
-/// If this process didn't run for a while meanwhile (it was stopped, its machine was paused), a
-/// missing reply says nothing about the server, nor does a connection that was given up.
+/// If this process didn't run for a while (it was stopped, or its machine was paused), a missing
+/// reply or an abandoned connection says nothing about the server.
 pub(super) async fn within(
     timeout: Duration,
     progress: &Progress,
@@ -30,7 +30,8 @@ pub(super) async fn within(
     let mut stalled = false;
     loop {
         let next = deadline.min(seen + share);
-        // It looks at the check first: what has come by the deadline counts, however late that is.
+        // The check is polled first: whatever arrived by the deadline counts, however late we see
+        // it.
         let ended = timeout_at(next, check.as_mut()).await.ok();
         let now = Instant::now();
         stalled |= now - seen > share * 2;
@@ -64,7 +65,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(3);
 
-    /// What comes of a check by a clock that moves only when everybody waits.
+    /// The outcome of a check on a clock that moves only when every task is waiting.
     fn outcome<F: Future<Output = Verdict>>(check: impl FnOnce() -> F) -> (Verdict, Duration) {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
@@ -97,7 +98,7 @@ mod tests {
             Verdict::Up
         });
         assert_eq!(verdict, Verdict::Up);
-        // It lay there when this process ran again.
+        // The reply was already there when this process ran again.
         let (verdict, _) = outcome(|| async {
             advance(TIMEOUT * 20).await;
             Verdict::Up

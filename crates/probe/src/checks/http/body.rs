@@ -1,8 +1,8 @@
-//! What stands behind the head.
+//! The body of a reply.
 
 use super::head::Framing;
 
-/// The most bytes that extensions of chunks and trailers may take together.
+/// The maximum total size of chunk extensions and trailers, in bytes.
 const EXTRAS_LIMIT: usize = 16 * 1024;
 
 /// Collects a body, up to a limit.
@@ -15,7 +15,7 @@ pub(super) struct Reader {
 
 #[derive(Debug)]
 enum State {
-    /// This many bytes are to come.
+    /// This many bytes remain.
     Length(u64),
     Chunked(Chunks),
     /// Until the connection ends.
@@ -23,47 +23,47 @@ enum State {
     Complete,
 }
 
-/// Where in a chunked body we are (RFC 9112, 7.1).
+/// The position in a chunked body (RFC 9112, 7.1).
 #[derive(Debug)]
 struct Chunks {
     place: Place,
-    /// The bytes of extensions and trailers so far.
+    /// The bytes of extensions and trailers read so far.
     extras: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// In the digits of a size, of which there were any.
+    /// In the digits of a size, and whether there were any.
     Size {
         size: u64,
         any: bool,
     },
-    /// Behind the digits, up to the end of the line.
+    /// After the digits, up to the end of the line.
     Extension {
         size: u64,
     },
     Data {
         left: u64,
     },
-    /// Behind the data, where an end of line has to come.
+    /// After the data, where a line end must follow.
     DataEnd,
-    /// In the trailers, in a line that isn't empty, or at the start of one.
+    /// In the trailers, either in a line that isn't empty or at the start of one.
     Trailer {
         empty: bool,
     },
 }
 
-/// How far a body is.
+/// How much of a body has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
     More,
     /// It's complete.
     Complete,
-    /// There is as much of it as is looked at.
+    /// The limit is reached.
     Full,
 }
 
-/// What isn't HTTP about it.
+/// Why the body isn't valid HTTP.
 pub(super) type Malformed = &'static str;
 
 impl Reader {
@@ -79,7 +79,7 @@ impl Reader {
         Self { bytes: Vec::new(), limit, state }
     }
 
-    /// What is there so far.
+    /// The body read so far.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -92,7 +92,7 @@ impl Reader {
         }
     }
 
-    /// Takes in what came, as far as it's looked at.
+    /// Reads bytes, up to the limit.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<Progress, Malformed> {
         while !bytes.is_empty() && self.progress() == Progress::More {
             let room = self.limit - self.bytes.len();
@@ -129,7 +129,7 @@ impl Reader {
         Ok(self.progress())
     }
 
-    /// The connection has ended in an orderly way: whether that's the end of the body.
+    /// The connection has ended in an orderly way: returns whether that ends the body.
     pub(super) fn end(&mut self) -> bool {
         if matches!(self.state, State::Close) {
             self.state = State::Complete;
@@ -138,7 +138,7 @@ impl Reader {
     }
 }
 
-/// Takes off as many bytes as there are, as fit, and as are left.
+/// Takes as many bytes as are available, fit, and remain.
 fn take<'a>(bytes: &mut &'a [u8], room: usize, left: &mut u64) -> &'a [u8] {
     let length = bytes.len().min(room).min(usize::try_from(*left).unwrap_or(usize::MAX));
     let (data, rest) = bytes.split_at(length);
@@ -148,7 +148,7 @@ fn take<'a>(bytes: &mut &'a [u8], room: usize, left: &mut u64) -> &'a [u8] {
 }
 
 impl Chunks {
-    /// Takes in a byte that isn't data; whether it's the last of all.
+    /// Reads a byte that isn't data, and returns whether it's the last byte of the body.
     fn framing_byte(&mut self, byte: u8) -> Result<bool, Malformed> {
         const MALFORMED: Malformed = "the reply's chunks are malformed";
         self.place = match (self.place, byte) {
@@ -181,7 +181,7 @@ impl Chunks {
                 self.count_extra()?;
                 Place::Trailer { empty: false }
             }
-            // Data isn't given to this.
+            // Data never gets here.
             (Place::Data { .. }, _) => return Err(MALFORMED),
         };
         Ok(false)
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn chunks_are_put_together() {
-        // The example of RFC 9112, 7.1.3's algorithm, with everything that may be there.
+        // The example of RFC 9112, 7.1.3's algorithm, with every optional part.
         let text = b"4;name=value\r\nWiki\r\n6 \r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nA: b\r\n\r\nX";
         let whole = b"Wikipedia in \r\n\r\nchunks.".to_vec();
         assert_eq!(read(Framing::Chunked, 100, text), (Ok(Progress::Complete), whole.clone()));

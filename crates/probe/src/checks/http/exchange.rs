@@ -19,7 +19,7 @@ pub struct Exchange<'a> {
     /// How many redirects may still be followed.
     redirects: u8,
     head: head::Reader,
-    /// Once the head is complete, if the body matters.
+    /// Set once the head is complete, if the body matters.
     body: Option<body::Reader>,
 }
 
@@ -35,7 +35,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// What follows from a complete head that isn't an interim one.
+    /// Decides what follows from a complete final head.
     fn judge_head(&mut self, head: &Head) -> Step {
         let Head { status, phrase, location, framing } = head;
         let redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
@@ -122,7 +122,7 @@ impl Conversation for Exchange<'_> {
             let step = match head {
                 Err(what) => down(ReasonKind::Protocol, what),
                 Ok(None) => Step::Continue,
-                // Interim; but what 101 switches to wasn't asked for.
+                // Interim. But 101 switches to a protocol that wasn't requested.
                 Ok(Some(head)) if matches!(head.status, 100 | 102..=199) => Step::Continue,
                 Ok(Some(head)) => self.judge_head(&head),
             };

@@ -2,22 +2,22 @@
 
 use httparse::{EMPTY_HEADER, ParserConfig, Response, Status};
 
-/// The most bytes that status lines and headers may take, those of interim responses included.
+/// The maximum size of status lines and headers in bytes, including those of interim responses.
 pub(super) const HEAD_LIMIT: usize = 16 * 1024;
-/// The most headers.
+/// The maximum number of headers.
 const MOST_HEADERS: usize = 100;
-/// What a reply starts with.
+/// The start of every reply.
 const START: &[u8] = b"HTTP/1.";
 
 /// Collects a head until it's complete.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     bytes: Vec<u8>,
-    /// How many bytes interim responses have taken.
+    /// How many bytes interim responses have used.
     before: usize,
 }
 
-/// What a head says.
+/// The contents of a head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
@@ -35,12 +35,12 @@ pub(super) enum Framing {
     Close,
 }
 
-/// What isn't HTTP about it.
+/// Why the head isn't valid HTTP.
 pub(super) type Malformed = &'static str;
 
 impl Reader {
-    /// Takes bytes in, up to the end of the head and no further, and returns how many it took. With
-    /// the head, once it's complete.
+    /// Reads bytes up to the end of the head and no further, and returns how many it used. Returns
+    /// the head too, once it's complete.
     pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, Result<Option<Head>, Malformed>) {
         let start = self.bytes.len();
         for (index, byte) in bytes.iter().enumerate() {
@@ -61,7 +61,7 @@ impl Reader {
         (self.bytes.len() - start, Ok(None))
     }
 
-    /// Whether an empty line was the last one.
+    /// Whether the last line was empty.
     fn ends(&self) -> bool {
         self.bytes.ends_with(b"\n\r\n") || self.bytes.ends_with(b"\n\n")
     }
@@ -70,7 +70,7 @@ impl Reader {
         let mut headers = [EMPTY_HEADER; MOST_HEADERS];
         let mut response = Response::new(&mut headers);
         let mut config = ParserConfig::default();
-        // What browsers and libwww read as well.
+        // Browsers and libwww accept this as well.
         config
             .allow_spaces_after_header_name_in_responses(true)
             .allow_obsolete_multiline_headers_in_responses(true)

@@ -14,13 +14,13 @@ use crate::pattern::Pattern;
 
 pub use exchange::Exchange;
 
-/// The most bytes of a body that are kept and looked through, if nothing else is said.
+/// The default maximum size of a body that is kept and searched, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
 
-/// A check that asks for a page.
+/// A check that requests a page.
 ///
-/// The server is up if the status is a good one, and if the body has what is looked for. Without
-/// a [`receive`](Self::receive) the body isn't waited for.
+/// The server is up if the status is a good one, and the body matches. Without a
+/// [`receive`](Self::receive), the check doesn't wait for the body.
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -38,7 +38,7 @@ pub const BODY_LIMIT: usize = 256 * 1024;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Http {
     method: Method,
-    /// As it is sent: percent-encoded where it has to be.
+    /// The path as sent: percent-encoded where necessary.
     path: String,
     host: Option<String>,
     receive: Option<Pattern>,
@@ -47,14 +47,14 @@ pub struct Http {
     body_limit: usize,
 }
 
-/// What is done with the page.
+/// How to request the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Method {
-    /// It is asked for whole.
+    /// The whole page.
     #[default]
     Get,
-    /// Only its headers are.
+    /// Only the headers.
     Head,
 }
 
@@ -64,10 +64,10 @@ pub enum Method {
 pub struct InvalidHost(String);
 
 impl Http {
-    /// A `GET` of `path`, for which any status from 200 to 299 is a good one.
+    /// A `GET` of `path`. Any status from 200 to 299 is a good one.
     ///
-    /// Characters that a request can't have are percent-encoded, a fragment (`#…`) is left out, and
-    /// a `/` is put in front if there is none.
+    /// Characters that a request can't contain are percent-encoded, a fragment (`#…`) is dropped,
+    /// and a `/` is added in front if there is none.
     pub fn new(path: &str) -> Self {
         Self {
             method: Method::Get,
@@ -80,20 +80,20 @@ impl Http {
         }
     }
 
-    /// Asks by another method. A reply to `HEAD` has no body, so [`receive`](Self::receive) is looked
-    /// for in nothing.
+    /// Sets the method. A reply to `HEAD` has no body, so [`receive`](Self::receive) searches an
+    /// empty one.
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
         self
     }
 
-    /// The virtual host that is asked for, with a port if it isn't the usual one. Without it, it is
-    /// the server's address.
+    /// Sets the virtual host to request, with a port if it isn't the default one. Without it, the
+    /// server's address is sent.
     ///
     /// # Errors
     ///
-    /// If it's empty or has a blank or a control character in it.
+    /// If it's empty or contains a blank or a control character.
     pub fn host(mut self, host: &str) -> Result<Self, InvalidHost> {
         if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_graphic() || byte >= 0x80) {
             return Err(InvalidHost(host.to_owned()));
@@ -102,37 +102,37 @@ impl Http {
         Ok(self)
     }
 
-    /// What the body has to have in it.
+    /// Sets what the body must match.
     #[must_use]
     pub fn receive(mut self, pattern: Pattern) -> Self {
         self.receive = Some(pattern);
         self
     }
 
-    /// The statuses that are good.
+    /// Sets the statuses that count as good.
     #[must_use]
     pub fn statuses(mut self, statuses: RangeInclusive<u16>) -> Self {
         self.statuses = statuses;
         self
     }
 
-    /// How many redirects are followed; none by default. They are followed on the server itself,
-    /// also if another host is named: it's this server that is checked. One to another scheme isn't
-    /// followed.
+    /// How many redirects to follow; none by default. Redirects are followed on the server itself,
+    /// even if they name another host, because this server is the one being checked. A redirect to
+    /// another scheme isn't followed.
     #[must_use]
     pub fn redirects(mut self, count: u8) -> Self {
         self.redirects = count;
         self
     }
 
-    /// How many bytes of the body are looked through, at most; 256 KiB by default.
+    /// The maximum number of bytes of the body to search; 256 KiB by default.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = bytes;
         self
     }
 
-    /// Begins a check of the server at `target`, through TLS or not.
+    /// Begins a check of the server at `target`, over TLS or not.
     pub fn exchange(&self, target: SocketAddr, tls: bool) -> Exchange<'_> {
         Exchange::new(self, target, tls)
     }

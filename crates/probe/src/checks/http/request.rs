@@ -1,13 +1,13 @@
-//! What is sent.
+//! The request.
 
 use std::net::SocketAddr;
 
 use super::{Http, Method};
 
-/// Characters that can't stand in a request's target as they are (RFC 3986, and what servers refuse).
+/// Characters that a request target can't contain unencoded (RFC 3986, and what servers refuse).
 const ENCODED: &[u8] = b"\"<>\\^`{|}";
 
-/// `path` as it can be sent.
+/// Encodes `path` so that it can be sent.
 pub(super) fn encode_path(path: &str) -> String {
     let path = path.split('#').next().unwrap_or_default();
     let mut encoded = String::with_capacity(path.len() + 1);
@@ -24,7 +24,7 @@ pub(super) fn encode_path(path: &str) -> String {
     encoded
 }
 
-/// Where a request goes within its server.
+/// The target of a request within its server.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     /// The value of `Host`.

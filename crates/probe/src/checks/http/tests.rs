@@ -14,7 +14,7 @@ fn page() -> Http {
     Http::new("/check.txt").receive(Pattern::perl("webserverisworking").unwrap())
 }
 
-/// Plays what a server sends, cut into pieces of `cut` bytes, and then the end of the connection.
+/// Plays a server's reply in pieces of `cut` bytes, then the end of the connection.
 fn play(http: &Http, reply: &[u8], cut: usize, how: Closed) -> Step {
     let mut exchange = http.exchange(target(), false);
     let mut out = Vec::new();
@@ -28,7 +28,7 @@ fn play(http: &Http, reply: &[u8], cut: usize, how: Closed) -> Step {
     exchange.closed(how)
 }
 
-/// The verdict, which has to be the same however the reply is cut.
+/// The verdict, which must be the same however the reply is cut.
 fn verdict(http: &Http, reply: &str) -> String {
     let steps = [1, 2, 3, 7, usize::MAX].map(|cut| play(http, reply.as_bytes(), cut, Closed::End));
     assert!(steps.iter().all(|step| *step == steps[0]), "{steps:?}");
@@ -43,7 +43,7 @@ fn a_good_status_is_enough_if_nothing_is_looked_for() {
     let http = Http::new("/");
     assert_eq!(verdict(&http, &format!("{OK}\r\n")), "up");
     assert_eq!(verdict(&http, "HTTP/1.0 204 No Content\r\n\r\n"), "up");
-    // The body isn't waited for, so it can't be cut off.
+    // The check doesn't wait for the body, so it can't be cut off.
     assert_eq!(verdict(&http, &format!("{OK}Content-Length: 1000\r\n\r\nab")), "up");
     assert_eq!(
         verdict(&http, "HTTP/1.1 503 Service Unavailable\r\n\r\n"),
