@@ -1,4 +1,4 @@
-//! Which server is checked, and how.
+//! Which server to check, and how.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -9,15 +9,15 @@ use crate::checks::http::Http;
 
 /// One check of one server.
 ///
-/// Two probes that are equal are the same check, whoever asks for it: a real server that stands in
-/// fifty virtual services is checked once, and its [`Health`](crate::Health) outlives a new
-/// configuration that still has the probe.
+/// Equal probes are the same check, whichever virtual service needs it. A real server in fifty
+/// virtual services is checked once, and its [`Health`](crate::Health) survives a reload if the new
+/// configuration still has the probe.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Probe {
-    /// The server. A check without ports takes the address alone.
+    /// The server. A check without ports uses the address alone.
     pub target: SocketAddr,
-    /// What is done.
+    /// The check to make.
     pub check: Check,
     /// How long it may take, from the first packet to the end of the reply.
     pub timeout: Duration,
@@ -30,73 +30,73 @@ impl Probe {
     }
 }
 
-/// What is done to find out whether a server is up.
+/// How to find out whether a server is up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Check {
-    /// Nothing: the server counts as up.
+    /// No check: the server counts as up.
     On,
-    /// Nothing: the server counts as down.
+    /// No check: the server counts as down.
     Off,
-    /// A TCP connection is made.
+    /// Open a TCP connection.
     Connect,
-    /// A page is asked for.
+    /// Request a page.
     Http(Http),
-    /// A page is asked for through TLS.
+    /// Request a page over TLS.
     Https(Http, Tls),
-    /// An ICMP echo request is sent.
+    /// Send an ICMP echo request.
     Ping,
-    /// A command is run.
+    /// Run a command.
     External(External),
 }
 
-/// How TLS is spoken. By default, anybody's certificate will do, as in most checks: a certificate
-/// that has expired is a matter for people, and taking the server out doesn't renew it.
+/// How to speak TLS. By default any certificate is accepted, as in most checks: people have to deal
+/// with an expired certificate, and taking the server out doesn't renew it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Tls {
-    /// The name that is asked for (SNI, RFC 6066) and that the certificate has to have if that is
-    /// verified. None for the server's address, which isn't sent.
+    /// The name to request (SNI, RFC 6066), which the certificate must have if names are verified.
+    /// None means the server's address, which isn't sent.
     pub name: Option<String>,
-    /// What is asked of the certificate.
+    /// What to verify in the certificate.
     pub verify: Verify,
-    /// Who may have signed it.
+    /// Which authorities may have signed it.
     pub roots: Roots,
 }
 
-/// What is asked of a certificate.
+/// What to verify in a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Verify {
-    /// Nothing, except that the server has its key.
+    /// Nothing, except that the server holds its private key.
     #[default]
     Nothing,
-    /// That it's valid now, and signed by one of the [`Roots`].
+    /// The certificate is valid now, and signed by one of the [`Roots`].
     Chain,
-    /// That, and that it is for the [name](Tls::name).
+    /// As for the chain, and the certificate is for the [name](Tls::name).
     Name,
 }
 
-/// Whose signatures are believed.
+/// Which authorities to trust.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Roots {
-    /// Those that this machine believes.
+    /// Those that this machine trusts.
     #[default]
     System,
-    /// Those of the certificates in this PEM file.
+    /// The certificates in this PEM file.
     File(PathBuf),
 }
 
-/// A command that finds out itself. Exit status 0 is up, anything else is down.
+/// A command that makes the check. Exit status 0 means up, anything else down.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct External {
-    /// The program, which isn't looked for in `PATH` unless it has no slash.
+    /// The program. `PATH` is searched only if it has no slash.
     pub program: PathBuf,
-    /// Its arguments. No shell reads them.
+    /// Its arguments. No shell interprets them.
     pub arguments: Vec<OsString>,
 }
 
-/// Several checks by connecting alone, and then one in full: for servers whose full check costs them
-/// something.
+/// Several checks that only connect, then a full one: for servers on which a full check is
+/// expensive.
 ///
 /// After a failure the next check is a full one.
 ///
@@ -120,7 +120,7 @@ pub struct Combined {
 }
 
 impl Combined {
-    /// This many connects between two full checks.
+    /// Makes this many connects between two full checks.
     pub const fn new(connects: u32) -> Self {
         Self { connects, done: 0 }
     }
@@ -130,7 +130,7 @@ impl Combined {
         self.done >= self.connects
     }
 
-    /// Takes in what the check found out.
+    /// Records the verdict of a check.
     pub fn observe(&mut self, verdict: &crate::Verdict) {
         self.done = match verdict {
             crate::Verdict::Up if self.is_full() => 0,

@@ -4,28 +4,29 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// The widest distance between two points at which checks start.
+/// The widest spacing of grid points, at which checks start.
 const WIDEST_GRID: Duration = Duration::from_millis(20);
 
-/// Grid points in an interval, at least: so a grid is 1 % of an interval at most.
+/// The minimum number of grid points in an interval, so the spacing is at most 1 % of an interval.
 const GRID_POINTS: u32 = 100;
 
 /// Decides when each check starts.
 ///
 /// - **Periods hold.** A check starts every interval, measured from start to start, however long it
-///   takes and however late the last start was. One that takes longer than its interval skips the
-///   starts that it has missed; a check is never under way twice.
-/// - **Starts are spread.** Checks of one interval start evenly over it, in whatever number.
+///   takes and however late the last start was. If it takes longer than its interval, the missed
+///   starts are skipped; a check never overlaps itself.
+/// - **Starts are spread.** Checks with the same interval start evenly over it, however many there
+///   are.
 /// - **Starts lie on a grid** of 20 ms, or a hundredth of the interval if that is less. One wake-up
-///   starts several checks, which costs a fraction of a wake-up each.
+///   starts several checks, so each costs a fraction of a wake-up.
 ///
-/// There is no clock in it: the caller says what time it is, in an order that time has. Calls come
-/// in this order:
+/// It has no clock: the caller passes in the time, which must not go backwards. Calls come in this
+/// order:
 ///
 /// 1. [`insert`](Self::insert), [`remove`](Self::remove) at any time.
 /// 2. [`due`](Self::due) until it returns None, or until the caller has no room for more.
-/// 3. For each check that was due, one of [`finished`](Self::finished) and
-///    [`repeat`](Self::repeat) when it has ended.
+/// 3. For each check that was due, either [`finished`](Self::finished) or [`repeat`](Self::repeat)
+///    when it has ended.
 /// 4. [`next`](Self::next) says when to come back.
 ///
 /// ```
@@ -46,49 +47,49 @@ const GRID_POINTS: u32 = 100;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Schedule<Id> {
-    /// What times are counted from.
+    /// Times are counted from here.
     epoch: Instant,
-    /// The checks that are not under way, by their next start.
+    /// The checks that are not in flight, by their next start.
     waiting: BTreeSet<(Millis, Id)>,
     checks: HashMap<Id, Entry>,
-    /// How many checks were ever inserted, for spreading them.
+    /// How many checks were ever inserted, used to spread them.
     inserted: u32,
 }
 
-/// Milliseconds since the epoch of a schedule.
+/// Milliseconds since the schedule's epoch.
 type Millis = u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     interval: Millis,
-    /// Regular starts are at this many milliseconds after a multiple of the interval.
+    /// Regular starts are this many milliseconds after a multiple of the interval.
     phase: Millis,
-    /// The next start, or when the check that is under way was started.
+    /// The next start, or the last start if the check is in flight.
     start: Millis,
     under_way: bool,
 }
 
-/// A check that is to be started.
+/// A check that is due to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due<Id> {
     /// Which check.
     pub id: Id,
-    /// How long ago it should have been started.
+    /// How late it is.
     pub late: Duration,
 }
 
 impl<Id: Copy + Ord + Hash> Schedule<Id> {
-    /// A schedule without checks, which is first asked at `now`.
+    /// An empty schedule, starting at `now`.
     pub fn new(now: Instant) -> Self {
         Self { epoch: now, waiting: BTreeSet::new(), checks: HashMap::new(), inserted: 0 }
     }
 
-    /// Adds a check that is to start every `interval`. It starts for the first time within `warm_up`
-    /// (at most an interval) from `now`, for the second time half an interval to one and a half
-    /// later, and regularly from then on.
+    /// Adds a check that starts every `interval`. The first start is within `warm_up` (at most an
+    /// interval) from `now`, the second half an interval to one and a half later; from then on
+    /// starts are regular.
     ///
-    /// If it is there already, it keeps its place; a new interval holds from its next start.
-    /// An interval below 1 ms counts as 1 ms.
+    /// If the check already exists, it keeps its place; a new interval takes effect at its next
+    /// start. An interval below 1 ms counts as 1 ms.
     pub fn insert(&mut self, id: Id, interval: Duration, warm_up: Duration, now: Instant) {
         let interval_ms = millis(interval).max(1);
         if let Some(entry) = self.checks.get(&id) {
@@ -112,15 +113,15 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
         self.put(id, Entry { interval: interval_ms, phase, start, under_way: false });
     }
 
-    /// Takes out a check, also while it is under way: its end is then ignored.
+    /// Removes a check. If it is in flight, its end is ignored.
     pub fn remove(&mut self, id: Id) {
         if let Some(entry) = self.checks.remove(&id) {
             self.waiting.remove(&(entry.start, id));
         }
     }
 
-    /// The next check that should have started by `now`: the one that is most overdue. It is under
-    /// way from then on. None if nothing is due.
+    /// The most overdue check that should have started by `now`; from then on it counts as in
+    /// flight. None if nothing is due.
     pub fn due(&mut self, now: Instant) -> Option<Due<Id>> {
         let (start, id) = *self.waiting.first()?;
         let now = self.at(now);
@@ -135,17 +136,17 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
         Some(Due { id, late: Duration::from_millis(now - start) })
     }
 
-    /// Says that a check that was due has ended at `now`.
+    /// Records that a check that was due ended at `now`.
     pub fn finished(&mut self, id: Id, now: Instant) {
         let now = self.at(now);
         self.end(id, |entry| {
-            // Not before half an interval after the last start: it may have been out of phase, by the
-            // warm-up or because it was late.
+            // Not before half an interval after the last start, which may have been out of phase
+            // because of the warm-up or because it was late.
             entry.regular_after(now.max(entry.start + entry.interval / 2))
         });
     }
 
-    /// Says that a check that was due has ended at `now` without saying anything about the server.
+    /// Records that a check that was due ended at `now` without saying anything about the server.
     /// It starts again after a tenth of its interval, and then regularly.
     pub fn repeat(&mut self, id: Id, now: Instant) {
         let now = self.at(now);
@@ -155,12 +156,12 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
         });
     }
 
-    /// When [`due`](Self::due) has something next. None if no check waits.
+    /// When [`due`](Self::due) has something next. None if no check is pending.
     pub fn next(&self) -> Option<Instant> {
         self.waiting.first().map(|(start, _)| self.epoch + Duration::from_millis(*start))
     }
 
-    /// How many checks there are, with those that are under way.
+    /// How many checks there are, including those in flight.
     pub fn len(&self) -> usize {
         self.checks.len()
     }
@@ -184,8 +185,8 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
         self.checks.insert(id, entry);
     }
 
-    /// The share of an interval at which the next check that is inserted starts, in 2^-32. Multiples
-    /// of the golden ratio spread any number of points evenly (Knuth, TAOCP vol. 3, 6.4).
+    /// The point in an interval, in units of 2^-32, at which the next inserted check starts.
+    /// Multiples of the golden ratio spread any number of points evenly (Knuth, TAOCP vol. 3, 6.4).
     fn next_share(&mut self) -> u32 {
         let share = self.inserted.wrapping_mul(0x9E37_79B9);
         self.inserted = self.inserted.wrapping_add(1);
@@ -205,7 +206,7 @@ impl Entry {
     }
 }
 
-/// The distance of the points at which checks of this interval start.
+/// The spacing of grid points for checks with this interval.
 fn grid(interval: Duration) -> Millis {
     millis((interval / GRID_POINTS).min(WIDEST_GRID)).max(1)
 }
@@ -221,7 +222,7 @@ fn share_of(length: Millis, share: u32) -> Millis {
 }
 
 fn millis(duration: Duration) -> Millis {
-    // Above 2^44 seconds nothing is left to overflow with.
+    // Above 2^44 seconds there is no headroom left before an overflow.
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(1 << 44)
 }
 
@@ -300,7 +301,7 @@ mod tests {
         assert_eq!(first.len(), 1000);
         assert!(first.values().all(|at| *at <= SECOND / 2), "all start within the warm-up");
 
-        // Regular by the third start at the latest: 100 points in 2 s, 10 checks at each.
+        // Starts are regular by the third at the latest: 100 points in 2 s, 10 checks at each.
         let mut at = HashMap::new();
         for (_, time) in starts.iter().filter(|(_, at)| *at >= 4 * SECOND && *at < 6 * SECOND) {
             *at.entry(*time).or_insert(0) += 1;
@@ -317,7 +318,7 @@ mod tests {
         schedule.insert(0, SECOND, Duration::ZERO, start);
         schedule.due(start).unwrap();
         schedule.finished(0, after(start, 5));
-        // Nobody asks for a minute.
+        // Nobody polls the schedule for a minute.
         let late = after(start, 60_250);
         let due = schedule.due(late).unwrap();
         assert_eq!(due.late, Duration::from_millis(59_250));
@@ -384,7 +385,7 @@ mod tests {
 
     proptest! {
         /// Whatever the checks take and whenever they are inserted: from the second start on, each
-        /// starts exactly at multiples of its interval, skipping only while it is under way.
+        /// starts at exact multiples of its interval, skipping a start only while it is in flight.
         #[test]
         fn starts_are_regular_and_none_is_left_out(
             checks in prop::collection::vec((1_u64..5000, 0_u64..12_000, 0_u64..3000), 1..20),

@@ -1,9 +1,9 @@
-//! What servers say, as text for a log line.
+//! Text from servers, made fit for a log line.
 
-/// The most characters of a server's that are repeated.
+/// The maximum number of characters to quote from a server.
 const LENGTH: usize = 200;
 
-/// Bytes as one line: what isn't printable ASCII is escaped, and what is too long is cut.
+/// Formats bytes as one line: escapes everything except printable ASCII, and truncates long text.
 pub(crate) fn printable(bytes: &[u8]) -> String {
     let mut text: String =
         bytes.iter().take(LENGTH).map(|byte| byte.escape_ascii().to_string()).collect();

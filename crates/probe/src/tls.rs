@@ -18,7 +18,7 @@ use crate::probe::{Tls, Verify};
 use crate::text::printable;
 use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
 
-/// How TLS is spoken with servers, ready for use.
+/// A TLS configuration for servers, ready for use.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     client: Arc<ClientConfig>,
@@ -26,7 +26,7 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// As `tls` says; `roots` are needed if it verifies.
+    /// Builds the configuration that `tls` describes; `roots` are needed only if it verifies.
     pub(crate) fn new(tls: &Tls, roots: RootCertStore) -> Result<Self, InvalidTls> {
         let name = match &tls.name {
             Some(name) => {
@@ -43,7 +43,7 @@ impl Config {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
-        // A check is to see the certificate, each time.
+        // A check must see the certificate every time.
         client.resumption = Resumption::disabled();
         Ok(Self { client: Arc::new(client), name })
     }
@@ -54,14 +54,14 @@ impl Config {
     }
 }
 
-/// Why TLS can't be spoken that way.
+/// Why TLS can't be used that way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InvalidTls {
     Name,
     Roots,
 }
 
-/// A conversation in TLS.
+/// A conversation over TLS.
 #[derive(Debug)]
 pub(crate) struct Secured<'a, C> {
     config: &'a Config,
@@ -70,12 +70,12 @@ pub(crate) struct Secured<'a, C> {
     inner: C,
     /// The handshake is over, and the inner conversation has begun.
     started: bool,
-    /// What the inner conversation has to say.
+    /// What the inner conversation has to send.
     plain: Vec<u8>,
 }
 
 impl<C: Conversation> Secured<'_, C> {
-    /// Has the inner conversation take in what has been decrypted, and encrypts what it says.
+    /// Passes decrypted data to the inner conversation, and encrypts its output.
     fn go_on(&mut self, ended: Option<Closed>) -> Result<Step, rustls::Error> {
         let Some(session) = &mut self.session else { return Ok(Step::Continue) };
         if session.is_handshaking() {
@@ -91,16 +91,17 @@ impl<C: Conversation> Secured<'_, C> {
             match session.reader().read(&mut bytes) {
                 Ok(0) => step = self.inner.closed(Closed::End),
                 Ok(length) => step = self.inner.received(&bytes[..length], &mut self.plain),
-                // Nothing more for now; or the server has ended the connection and not the session,
-                // as many do.
+                // Either there is no more data for now, or the server has ended the connection
+                // without ending the session, as many do.
                 Err(_) => match ended {
                     Some(how) => step = self.inner.closed(how),
                     None => break,
                 },
             }
         }
-        // It only puts it into the session's buffer, which has no limit by default for what is
-        // written after the handshake but its own, larger than what a check says.
+        // This only writes to the session's buffer. By default that buffer has no limit for data
+        // written after the handshake, apart from its own, which is larger than anything a check
+        // sends.
         session
             .writer()
             .write_all(&self.plain)
@@ -120,7 +121,7 @@ impl<C: Conversation> Secured<'_, C> {
         while !bytes.is_empty() && step == Step::Continue {
             let Some(session) = &mut self.session else { break };
             match session.read_tls(&mut bytes) {
-                // The session is over; what comes behind its end is nothing.
+                // The session is over; ignore anything after its end.
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => return Err(rustls::Error::General(error.to_string())),
@@ -177,19 +178,19 @@ fn failed(error: &rustls::Error) -> Step {
         rustls::Error::InvalidCertificate(error) => {
             format!("certificate not accepted: {}", printable(error.to_string().as_bytes()))
         }
-        // The record's type, or its length: whoever listens there speaks something else.
+        // The record's type or length is wrong: the server speaks another protocol.
         rustls::Error::InvalidMessage(_) => "the server doesn't speak TLS".to_owned(),
         error => format!("TLS failed: {}", printable(error.to_string().as_bytes())),
     };
     Step::Done(Verdict::down(ReasonKind::Tls, Stage::Tls, text))
 }
 
-/// Asks of a certificate what a check asks.
+/// Verifies of a certificate what a check demands.
 #[derive(Debug)]
 struct Verifier {
-    /// None if nothing is asked.
+    /// None if nothing is verified.
     web_pki: Option<Arc<WebPkiServerVerifier>>,
-    /// Whether the name counts.
+    /// Whether to verify the name.
     name: bool,
     provider: Arc<CryptoProvider>,
 }
@@ -225,7 +226,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let Some(web_pki) = &self.web_pki else { return Ok(ServerCertVerified::assertion()) };
         match web_pki.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            // The name is what is looked at last.
+            // The name is verified last.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) if !self.name => Ok(ServerCertVerified::assertion()),

@@ -6,17 +6,17 @@ use std::time::Duration;
 /// What one check found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The server did all that the check asks for.
+    /// The server did everything that the check requires.
     Up,
     /// The server didn't.
     Down(Reason),
     /// The check says nothing about the server, because it failed on this side: no descriptor was
-    /// left, say, or this process was stopped while it ran. To be repeated, not to be counted.
+    /// left, say, or this process was stopped while it ran. Repeat it, don't count it.
     Inconclusive(Reason),
 }
 
 impl Verdict {
-    /// A server that is down because of `kind`, found out in `stage`.
+    /// A `Down` verdict of this kind, reached in `stage`.
     pub fn down(kind: ReasonKind, stage: Stage, text: impl Into<Box<str>>) -> Self {
         Self::Down(Reason { kind, stage, text: text.into() })
     }
@@ -46,7 +46,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Why a check didn't succeed: for programs a [kind](Reason::kind), for people a text.
+/// Why a check didn't succeed: a [kind](Reason::kind) for programs, a text for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
     kind: ReasonKind,
@@ -55,7 +55,7 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason of one's own, for checks that are made elsewhere.
+    /// A custom reason, for checks that are made elsewhere.
     pub fn new(kind: ReasonKind, stage: Stage, text: impl Into<Box<str>>) -> Self {
         Self { kind, stage, text: text.into() }
     }
@@ -70,7 +70,7 @@ impl Reason {
         self.stage
     }
 
-    /// The text alone: one line, without control characters of the server's.
+    /// The text alone: one line, without control characters from the server.
     pub fn text(&self) -> &str {
         &self.text
     }
@@ -86,29 +86,29 @@ impl fmt::Display for Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReasonKind {
-    /// Nobody listens there: the connection was refused.
+    /// Nothing listens there: the connection was refused.
     Refused,
-    /// There is no way to the server, or something on the way said so.
+    /// There is no route to the server, or a router reported it unreachable.
     Unreachable,
-    /// The deadline passed; the [stage](Reason::stage) says what was being waited for.
+    /// The deadline passed; the [stage](Reason::stage) says what the check was waiting for.
     Timeout,
     /// The server ended the connection before its reply was complete.
     Closed,
-    /// TLS could not be agreed on, or the certificate was not accepted.
+    /// The TLS handshake failed, or the certificate was not accepted.
     Tls,
-    /// The reply isn't one of the protocol that is spoken.
+    /// The reply doesn't follow the protocol.
     Protocol,
     /// The server replied with a status that doesn't count as success.
     Status(u16),
-    /// The reply lacks what was to be in it.
+    /// The reply lacks the expected text.
     Mismatch,
-    /// A command ended with this exit status, or was ended by a signal (none).
+    /// A command ended with this exit status, or by a signal (None).
     Command(Option<i32>),
     /// The server isn't checked, because its check is switched off.
     Off,
-    /// This side lacked something: descriptors, memory, a port, a right.
+    /// This side lacked something: descriptors, memory, a port, a permission.
     Local,
-    /// This process didn't run for a while, so it can't tell who was late.
+    /// This process didn't run for a while, so it can't tell which side was late.
     Stalled,
 }
 
@@ -116,16 +116,16 @@ pub enum ReasonKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Before there was a connection, or before the command or packet was on its way.
+    /// Before there was a connection, or before the command started or the packet was sent.
     Connect,
-    /// While TLS was being agreed on.
+    /// During the TLS handshake.
     Tls,
-    /// While the reply was being waited for or read.
+    /// While waiting for the reply or reading it.
     Reply,
 }
 
 impl Stage {
-    /// That `timeout` has passed in this stage.
+    /// The reason for `timeout` having passed in this stage.
     pub fn timed_out(self, timeout: Duration) -> Reason {
         let doing = match self {
             Self::Connect => "connecting",

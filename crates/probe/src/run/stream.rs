@@ -75,7 +75,7 @@ impl Connection<'_> {
         let mut step = conversation.start(&mut out);
         loop {
             self.progress.stage.set(conversation.stage());
-            // Closing the connection says whatever was still to be sent.
+            // Output left at the end needs no sending: closing the connection says it all.
             if step != Step::Continue {
                 return Ok(step);
             }
