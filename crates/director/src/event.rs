@@ -1,38 +1,38 @@
-//! What happened to a pool, for logs, hooks and whoever watches.
+//! Events in a pool, for logs, hooks and other observers.
 
 use std::fmt;
 
 use ipvs::{DestinationKey, ServiceKey};
 use probe::Reason;
 
-/// A change that somebody may want to know of.
+/// A change worth reporting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A real server takes traffic from now on.
     Up {
-        /// Where.
+        /// The virtual service.
         service: ServiceKey,
-        /// Which.
+        /// The real server.
         server: DestinationKey,
     },
-    /// A real server takes no new traffic any more.
+    /// A real server takes no more new traffic.
     Down {
-        /// Where.
+        /// The virtual service.
         service: ServiceKey,
-        /// Which.
+        /// The real server.
         server: DestinationKey,
         /// What its check found out; None if an operator took it out.
         reason: Option<Reason>,
     },
     /// No real server is left: the fallback takes the traffic, if there is one.
     FallbackIn {
-        /// Where.
+        /// The virtual service.
         service: ServiceKey,
     },
     /// A real server is back.
     FallbackOut {
-        /// Where.
+        /// The virtual service.
         service: ServiceKey,
     },
 }

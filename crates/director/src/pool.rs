@@ -1,4 +1,4 @@
-//! One virtual service and its real servers: who takes traffic, and what the table is to be.
+//! One virtual service and its real servers: which ones take traffic, and the table that follows.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -6,7 +6,7 @@ use std::time::Instant;
 use ipvs::{Destination, DestinationKey, Service, ServiceSnapshot, TableService};
 use probe::{Probe, Thresholds};
 
-/// A virtual service as it is to be when all is well, from the configuration.
+/// The desired state of a virtual service when all is well, from the configuration.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Pool {
@@ -14,9 +14,9 @@ pub struct Pool {
     pub service: Service,
     /// Its real servers.
     pub members: BTreeMap<DestinationKey, Member>,
-    /// Who takes the traffic if none of them is up.
+    /// Where traffic goes if none of them is up.
     pub fallback: Option<Destination>,
-    /// What becomes of the entry of a real server that is down.
+    /// What happens to the entry of a real server that goes down.
     pub when_down: WhenDown,
 }
 
@@ -26,20 +26,20 @@ pub struct Pool {
 pub struct Member {
     /// Its entry in the table when it is up.
     pub destination: Destination,
-    /// How it's checked.
+    /// How to check it.
     pub probe: Probe,
     /// How many verdicts change its state.
     pub thresholds: Thresholds,
 }
 
-/// What becomes of the entry of a real server that is down.
+/// What happens to the entry of a real server that goes down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WhenDown {
-    /// It is deleted; its connections are lost.
+    /// It is deleted, and its connections are lost.
     #[default]
     Remove,
-    /// It has weight 0, and is added so if it isn't there: its connections live on, persistent
-    /// ones come again.
+    /// It gets weight 0, and is added with weight 0 if it is missing. Its connections live on, and
+    /// persistent clients keep coming back to it.
     Quiesce,
 }
 
@@ -58,7 +58,7 @@ impl Pool {
         Self { service, members: BTreeMap::new(), fallback: None, when_down: WhenDown::default() }
     }
 
-    /// Adds a real server; one of the same address and port is replaced.
+    /// Adds a real server, replacing any with the same address and port.
     #[must_use]
     pub fn member(
         mut self,
@@ -70,14 +70,14 @@ impl Pool {
         self
     }
 
-    /// Sets who takes the traffic if no real server is up.
+    /// Sets where traffic goes if no real server is up.
     #[must_use]
     pub fn fallback(mut self, fallback: Destination) -> Self {
         self.fallback = Some(fallback);
         self
     }
 
-    /// Sets what becomes of the entry of a real server that is down.
+    /// Sets what happens to the entry of a real server that goes down.
     #[must_use]
     pub fn when_down(mut self, when_down: WhenDown) -> Self {
         self.when_down = when_down;
@@ -85,22 +85,22 @@ impl Pool {
     }
 }
 
-/// A pool at work.
+/// The running state of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Active {
     pub(crate) pool: Pool,
     pub(crate) states: BTreeMap<DestinationKey, MemberState>,
-    /// The fallback has been called for, and not sent away yet.
+    /// The fallback is in use.
     pub(crate) on_fallback: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct MemberState {
-    /// Its checks say that it takes traffic. Changed by a verdict alone.
+    /// Its checks say that it takes traffic. Only a verdict changes this.
     pub(crate) admitted: bool,
     /// Its check has had a verdict.
     pub(crate) judged: bool,
-    /// What an operator says, and until when.
+    /// What an operator has decided, and until when.
     pub(crate) decision: Option<(Override, Option<Instant>)>,
 }
 
@@ -111,7 +111,7 @@ impl MemberState {
 }
 
 impl Active {
-    /// What the kernel's table is to have for this service, given what it has.
+    /// The desired kernel table for this service, given the current one.
     pub(crate) fn desired(&self, current: Option<&ServiceSnapshot>) -> TableService {
         let current = current.map(TableService::from);
         let mut desired = TableService::new(self.pool.service.clone());
@@ -126,7 +126,7 @@ impl Active {
                 (Some((Override::Drain, _)), _) if there || state.admitted => {
                     desired.insert(quiesced);
                 }
-                // Not in use and not known to be down: what the table has stays.
+                // Not in use and not known to be down: the entry in the table stays.
                 (None, _) if !state.judged && there => {
                     desired.insert(quiesced);
                 }
@@ -137,7 +137,7 @@ impl Active {
             }
         }
         if let (Some(fallback), true) = (self.pool.fallback, self.on_fallback) {
-            // It may be one of the real servers as well: then it's this entry that counts.
+            // The fallback may also be one of the real servers; then this entry wins.
             desired.insert(fallback);
         }
         desired

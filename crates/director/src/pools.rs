@@ -1,4 +1,4 @@
-//! All pools, and the checks that they share.
+//! All pools, and the checks they share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -11,31 +11,32 @@ use probe::{Health, Probe, State, Thresholds, Verdict};
 use crate::event::Event;
 use crate::pool::{Active, Member, MemberState, Override, Pool};
 
-/// The pools of a configuration: verdicts, operators and time in, desired tables out.
+/// The pools of a configuration: verdicts, operators' decisions and time in, desired tables out.
 ///
 /// It has no I/O and no clock. Calls, by kind:
 ///
-/// - **what is to be:** [`new`](Self::new) once, with the table that is there;
-///   [`reload`](Self::reload) for another configuration;
-/// - **what happens:** [`observe`](Self::observe) for each verdict, [`decide`](Self::decide) for an
+/// - **configuration:** [`new`](Self::new) once, with the current table; [`reload`](Self::reload)
+///   for another configuration;
+/// - **input:** [`observe`](Self::observe) for each verdict, [`decide`](Self::decide) for an
 ///   operator, [`tick`](Self::tick) when [`deadline`](Self::deadline) has come;
-/// - **what follows:** each of these returns events and marks services as touched;
-///   [`take_touched`](Self::take_touched) says which, [`desired`](Self::desired) what they're to be.
+/// - **output:** each of these returns events and marks services as touched;
+///   [`take_touched`](Self::take_touched) returns the touched services, [`desired`](Self::desired)
+///   what each should be.
 ///
-/// **Whether a real server takes traffic changes only by a verdict, an operator, or its leaving the
-/// configuration.** What the kernel has with a weight above 0 counts as up and leaves after as many
-/// failures as its check asks for; what it lacks or has at 0 comes in by its first success. So a
-/// start or a reload neither takes out a healthy server nor lets in a dead one. The fallback comes
-/// when no real server is up, and not before each has had its first verdict or the longest timeout
-/// has passed.
+/// **Only a verdict, an operator, or removal from the configuration changes whether a real server
+/// takes traffic.** A real server that the kernel has with a weight above 0 counts as up, and
+/// leaves after as many failures as its check requires. One that the kernel lacks or has at weight
+/// 0 comes in with its first success. So a start or a reload neither takes out a healthy server nor
+/// lets in a dead one. The fallback comes in when no real server is up, but not before each has had
+/// its first verdict or the longest timeout has passed.
 #[derive(Clone, Debug)]
 pub struct Pools {
     pools: BTreeMap<ServiceKey, Active>,
-    /// Each check once, with a health for each way to count its verdicts. Pools that check a server
-    /// alike share it.
+    /// Each check once, with a health for each pair of thresholds. Pools that check a server in the
+    /// same way share it.
     checks: HashMap<Probe, Vec<Check>>,
     touched: BTreeSet<ServiceKey>,
-    /// Until then a pool whose real servers haven't all been judged isn't without one.
+    /// Before this time, a pool doesn't fall back unless all its real servers have been judged.
     first_round: Instant,
 }
 
@@ -46,7 +47,7 @@ struct Check {
     members: BTreeSet<(ServiceKey, DestinationKey)>,
 }
 
-/// There is no such real server.
+/// The error for an unknown real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotFound;
 
@@ -59,7 +60,7 @@ impl fmt::Display for NotFound {
 impl std::error::Error for NotFound {}
 
 impl Pools {
-    /// The pools of a configuration, on a table that is there already.
+    /// The pools of a configuration, starting from the current table.
     pub fn new(pools: impl IntoIterator<Item = Pool>, current: &Snapshot, now: Instant) -> Self {
         let mut all = Self {
             pools: BTreeMap::new(),
@@ -71,10 +72,10 @@ impl Pools {
         all
     }
 
-    /// Takes over another configuration. Services that it lacks are no longer these pools'.
+    /// Applies another configuration. Services that it lacks no longer belong to these pools.
     ///
-    /// A real server that was there keeps its state, also if it is checked in another way from now
-    /// on; a check that was there keeps its health, also for services that are new.
+    /// A real server that existed before keeps its state, even if its check changes. A check that
+    /// existed before keeps its health, even for new services.
     pub fn reload(
         &mut self,
         pools: impl IntoIterator<Item = Pool>,
@@ -109,7 +110,7 @@ impl Pools {
                 states.insert(*server, state);
                 self.join((key, *server), member, health, state.admitted);
             }
-            // A fallback that is there stays until a real server is up.
+            // A fallback that is already in the table stays until a real server is up.
             let fallback = pool.fallback.map(|it| it.key());
             let has_fallback = there.is_some_and(|service| {
                 service.destinations.iter().any(|entry| Some(entry.key()) == fallback)
@@ -147,7 +148,7 @@ impl Pools {
         check.members.insert(name);
     }
 
-    /// Takes in what a check found out at `now`, for all services that make it.
+    /// Records the verdict of a check at `now`, for all services that use that check.
     pub fn observe(&mut self, probe: &Probe, verdict: &Verdict, now: Instant) -> Vec<Event> {
         if matches!(verdict, Verdict::Inconclusive(_)) {
             return Vec::new();
@@ -164,8 +165,8 @@ impl Pools {
             let Some(pool) = self.pools.get_mut(&service) else { continue };
             let Some(member) = pool.states.get_mut(&server) else { continue };
             let before = member.takes_traffic();
-            // The state of a check that was assumed up isn't the verdict's: a failure that doesn't
-            // count yet brings nobody in.
+            // The state of a check that was assumed up didn't come from a verdict: a failure that
+            // doesn't count yet must not admit a server.
             member.admitted = match state {
                 State::Up => member.admitted || verdict.is_up(),
                 State::Down | State::Unknown => false,
@@ -188,8 +189,8 @@ impl Pools {
         events
     }
 
-    /// Takes in what an operator decides about a real server, in all services that have it: None for
-    /// what its checks say. With `until`, the decision ends by itself.
+    /// Records an operator's decision about a real server, in all services that have it. None
+    /// returns to what its checks say. With `until`, the decision expires by itself.
     ///
     /// # Errors
     ///
@@ -252,7 +253,8 @@ impl Pools {
         ends.chain(waits.then_some(self.first_round)).min()
     }
 
-    /// Time has passed: decisions end, and who has waited for first verdicts long enough falls back.
+    /// Handles the passing of time: decisions expire, and pools that have waited long enough for
+    /// first verdicts fall back.
     pub fn tick(&mut self, now: Instant) -> Vec<Event> {
         let ended: Vec<(ServiceKey, DestinationKey)> = self
             .pools
@@ -272,12 +274,13 @@ impl Pools {
         events
     }
 
-    /// The services that may not be in the kernel what they're to be, since the last call.
+    /// The services whose kernel table may differ from the desired one, since the last call.
     pub fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.touched)
     }
 
-    /// What the kernel is to have for a service, given what it has. None if it isn't these pools'.
+    /// The desired kernel table for a service, given the current one. None if it isn't one of these
+    /// pools' services.
     pub fn desired(
         &self,
         service: &ServiceKey,
@@ -291,12 +294,12 @@ impl Pools {
         self.pools.keys()
     }
 
-    /// The checks that are to be made, each once, in no order.
+    /// The checks to make, each once, in no particular order.
     pub fn probes(&self) -> HashSet<&Probe> {
         self.checks.keys().collect()
     }
 
-    /// Calls for the fallback, or sends it away.
+    /// Brings the fallback in, or takes it out.
     fn fall_back(&mut self, service: ServiceKey, now: Instant) -> Option<Event> {
         let waited = now >= self.first_round;
         let pool = self.pools.get_mut(&service)?;

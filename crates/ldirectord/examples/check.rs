@@ -1,4 +1,4 @@
-//! Checks configuration files: `check FILE…`. Exit status 0 if all can be used, 2 if not.
+//! Checks configuration files: `check FILE…`. Exit status 0 if all are usable, 2 if not.
 
 use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::{env, fs, io};
 use ipvs::Family;
 use ldirectord::{Protocol, Surroundings, parse, report};
 
-/// This machine, without its names of services, which need its C library.
+/// This machine, without its service names, which only its C library can look up.
 struct ThisMachine;
 
 impl Surroundings for ThisMachine {

@@ -1,4 +1,4 @@
-//! A configuration as pools: what its words mean to the checks and to the kernel.
+//! Turns a configuration into pools: what its directives mean to the checks and the kernel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
@@ -16,11 +16,12 @@ use crate::config::{
     Real, Service, Spanned, Speaks,
 };
 
-/// The pools of a configuration, in its order.
+/// The pools of a configuration, in file order.
 ///
 /// # Errors
 ///
-/// What this version can't do, each with its place: it's refused rather than taken for up.
+/// Reports what this version can't do, each with its place. Such a configuration is refused rather
+/// than its servers taken for up.
 pub fn pools(config: &Config) -> Result<Vec<Pool>, Vec<Diagnostic>> {
     let mut refused = Vec::new();
     let mut pools = Vec::new();
@@ -75,7 +76,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The virtual service as the kernel has it.
+    /// The virtual service as the kernel represents it.
     fn kernels(&self) -> Read<ipvs::Service> {
         let scheduler = match &self.service.scheduler {
             Some(name) => Scheduler::new(name.value.as_bytes())
@@ -156,7 +157,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The entry of a real server. Only masquerading changes the port.
+    /// The table entry of a real server. Only masquerading changes the port.
     fn entry(&self, address: IpAddr, port: Option<u16>, method: Method) -> Destination {
         let keeps = self.port() != 0 && method != Method::Masq;
         let port = port.filter(|_| !keeps).unwrap_or_else(|| self.port());
@@ -186,7 +187,7 @@ impl Reader<'_> {
         Some(self.entry(fallback.address.value, port, method))
     }
 
-    /// Where a real server is checked.
+    /// The port on which a real server is checked.
     fn checked_port(&self, real: &Real) -> u16 {
         let ports = [&self.service.check_port, &real.port];
         let written = ports.into_iter().flatten().next().map(|port| port.value);
@@ -238,13 +239,14 @@ impl Reader<'_> {
         }
     }
 
-    /// A refusal of what a directive says, or of what follows from the virtual service itself.
+    /// A refusal that points at a directive, or at the virtual service itself if there is none.
     fn refusal_of<T>(&self, directive: Option<&Spanned<T>>, message: &str) -> Diagnostic {
         let span = directive.map_or(&self.service.key.span, |it| &it.span);
         Diagnostic::error(span.clone(), message)
     }
 
-    /// A command, with what it's told: virtual IP or firewall mark, port, and those of the real server.
+    /// A command and its arguments: the virtual IP or firewall mark, the port, and the address and
+    /// port of the real server.
     fn external(&self, real: &Real, address: IpAddr) -> Check {
         let program = self.service.check_command.as_ref().map_or("/bin/true", |it| &it.value);
         let (virtual_ip, virtual_port) = match self.service.key.value {
@@ -287,7 +289,7 @@ fn refusal<T>(at: &Spanned<T>, message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(at.span.clone(), message)
 }
 
-/// An address as the original program writes it.
+/// An address in the original program's notation.
 fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => Ipv4Addr::to_string(&address),

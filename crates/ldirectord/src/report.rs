@@ -1,4 +1,4 @@
-//! Diagnostics for people, as a compiler shows them.
+//! Diagnostics for people, shown as a compiler shows them.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use codespan_reporting::term::{self, Config};
 
 use crate::config::{Diagnostic, Severity};
 
-/// Shows what is wrong with `source`, which is called `name`.
+/// Formats what is wrong with `source`, under the file name `name`.
 ///
 /// ```
 /// # use ldirectord::{Diagnostic, Severity, report};
@@ -27,7 +27,7 @@ use crate::config::{Diagnostic, Severity};
 ///
 /// # Errors
 ///
-/// If a diagnostic's span isn't one of `source`.
+/// If a diagnostic's span lies outside `source`.
 pub fn report(name: &str, source: &str, diagnostics: &[Diagnostic]) -> Result<String, fmt::Error> {
     let file = SimpleFile::new(name, source);
     let mut text = String::new();

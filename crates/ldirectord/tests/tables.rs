@@ -1,7 +1,7 @@
-//! Files, and the tables that the real ldirectord made of them.
+//! Files, and the tables that the original ldirectord made of them.
 //!
-//! The network of those tables is a function here: which addresses answer, and what. The checks are
-//! the real ones, without sockets; pools and the table follow from their verdicts.
+//! A function simulates the network of those tables: which addresses answer, and what. The checks
+//! are the real ones, without sockets; pools and the table follow from their verdicts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use ipvs::{
 use ldirectord::{Surroundings, parse, pools, report};
 use probe::{Check, Closed, Conversation as _, Http, Probe, ReasonKind, Stage, Step, Verdict};
 
-/// Files with a check that can't be had yet: they're refused for it.
+/// Files that use a check that isn't supported yet, and are refused for it.
 const REFUSED: [&str; 9] = [
     "dir-checktype-number",
     "dir-pop-closed-port",
@@ -81,7 +81,7 @@ fn verdict(probe: &Probe) -> Verdict {
     }
 }
 
-/// The web server that listens there.
+/// The web server on that address.
 fn page(http: &Http, probe: &Probe) -> Verdict {
     let mut exchange = http.exchange(probe.target, false);
     for _ in 0..9 {
@@ -131,7 +131,7 @@ fn tables(pools: Vec<director::Pool>) -> Vec<TableService> {
     pools.services().filter_map(|key| pools.desired(key, None)).collect()
 }
 
-/// As `ipvsadm -S -n` writes it, and the thresholds, sorted.
+/// The tables as `ipvsadm -S -n` prints them, plus the thresholds, sorted.
 fn listed(tables: &[TableService]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut thresholds = Vec::new();
@@ -183,7 +183,7 @@ fn listed(tables: &[TableService]) -> Vec<String> {
     lines
 }
 
-/// The tables on record: what the original made of a file, or what is right instead.
+/// The recorded tables: what the original made of a file, or the correct table instead.
 fn recorded(text: &str) -> BTreeMap<&str, Vec<&str>> {
     let mut tables: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut name = "";

@@ -1,4 +1,4 @@
-//! Files of all kinds, and what the real ldirectord made of them.
+//! Files of all kinds, and what the original ldirectord made of them.
 
 use std::fs;
 use std::io;
@@ -65,7 +65,7 @@ fn each_file_is_taken_or_refused_as_by_the_original_or_for_a_reason() {
         match (expected.split_once(' '), config) {
             (None, Some(_)) if expected == "accept" => {}
             (None, None) if expected == "refuse" => {}
-            // The original names the line behind a block for what is wrong with the block.
+            // The original reports the line after a block for a mistake in the block.
             (Some((_, named)), None) => {
                 let named: usize = named.parse().expect("a number");
                 let same = refused_at.contains(&named) || name == "virt-duplicate";
@@ -80,13 +80,13 @@ fn each_file_is_taken_or_refused_as_by_the_original_or_for_a_reason() {
         }
     }
     let files = fs::read_dir(cases()).expect("it's there").count();
-    // The two tables are in the folder, too.
+    // The two tables are in the directory, too.
     assert_eq!(count + 2, files, "each file has a row");
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 proptest! {
-    /// Whatever the file: no panic, every place is in the file, and a file without errors is taken.
+    /// For any file: no panic, every place lies in the file, and a file without errors is accepted.
     #[test]
     fn places_are_in_the_file_whatever_it_is(
         pieces in prop::collection::vec(

@@ -39,7 +39,7 @@ fn down() -> Verdict {
     Verdict::down(ReasonKind::Refused, Stage::Connect, "connection refused")
 }
 
-/// A kernel, and a client that brings it where the pools want it, as a daemon would.
+/// A kernel, and a client that applies what the pools want, as a daemon would.
 struct Site {
     client: Client<Kernel>,
     pools: Pools,
@@ -62,7 +62,7 @@ impl Site {
         site
     }
 
-    /// Writes what was touched, and returns the steps.
+    /// Applies the touched services, and returns the steps.
     fn write(&mut self) -> Vec<String> {
         let mut steps = Vec::new();
         for key in self.pools.take_touched() {
@@ -83,7 +83,7 @@ impl Site {
         events
     }
 
-    /// Last bytes of the addresses, and weights.
+    /// The table as the last bytes of addresses, and weights.
     fn table(&mut self, port: u16) -> Vec<(u8, u32)> {
         let mut servers: Vec<_> = self
             .client
@@ -124,7 +124,7 @@ fn what_the_kernel_has_counts_as_up_until_it_has_failed_often_enough() {
         probe_of(103),
         fall(3),
     );
-    // 103 is there with weight 0: it isn't in use. 104 isn't in the file.
+    // The table has 103 with weight 0, so it isn't in use. The configuration lacks 104.
     let mut site = Site::new([pool], &[(80, &[(102, 1), (103, 0), (104, 1)])]);
     assert_eq!(site.table(80), [(102, 1), (103, 0)]);
     site.observe(102, &down());
@@ -168,7 +168,7 @@ fn a_shared_check_counts_once_and_each_service_by_its_own_thresholds() {
 
 #[test]
 fn a_failure_that_does_not_count_yet_brings_nobody_in() {
-    // In use in one service, so the shared check is assumed up; not in the other.
+    // It is in use in one service, so the shared check is assumed up, but not in the other.
     let pools = [80, 81].map(|port| pool(port, &[]).member(server(102), probe_of(102), fall(3)));
     let mut site = Site::new(pools, &[(80, &[(102, 1)])]);
     site.observe(102, &down());
@@ -190,14 +190,14 @@ fn the_fallback_waits_for_first_verdicts_and_goes_when_somebody_is_up() {
     assert!(events.contains(&Event::FallbackOut { service: vip(80) }), "{events:?}");
     assert_eq!(site.table(80), [(103, 1)]);
 
-    // Or for the longest timeout.
+    // Or until the longest timeout has passed.
     let mut site = Site::new([with_fallback()], &[]);
     let deadline = site.pools.deadline().unwrap();
     assert_eq!(deadline, site.now + TIMEOUT);
     assert_eq!(site.pools.tick(deadline - Duration::from_millis(1)), []);
     assert_eq!(site.pools.tick(deadline), [Event::FallbackIn { service: vip(80) }]);
     assert_eq!(site.pools.deadline(), None);
-    // One that is there when the daemon starts stays.
+    // A fallback that is in the table when the daemon starts stays.
     let mut site = Site::new([with_fallback()], &[(80, &[(1, 1)])]);
     assert_eq!(site.table(80), [(1, 1)]);
     site.observe(102, &Verdict::Up);
@@ -227,7 +227,7 @@ fn an_operators_decision_ends_by_itself_and_survives_a_reload() {
     assert_eq!(events.len(), 1);
     site.write();
     assert_eq!(site.table(80), [(102, 0), (103, 1)]);
-    // Checks go on, and say nothing against it.
+    // Checks go on, but don't override it.
     assert_eq!(site.observe(102, &Verdict::Up), []);
     assert_eq!(site.table(80), [(102, 0), (103, 1)]);
     let snapshot = site.client.snapshot().unwrap();
@@ -263,9 +263,10 @@ fn a_reload_loses_no_health() {
 }
 
 proptest! {
-    /// For whatever verdicts: the table has a real server with a weight if and only if its last run
-    /// of equal verdicts that was long enough was of successes (or there was none, and it was there),
-    /// and the fallback if and only if it has none of them and each was judged.
+    /// For any verdicts: a real server has a weight in the table if and only if its last run of
+    /// equal verdicts that was long enough consisted of successes (or there was none, and it was
+    /// already there). The table has the fallback if and only if it has no real server and each was
+    /// judged.
     #[test]
     fn the_table_follows_the_verdicts(
         there in prop::collection::btree_set(0_u8..3, 0..3),

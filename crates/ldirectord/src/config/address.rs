@@ -17,23 +17,24 @@ pub enum Protocol {
     Udp,
 }
 
-/// What may stand in a host's name.
+/// Whether a character may occur in a host name.
 pub(super) fn is_host(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '+' | '-')
 }
 
-/// What may stand in a port, or in its name.
+/// Whether a character may occur in a port number or a service name.
 pub(super) fn is_port(char: char) -> bool {
     char.is_ascii_alphanumeric() || matches!(char, '-' | '_')
 }
 
-/// `HOST[:PORT]` at the start of a text; IPv6 addresses in brackets. With what follows it.
+/// Splits off `HOST[:PORT]` at the start of a text; IPv6 addresses are in brackets. Returns the
+/// rest too.
 pub(super) fn split<'a>(text: Text<'a>) -> Option<(Text<'a>, Option<Text<'a>>, Text<'a>)> {
     let host_end = match text.text.strip_prefix('[') {
         Some(inside) => inside.find(']')? + 2,
         None => text.text.find(|char| !is_host(char)).unwrap_or(text.text.len()),
     };
-    // "a->b" is a range: the hyphen isn't the first host's.
+    // "a->b" is a range: the hyphen isn't part of the first host.
     let host_end = match text.text.find("->") {
         Some(arrow) if arrow + 1 == host_end => arrow,
         _ => host_end,
@@ -50,7 +51,7 @@ pub(super) fn split<'a>(text: Text<'a>) -> Option<(Text<'a>, Option<Text<'a>>, T
     Some((host, Some(rest.slice(1..length + 1)), rest.from(length + 1)))
 }
 
-/// The address of a host of this family.
+/// Resolves a host to an address of this family.
 pub(super) fn host(
     host: Text<'_>,
     family: Family,
@@ -86,7 +87,7 @@ pub(super) fn host(
     }
 }
 
-/// A port: a number, or a service's name as in /etc/services.
+/// Parses a port: a number, or a service name as in /etc/services.
 pub(super) fn port(
     port: Text<'_>,
     protocol: Protocol,

@@ -1,4 +1,4 @@
-//! Directives that stand outside of virtual services.
+//! Directives outside virtual services.
 
 use std::path::Path;
 
@@ -11,34 +11,34 @@ use super::source::{Diagnostic, Spanned, Text};
 use super::surroundings::Surroundings;
 use super::value;
 
-/// What holds for the whole file.
+/// Settings of the whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Globals {
-    /// What a virtual service may have of its own.
+    /// Settings that a virtual service may override.
     pub settings: Settings,
-    /// `fallback`: where requests go if all real servers are down. Its port may be left to each
-    /// virtual service.
+    /// `fallback`: where requests go if all real servers are down. Without a port, each virtual
+    /// service uses its own.
     pub fallback: Option<Spanned<Fallback>>,
     /// `fallback6`: the same for IPv6.
     pub fallback6: Option<Spanned<Fallback>>,
-    /// `autoreload`: a changed file is read again.
+    /// `autoreload`: read the file again when it changes.
     pub auto_reload: Option<Spanned<bool>>,
-    /// `readdquiescent`: a real server that is down is put into the table with weight 0.
+    /// `readdquiescent`: put a real server that is down into the table with weight 0.
     pub readd_quiescent: Option<Spanned<bool>>,
-    /// `callback`: a program that is run when the file has changed.
+    /// `callback`: a program to run when the file has changed.
     pub callback: Option<Spanned<String>>,
-    /// `logfile`: a path, or a facility of syslog.
+    /// `logfile`: a path, or a syslog facility.
     pub log_file: Option<Spanned<String>>,
     /// `execute`: further instances to start.
     pub execute: Vec<Spanned<String>>,
-    /// `fork`: a process for each virtual service, which here is nothing.
+    /// `fork`: a process for each virtual service; ignored here.
     pub fork: Option<Spanned<bool>>,
-    /// `supervised`: in the foreground.
+    /// `supervised`: run in the foreground.
     pub supervised: Option<Spanned<bool>>,
-    /// `maintenancedir`: where files take real servers out of service by their names.
+    /// `maintenancedir`: a directory in which files take real servers out of service by name.
     pub maintenance_dir: Option<Spanned<String>>,
-    /// `emailalertfrom`: whose name mails are sent in.
+    /// `emailalertfrom`: the sender of mails.
     pub email_alert_from: Option<Spanned<String>>,
 }
 
@@ -118,7 +118,7 @@ impl Globals {
     }
 }
 
-/// A log that can't be written to. Without a slash at the start it's a facility of syslog.
+/// Reports a log that can't be written to. A name without a leading slash is a syslog facility.
 fn unwritable(log: &Spanned<String>, surroundings: &dyn Surroundings) -> Option<Diagnostic> {
     let path = Path::new(&log.value);
     let error = path.is_absolute().then(|| surroundings.can_append(path).err()).flatten()?;

@@ -1,12 +1,12 @@
-//! Which lines are what.
+//! Classifies the lines of a file.
 //!
-//! The real program looks at one line after the other. What stands in column 0 is global or begins a
-//! virtual service; what is indented by four columns belongs to the virtual service above it, which
-//! the first line of another kind ends. A tab is four columns.
+//! The original program looks at one line after the other. A line in column 0 is global or begins a
+//! virtual service. A line indented by at least four columns belongs to the virtual service above
+//! it, which ends at the first line of another kind. A tab is four columns.
 
 use super::source::Text;
 
-/// How far the lines of a virtual service are indented, at least.
+/// The minimum indentation of lines in a virtual service.
 const INDENT: usize = 4;
 
 /// A line.
@@ -14,22 +14,22 @@ const INDENT: usize = 4;
 pub(super) struct Line<'a> {
     /// Counted from 1.
     pub(super) number: usize,
-    /// All of it, without its end.
+    /// The whole line, without its line end.
     pub(super) text: Text<'a>,
     pub(super) kind: Kind<'a>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind<'a> {
-    /// Nothing, or only blanks: it ends a virtual service.
+    /// An empty line, or only blanks: it ends a virtual service.
     Blank,
-    /// A comment, which ends nothing.
+    /// A comment. It doesn't end a virtual service.
     Comment,
-    /// In column 0.
+    /// A directive in column 0.
     Global(Directive<'a>),
-    /// Indented as the lines of a virtual service are.
+    /// A directive indented far enough for a virtual service.
     Nested(Directive<'a>),
-    /// Indented, but by less than that.
+    /// Indented, but not far enough.
     Crooked,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Directive<'a> {
     pub(super) value: Option<Text<'a>>,
 }
 
-/// The lines of a file. A carriage return at the end of a line belongs to its end.
+/// The lines of a file. A carriage return before the line end belongs to the line end.
 pub(super) fn lines(source: &str) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
     source.split('\n').enumerate().map(move |(index, text)| {
@@ -67,7 +67,7 @@ fn kind(line: Text<'_>) -> Kind<'_> {
     }
 }
 
-/// Without a comment at its end. A `#` between double quotes isn't one.
+/// Removes a comment at the end. A `#` between double quotes doesn't begin one.
 fn uncommented(content: Text<'_>) -> Text<'_> {
     let mut quoted = false;
     for (at, char) in content.text.char_indices() {
@@ -125,7 +125,7 @@ mod tests {
             ("   \treal=x", "nested real:x"),
             ("  real=x", "crooked"),
             ("   real=x", "crooked"),
-            // A comment is cut off in a virtual service, and is part of the value elsewhere.
+            // In a virtual service a comment is cut off; elsewhere it is part of the value.
             ("    real=x # y", "nested real:x"),
             ("autoreload=yes # y", "global autoreload:yes # y"),
             ("    request=\"/a#b\" # y", "nested request:\"/a#b\""),

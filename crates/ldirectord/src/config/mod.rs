@@ -1,7 +1,7 @@
 //! The configuration file.
 //!
-//! Two steps: [`lines`] says which lines are what, and everything else reads values. All mistakes
-//! of a file are found in one go.
+//! There are two steps: [`lines`] classifies the lines, and everything else reads values. One pass
+//! finds all mistakes in a file.
 
 mod address;
 mod global;
@@ -28,20 +28,20 @@ pub use surroundings::Surroundings;
 use lines::{Kind, Line, lines};
 use service::Block;
 
-/// A file that could be read.
+/// A configuration that was read without errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// What holds for all of it.
+    /// Settings of the whole file.
     pub globals: Globals,
-    /// The virtual services, in their order.
+    /// The virtual services, in file order.
     pub services: Vec<Service>,
 }
 
 /// Reads a configuration file.
 ///
-/// With the configuration come warnings; without one, the errors for which there is none, and
-/// warnings too. Both are in the order of the file.
+/// If the file is valid, returns the configuration and warnings. If not, returns no configuration,
+/// and the errors along with the warnings. Diagnostics are in file order.
 ///
 /// ```
 /// use std::{io, net::IpAddr, path::Path};
@@ -77,7 +77,7 @@ pub fn parse(source: &str, surroundings: &dyn Surroundings) -> (Option<Config>, 
         ended: None,
         keys: HashMap::new(),
     };
-    // A mark of the encoding, which some editors write, isn't part of the first line.
+    // A byte order mark, which some editors write, isn't part of the first line.
     let start = if source.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 };
     for line in lines(&source[start..]) {
         reader.line(shifted(line, start));
@@ -89,7 +89,7 @@ pub fn parse(source: &str, surroundings: &dyn Surroundings) -> (Option<Config>, 
     ((!refused).then_some(reader.config), diagnostics)
 }
 
-/// A line as it stands in a file whose first `by` bytes were left out.
+/// Shifts a line's place to account for the `by` bytes left out at the start of the file.
 fn shifted(mut line: Line<'_>, by: usize) -> Line<'_> {
     line.text.start += by;
     if let Kind::Global(directive) | Kind::Nested(directive) = &mut line.kind {
@@ -107,9 +107,9 @@ struct Reader<'a> {
     diagnostics: Vec<Diagnostic>,
     /// The virtual service whose lines are being read.
     block: Option<Block<'a>>,
-    /// The line that ended the last one.
+    /// The line that ended the last block.
     ended: Option<Line<'a>>,
-    /// Where each key stands.
+    /// Where each key occurs.
     keys: HashMap<Key, std::ops::Range<usize>>,
 }
 
@@ -154,7 +154,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A line that belongs to a virtual service, where there is none.
+    /// Handles a line that should belong to a virtual service when there is none.
     fn outside(&mut self, line: Line<'a>) {
         let message = "this is indented, but belongs to no virtual service";
         let error = Diagnostic::error(line.text.trim().span(), message);

@@ -9,7 +9,7 @@ use super::source::{Diagnostic, Spanned, Text};
 use super::surroundings::Surroundings;
 use super::value::{self, Read};
 
-/// The most real servers that one range may stand for.
+/// The maximum number of real servers in one range.
 const LONGEST_RANGE: u128 = 65_536;
 
 /// How packets get to a real server.
@@ -27,25 +27,25 @@ pub enum Method {
 const METHODS: [(&str, Method); 3] =
     [("gate", Method::Gate), ("masq", Method::Masq), ("ipip", Method::Ipip)];
 
-/// A line `real=`: one real server, or a range of them.
+/// A `real=` line: one real server, or a range of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Real {
-    /// The address, or the first one.
+    /// The address, or the first address of a range.
     pub first: Spanned<IpAddr>,
-    /// The last one of a range.
+    /// The last address of a range.
     pub last: Option<Spanned<IpAddr>>,
-    /// The port; None for that of the virtual service.
+    /// The port; None for the virtual service's port.
     pub port: Option<Spanned<u16>>,
     /// How packets get there.
     pub method: Spanned<Method>,
-    /// The weight; 1 if nothing is said.
+    /// The weight; 1 if not given.
     pub weight: Option<Spanned<u32>>,
-    /// A request and what its reply must have, instead of those of the virtual service.
+    /// A request and the expected reply, overriding those of the virtual service.
     pub exchange: Option<(Spanned<String>, Spanned<String>)>,
-    /// `l:`: below how many connections an overloaded one gets new ones again.
+    /// `l:`: an overloaded real server gets new connections again below this many.
     pub lower: Option<Spanned<u32>>,
-    /// `u:`: from how many connections on it gets no new ones.
+    /// `u:`: a real server gets no new connections from this many on.
     pub upper: Option<Spanned<u32>>,
 }
 
@@ -55,14 +55,14 @@ pub struct Real {
 pub struct Fallback {
     /// Its address.
     pub address: Spanned<IpAddr>,
-    /// Its port; None for that of the virtual service.
+    /// Its port; None for the virtual service's port.
     pub port: Option<Spanned<u16>>,
     /// How packets get there.
     pub method: Option<Spanned<Method>>,
 }
 
 impl Real {
-    /// The addresses that it stands for, in order.
+    /// The addresses in the range, in order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let (first, family) = number(self.first.value);
         let last = self.last.as_ref().map_or(first, |last| number(last.value).0);
@@ -111,7 +111,7 @@ pub(super) fn real(
         last = Some(end);
     }
     let port = port.map(|it| address::port(it, protocol, surroundings)).transpose()?;
-    // The original takes 0 for no port.
+    // The original treats 0 as no port.
     let port = port.filter(|port| port.value != 0);
     let Some((method, rest)) = rest.word().filter(|_| rest.text.starts_with(char::is_whitespace))
     else {
@@ -131,7 +131,7 @@ pub(super) fn real(
     Ok(real)
 }
 
-/// What follows the method.
+/// Parses what follows the method.
 fn rest_of_real(
     real: &mut Real,
     mut rest: Text<'_>,
@@ -170,7 +170,7 @@ fn rest_of_real(
     }
 }
 
-/// `"REQUEST", "RECEIVE"`; returns what follows.
+/// Parses `"REQUEST", "RECEIVE"`, and returns the rest.
 fn exchange<'a>(real: &mut Real, rest: Text<'a>) -> Result<Text<'a>, Diagnostic> {
     let wrong = |span| {
         Diagnostic::error(span, "a request of a real server's own needs a receive as well")

@@ -1,4 +1,4 @@
-//! A virtual service and the directives in it.
+//! A virtual service and its directives.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
@@ -16,10 +16,10 @@ use super::source::{Diagnostic, Spanned, Text};
 use super::surroundings::Surroundings;
 use super::value::{self, Read};
 
-/// What packets are for a virtual service.
+/// Which packets belong to a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
-    /// Those to this address and port.
+    /// Packets to this address and port.
     Address {
         /// The virtual IP.
         address: IpAddr,
@@ -28,7 +28,7 @@ pub enum Key {
         /// The protocol.
         protocol: Protocol,
     },
-    /// Those with this firewall mark.
+    /// Packets with this firewall mark.
     Mark {
         /// The mark.
         mark: NonZeroU32,
@@ -37,7 +37,7 @@ pub enum Key {
     },
 }
 
-/// What a check with a request speaks.
+/// The protocol that a check with a request speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
 #[non_exhaustive]
@@ -65,7 +65,7 @@ pub enum Speaks {
     Submission,
 }
 
-/// The words for them, and the port by which each is known. `none` has no port.
+/// The names of the protocols, and the well-known port of each. `none` has no port.
 const SERVICES: [(&str, Speaks, u16); 21] = [
     ("dns", Speaks::Dns, 53),
     ("ftp", Speaks::Ftp, 21),
@@ -91,13 +91,13 @@ const SERVICES: [(&str, Speaks, u16); 21] = [
 ];
 
 impl Speaks {
-    /// The port by which it's known.
+    /// The well-known port of the protocol.
     pub fn port(self) -> Option<u16> {
         SERVICES.iter().find(|it| it.1 == self).map(|it| it.2).filter(|port| *port != 0)
     }
 }
 
-/// How real servers are checked.
+/// How to check real servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CheckType {
     /// By a request and its reply.
@@ -105,7 +105,7 @@ pub enum CheckType {
     Negotiate,
     /// By a connection.
     Connect,
-    /// By this many connections, and then by a request.
+    /// By this many connections, then by a request.
     Combined(u32),
     /// By an ICMP echo request.
     Ping,
@@ -113,9 +113,9 @@ pub enum CheckType {
     External,
     /// By a Perl script.
     ExternalPerl,
-    /// Not at all: they are up.
+    /// Unchecked: they count as up.
     On,
-    /// Not at all: they are down.
+    /// Unchecked: they count as down.
     Off,
 }
 
@@ -129,22 +129,22 @@ const CHECK_TYPES: [(&str, CheckType); 7] = [
     ("off", CheckType::Off),
 ];
 
-/// How a page is asked for.
+/// How to request a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpMethod {
-    /// Whole.
+    /// The whole page.
     Get,
-    /// Only its headers.
+    /// Only the headers.
     Head,
 }
 
-/// A virtual service as the file has it; what the file doesn't say is None.
+/// A virtual service as written in the file. None means that the file doesn't say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Service {
-    /// What it's for, and where that stands.
+    /// Which packets it is for, and the place of that in the file.
     pub key: Spanned<Key>,
-    /// What may be global as well.
+    /// Settings that may be global as well.
     pub settings: Settings,
     /// The real servers.
     pub reals: Vec<Spanned<Real>>,
@@ -152,25 +152,25 @@ pub struct Service {
     pub fallback: Option<Spanned<Fallback>>,
     /// `scheduler`.
     pub scheduler: Option<Spanned<String>>,
-    /// `schedflags`, as the kernel's tools write them.
+    /// `schedflags`, in the notation of ipvsadm.
     pub scheduler_flags: Option<Spanned<String>>,
     /// `persistent`: for how many seconds a client stays on one real server.
     pub persistent: Option<Spanned<u32>>,
-    /// `netmask`: which clients stay together.
+    /// `netmask`: which clients persistence keeps together.
     pub netmask: Option<Spanned<Netmask>>,
-    /// `ops`: every packet is scheduled by itself.
+    /// `ops`: schedule every packet by itself.
     pub one_packet: Option<Spanned<bool>>,
-    /// `service`: what checks speak.
+    /// `service`: the protocol that checks speak.
     pub speaks: Option<Spanned<Speaks>>,
     /// `checktype`.
     pub check_type: Option<Spanned<CheckType>>,
     /// `checkcommand`: the program of an external check.
     pub check_command: Option<Spanned<String>>,
-    /// `checkport`: the port that is checked, instead of the real server's.
+    /// `checkport`: the port to check, instead of the real server's.
     pub check_port: Option<Spanned<u16>>,
     /// `request`.
     pub request: Option<Spanned<String>>,
-    /// `receive`: a regular expression of Perl's.
+    /// `receive`: a regular expression in Perl's dialect.
     pub receive: Option<Spanned<String>>,
     /// `httpmethod`.
     pub http_method: Option<Spanned<HttpMethod>>,
@@ -184,13 +184,13 @@ pub struct Service {
     pub database: Option<Spanned<String>>,
     /// `secret`.
     pub secret: Option<Spanned<String>>,
-    /// `monitorfile`: where each check is written down.
+    /// `monitorfile`: where to log each check.
     pub monitor_file: Option<Spanned<String>>,
     /// `servicename`: for mails.
     pub service_name: Option<Spanned<String>>,
     /// `comment`: for mails.
     pub comment: Option<Spanned<String>>,
-    /// `load`: read, and used for nothing.
+    /// `load`: accepted but unused.
     pub load: Option<Spanned<String>>,
 }
 
@@ -234,8 +234,8 @@ const NAMES: [&str; 28] = [
     "timeout",
 ];
 
-/// A virtual service whose lines are still being collected: what a name of a port means depends on the
-/// protocol, which may come last.
+/// A virtual service whose lines are still being collected: the meaning of a port's name depends on
+/// the protocol, which may come last.
 pub(super) struct Block<'a> {
     family: Family,
     value: Text<'a>,
@@ -251,7 +251,7 @@ impl<'a> Block<'a> {
         self.directives.push(directive);
     }
 
-    /// All its lines are there. None if not even its key can be told.
+    /// Reads the service once all its lines are there. None if even its key can't be determined.
     pub(super) fn read(
         self,
         surroundings: &dyn Surroundings,
@@ -279,7 +279,7 @@ impl<'a> Block<'a> {
         Some(service)
     }
 
-    /// What `protocol=` says.
+    /// The value of `protocol=`.
     fn protocol(&self) -> Result<Option<Spanned<Protocol>>, Diagnostic> {
         const WORDS: [(&str, Option<Protocol>); 3] =
             [("tcp", Some(Protocol::Tcp)), ("udp", Some(Protocol::Udp)), ("fwm", None)];
@@ -303,7 +303,7 @@ impl<'a> Block<'a> {
         Ok(found)
     }
 
-    /// Whether it's a firewall mark: what begins with a digit and has no port behind it.
+    /// Whether it's a firewall mark: it begins with a digit and has no port.
     fn is_mark(&self) -> bool {
         self.value.text.starts_with(|char: char| char.is_ascii_digit())
             && !matches!(address::split(self.value), Some((_, Some(_), _)))
@@ -470,7 +470,8 @@ impl Service {
         }
     }
 
-    /// What checks speak: what the file says, else what the port is known for. None if neither says.
+    /// The protocol that checks speak: what the file says, otherwise the protocol known for the
+    /// port. None if there is neither.
     pub fn speaks(&self) -> Option<Speaks> {
         let by_port =
             |port: u16| SERVICES.iter().find(|it| it.2 == port && port != 0).map(|it| it.1);
@@ -481,8 +482,8 @@ impl Service {
         }
     }
 
-    /// Seconds that a check without a reply may take, and one with. The two stand in for each other,
-    /// and what the virtual service says comes before what is global.
+    /// The timeouts in seconds of a check without a reply, and of one with a reply. If only one is
+    /// set, it serves for both; the virtual service's values override the global ones.
     pub fn timeouts(&self, globals: &Globals) -> (u32, u32) {
         let own = (&self.settings.check_timeout, &self.settings.negotiate_timeout);
         let global = (&globals.settings.check_timeout, &globals.settings.negotiate_timeout);
@@ -495,7 +496,7 @@ impl Service {
         )
     }
 
-    /// Says what the author may not expect.
+    /// Warns about what the author may not expect.
     fn advise(&self, to: &mut Vec<Diagnostic>) {
         let key = || self.key.span.clone();
         if self.speaks().is_none() && self.check_type.is_none() {

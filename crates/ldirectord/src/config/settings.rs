@@ -1,36 +1,37 @@
-//! Directives that may be global and may stand in a virtual service, which then has its own value.
+//! Directives that may be global or in a virtual service, whose value then takes precedence.
 
 use super::source::{Diagnostic, Spanned, Text};
 use super::value::{self, Read};
 
-/// What a file says; what it doesn't say is None.
+/// Settings of a file. None means that the file doesn't say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `checktimeout`: seconds that a check may take.
+    /// `checktimeout`: the timeout of a check, in seconds.
     pub check_timeout: Option<Spanned<u32>>,
-    /// `negotiatetimeout`: seconds that a check with a reply may take.
+    /// `negotiatetimeout`: the timeout of a check with a reply, in seconds.
     pub negotiate_timeout: Option<Spanned<u32>>,
     /// `checkinterval`: seconds from one check to the next.
     pub check_interval: Option<Spanned<u32>>,
     /// `checkcount`: how often a ping is tried. Deprecated.
     pub check_count: Option<Spanned<u32>>,
-    /// `failurecount`: after how many failures in a row a real server is down.
+    /// `failurecount`: how many failures in a row take a real server down.
     pub failure_count: Option<Spanned<u32>>,
-    /// `risecount`: after how many successes in a row a real server is up again. The original
-    /// program doesn't have it.
+    /// `risecount`: how many successes in a row bring a real server up again. The original program
+    /// lacks it.
     pub rise_count: Option<Spanned<u32>>,
     /// `quiescent`: a real server that is down stays in the table, with weight 0.
     pub quiescent: Option<Spanned<bool>>,
-    /// `cleanstop`: the table is emptied when the daemon stops.
+    /// `cleanstop`: empty the table when the daemon stops.
     pub clean_stop: Option<Spanned<bool>>,
-    /// `fallbackcommand`: a shell command for when the last real server goes and the first returns.
+    /// `fallbackcommand`: a shell command to run when the last real server goes down and when the
+    /// first returns.
     pub fallback_command: Option<Spanned<String>>,
-    /// `emailalert`: who is told.
+    /// `emailalert`: the recipient of alerts.
     pub email_alert: Option<Spanned<String>>,
-    /// `emailalertfreq`: seconds until that is repeated; 0 for never.
+    /// `emailalertfreq`: seconds until an alert is repeated; 0 means never.
     pub email_alert_frequency: Option<Spanned<u32>>,
-    /// `emailalertstatus`: in which phases of the daemon's life.
+    /// `emailalertstatus`: in which phases of the daemon's life to send alerts.
     pub email_alert_status: Option<Spanned<Phases>>,
     /// `smtp`: the mail server.
     pub smtp: Option<Spanned<String>>,
@@ -39,17 +40,17 @@ pub struct Settings {
 /// Phases of the daemon's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Phases {
-    /// Until the first checks are through.
+    /// Until the first checks are done.
     pub starting: bool,
-    /// The longest one.
+    /// Normal operation, the longest phase.
     pub running: bool,
-    /// While a new configuration is taken over.
+    /// While a new configuration is applied.
     pub reloading: bool,
-    /// At the end.
+    /// While the daemon stops.
     pub stopping: bool,
 }
 
-/// Their names, in the order in which they're explained.
+/// Their names, in the order in which they're documented.
 pub(super) const NAMES: [&str; 13] = [
     "checktimeout",
     "negotiatetimeout",
@@ -66,7 +67,7 @@ pub(super) const NAMES: [&str; 13] = [
     "smtp",
 ];
 
-/// Puts what was read in its place, and what there is to say of it among the diagnostics.
+/// Stores a value that was read, and adds its error or warning to the diagnostics.
 pub(super) fn keep<T>(place: &mut Option<Spanned<T>>, read: Read<T>, to: &mut Vec<Diagnostic>) {
     match read {
         Ok((value, warning)) => {

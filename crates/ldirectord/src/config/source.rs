@@ -1,13 +1,13 @@
-//! Places in a file, and what is wrong there.
+//! Places in a file, and diagnostics about them.
 
 use std::ops::{Deref, Range};
 
-/// A value, and where it stands.
+/// A value and its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Spanned<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// Its bytes in the file.
+    /// Its byte range in the file.
     pub span: Range<usize>,
 }
 
@@ -25,25 +25,25 @@ impl<T> Deref for Spanned<T> {
     }
 }
 
-/// Something that is wrong with a file, or not what its author may think.
+/// A mistake in a file, or something its author may not expect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether the file can be used all the same.
+    /// Whether the file can be used nonetheless.
     pub severity: Severity,
     /// One sentence.
     pub message: String,
-    /// What it's about, as bytes of the file.
+    /// The byte range that it's about.
     pub span: Range<usize>,
     /// What to write instead, or what will happen.
     pub help: Option<String>,
-    /// Another place that has to do with it, and how.
+    /// The byte range of a related place, and how it is related.
     pub related: Option<(Range<usize>, String)>,
 }
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
-    /// The file is used; this is what it means.
+    /// The file is used; the message says how it is read.
     Warning,
     /// The file isn't used.
     Error,
@@ -86,7 +86,7 @@ impl<'a> Text<'a> {
         Self { start: self.start + range.start, text: &self.text[range] }
     }
 
-    /// What stands from `at` on.
+    /// The text from `at` on.
     pub(super) fn from(self, at: usize) -> Self {
         self.slice(at..self.text.len())
     }
@@ -96,7 +96,7 @@ impl<'a> Text<'a> {
         self.slice(start..start + self.text.trim().len())
     }
 
-    /// The first word, and what follows it.
+    /// The first word, and the rest.
     pub(super) fn word(self) -> Option<(Self, Self)> {
         let text = self.trim();
         let end = text.text.find(char::is_whitespace).unwrap_or(text.text.len());

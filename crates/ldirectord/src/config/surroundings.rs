@@ -8,19 +8,19 @@ use ipvs::Family;
 
 use super::address::Protocol;
 
-/// Names that can be looked up, and files that are there.
+/// Looks up names and files.
 pub trait Surroundings {
     /// The first address of a host, of this family.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr>;
 
-    /// The port of a service's name.
+    /// The port of a named service.
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16>;
 
     /// Whether this file can be written to.
     ///
     /// # Errors
     ///
-    /// Why it can't.
+    /// The reason why it can't.
     fn can_append(&self, path: &Path) -> io::Result<()>;
 
     /// Whether this is a directory.

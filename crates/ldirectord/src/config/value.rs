@@ -1,11 +1,11 @@
-//! What values are: numbers, yes or no, words, texts in quotes.
+//! Values: numbers, yes or no, words, quoted texts.
 
 use super::source::{Diagnostic, Spanned, Text};
 
-/// A value, and perhaps a warning about how it was read.
+/// A value, and possibly a warning about how it was read.
 pub(super) type Read<T> = Result<(Spanned<T>, Option<Diagnostic>), Diagnostic>;
 
-/// The first number that stands anywhere in it, which is how the real program reads numbers.
+/// The first number anywhere in the value, which is how the original program reads numbers.
 pub(super) fn number(value: Text<'_>) -> Read<u32> {
     let is_digit = |char: char| char.is_ascii_digit();
     let Some(start) = value.text.find(is_digit) else {
@@ -25,7 +25,7 @@ pub(super) fn number(value: Text<'_>) -> Read<u32> {
     Ok((digits.with(number), warning))
 }
 
-/// A number from 1 on.
+/// A number that is at least 1.
 pub(super) fn positive(value: Text<'_>) -> Read<u32> {
     match number(value)? {
         (number, _) if number.value == 0 => {
@@ -52,7 +52,7 @@ pub(super) fn yes_or_no(value: Text<'_>) -> Read<bool> {
     }
 }
 
-/// A text between the first and the last double quote.
+/// The text between the first and the last double quote.
 pub(super) fn quoted(value: Text<'_>) -> Read<String> {
     let inside = value.text.strip_prefix('"').and_then(|rest| rest.rfind('"'));
     match inside {
@@ -82,7 +82,7 @@ pub(super) fn text(value: Text<'_>) -> Read<String> {
     Ok((value.with(value.text.to_owned()), None))
 }
 
-/// One of the words of a list.
+/// One of a list of words.
 pub(super) fn one_of<T: Copy>(value: Text<'_>, words: &[(&str, T)]) -> Read<T> {
     if let Some((_, found)) = words.iter().find(|(word, _)| *word == value.text) {
         return Ok((value.with(*found), None));
@@ -96,7 +96,7 @@ pub(super) fn one_of<T: Copy>(value: Text<'_>, words: &[(&str, T)]) -> Read<T> {
     })
 }
 
-/// The word that is meant by a misspelt one, if that can be told.
+/// The most likely word for a misspelled one, if there is one.
 pub(super) fn closest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let distance = |word: &str| strsim::osa_distance(text, word);
     let nearest = words.iter().min_by_key(|word| distance(word))?;
