@@ -19,7 +19,7 @@ use crate::pool::{Active, Member, MemberState, Override, Pool};
 ///   for another configuration;
 /// - **input:** [`observe`](Self::observe) for each verdict, [`decide`](Self::decide) for an
 ///   operator, [`tick`](Self::tick) when [`deadline`](Self::deadline) has come;
-/// - **output:** each of these returns events and marks services as touched;
+/// - **output:** each of these calls returns events and marks services as touched;
 ///   [`take_touched`](Self::take_touched) returns the touched services, [`desired`](Self::desired)
 ///   what each should be.
 ///
@@ -274,7 +274,8 @@ impl Pools {
         events
     }
 
-    /// The services whose kernel table may differ from the desired one, since the last call.
+    /// The services touched since the last call: the kernel's table for them may differ from the
+    /// desired one.
     pub fn take_touched(&mut self) -> BTreeSet<ServiceKey> {
         std::mem::take(&mut self.touched)
     }

@@ -99,9 +99,8 @@ impl<C: Conversation> Secured<'_, C> {
                 },
             }
         }
-        // This only writes to the session's buffer. By default that buffer has no limit for data
-        // written after the handshake, apart from its own, which is larger than anything a check
-        // sends.
+        // This only writes to the session's buffer. For data written after the handshake, only
+        // the buffer's own default limit applies, which is larger than anything a check sends.
         session
             .writer()
             .write_all(&self.plain)

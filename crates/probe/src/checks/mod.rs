@@ -1,4 +1,4 @@
-//! The checks, one file each.
+//! The checks, each in its own module.
 
 pub(crate) mod connect;
 pub(crate) mod http;

@@ -384,7 +384,7 @@ impl<'a> Scanner<'a> {
         Ok(None)
     }
 
-    /// Marks the end: nothing may follow.
+    /// Writes the end anchor, after which nothing may follow.
     fn end(&mut self) {
         self.out.push_str(END);
         if let Some(group) = self.groups.last_mut() {
