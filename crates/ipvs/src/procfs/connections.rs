@@ -1,4 +1,4 @@
-//! Connections, as `/proc/net/ip_vs_conn` lists them.
+//! Connections, as listed in `/proc/net/ip_vs_conn`.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -13,20 +13,20 @@ use crate::model::key::{Family, Protocol, ServiceKey};
 use crate::model::name::PersistenceEngine;
 use crate::procfs::fields::Fields;
 
-/// Under `/proc`. `net` alone would be that of the process's first thread.
+/// Relative to `/proc`. `net` alone would be that of the process's first thread.
 pub(crate) const PATH: &str = "thread-self/net/ip_vs_conn";
 
-/// How much is read at once: the kernel itself gives no more than a page or two.
+/// Bytes per read: the kernel itself returns no more than a page or two.
 const BUFFER: usize = 64 * 1024;
 
-/// Longer than any line that a kernel writes: the longest part, a persistence engine's data, has at
-/// most 255 bytes (`IP_VS_PEDATA_MAXLEN`).
+/// Longer than any line that the kernel writes: the longest part, a persistence engine's data, has
+/// at most 255 bytes (`IP_VS_PEDATA_MAXLEN`).
 const MAX_LINE: u64 = 4096;
 
-/// From here on a number of seconds stands for a time in the past: kernels that list
+/// Numbers of seconds from here on stand for a time in the past: kernels that print
 /// `(expires - jiffies) / HZ` as it is (before `jiffies_delta_to_msecs`) wrap it at 2^64, and with
-/// any `HZ` up to 1024 what comes out is beyond this. It is also where the integers end that every
-/// reader of JSON holds.
+/// any `HZ` up to 1024 the result is above this limit. It is also the largest integer range that
+/// every JSON reader supports.
 const PAST: u64 = 1 << 53;
 
 /// A connection that IPVS tracks, or a persistence template.
@@ -35,37 +35,38 @@ const PAST: u64 = 1 << 53;
 pub struct Connection {
     /// The transport protocol; 0 (`IP`) for the template of a firewall mark.
     pub protocol: Protocol,
-    /// Where it comes from. Port 0 is a template's: the client's address, masked.
+    /// The client's address and port. A template has the masked client address and port 0.
     pub client: SocketAddr,
-    /// Where it was sent: the virtual service's address, or for a template of a firewall mark
-    /// the mark in place of an address (see [`mark`](Self::mark)).
+    /// The address the client connected to: the virtual service's, or for a template of a firewall
+    /// mark the mark in place of an address (see [`mark`](Self::mark)).
     pub virtual_addr: SocketAddr,
-    /// The real server that it goes to; of the other address family if through a tunnel.
+    /// The real server; through a tunnel it may be of the other address family.
     pub destination: SocketAddr,
-    /// The state in the kernel's words, `ESTABLISHED` for one. They differ between protocols
-    /// and kernels.
+    /// The state in the kernel's words, such as `ESTABLISHED`. They differ between protocols and
+    /// kernels.
     pub state: Box<str>,
-    /// When it will be forgotten if nothing comes any more; whole seconds, and zero for one whose
-    /// time is up but that is still listed.
+    /// The time until the connection expires if no more packets arrive; whole seconds. Zero if it
+    /// has expired but is still listed.
     pub expires: Duration,
     /// The persistence engine that assigned it to a group of connections.
     pub persistence_engine: Option<PersistenceEngine>,
-    /// What the persistence engine matches, the Call-ID for SIP. It need not be UTF-8.
+    /// The data that the persistence engine matches, such as the Call-ID for SIP. Not necessarily
+    /// UTF-8.
     pub persistence_data: Option<Box<[u8]>>,
 }
 
 impl Connection {
-    /// Whether it's a persistence template: no connection, but the memory of which real server a
-    /// client's connections go to.
+    /// Whether this is a persistence template: not a connection, but a record of which real server
+    /// a client's connections go to.
     ///
-    /// Templates have no port of the client's, nor has an FTP data connection that is still to
-    /// come; the latter has a state of TCP's.
+    /// Templates have client port 0. So does an expected FTP data connection, but its state is one
+    /// of TCP's.
     pub fn is_template(&self) -> bool {
         self.client.port() == 0 && matches!(&*self.state, "NONE" | "ASSURED")
     }
 
-    /// The firewall mark of the virtual service, if this is a template of one. Nothing tells for
-    /// its connections: they have the address that the client used.
+    /// The firewall mark of the virtual service, if this is a template of one. The service's
+    /// connections can't be recognised: they have the address that the client used.
     pub fn mark(&self) -> Option<NonZeroU32> {
         if self.protocol.number() != 0 {
             return None;
@@ -82,9 +83,9 @@ impl Connection {
 
     /// Whether it belongs to the virtual service, as far as the list shows.
     ///
-    /// A service for all ports (port 0) has all connections to its address, although those to a
-    /// port with a service of its own are that one's. Of a firewall mark's service only the
-    /// [templates](Self::mark) are known.
+    /// A service for all ports (port 0) matches every connection to its address, even those to a
+    /// port that has its own service. For the service of a firewall mark, only the
+    /// [templates](Self::mark) match.
     ///
     /// ```no_run
     /// let mut client = ipvs::Client::connect()?;
@@ -111,14 +112,15 @@ impl Connection {
     }
 }
 
-/// An iterator over the connections of a network namespace. Memory doesn't grow with their number.
+/// An iterator over the connections of a network namespace. Its memory use doesn't grow with their
+/// number.
 ///
-/// A malformed line, or an empty file, is an error ([`ErrorKind::Protocol`]) that ends the list,
-/// and so is a failure to read ([`ErrorKind::Io`]).
+/// A malformed line or an empty file ends the list with an error ([`ErrorKind::Protocol`]), as does
+/// a failure to read ([`ErrorKind::Io`]).
 ///
-/// The file isn't read at one instant, and the kernel follows its hash table: connections that come
-/// or go in the meantime may be missed; none is made up. Up to Linux 6.13 the time to read it grows
-/// with the square of their number.
+/// The file isn't read in one instant, and the kernel follows its hash table: connections that
+/// appear or disappear in the meantime may be missed, but none is made up. Up to Linux 6.13 the
+/// time to read the file grows with the square of their number.
 ///
 /// ```no_run
 /// let mut client = ipvs::Client::connect()?;
@@ -170,7 +172,7 @@ impl<R: BufRead> Connections<R> {
 
     fn read_next(&mut self) -> io::Result<Option<Connection>> {
         if self.number == 0 && !self.read_line()? {
-            // The kernel writes the title whatever else there is.
+            // The kernel always writes the title.
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "not even a title line"));
         }
         if !self.read_line()? {
@@ -233,7 +235,7 @@ fn parse(line: &[u8]) -> Option<Connection> {
     })
 }
 
-/// What `ip_vs_proto_name` writes.
+/// The names that `ip_vs_proto_name` writes.
 fn parse_protocol(name: &str) -> Option<Protocol> {
     Some(match name {
         "TCP" => Protocol::Tcp,
@@ -320,8 +322,7 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
         assert_eq!(read("").unwrap_err().kind(), ErrorKind::Protocol);
     }
 
-    /// The first is 2^64 / 250, as a kernel with HZ 250 wrote it for a connection whose time was
-    /// up.
+    /// The first is 2^64 / 250, as a kernel with HZ 250 wrote it for an expired connection.
     #[test]
     fn times_in_the_past_are_zero() {
         for (expires, seconds) in [
@@ -375,7 +376,7 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
         assert_eq!(templates, [false, false, true, true, true, false]);
         let marks: Vec<_> = all.iter().map(Connection::mark).collect();
         assert_eq!(marks, [None, None, None, None, NonZeroU32::new(7), None]);
-        // The form that the integration tests meet.
+        // The form that the integration tests read.
         let v6 = "title\nIP  2001:0db8:0000:0000:0000:0000:0000:0001 0000 \
                   0000:0007:0000:0000:0000:0000:0000:0000 0000 \
                   2001:0db8:0000:0000:0000:0000:0000:0010 0000 ASSURED 49\n";
@@ -422,7 +423,7 @@ TCP 2001:0db8:ffff:0000:0000:0000:0000:0001 E340 2001:0db8:ffff:0000:0000:0000:0
         assert!(connections.line.capacity() <= MAX_LINE as usize);
     }
 
-    /// One line again and again.
+    /// Repeats one line.
     struct Cycle<'a> {
         line: &'a [u8],
         at: usize,

@@ -1,5 +1,5 @@
-//! The files under `/proc`, as text: connections, the table in one file, and settings. `transport`,
-//! the floor above, opens them.
+//! The files under `/proc` as text: connections, the whole table, and settings. The layer above,
+//! `transport`, opens them.
 
 pub(crate) mod connections;
 mod fields;

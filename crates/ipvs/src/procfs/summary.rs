@@ -1,4 +1,5 @@
-//! Summaries of real servers from `/proc/net/ip_vs`, which lists all of a namespace in one file.
+//! Summaries of real servers from `/proc/net/ip_vs`, a single file that lists the whole table of a
+//! namespace.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,29 +10,28 @@ use crate::model::key::{DestinationKey, Protocol, ServiceKey};
 use crate::model::service::ServiceEntry;
 use crate::procfs::fields::Fields;
 
-/// Under `/proc`. `net` alone would be that of the process's first thread.
+/// Relative to `/proc`. `net` alone would be that of the process's first thread.
 pub(crate) const PATH: &str = "thread-self/net/ip_vs";
 
-/// How much is read at once. The kernel gives no more than a page, or one service with its real
-/// servers.
+/// Bytes per read. The kernel returns at most a page, or one service with its real servers.
 const BUFFER: usize = 8 * 1024;
 
-/// How many bytes of packed real servers are kept: some 20,000 of them. So memory stays bounded;
-/// and so does time: the kernel finds the place where a read goes on by counting services from the
-/// first one on.
+/// The limit in bytes on packed real servers, some 20,000 of them. It bounds memory and also time:
+/// to resume a read, the kernel counts services from the first one on.
 const MAX_PACKED: usize = 256 * 1024;
 
-/// For how many services reading the file costs less than asking for each: it is a handful of
-/// system calls, and the kernel writes a service that is longer than a page several times.
+/// The number of services from which on reading the file costs less than asking for each one:
+/// reading takes a handful of system calls, but the kernel formats a service longer than a page
+/// several times.
 pub(crate) const WORTHWHILE: usize = 8;
 
-/// How many services are read at most.
+/// The maximum number of services to read.
 pub(crate) const MAX_SERVICES: usize = 20_000;
 
-/// Longer than any line that a kernel writes.
+/// Longer than any line that the kernel writes.
 const MAX_LINE: u64 = 4096;
 
-/// How packets get to a real server, without the kind of a tunnel.
+/// The forwarding method of a real server, without the kind of tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ForwardMethod {
@@ -45,7 +45,7 @@ pub enum ForwardMethod {
     DirectRoute,
     /// To the packet's own destination.
     Bypass,
-    /// A method that this version doesn't know.
+    /// A method unknown to this version.
     Other,
 }
 
@@ -70,18 +70,18 @@ pub struct DestinationSummary {
     pub addr: IpAddr,
     /// The port.
     pub port: u16,
-    /// How packets get there.
+    /// How packets are forwarded to it.
     pub forward: ForwardMethod,
-    /// Its share of new connections, among those of the service's other real servers.
+    /// Its share of new connections, relative to the service's other real servers.
     pub weight: u32,
-    /// Connections that are established.
+    /// The number of established connections.
     pub active_connections: u32,
-    /// All other connections.
+    /// The number of all other connections.
     pub inactive_connections: u32,
 }
 
 impl DestinationSummary {
-    /// What identifies it within its service.
+    /// The key that identifies it within its service.
     pub fn key(&self) -> DestinationKey {
         DestinationKey::new(self.addr, self.port)
     }
@@ -119,18 +119,17 @@ impl ServiceOverview {
 
 /// The real servers of many services, from one reading of `/proc/net/ip_vs`.
 ///
-/// The kernel lists the real servers of one service at once, so each list is complete, which a list
-/// over netlink need not be. Not each service is there: firewall marks have no family in the file;
-/// masquerading can't be told from bypassing; a service that somebody else deletes makes the kernel
-/// pass over another one; and up to Linux 7.0 it passes over services wherever another network
-/// namespace has some. Hence
-/// [`Client::destination_summaries`](crate::Client::destination_summaries) asks for those that are
-/// not there.
+/// The kernel lists all real servers of a service at once, so each list is complete, which a list
+/// over netlink need not be. Not every service is included: the file has no address family for
+/// firewall marks; masquerading can't be told from bypassing; if another process deletes a service,
+/// the kernel skips another one; and up to Linux 7.0 it skips services wherever another network
+/// namespace has some. So [`Client::destination_summaries`](crate::Client::destination_summaries)
+/// asks for those that are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summaries {
-    /// Real servers, packed: there may be so many of them that they are most of what a list needs.
+    /// The packed real servers. There may be so many that they take most of a list's memory.
     packed: Vec<u8>,
-    /// Sorted by key, each with the places of its first real server and behind its last one.
+    /// Sorted by key, each with the start and end of its real servers.
     services: Vec<(ServiceKey, u32, u32)>,
 }
 
@@ -152,12 +151,12 @@ impl Summaries {
         Self::read(BufReader::with_capacity(BUFFER, file))
     }
 
-    /// Reads lines in the form of `/proc/net/ip_vs`, including its title lines, as far as they are
-    /// understood.
+    /// Reads lines in the form of `/proc/net/ip_vs`, including its title lines. Keeps what it
+    /// understands.
     pub fn read(lines: impl BufRead) -> Self {
-        // Room that isn't used takes no memory, and what grows by moving leaves a hole behind.
+        // Unused capacity takes no memory, whereas growing by moving leaves a hole behind.
         let mut table = Self { packed: Vec::with_capacity(MAX_PACKED), ..Self::default() };
-        // What can't be read or isn't understood is as what isn't there: it is asked for.
+        // Anything unreadable or not understood counts as missing, so it is asked for.
         let complete = table.read_lines(lines).unwrap_or(false);
         if !complete {
             table.services.pop();
@@ -170,7 +169,7 @@ impl Summaries {
     /// Whether the last service is complete.
     fn read_lines(&mut self, mut lines: impl BufRead) -> io::Result<bool> {
         let mut line = Vec::new();
-        // Whether the real servers that follow are those of the last service.
+        // Whether the real servers that follow belong to the last service.
         let mut is_known = false;
         loop {
             line.clear();
@@ -222,13 +221,13 @@ impl Summaries {
 const METHODS: [ForwardMethod; 3] =
     [ForwardMethod::LocalNode, ForwardMethod::Tunnel, ForwardMethod::DirectRoute];
 
-/// Where it stands among [`METHODS`], and whether the address is an IPv6 one.
+/// The method's index in [`METHODS`], and whether the address is IPv6.
 const IS_V6: u8 = 0x80;
 
-/// Method, address, port, and the numbers seven bits to a byte: most are small.
+/// Method, address, port, then the numbers, seven bits to a byte, as most are small.
 fn pack(destination: &DestinationSummary, packed: &mut Vec<u8>) {
     let method = METHODS.iter().position(|method| *method == destination.forward);
-    // No other comes out of the file.
+    // The file yields no other methods.
     let method = method.and_then(|method| u8::try_from(method).ok()).unwrap_or_default();
     match destination.addr {
         IpAddr::V4(addr) => {
@@ -251,7 +250,7 @@ fn pack(destination: &DestinationSummary, packed: &mut Vec<u8>) {
     }
 }
 
-/// Takes the first real server off. `None` doesn't happen: it was packed.
+/// Takes the first real server off. Never `None` for packed data.
 fn unpack(packed: &mut &[u8]) -> Option<DestinationSummary> {
     let first = *take::<1>(packed)?.first()?;
     let addr = match first & IS_V6 {
@@ -287,7 +286,7 @@ fn take<const N: usize>(packed: &mut &[u8]) -> Option<[u8; N]> {
 }
 
 /// `PROTOCOL  ADDRESS:PORT …` (`ip_vs_info_seq_show`, `net/netfilter/ipvs/ip_vs_ctl.c`). `None` for
-/// a firewall mark, a title and whatever else it may be.
+/// a firewall mark, a title or anything else.
 fn parse_service(line: &[u8]) -> Option<ServiceKey> {
     let (protocol, rest) = line.split_at(line.iter().position(|b| *b == b' ')?);
     let protocol = match protocol {
@@ -300,9 +299,9 @@ fn parse_service(line: &[u8]) -> Option<ServiceKey> {
     Some(ServiceKey::Addr { protocol, addr, port })
 }
 
-/// `ADDRESS:PORT METHOD WEIGHT ACTIVE INACTIVE`. `None` for what isn't understood, and for the
-/// method `Masq`: so the kernel calls every method that it has no other word for
-/// (`ip_vs_fwd_name`), bypassing among them.
+/// `ADDRESS:PORT METHOD WEIGHT ACTIVE INACTIVE`. `None` for lines that aren't understood, and for
+/// the method `Masq`: the kernel prints that for every method without a name of its own
+/// (`ip_vs_fwd_name`), including bypassing.
 fn parse_destination(fields: &[u8]) -> Option<DestinationSummary> {
     let mut fields = Fields(fields);
     let (addr, port) = parse_endpoint(fields.next()?)?;
@@ -348,7 +347,7 @@ fn hexadecimal(digits: &[u8]) -> Option<u32> {
     })
 }
 
-/// The kernel prints all of them with a sign.
+/// The kernel prints all of them as signed numbers.
 fn number(text: &[u8]) -> Option<u32> {
     match text.strip_prefix(b"-") {
         Some(digits) => Some(decimal(digits)?.wrapping_neg()),
@@ -373,8 +372,8 @@ mod tests {
     use crate::model::key::Family;
 
     /// What Linux 6.1.176 printed for a TCP service with two kinds of tunnel and direct routing,
-    /// one with masquerading, a UDP service of one packet, an IPv6 service, an SCTP service and the
-    /// firewall mark 7 of both families.
+    /// one with masquerading, a UDP service with one-packet scheduling, an IPv6 service, an SCTP
+    /// service and the firewall mark 7 of both families.
     const REAL: &str = include_str!("summary.txt");
 
     fn read(text: &str) -> Summaries {
@@ -414,7 +413,7 @@ mod tests {
         assert_eq!(shown(&table, "tcp/192.0.2.1:81"), None);
     }
 
-    /// The kernel has the same word for bypassing.
+    /// The kernel uses the same word for bypassing.
     #[test]
     fn masquerading_is_not_known() {
         let table = read(REAL);
@@ -422,7 +421,7 @@ mod tests {
         assert_eq!(shown(&table, "tcp/192.0.2.1:8080"), None);
     }
 
-    /// Which of the two has the real servers the file doesn't tell.
+    /// The file doesn't tell which of the two has the real servers.
     #[test]
     fn marks_are_not_known() {
         let table = read(REAL);
@@ -470,7 +469,8 @@ mod tests {
             assert_eq!(shown(&table, "tcp/192.0.2.1:80").unwrap().len(), 1, "{end}");
         }
         assert_eq!(shown(&torn(""), "udp/192.0.2.1:53").unwrap().len(), 1);
-        // Of a protocol that isn't one of IPVS, nothing is known, and nothing is somebody else's.
+        // Of a protocol other than IPVS's, the file says nothing, and its real servers go to no
+        // other service.
         let table =
             torn("IP_9  C0000201:0035 rr \n  -> 0A000009:0035      Route   1      0          0 \n");
         assert_eq!(shown(&table, "udp/192.0.2.1:53").unwrap().len(), 1);

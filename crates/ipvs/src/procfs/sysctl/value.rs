@@ -1,4 +1,4 @@
-//! The types of settings, and their form in `/proc/sys`.
+//! The types of settings and their text form in `/proc/sys`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,18 +12,18 @@ use crate::error::invalid_input::InvalidInput;
 
 /// A type of setting: how its value is read and written.
 pub trait Value: Sized + PartialEq {
-    /// The value of a text without white space around it; `None` if it is malformed.
+    /// Parses a text without surrounding white space; `None` if it is malformed.
     fn parse(text: &str) -> Option<Self>;
 
-    /// The text of a value.
+    /// Formats a value as text.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`] for a value that can't be written as text.
     fn to_text(&self) -> Result<String, InvalidInput>;
 
-    /// Whether a setting that reads as `reported` is as wanted, so that setting it would change
-    /// nothing.
+    /// Whether a setting that reads as `reported` already has the value `wanted`, so that setting
+    /// it would change nothing.
     fn is_met_by(&self, reported: &Self) -> bool {
         self == reported
     }
@@ -70,22 +70,22 @@ impl Value for Duration {
     }
 }
 
-/// Whether a defence against too many connections acts.
+/// When a defence against overload is active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Defense {
     /// Never.
     #[default]
     Off,
-    /// Automatically, when memory runs short ([`AMEMTHRESH`](super::AMEMTHRESH)); there is enough
-    /// now.
+    /// Automatic, when memory runs short ([`AMEMTHRESH`](super::AMEMTHRESH)); currently inactive,
+    /// as there is enough memory.
     Standby,
-    /// Automatically, and it acts now. The kernel goes from one to the other by itself, so that
-    /// setting either means "automatically".
+    /// Automatic, and currently active. The kernel switches between the two by itself, so setting
+    /// either means "automatic".
     Active,
     /// Always.
     Always,
-    /// A mode that this version doesn't know.
+    /// A mode unknown to this version.
     Other(i32),
 }
 
@@ -118,18 +118,19 @@ impl Value for Defense {
 }
 
 bitflags! {
-    /// When a new connection that looks like an old one, because the client uses its port again,
-    /// is rescheduled; if empty, it goes where the old one went.
+    /// When to reschedule a new connection that looks like an old one because the client reuses its
+    /// port. If empty, it goes where the old one went.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct ConnReuse: i32 {
-        /// When that is safe: with [`EXPIRE_NODEST_CONN`](super::EXPIRE_NODEST_CONN) if the real
-        /// server has the weight 0, and for TCP if the old connection is in TIME_WAIT.
+        /// When it is safe: if the real server has weight 0 and
+        /// [`EXPIRE_NODEST_CONN`](super::EXPIRE_NODEST_CONN) is set, and for TCP if the old
+        /// connection is in TIME_WAIT.
         const SAFE = 1;
-        /// Also if the old TCP connection is in FIN_WAIT, the last state that a director sees
-        /// with direct routing and tunnels.
+        /// Also if the old TCP connection is in FIN_WAIT, the last state that a director sees with
+        /// direct routing and tunnels.
         const FIN_WAIT = 2;
 
-        // Bits that this version doesn't know are kept.
+        // Bits unknown to this version are kept.
         const _ = !0;
     }
 }
@@ -144,14 +145,14 @@ impl Value for ConnReuse {
     }
 }
 
-/// With how many of its packets a connection is synchronised: each time that the number of
-/// incoming packets modulo `period` is `packets`.
+/// Which packets of a connection trigger its synchronisation: those where the number of incoming
+/// packets modulo `period` equals `packets`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SyncThreshold {
     /// Less than `period`, or both 0.
     pub packets: u32,
-    /// 0 (with [`SYNC_REFRESH_PERIOD`](super::SYNC_REFRESH_PERIOD) 0 too) for only once, and when
-    /// the state changes.
+    /// 0 (with [`SYNC_REFRESH_PERIOD`](super::SYNC_REFRESH_PERIOD) also 0) synchronises a
+    /// connection only once, and again when its state changes.
     pub period: u32,
 }
 
@@ -171,7 +172,7 @@ impl Value for SyncThreshold {
     }
 }
 
-/// Numbers of processors, in the kernel's form `0-3,8`.
+/// A list of CPU numbers, in the kernel's form `0-3,8`.
 ///
 /// ```
 /// use ipvs::sysctl::CpuList;
@@ -184,18 +185,18 @@ impl Value for SyncThreshold {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CpuList(BTreeSet<u16>);
 
-/// Why a text is no list of processors.
+/// Why a text is not a list of CPUs.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("`{0}` is not a list of processors such as `0-3,8`")]
 pub struct ParseCpuListError(String);
 
 impl CpuList {
-    /// The numbers, in their order.
+    /// The numbers, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
         self.0.iter().copied()
     }
 
-    /// Whether it is empty.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
