@@ -1,4 +1,4 @@
-//! What can differ from one kernel to the next.
+//! The properties in which kernels differ.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use ipvs::{InterfaceName, InvalidInput, PersistenceEngine, Scheduler};
 use crate::Kernel;
 use crate::files::Files;
 
-/// The first kernel that makes its connection table along with the first service.
+/// The first kernel that creates its connection table along with the first service.
 const TABLE_WHEN_NEEDED: (u32, u32) = (7, 1);
 /// The first kernel that refuses an upper threshold above `INT_MAX`, except late releases of
 /// earlier stable series.
@@ -69,9 +69,9 @@ impl Builder {
         self
     }
 
-    /// Whether an upper threshold above 2,147,483,647 is refused, whatever the version: older
-    /// kernels have had that by a stable update, Linux 6.12.113 for example, where 6.12.101 still
-    /// took any.
+    /// Whether an upper threshold above 2,147,483,647 is refused, regardless of the version: stable
+    /// updates have brought this to older kernels. Linux 6.12.113 refuses it, for example, whereas
+    /// 6.12.101 still accepted any.
     ///
     /// ```
     /// use ipvs::{Client, Destination, DestinationKey, ErrorKind, Service, ServiceKey};
@@ -93,7 +93,7 @@ impl Builder {
         self
     }
 
-    /// Ticks a second (`CONFIG_HZ`), 1 to 1,000 in Linux; 250 by default. Timeouts are kept in
+    /// Ticks per second (`CONFIG_HZ`), 1 to 1,000 in Linux; 250 by default. Timeouts are stored in
     /// ticks: those of connections are at most 2,147,483,647, and that of persistence wraps to 0
     /// after 4,294,967,295. 0 counts as 1.
     #[must_use]
@@ -102,14 +102,14 @@ impl Builder {
         self
     }
 
-    /// The schedulers with a module; [`Scheduler::KNOWN`] by default.
+    /// The schedulers that have a module; [`Scheduler::KNOWN`] by default.
     #[must_use]
     pub fn schedulers(mut self, schedulers: impl IntoIterator<Item = Scheduler>) -> Self {
         self.schedulers = schedulers.into_iter().collect();
         self
     }
 
-    /// The persistence engines with a module; [`PersistenceEngine::KNOWN`] by default.
+    /// The persistence engines that have a module; [`PersistenceEngine::KNOWN`] by default.
     #[must_use]
     pub fn engines(mut self, engines: impl IntoIterator<Item = PersistenceEngine>) -> Self {
         self.engines = engines.into_iter().collect();
@@ -123,8 +123,8 @@ impl Builder {
         self
     }
 
-    /// The machine's own addresses; none by default. They only matter for IPv6 addresses that
-    /// aren't unicast or are link-local: a real server may have such an address only if it is among
+    /// The machine's own addresses; none by default. They only matter for IPv6 addresses that are
+    /// link-local or not unicast: a real server may only have such an address if it is one of
     /// these.
     #[must_use]
     pub fn local_addresses(mut self, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
@@ -141,12 +141,12 @@ impl Builder {
 
     /// Sets the initial value of a [setting](ipvs::sysctl). The default is that of the kernel
     /// [version](Self::version) in the initial network namespace of a machine with one processor
-    /// and 1 GiB of memory. Settings can be changed, and take any value of their type; nothing
-    /// depends on them except whether [rates](ipvs::Stats::rates) are estimated.
+    /// and 1 GiB of memory. Settings can be changed, and accept any value of their type; they have
+    /// no effect except on whether [rates](ipvs::Stats::rates) are estimated.
     ///
     /// # Errors
     ///
-    /// For a value that can't be written as text.
+    /// If the value can't be written as text.
     ///
     /// ```
     /// use ipvs::{Client, sysctl};
@@ -165,7 +165,7 @@ impl Builder {
         Ok(self)
     }
 
-    /// Removes a [setting](ipvs::sysctl), as in a kernel that was built without it, or in a network
+    /// Removes a [setting](ipvs::sysctl), as in a kernel built without it, or in a network
     /// namespace that doesn't have it.
     #[must_use]
     pub fn without_sysctl<V>(mut self, setting: Sysctl<V>) -> Self {
@@ -173,8 +173,8 @@ impl Builder {
         self
     }
 
-    /// The list of connections as Linux has it in `/proc/net/ip_vs_conn`, including its title line;
-    /// without connections by default. It doesn't affect the counters of real servers: see
+    /// The list of connections in the form of `/proc/net/ip_vs_conn`, including its title line;
+    /// empty by default. It doesn't affect the counters of real servers: see
     /// [`Kernel::set_connections`].
     ///
     /// ```
@@ -197,7 +197,7 @@ impl Builder {
         self
     }
 
-    /// Makes the kernel, without services.
+    /// Builds the kernel, without services.
     #[must_use]
     pub fn build(mut self) -> Kernel {
         self.files.complete(self.version);

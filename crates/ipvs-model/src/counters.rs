@@ -3,7 +3,7 @@
 use ipvs::Stats;
 use ipvs_sys as sys;
 
-/// What was counted, and since when: zeroing keeps the counters and moves the zero point.
+/// Counts, and the point they are counted from: zeroing keeps the counters and moves that point.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
     counted: sys::Stats64,
@@ -11,7 +11,7 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// Adds to the counters. Rates, if there are any, replace the earlier ones.
+    /// Adds to the counters. If there are rates, they replace the earlier ones.
     pub(crate) fn add(&mut self, more: &Stats) {
         let all = &mut self.counted;
         all.conns = all.conns.wrapping_add(more.connections);
@@ -35,7 +35,7 @@ impl Counters {
         self.zero = *all;
     }
 
-    /// The counters as both attributes have them.
+    /// The counters in the form of both attributes.
     pub(crate) fn report(&self) -> (sys::Stats, sys::Stats64) {
         let (all, zero) = (&self.counted, &self.zero);
         let wide = sys::Stats64 {

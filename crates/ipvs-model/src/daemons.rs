@@ -80,9 +80,9 @@ impl Daemons {
     }
 }
 
-/// A daemon with the kernel's defaults for what its request left open.
+/// A daemon, with the kernel's defaults for options missing in its request.
 fn completed(daemon: sys::Daemon, state: sys::DaemonState) -> sys::Daemon {
-    // An IPv4 group wins where both are given.
+    // If both are given, the IPv4 group wins.
     let group6 = daemon.mcast_group6.filter(|_| daemon.mcast_group.is_none());
     let ip_header = if group6.is_some() { 40 } else { 20 };
     let headers = ip_header + UDP_HEADER;

@@ -1,4 +1,4 @@
-//! Faults: requests that a test makes fail.
+//! Faults: requests that fail because a test wants it.
 
 use ipvs::proto::{Call, Refusal};
 use ipvs::{ErrorKind, Object, Operation, SyncRole};
@@ -9,10 +9,10 @@ use thiserror::Error;
 
 use crate::request::{DestId, DestRequest, ServiceId};
 
-/// Error numbers end here (`include/uapi/asm-generic/errno.h`).
+/// The highest error number (`include/uapi/asm-generic/errno.h`).
 const LAST_ERRNO: i32 = 133;
 
-/// A fault: which requests fail, how, and how many of them. [`Kernel::fail`] takes it.
+/// A fault: which requests fail, how, and how many of them. Passed to [`Kernel::fail`].
 ///
 /// By default the next matching request is refused because the kernel is out of memory.
 ///
@@ -43,9 +43,9 @@ pub struct Fault {
     operation: Option<Operation>,
     object: Option<Object>,
     effect: Effect,
-    /// How many matching requests still pass.
+    /// The number of matching requests that still succeed.
     after: usize,
-    /// How many fail.
+    /// The number that then fail.
     times: usize,
 }
 
@@ -57,14 +57,14 @@ enum Effect {
     LostAnswer,
 }
 
-/// Why a [`Fault`] can't happen.
+/// Why a [`Fault`] is impossible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FaultError {
-    /// A client does that without a request of its own, or with several, each of which can fail.
+    /// A client does this without a request, or with several, each of which can fail.
     #[error("no request of a client is made to {0}")]
     Operation(Operation),
-    /// The kernel has no reply that a client would report as that kind.
+    /// The kernel has no reply that a client would report as this kind.
     #[error("the kernel has no answer that means {0:?} there; give an error number instead")]
     Kind(ErrorKind),
 }
@@ -72,7 +72,7 @@ pub enum FaultError {
 impl Fault {
     /// Fails requests of one operation.
     ///
-    /// [`Operation::Destination`] reads a list, and fails as [`Operation::Destinations`]. Reading
+    /// [`Operation::Destination`] reads a list, and fails like [`Operation::Destinations`]. Reading
     /// and setting sysctls, and opening the list of connections, can only be refused.
     pub fn on(operation: Operation) -> Self {
         let operation = match operation {
@@ -82,7 +82,7 @@ impl Fault {
         Self { operation: Some(operation), ..Self::any() }
     }
 
-    /// Fails any request to IPVS; reading and writing files under `/proc` is none.
+    /// Fails any request to IPVS, but not reads and writes of files under `/proc`.
     pub fn any() -> Self {
         let effect = Effect::Kind(ErrorKind::OutOfMemory);
         Self { operation: None, object: None, effect, after: 0, times: 1 }
@@ -95,14 +95,14 @@ impl Fault {
         self
     }
 
-    /// Refuses the request, so that the client reports this kind of error.
+    /// Refuses the request so that the client reports this kind of error.
     pub fn kind(mut self, kind: ErrorKind) -> Self {
         self.effect = Effect::Kind(kind);
         self
     }
 
-    /// Refuses the request with this error number (errno(3)). A request that is refused with EINTR
-    /// gets no reply.
+    /// Refuses the request with this error number (errno(3)). A request refused with EINTR gets no
+    /// reply.
     pub fn errno(self, errno: i32) -> Self {
         self.refusal(Refusal::new(errno))
     }
@@ -113,14 +113,14 @@ impl Fault {
         self
     }
 
-    /// Executes the request and loses the reply, together with all replies to requests in the same
-    /// datagram. To the client its deadline has passed at once.
+    /// Executes the request and loses its reply, together with all replies to requests in the same
+    /// datagram. To the client, its deadline passes at once.
     pub fn lost_answer(mut self) -> Self {
         self.effect = Effect::LostAnswer;
         self
     }
 
-    /// Lets the first `count` matching requests pass; 0 by default.
+    /// Lets the first `count` matching requests succeed; 0 by default.
     pub fn after(mut self, count: usize) -> Self {
         self.after = count;
         self
@@ -132,7 +132,7 @@ impl Fault {
         self
     }
 
-    /// Fails every request from then on.
+    /// Fails all matching requests from then on.
     pub fn always(self) -> Self {
         self.times(usize::MAX)
     }
@@ -163,7 +163,7 @@ impl Fault {
             Some(operation) => operation == request.operation,
             None => !is_file(request.operation),
         };
-        // Of a kind that not all requests have, only those fail that do.
+        // A kind that not all requests have only applies to those that have it.
         let possible = match self.effect {
             Effect::Kind(kind) => errno_for(request.operation, kind).is_some(),
             _ => true,
@@ -172,7 +172,7 @@ impl Fault {
     }
 }
 
-/// A request, or what is done with a file.
+/// A request, or an operation on a file.
 struct Request<'a> {
     operation: Operation,
     message: Option<&'a sys::Message>,
@@ -229,7 +229,7 @@ impl Faults {
     }
 
     /// Refuses a request, or loses its reply. `lost` says whether the replies to its datagram are
-    /// lost already.
+    /// already lost.
     pub(crate) fn on_request(&mut self, call: &Call<'_>, lost: &mut bool) -> Result<(), Refusal> {
         let known = REQUESTS.iter().find(|it| (it.0, it.2) == (call.message.command, call.dump));
         let Some(&(_, operation, _)) = known else { return Ok(()) };
@@ -242,7 +242,7 @@ impl Faults {
         Ok(())
     }
 
-    /// Whether a file can't be opened or written; `setting` is the sysctl's name.
+    /// Whether opening or writing a file fails; `setting` is the sysctl's name.
     pub(crate) fn on_file(
         &mut self,
         operation: Operation,
@@ -254,7 +254,7 @@ impl Faults {
         }
     }
 
-    /// The effect of the first fault that is due, which is used up.
+    /// The effect of the first fault that is due; uses it up.
     fn next(&mut self, request: &Request<'_>, lost: bool) -> Option<Effect> {
         for at in 0..self.0.len() {
             let fault = &mut self.0[at];
@@ -288,7 +288,7 @@ impl Effect {
     }
 }
 
-/// All requests, with the client's operation and whether they ask for a list.
+/// All requests, each with the client's operation and whether it asks for a list.
 const REQUESTS: [(Command, Operation, bool); 17] = [
     (Command::GetService, Operation::Services, true),
     (Command::GetService, Operation::Service, false),
@@ -316,7 +316,7 @@ fn is_file(operation: Operation) -> bool {
 /// The error number that means `kind` in a reply to `operation`.
 fn errno_for(operation: Operation, kind: ErrorKind) -> Option<i32> {
     match (operation, kind) {
-        // Any number that has no meaning does, so a test has to say which.
+        // Any number without a meaning of its own would do, so a test has to choose one.
         (_, ErrorKind::Other) => None,
         (Operation::Connections, ErrorKind::PermissionDenied) => Some(Errno::ACCESS.raw_os_error()),
         (Operation::Connections, _) => None,
@@ -343,7 +343,7 @@ mod tests {
         (kernel, client)
     }
 
-    /// The real client reports each kind that a fault on its operation can have.
+    /// The real client reports every kind that a fault on its operation can have.
     #[test]
     fn the_client_reports_the_kind_that_was_asked_for() {
         use ErrorKind as Kind;
@@ -446,7 +446,7 @@ mod tests {
         assert_eq!(failed, [false, false, true, true, false, false]);
     }
 
-    /// Two windows: only the answers to the second are lost, and count as one loss.
+    /// Two windows: only the replies to the second are lost, which counts as one loss.
     #[test]
     fn answers_are_lost_with_those_of_their_datagram() {
         let (kernel, mut client) = pair();

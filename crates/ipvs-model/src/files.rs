@@ -1,4 +1,4 @@
-//! What a client reads from files under `/proc`.
+//! The files under `/proc` that a client reads.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,15 +9,15 @@ use rustix::io::Errno;
 
 use crate::sysctls;
 
-/// The list of connections, relative to `/proc`, as all that follows.
+/// The list of connections. This and the following paths are relative to `/proc`.
 const CONNECTIONS: &str = "thread-self/net/ip_vs_conn";
-/// What Linux 6.1 to 7.2 begin that list with.
+/// The title line of that list in Linux 6.1 to 7.2.
 const TITLE: &str =
     "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n";
-/// The folder of the settings.
+/// The directory of the settings.
 const SETTINGS: &str = "sys/net/ipv4/vs/";
 
-/// The name of the setting that a file is.
+/// The name of the setting that a path belongs to.
 pub(crate) fn setting_of(path: &str) -> Option<&str> {
     path.strip_prefix(SETTINGS)
 }
@@ -40,7 +40,7 @@ impl Files {
         self.connections = list;
     }
 
-    /// The list of connections has its title line only.
+    /// The list of connections contains only its title line.
     pub(crate) fn without_connections(&self) -> Self {
         let title = self.connections.split_inclusive('\n').next().unwrap_or_default();
         Self { connections: title.to_owned(), settings: self.settings.clone() }
@@ -59,7 +59,7 @@ impl Files {
         self.settings.insert(name.to_owned(), None);
     }
 
-    /// Adds the settings of a version that haven't been set otherwise.
+    /// Adds the settings of a version, except those already set.
     pub(crate) fn complete(&mut self, version: (u32, u32)) {
         for (name, value) in sysctls::of_version(version) {
             self.settings.entry(name.to_owned()).or_insert_with(|| Some(format!("{value}\n")));

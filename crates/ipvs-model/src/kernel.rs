@@ -1,4 +1,4 @@
-//! The kernel as a transport, and what tests can do to it.
+//! The kernel as a transport, with controls for tests.
 
 use std::fmt;
 use std::io::{self, Cursor, Read};
@@ -18,9 +18,9 @@ use crate::files::{self, Files};
 use crate::request::{DestId, ServiceId};
 use crate::table::{Destination, Table};
 
-/// The family's first id. Any that generic netlink could give will do; this one is usual.
+/// The family's first id. Any id that generic netlink could assign would do; this one is typical.
 const FAMILY: u16 = 0x1c;
-/// Families have ids from here on; those below are netlink's own.
+/// Families have ids from here on; lower ones are netlink's own.
 const FIRST_FAMILY: u16 = sys::nl::NLMSG_MIN_TYPE + 1;
 
 type Hook = Box<dyn FnMut(&sys::Message) -> Result<(), Refusal> + Send>;
@@ -29,7 +29,7 @@ type Hook = Box<dyn FnMut(&sys::Message) -> Result<(), Refusal> + Send>;
 /// [`Client`](ipvs::Client) in tests.
 ///
 /// A clone is another socket to the same IPVS, so several clients can share one, and a test can
-/// keep one to look at, or to change, what its program sees.
+/// keep a clone to inspect or change the table that its program sees.
 ///
 /// ```
 /// use ipvs::{Client, Service};
@@ -53,11 +53,11 @@ struct Shared {
     table: Mutex<Table>,
     files: Mutex<Files>,
     faults: Mutex<Faults>,
-    /// Behind a lock of its own, because the hook may use the kernel while it runs.
+    /// Has its own lock, because the hook may use the kernel while it runs.
     hook: Mutex<Option<Hook>>,
 }
 
-/// How many connections a real server has: see [`Kernel::set_connections`].
+/// The connections of a real server: see [`Kernel::set_connections`].
 ///
 /// ```
 /// use ipvs_model::ConnectionCounts;
@@ -99,7 +99,7 @@ impl ConnectionCounts {
     }
 }
 
-/// The kernel has no such virtual service, or no such real server in it.
+/// The kernel has no such virtual service, or the service has no such real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("the kernel has no real server {destination} of a virtual service {service}")]
 pub struct NotFound {
@@ -110,13 +110,13 @@ pub struct NotFound {
 }
 
 impl Kernel {
-    /// A kernel without services, as new as this crate knows them: Linux 7.2.
+    /// Creates a kernel without services, of the newest version known to this crate: Linux 7.2.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// A kernel with other settings.
+    /// Starts building a kernel with other properties.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
@@ -159,8 +159,8 @@ impl Kernel {
     }
 
     /// Reloads the module: services, sync daemons and connections are gone, timeouts and
-    /// [settings](ipvs::sysctl) have their initial values, and requests to the family's old id are
-    /// refused with ENOENT. Returns the new id; none is used twice until all have been used.
+    /// [settings](ipvs::sysctl) return to their initial values, and requests to the family's old id
+    /// are refused with ENOENT. Returns the new id; ids are only reused once all have been used.
     ///
     /// ```
     /// use ipvs::{Client, Service};
@@ -186,8 +186,8 @@ impl Kernel {
         family
     }
 
-    /// Counts traffic of a real server, and so of its virtual service. Rates, if `stats` has any,
-    /// replace the real server's; the width of `stats` is ignored.
+    /// Adds to the traffic counters of a real server, and so to those of its virtual service. If
+    /// `stats` has rates, they replace the real server's; the width of `stats` is ignored.
     ///
     /// # Errors
     ///
@@ -233,15 +233,15 @@ impl Kernel {
         Ok(())
     }
 
-    /// Forgets deleted real servers: one that is added again starts with fresh counters and no
-    /// connections. Linux does that two to three minutes after the last connection to a deleted
-    /// real server has ended, the model only here.
+    /// Forgets deleted real servers: one that is added again starts with zero counters and no
+    /// connections. Linux does so two to three minutes after the last connection to a deleted real
+    /// server has ended; the model only does so here.
     pub fn empty_trash(&self) {
         lock(&self.shared.table).empty_trash();
     }
 
-    /// Makes requests fail, of any client, in addition to faults of earlier calls. A request that
-    /// matches several faults gets the earliest.
+    /// Makes requests of any client fail, in addition to the faults of earlier calls. If several
+    /// faults match a request, the earliest applies.
     ///
     /// # Errors
     ///
@@ -267,13 +267,13 @@ impl Kernel {
         lock(&self.shared.faults).add(fault)
     }
 
-    /// Removes all faults of earlier calls of [`fail`](Self::fail).
+    /// Removes all faults set by [`fail`](Self::fail).
     pub fn clear_faults(&self) {
         lock(&self.shared.faults).clear();
     }
 
-    /// Calls `hook` before each request to IPVS, and replaces an earlier hook. It may refuse the
-    /// request, or use the kernel through a clone, as a writer that comes first; the hook isn't
+    /// Calls `hook` before each request to IPVS; replaces an earlier hook. The hook may refuse the
+    /// request, or use the kernel through a clone, like another writer that comes first. It isn't
     /// called for its own requests.
     ///
     /// ```
@@ -305,8 +305,8 @@ impl Kernel {
 }
 
 impl Shared {
-    /// `family` is the id that the request was sent to, `lost` whether the replies to its datagram
-    /// are lost.
+    /// `family` is the id that the request was sent to; `lost` says whether the replies to its
+    /// datagram are lost.
     fn carry_out(
         &self,
         family: u16,
@@ -316,7 +316,8 @@ impl Shared {
     ) -> Result<(), Refusal> {
         self.run_hook(call.message)?;
         if family != self.family.load(Ordering::Relaxed) {
-            // Reloaded since the datagram's first request, by the hook or another thread.
+            // The module was reloaded since the datagram's first request, by the hook or another
+            // thread.
             return Err(Errno::NOENT.into());
         }
         lock(&self.faults).on_request(call, lost)?;
@@ -324,16 +325,16 @@ impl Shared {
     }
 
     fn run_hook(&self, request: &sys::Message) -> Result<(), Refusal> {
-        // Taken out, so that it isn't called for requests of its own.
+        // Taken out, so that it isn't called for its own requests.
         let Some(mut hook) = lock(&self.hook).take() else { return Ok(()) };
         let outcome = hook(request);
-        // Unless it has put another one in its place.
+        // Unless it has installed another hook.
         lock(&self.hook).get_or_insert(hook);
         outcome
     }
 }
 
-/// A thread that panicked leaves a valid table: each change is one step.
+/// A thread that panicked leaves a valid table: each change is a single step.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -353,7 +354,7 @@ impl Transport for Kernel {
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<bool> {
-        // The requests were executed in `send`, so what isn't there won't come.
+        // The requests were executed in `send`, so a reply that isn't queued won't come.
         Ok(self.responder.receive(buffer))
     }
 
@@ -380,7 +381,7 @@ impl ProcFiles for Kernel {
         lock(&self.shared.files).write(path, text)
     }
 
-    /// No fault hits what a client reads for its own use.
+    /// Faults don't affect what a client reads for its own use.
     fn peek(&mut self, path: &str, buffer: &mut [u8]) -> io::Result<usize> {
         let text = lock(&self.shared.files).read(path)?;
         let length = text.len().min(buffer.len());

@@ -1,11 +1,11 @@
-//! What a request says: attributes checked in the kernel's order, with the kernel's errors
+//! The contents of a request: attributes checked in the kernel's order, with the kernel's errors
 //! (`ip_vs_genl_parse_service` and `ip_vs_genl_parse_dest` in `ip_vs_ctl.c`).
 
 use ipvs::{DestinationKey, Family, ServiceKey};
 use ipvs_sys as sys;
 use rustix::io::Errno;
 
-/// What identifies a service; a firewall mark other than 0 has no address.
+/// The key of a service; a firewall mark other than 0 has no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ServiceId {
     pub(crate) family: u16,
@@ -52,7 +52,7 @@ impl ServiceId {
         }
     }
 
-    /// The identifying attributes as a reply has them.
+    /// The key's attributes as in a reply.
     pub(crate) fn report(&self) -> sys::Service {
         let family = Some(self.family);
         match self.fwmark {
@@ -68,7 +68,7 @@ impl ServiceId {
     }
 }
 
-/// What identifies a destination within its service.
+/// The key of a destination within its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DestId {
     pub(crate) family: u16,
@@ -83,14 +83,14 @@ impl DestId {
     }
 }
 
-/// A destination as a request has it. All but the identity is 0 where it isn't asked for.
+/// A destination as in a request. Everything except the key is 0 if it isn't needed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DestRequest {
     pub(crate) id: DestId,
     pub(crate) config: DestConfig,
 }
 
-/// What of a destination an edit replaces.
+/// The part of a destination that an edit replaces.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DestConfig {
     pub(crate) method: u32,
@@ -103,7 +103,7 @@ pub(crate) struct DestConfig {
 }
 
 impl DestRequest {
-    /// `full` is what adding and editing want, beyond the identity.
+    /// `full` reads the attributes that adding and editing need, in addition to the key.
     pub(crate) fn parse(
         dest: Option<&sys::Dest>,
         service_family: u16,
@@ -153,7 +153,7 @@ fn check_family(family: u16) -> Result<(), Errno> {
     }
 }
 
-/// Of 16 bytes those that count in the family.
+/// The bytes, out of 16, that are significant in the family.
 fn address(family: u16, bytes: [u8; 16]) -> [u8; 16] {
     match sys::ip_addr(family, &bytes) {
         Some(addr) => sys::addr_bytes(addr),

@@ -5,13 +5,13 @@
 /// namespace.
 type Setting = (&'static str, (u32, u32), &'static str);
 
-/// Before all versions that the model knows.
+/// Older than all versions that the model knows.
 const ALWAYS: (u32, u32) = (0, 0);
-/// What the kernel makes of a machine with 1 GiB of memory: a 32nd of its free pages.
+/// The kernel's default on a machine with 1 GiB of memory: 1/32 of the free pages.
 const QUEUE_OF_1_GIB: &str = "7905";
-/// A machine with one processor.
+/// For a machine with one processor.
 const ONE_PROCESSOR: &str = "0";
-/// `DEFAULT_EXPIRATION`, a day.
+/// `DEFAULT_EXPIRATION`, one day.
 const DAY: &str = "86400";
 
 const SETTINGS: &[Setting] = &[
@@ -52,7 +52,7 @@ const SETTINGS: &[Setting] = &[
     ("sync_version", ALWAYS, "1"),
 ];
 
-/// Name and value of each setting that a version has.
+/// Name and value of each setting in a version.
 pub(crate) fn of_version(
     version: (u32, u32),
 ) -> impl Iterator<Item = (&'static str, &'static str)> {

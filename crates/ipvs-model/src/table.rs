@@ -1,5 +1,5 @@
-//! The table of services and what its commands do (`ip_vs_genl_set_cmd` and what it calls in
-//! `ip_vs_ctl.c`): same checks, same order, same errors.
+//! The table of services and its commands (`ip_vs_genl_set_cmd` and its callees in `ip_vs_ctl.c`):
+//! same checks, same order, same errors.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,22 +16,22 @@ use crate::{Builder, ConnectionCounts};
 
 /// `IP_VS_VERSION_CODE` of every kernel since 2.6: 1.2.1.
 const IPVS_VERSION: u32 = 0x01_02_01;
-/// What kernels call a service's scheduler where it has none.
+/// What kernels report as the scheduler of a service without one.
 const NO_SCHEDULER: &[u8] = b"none";
 
-/// All that IPVS keeps for a network namespace.
+/// Everything that IPVS stores for a network namespace.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     settings: Builder,
-    /// By identity, which gives lists an order.
+    /// Sorted by key, which determines the order of lists.
     services: BTreeMap<ServiceId, Service>,
-    /// Destinations that were deleted and may come back, latest last.
+    /// Deleted destinations that may be added again, the latest last.
     trash: Vec<Trashed>,
-    /// Tells a service from one of the same identity that was there before.
+    /// Tells a service from an earlier one with the same key.
     next_generation: u64,
     daemons: Daemons,
     timeouts: Timeouts,
-    /// Whether there was a use for the connection table.
+    /// Whether the connection table has been needed yet.
     was_used: bool,
 }
 
@@ -91,12 +91,12 @@ impl Table {
         }
     }
 
-    /// What it was made with.
+    /// The options that it was created with.
     pub(crate) fn settings(&self) -> &Builder {
         &self.settings
     }
 
-    /// Carries a request out, and hands each message of its answer to `reply`.
+    /// Executes a request, and passes each message of its reply to `reply`.
     pub(crate) fn carry_out(
         &mut self,
         call: &Call<'_>,
@@ -140,7 +140,7 @@ impl Table {
         Ok(())
     }
 
-    /// The commands that name one service.
+    /// The commands that refer to a single service.
     fn change_service(&mut self, request: &sys::Message) -> Result<(), Errno> {
         let id = ServiceId::parse(request.service.as_ref())?;
         if let (Some(wanted), Command::NewService | Command::SetService) =
@@ -228,11 +228,12 @@ impl Table {
         Ok(())
     }
 
-    /// What adding and setting refuse alike.
+    /// The checks common to adding and setting.
     fn check_destination(&self, service: &ServiceId, wanted: &DestRequest) -> Result<(), Errno> {
         let config = &wanted.config;
         if wanted.id.family != service.family {
-            // The sync protocol has no place for both, and only a tunnel carries one in the other.
+            // The sync protocol has no room for both, and only a tunnel carries one family in the
+            // other.
             let tunnel = sys::ForwardMethod(config.method) == sys::ForwardMethod::TUNNEL;
             if self.daemons.any_runs() || !tunnel {
                 return Err(Errno::INVAL);
@@ -301,7 +302,7 @@ impl Table {
         }
     }
 
-    /// Whatever is wrong with the service, the kernel answers with an empty list.
+    /// Whatever is wrong with the service, the kernel replies with an empty list.
     fn list_destinations(&self, request: &sys::Message, mut reply: impl FnMut(&sys::Message)) {
         let Ok(id) = ServiceId::parse(request.service.as_ref()) else { return };
         let Some(service) = self.services.get(&id) else { return };
@@ -422,7 +423,7 @@ fn is(known: &impl PartialEq<str>, name: &sys::Name) -> bool {
     name.as_str().is_some_and(|name| *known == *name)
 }
 
-/// Whether the kernel takes the address for unicast or the machine's own.
+/// Whether the kernel considers the address unicast or the machine's own.
 fn can_be_a_server(id: &DestId, local: &[IpAddr]) -> bool {
     match sys::ip_addr(id.family, &id.addr) {
         Some(IpAddr::V4(addr)) => {

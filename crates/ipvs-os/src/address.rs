@@ -1,4 +1,4 @@
-//! Addresses as the C library reads and writes them.
+//! Addresses as the C library parses and formats them.
 
 use std::ffi::{CString, c_char, c_int};
 use std::fmt;
@@ -8,11 +8,11 @@ unsafe extern "C" {
     fn inet_aton(text: *const c_char, addr: *mut libc::in_addr) -> c_int;
 }
 
-/// Reads an IPv4 address as `inet_aton(3)` does: `10.1` is 10.0.0.1, `0x0a000001` and `012.0.0.1`
-/// are hexadecimal and octal, one number is the whole address, and glibc ignores anything after
-/// white space.
+/// Parses an IPv4 address as `inet_aton(3)` does: `10.1` is 10.0.0.1, `0x0a000001` and `012.0.0.1`
+/// are hexadecimal and octal, a single number is the whole address, and glibc ignores anything
+/// after white space.
 ///
-/// `None` if it is no address, or holds a NUL byte.
+/// `None` if it is not an address, or contains a NUL byte.
 ///
 /// ```
 /// use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ unsafe extern "C" {
 /// assert_eq!(ipvs_os::parse_ipv4_lenient(b"rs1"), None);
 /// ```
 pub fn parse_ipv4_lenient(text: &[u8]) -> Option<Ipv4Addr> {
-    // Four decimal numbers are what most addresses are, and mean the same to everybody.
+    // Most addresses are four decimal numbers, which every parser reads the same way.
     let strict = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     if strict.is_some() {
         return strict;
@@ -29,17 +29,17 @@ pub fn parse_ipv4_lenient(text: &[u8]) -> Option<Ipv4Addr> {
     let text = CString::new(text).ok()?;
     let mut addr = libc::in_addr { s_addr: 0 };
     // SAFETY: `text` is a NUL-terminated string and `addr` a valid place for the result; both
-    // outlive the call, which keeps neither.
+    // outlive the call, which keeps a reference to neither.
     let valid = unsafe { inet_aton(text.as_ptr(), &raw mut addr) } != 0;
     // s_addr is in network order, so its bytes in memory are the address from left to right.
     valid.then(|| Ipv4Addr::from(addr.s_addr.to_ne_bytes()))
 }
 
-/// An address as `inet_ntop(3)` of glibc writes it, whatever C library this is linked with.
+/// Formats an address as glibc's `inet_ntop(3)` does, regardless of the C library in use.
 ///
 /// That is Rust's form except for IPv4-compatible addresses (`::/96`, RFC 4291 section 2.5.5.1):
-/// they end in a dotted quad, as IPv4-mapped ones do in both. `::` and `::1` aren't such addresses,
-/// nor is any other whose upper half of those 32 bits is zero.
+/// they end in a dotted quad, as IPv4-mapped ones do in both. `::`, `::1` and all other addresses
+/// where the upper half of those 32 bits is zero don't count as such.
 ///
 /// ```
 /// use ipvs_os::InetNtop;
@@ -106,7 +106,7 @@ mod tests {
         ) -> *const c_char;
     }
 
-    /// What the C library itself makes of an address.
+    /// The C library's own form of an address.
     fn text_of_libc(addr: Ipv6Addr) -> String {
         let octets = addr.octets();
         let mut buffer = [0_u8; 64];
@@ -129,8 +129,8 @@ mod tests {
     /// Words at the edges of what decides the form: zero, all ones, and each number of digits.
     const WORDS: [u16; 7] = [0, 1, 0xa, 0x20, 0x300, 0xa000, 0xffff];
 
-    /// Each pattern of zero and other words, with each of the words in place of the others, and
-    /// each pair of them in the last two, which may be an IPv4 address.
+    /// Each pattern of zero and non-zero words, with each of the words as the non-zero ones, and
+    /// each pair of words in the last two places, which may be an IPv4 address.
     #[test]
     #[cfg(target_env = "gnu")]
     fn structured_addresses_are_written_as_glibc_writes_them() {
@@ -142,7 +142,7 @@ mod tests {
                 for last in WORDS.into_iter().flat_map(|a| WORDS.map(|b| [a, b])) {
                     let [a, b, c, d, e, f, ..] = segments;
                     assert_as_libc([a, b, c, d, e, f, last[0], last[1]]);
-                    // An IPv4-mapped address has all ones before it.
+                    // In an IPv4-mapped address it is preceded by all ones.
                     assert_as_libc([a, b, c, d, e, 0xffff, last[0], last[1]]);
                 }
             }
@@ -163,7 +163,7 @@ mod tests {
         };
         for _ in 0..1_000_000 {
             let bits = (u128::from(random()) << 64) | u128::from(random());
-            // Half of the words are zero: those of an address at random hardly ever are.
+            // Half of the words are zero: random addresses hardly ever have any.
             let zeros = random();
             let words = Ipv6Addr::from_bits(bits).segments();
             assert_as_libc(std::array::from_fn(

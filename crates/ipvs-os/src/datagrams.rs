@@ -7,14 +7,13 @@ use std::os::fd::{AsFd, AsRawFd as _};
 
 use libc::{c_uint, iovec, mmsghdr, msghdr};
 
-/// Receives as many datagrams as there are buffers, or as there are now, without waiting: each
-/// into the capacity of a buffer, in place of what was there. Returns how many came; the buffers
-/// behind them are empty.
+/// Receives datagrams without blocking, at most one for each buffer: each replaces the contents of
+/// a buffer, within its capacity. Returns how many were received; the remaining buffers are empty.
 ///
 /// # Errors
 ///
-/// As recv(2): [`io::ErrorKind::WouldBlock`] if there is none. EMSGSIZE if one is longer than its
-/// buffer's capacity; those that came with it are lost too.
+/// As recv(2): [`io::ErrorKind::WouldBlock`] if there is no datagram. EMSGSIZE if one is longer
+/// than its buffer's capacity; those received with it are lost too.
 #[doc(alias = "recvmmsg")]
 pub fn receive_datagrams<const N: usize>(
     socket: impl AsFd,
@@ -26,18 +25,18 @@ pub fn receive_datagrams<const N: usize>(
         iov_len: buffers[at].capacity(),
     });
     let mut messages: [mmsghdr; N] = array::from_fn(|at| {
-        // SAFETY: a msghdr of zeros is a valid one: no address, no data, no control messages.
+        // SAFETY: a msghdr of zeros is valid: no address, no data, no control messages.
         let mut header: msghdr = unsafe { mem::zeroed() };
         header.msg_iov = &raw mut slices[at];
         header.msg_iovlen = 1;
         mmsghdr { msg_hdr: header, msg_len: 0 }
     });
     let count = c_uint::try_from(N).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // The type of the flags is not the same in every C library.
+    // The type of the flags differs between C libraries.
     let flags = (libc::MSG_DONTWAIT | libc::MSG_TRUNC) as _;
     // SAFETY: the descriptor is open as long as `socket` is borrowed. `messages` has `count`
-    // elements; each names one element of `slices`, and that the whole capacity of a buffer, which
-    // nothing else refers to. All of them outlive the call, after which the kernel keeps no
+    // elements; each refers to one element of `slices`, which covers the whole capacity of a buffer
+    // that nothing else refers to. All of them outlive the call, after which the kernel keeps no
     // reference. No timeout is given.
     let received = unsafe {
         libc::recvmmsg(
@@ -112,7 +111,7 @@ mod tests {
         let error = receive_datagrams(&far, &mut buffers).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EMSGSIZE));
         assert!(buffers.iter().all(Vec::is_empty));
-        // A whole one is received after it.
+        // A complete one can be received after it.
         near.send(&[8; 16]).unwrap();
         assert_eq!(receive_datagrams(&far, &mut buffers).unwrap(), 1);
         assert_eq!(buffers[0], [8; 16]);

@@ -1,15 +1,15 @@
 //! Safe wrappers for the libc calls that the IPVS crates need and no maintained crate covers.
 //!
-//! Names are looked up as `nsswitch.conf` says, addresses are read as `inet_aton` reads them: what
-//! decades of `ipvsadm` scripts rely on, and what the Rust standard library, which asks
-//! `getaddrinfo` and reads strict dotted quads, has no equivalent for. They are written as
-//! `inet_ntop` writes them.
+//! Names are looked up according to `nsswitch.conf`, and addresses are parsed as by `inet_aton`.
+//! Decades of `ipvsadm` scripts rely on that, and the Rust standard library has no equivalent: it
+//! uses `getaddrinfo` and parses only strict dotted quads. Addresses are formatted as by
+//! `inet_ntop`.
 //!
-//! IPVS has socket options beside its generic-netlink interface, and no safe crate sets options
-//! that it doesn't know. The end of a list is a datagram of its own, and no safe crate receives
-//! several in one system call without filling the buffers with zeros before.
+//! IPVS has socket options in addition to its generic-netlink interface, and no safe crate sets
+//! options that it doesn't know. The end of a list is a separate datagram, and no safe crate
+//! receives several in one system call without zeroing the buffers first.
 //!
-//! Texts are bytes, as the C library has them: a host name needn't be UTF-8.
+//! Texts are bytes, as in the C library: a host name needn't be UTF-8.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 

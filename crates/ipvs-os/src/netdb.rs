@@ -1,15 +1,15 @@
-//! Host and service names, as the name service switch (`nsswitch.conf`) sees them.
+//! Host and service names, as the name service switch (`nsswitch.conf`) resolves them.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ptr;
 
-/// What the C library answered; the strings are in the buffer that came with the call.
+/// The C library's answer; its strings are in the buffer passed to the call.
 type HostResult = *mut libc::hostent;
 type ServiceResult = *mut libc::servent;
 
-// Neither declared by the libc crate nor by rustix; the same in glibc and musl.
+// Declared by neither the libc crate nor rustix; the same in glibc and musl.
 unsafe extern "C" {
     fn gethostbyname_r(
         name: *const c_char,
@@ -66,10 +66,10 @@ fn with_buffer<T>(mut lookup: impl FnMut(&mut [u8]) -> Result<Option<T>, c_int>)
     None
 }
 
-/// The first IPv4 address of a host, as `gethostbyname(3)` finds it: in `/etc/hosts`, DNS, or
-/// wherever `nsswitch.conf` says. It may wait for DNS.
+/// The first IPv4 address of a host, as found by `gethostbyname(3)`: in `/etc/hosts`, in DNS, or
+/// wherever `nsswitch.conf` says. May block on DNS.
 ///
-/// `None` if there is no such host, it has no IPv4 address, or the name holds a NUL byte.
+/// `None` if there is no such host, it has no IPv4 address, or the name contains a NUL byte.
 pub fn host_by_name(name: &[u8]) -> Option<Ipv4Addr> {
     let name = CString::new(name).ok()?;
     with_buffer(|buffer| {
@@ -91,8 +91,8 @@ pub fn host_by_name(name: &[u8]) -> Option<Ipv4Addr> {
         if error != 0 {
             return Err(error);
         }
-        // SAFETY: a result that isn't null points to `entry`, which the call then has filled in,
-        // and whose pointers point into `buffer`: all three are alive.
+        // SAFETY: a non-null result points to `entry`, which the call has then filled in, and whose
+        // pointers point into `buffer`: all three are alive.
         Ok(unsafe { result.as_ref() }.and_then(|host| {
             if host.h_addrtype != libc::AF_INET || host.h_addr_list.is_null() {
                 return None;
@@ -108,7 +108,7 @@ pub fn host_by_name(name: &[u8]) -> Option<Ipv4Addr> {
     })
 }
 
-/// The canonical name of the host with an address, as `gethostbyaddr(3)` finds it. It may wait for
+/// The canonical name of the host with an address, as found by `gethostbyaddr(3)`. May block on
 /// DNS.
 ///
 /// `None` if the address has no name.
@@ -143,8 +143,8 @@ fn host_by_octets(octets: &[u8], family: c_int) -> Option<Vec<u8>> {
         if error != 0 {
             return Err(error);
         }
-        // SAFETY: a result that isn't null points to `entry`, which the call then has filled in;
-        // it and the `buffer` that its strings are in are alive.
+        // SAFETY: a non-null result points to `entry`, which the call has then filled in; `entry`,
+        // and the `buffer` that holds its strings, are alive.
         Ok(unsafe { result.as_ref() }.and_then(|host| {
             // SAFETY: `h_name` is null or a NUL-terminated string in `buffer`.
             unsafe { copy_of(host.h_name) }
@@ -152,10 +152,10 @@ fn host_by_octets(octets: &[u8], family: c_int) -> Option<Vec<u8>> {
     })
 }
 
-/// The port of a service, as `getservbyname(3)` finds it in `/etc/services` or wherever
+/// The port of a service, as found by `getservbyname(3)` in `/etc/services` or wherever
 /// `nsswitch.conf` says. `protocol` is a name such as `tcp`; names are case sensitive.
 ///
-/// `None` if there is no such service for the protocol, or a text holds a NUL byte.
+/// `None` if there is no such service for the protocol, or a text contains a NUL byte.
 pub fn service_by_name(name: &[u8], protocol: &CStr) -> Option<u16> {
     let name = CString::new(name).ok()?;
     with_buffer(|buffer| {
@@ -176,7 +176,7 @@ pub fn service_by_name(name: &[u8], protocol: &CStr) -> Option<u16> {
         if error != 0 {
             return Err(error);
         }
-        // SAFETY: a result that isn't null points to `entry`, which the call then has filled in.
+        // SAFETY: a non-null result points to `entry`, which the call has then filled in.
         Ok(unsafe { result.as_ref() }.map(|service| port_of(service.s_port)))
     })
 }
@@ -191,7 +191,7 @@ fn port_of(s_port: c_int) -> u16 {
     u16::from_be(s_port as u16)
 }
 
-/// The name of the service at a port, as `getservbyport(3)` finds it. `protocol` is a name such as
+/// The name of the service at a port, as found by `getservbyport(3)`. `protocol` is a name such as
 /// `tcp`.
 ///
 /// `None` if the port has no name for the protocol.
@@ -214,8 +214,8 @@ pub fn service_by_port(port: u16, protocol: &CStr) -> Option<Vec<u8>> {
         if error != 0 {
             return Err(error);
         }
-        // SAFETY: a result that isn't null points to `entry`, which the call then has filled in;
-        // it and the `buffer` that its strings are in are alive.
+        // SAFETY: a non-null result points to `entry`, which the call has then filled in; `entry`,
+        // and the `buffer` that holds its strings, are alive.
         Ok(unsafe { result.as_ref() }.and_then(|service| {
             // SAFETY: `s_name` is null or a NUL-terminated string in `buffer`.
             unsafe { copy_of(service.s_name) }
@@ -229,7 +229,7 @@ pub fn service_by_port(port: u16, protocol: &CStr) -> Option<Vec<u8>> {
 ///
 /// `text` is null, or points to a NUL-terminated string that nobody changes meanwhile.
 unsafe fn copy_of(text: *const c_char) -> Option<Vec<u8>> {
-    // SAFETY: not null, so NUL-terminated and unchanged by the caller's promise.
+    // SAFETY: not null, so by the caller's promise NUL-terminated and unchanged.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_bytes().to_vec())
 }
 
@@ -258,12 +258,12 @@ mod tests {
         assert_eq!(host_by_name(b""), None);
         assert_eq!(host_by_name(b"local\0host"), None);
         assert_eq!(host_by_name(&[0xff; 5000]), None);
-        // RFC 6666: the discard-only prefix is no host's address.
+        // RFC 6666: no host has an address in the discard-only prefix.
         assert_eq!(host_by_addr(IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1))), None);
     }
 
-    /// Whatever `/etc/services` says is found both ways. A machine without the file has no
-    /// service at all.
+    /// Every entry of `/etc/services` is found in both directions. A machine without the file has
+    /// no services.
     #[test]
     fn services_are_those_of_the_file() {
         let file = std::fs::read_to_string("/etc/services").unwrap_or_default();
@@ -273,7 +273,7 @@ mod tests {
             let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
             let (port, protocol) = port.split_once('/').unwrap();
             let port: u16 = port.parse().unwrap();
-            // One name can have several ports, as an alias.
+            // Through aliases, one name can have several ports.
             for name in [name].into_iter().chain(words) {
                 entries.push((name.as_bytes().to_vec(), port, CString::new(protocol).unwrap()));
             }

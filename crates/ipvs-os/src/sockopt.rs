@@ -8,16 +8,16 @@ use std::os::fd::{AsFd, AsRawFd as _};
 /// The numbers that `linux/ip_vs.h` reserves for IPVS (`IP_VS_BASE_CTL` to `IP_VS_SO_SET_MAX`).
 const IPVS_OPTIONS: RangeInclusive<c_int> = 0x480..=0x4bf;
 
-/// Sets one of IPVS's socket options (`IP_VS_SO_SET_*` of `linux/ip_vs.h`) on an IPv4 socket; the
-/// value is the bytes of the C struct that belongs to it. The kernel executes the command in
-/// the network namespace in which the socket was made, whatever kind of IPv4 socket it is.
+/// Sets one of IPVS's socket options (`IP_VS_SO_SET_*` of `linux/ip_vs.h`) on an IPv4 socket. The
+/// value is the bytes of the option's C struct. The kernel executes the command in the network
+/// namespace where the socket was created, whatever kind of IPv4 socket it is.
 ///
 /// # Errors
 ///
 /// As setsockopt(2): EPERM without CAP_NET_ADMIN in the user namespace that owns the network
-/// namespace, ENOPROTOOPT where IPVS isn't loaded, EINVAL for a length that isn't the struct's,
-/// and what the command itself answers. [`io::ErrorKind::InvalidInput`], without a call, if the
-/// option isn't IPVS's.
+/// namespace, ENOPROTOOPT if IPVS isn't loaded, EINVAL for a length other than the struct's, and
+/// the errors of the command itself. [`io::ErrorKind::InvalidInput`], without a call, if the option
+/// isn't IPVS's.
 #[doc(alias = "setsockopt")]
 pub fn set_ipvs_option(socket: impl AsFd, option: c_int, value: &[u8]) -> io::Result<()> {
     check(option)?;
@@ -39,10 +39,10 @@ pub fn set_ipvs_option(socket: impl AsFd, option: c_int, value: &[u8]) -> io::Re
 
 /// Reads one of IPVS's socket options (`IP_VS_SO_GET_*` of `linux/ip_vs.h`) from an IPv4 socket.
 ///
-/// Most of them are questions: `value` holds the bytes of the C struct that belongs to the option,
-/// in which the caller has filled in what it asks for, and the kernel the answer. Bytes that the
-/// kernel has no answer for stay as they were. Returns how many bytes the kernel says there are:
-/// for lists it says the whole length, filled in or not.
+/// Most of them are queries: `value` holds the bytes of the option's C struct; the caller fills in
+/// the query, and the kernel fills in the reply. Bytes that the kernel doesn't fill in stay as they
+/// were. Returns the number of bytes according to the kernel: for lists that is the whole length,
+/// filled in or not.
 ///
 /// # Errors
 ///
@@ -89,8 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// `IP_VS_SO_GET_INFO`, whose struct has three ints; the first is the version, 1.2.1 ever
-    /// since.
+    /// `IP_VS_SO_GET_INFO`, whose struct has three ints; the first is the version, always 1.2.1.
     const GET_INFO: c_int = 0x481;
     /// `IP_VS_SO_SET_TIMEOUT`, whose struct has three ints.
     const SET_TIMEOUT: c_int = 0x48a;
@@ -99,7 +98,7 @@ mod tests {
         UdpSocket::bind("127.0.0.1:0").unwrap()
     }
 
-    /// What an ordinary kernel says to a user without, or with, IPVS and the right to it.
+    /// What an ordinary kernel replies to a user without, or with, IPVS and the right to use it.
     fn is_plausible(error: &io::Error) -> bool {
         [libc::ENOPROTOOPT, libc::EPERM].map(Some).contains(&error.raw_os_error())
     }
@@ -117,7 +116,7 @@ mod tests {
                 assert_eq!(info, [0; 12]);
             }
         }
-        // 0 keeps each timeout as it is.
+        // 0 leaves each timeout unchanged.
         if let Err(error) = set_ipvs_option(socket(), SET_TIMEOUT, &[0; 12]) {
             assert!(is_plausible(&error), "{error}");
         }
@@ -125,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_length_that_is_not_the_structs_is_refused() {
-        // Where the kernel gets as far as to look at it.
+        // If the kernel gets as far as checking it.
         let refused = set_ipvs_option(socket(), SET_TIMEOUT, &[0; 11]).unwrap_err();
         assert!(
             is_plausible(&refused) || refused.raw_os_error() == Some(libc::EINVAL),

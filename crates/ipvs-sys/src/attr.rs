@@ -1,7 +1,7 @@
 //! Attribute numbers, one module per set.
 //!
-//! A number means something only within its set: 4 is `IPVS_SVC_ATTR_PORT` in a service, and
-//! `IPVS_DEST_ATTR_WEIGHT` in a destination. [`AttrSet`] names the set, in errors above all.
+//! A number has a meaning only within its set: 4 is `IPVS_SVC_ATTR_PORT` in a service, and
+//! `IPVS_DEST_ATTR_WEIGHT` in a destination. [`AttrSet`] names the set, mainly in errors.
 
 use crate::framing::AttrSet;
 
@@ -149,7 +149,7 @@ sets! {
         MCAST_TTL = 8, "IPVS_DAEMON_ATTR_MCAST_TTL";
     }
 
-    /// Attributes of statistics; how wide each is depends on the nest.
+    /// Attributes of statistics; their width depends on the nest.
     mod stats {
         /// Connections scheduled.
         CONNS = 1, "IPVS_STATS_ATTR_CONNS";
@@ -171,7 +171,7 @@ sets! {
         INBPS = 9, "IPVS_STATS_ATTR_INBPS";
         /// Outgoing bytes per second.
         OUTBPS = 10, "IPVS_STATS_ATTR_OUTBPS";
-        /// Empty: it moves the next attribute to where a 64-bit value is aligned.
+        /// Empty: pads so that the next 64-bit value is aligned.
         PAD = 11, "IPVS_STATS_ATTR_PAD";
     }
 

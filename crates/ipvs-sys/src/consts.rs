@@ -1,7 +1,7 @@
 //! Commands, flags and enumerations of `linux/ip_vs.h`.
 //!
-//! Sets that a newer kernel may extend are open: a flag or value that this version doesn't know is
-//! kept as it is, so that reading never fails on it.
+//! Sets that a newer kernel may extend are open: unknown flags and values are kept as they are, so
+//! that reading never fails on them.
 
 use core::fmt;
 
@@ -17,28 +17,28 @@ pub const GENL_NAME: &str = "IPVS";
 #[doc(alias = "IPVS_GENL_VERSION")]
 pub const GENL_VERSION: u8 = 1;
 
-/// Address family of IPv4 (`AF_INET`), in the wire's 16 bits.
+/// Address family of IPv4 (`AF_INET`), as 16 bits as on the wire.
 pub const AF_INET: u16 = 2;
-/// Address family of IPv6 (`AF_INET6`), in the wire's 16 bits.
+/// Address family of IPv6 (`AF_INET6`), as 16 bits as on the wire.
 pub const AF_INET6: u16 = 10;
 
-/// TCP, in the wire's 16 bits.
+/// TCP, as 16 bits as on the wire.
 pub const IPPROTO_TCP: u16 = 6;
-/// UDP, in the wire's 16 bits.
+/// UDP, as 16 bits as on the wire.
 pub const IPPROTO_UDP: u16 = 17;
-/// SCTP, in the wire's 16 bits.
+/// SCTP, as 16 bits as on the wire.
 pub const IPPROTO_SCTP: u16 = 132;
 
-/// How long names may be, by what they are for.
+/// Maximum lengths of names, by purpose.
 impl Name {
-    /// Length in bytes of the longest name of a scheduler (the C constant counts a NUL).
+    /// Length in bytes of the longest name of a scheduler (the C constant includes a NUL).
     #[doc(alias = "IP_VS_SCHEDNAME_MAXLEN")]
     pub const SCHEDULER_MAX_LEN: usize = 15;
-    /// Length in bytes of the longest name of a persistence engine (here the kernel's policy does
-    /// not count the NUL).
+    /// Length in bytes of the longest name of a persistence engine (here the kernel's policy
+    /// doesn't include the NUL).
     #[doc(alias = "IP_VS_PENAME_MAXLEN")]
     pub const PE_MAX_LEN: usize = 16;
-    /// Length in bytes of the longest name of an interface (the C constant counts a NUL).
+    /// Length in bytes of the longest name of an interface (the C constant includes a NUL).
     #[doc(alias = "IP_VS_IFNAME_MAXLEN")]
     pub const INTERFACE_MAX_LEN: usize = 15;
 }
@@ -76,7 +76,7 @@ macro_rules! commands {
 commands! {
     /// Add a service. In a reply: a service.
     NewService = 1, "IPVS_CMD_NEW_SERVICE";
-    /// Replace everything of a service but its destinations.
+    /// Replace everything in a service except its destinations.
     SetService = 2, "IPVS_CMD_SET_SERVICE";
     /// Delete a service and its destinations.
     DelService = 3, "IPVS_CMD_DEL_SERVICE";
@@ -84,7 +84,7 @@ commands! {
     GetService = 4, "IPVS_CMD_GET_SERVICE";
     /// Add a destination to a service. In a reply: a destination.
     NewDest = 5, "IPVS_CMD_NEW_DEST";
-    /// Replace everything of a destination but its connections.
+    /// Replace everything in a destination except its connections.
     SetDest = 6, "IPVS_CMD_SET_DEST";
     /// Delete a destination.
     DelDest = 7, "IPVS_CMD_DEL_DEST";
@@ -100,7 +100,7 @@ commands! {
     SetConfig = 12, "IPVS_CMD_SET_CONFIG";
     /// Read the timeouts of connections.
     GetConfig = 13, "IPVS_CMD_GET_CONFIG";
-    /// Only ever a reply, to [`GetInfo`](Self::GetInfo).
+    /// Only used in replies to [`GetInfo`](Self::GetInfo).
     SetInfo = 14, "IPVS_CMD_SET_INFO";
     /// Read the version and the size of the connection table.
     GetInfo = 15, "IPVS_CMD_GET_INFO";
@@ -114,40 +114,40 @@ bitflags! {
     /// Flags of a service.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct ServiceFlags: u32 {
-        /// Connections of one client go to one destination.
+        /// All connections of a client go to the same destination.
         #[doc(alias = "IP_VS_SVC_F_PERSISTENT")]
         const PERSISTENT = 0x01;
-        /// The service is in the kernel's table: set by the kernel, meaningless to users.
+        /// The service is in the kernel's table. Set by the kernel; users can ignore it.
         #[doc(alias = "IP_VS_SVC_F_HASHED")]
         const HASHED = 0x02;
-        /// Every datagram is scheduled by itself (UDP).
+        /// Every datagram is scheduled separately (UDP).
         #[doc(alias = "IP_VS_SVC_F_ONEPACKET")]
         const ONE_PACKET = 0x04;
-        /// First flag whose meaning is the scheduler's.
+        /// First flag with a scheduler-specific meaning.
         #[doc(alias = "IP_VS_SVC_F_SCHED1")]
         const SCHED_1 = 0x08;
-        /// Second flag whose meaning is the scheduler's.
+        /// Second flag with a scheduler-specific meaning.
         #[doc(alias = "IP_VS_SVC_F_SCHED2")]
         const SCHED_2 = 0x10;
-        /// Third flag whose meaning is the scheduler's.
+        /// Third flag with a scheduler-specific meaning.
         #[doc(alias = "IP_VS_SVC_F_SCHED3")]
         const SCHED_3 = 0x20;
-        // Flags of newer kernels stay.
+        // Keep the flags of newer kernels.
         const _ = !0;
     }
 }
 
 impl ServiceFlags {
-    /// Scheduler `sh`: go on to another destination where the hashed one is unavailable.
+    /// Scheduler `sh`: fall back to another destination if the hashed one is unavailable.
     #[doc(alias = "IP_VS_SVC_F_SCHED_SH_FALLBACK")]
     pub const SCHED_SH_FALLBACK: Self = Self::SCHED_1;
-    /// Scheduler `sh`: hash the source port too.
+    /// Scheduler `sh`: include the source port in the hash.
     #[doc(alias = "IP_VS_SVC_F_SCHED_SH_PORT")]
     pub const SCHED_SH_PORT: Self = Self::SCHED_2;
-    /// Scheduler `mh`: go on to another destination where the hashed one is unavailable.
+    /// Scheduler `mh`: fall back to another destination if the hashed one is unavailable.
     #[doc(alias = "IP_VS_SVC_F_SCHED_MH_FALLBACK")]
     pub const SCHED_MH_FALLBACK: Self = Self::SCHED_1;
-    /// Scheduler `mh`: hash the source port too.
+    /// Scheduler `mh`: include the source port in the hash.
     #[doc(alias = "IP_VS_SVC_F_SCHED_MH_PORT")]
     pub const SCHED_MH_PORT: Self = Self::SCHED_2;
 }
@@ -162,7 +162,7 @@ bitflags! {
         /// Remote checksum offload (GUE).
         #[doc(alias = "IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM")]
         const REMCSUM = 0x02;
-        // Flags of newer kernels stay.
+        // Keep the flags of newer kernels.
         const _ = !0;
     }
 }
@@ -176,8 +176,8 @@ impl TunnelFlags {
 bitflags! {
     /// Flags of a connection, as the kernel keeps them and sync daemons send them.
     ///
-    /// No generic-netlink attribute has them except `IPVS_DEST_ATTR_FWD_METHOD`, and of that the
-    /// kernel only ever reports the forwarding method. The lowest three bits are not flags but a
+    /// No generic-netlink attribute has them except `IPVS_DEST_ATTR_FWD_METHOD`, where the kernel
+    /// only ever reports the forwarding method. The lowest three bits are not flags but a
     /// [`ForwardMethod`].
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
     pub struct ConnectionFlags: u32 {
@@ -205,18 +205,18 @@ bitflags! {
         /// A persistence template, not a connection.
         #[doc(alias = "IP_VS_CONN_F_TEMPLATE")]
         const TEMPLATE = 0x1000;
-        /// The connection is gone after one packet.
+        /// The connection ends after one packet.
         #[doc(alias = "IP_VS_CONN_F_ONE_PACKET")]
         const ONE_PACKET = 0x2000;
         /// The connection is tracked by netfilter.
         #[doc(alias = "IP_VS_CONN_F_NFCT")]
         const NFCT = 0x1_0000;
-        // Flags of newer kernels stay.
+        // Keep the flags of newer kernels.
         const _ = !0;
     }
 }
 
-/// A number with named values to which a newer kernel may add.
+/// A number with named values, to which newer kernels may add.
 macro_rules! open_enum {
     (
         $(#[$type_meta:meta])*
@@ -250,23 +250,23 @@ open_enum! {
         MASQUERADE = 0, "IP_VS_CONN_F_MASQ";
         /// The destination is the director itself.
         LOCAL_NODE = 1, "IP_VS_CONN_F_LOCALNODE";
-        /// Encapsulation, in the way of the [`TunnelType`].
+        /// Encapsulation, of the kind given by [`TunnelType`].
         TUNNEL = 2, "IP_VS_CONN_F_TUNNEL";
         /// Direct routing: only the link-layer address changes.
         DIRECT_ROUTE = 3, "IP_VS_CONN_F_DROUTE";
-        /// Past the destinations, to the packet's own address (transparent caches).
+        /// Bypasses the destinations and goes to the packet's own address (transparent caches).
         BYPASS = 4, "IP_VS_CONN_F_BYPASS";
     }
 }
 
 impl ForwardMethod {
-    /// The bits of connection flags that are the forwarding method.
+    /// The bits of connection flags that hold the forwarding method.
     #[doc(alias = "IP_VS_CONN_F_FWD_MASK")]
     pub const MASK: u32 = 0x07;
 }
 
 open_enum! {
-    /// How a packet for a destination is wrapped where the method is [`ForwardMethod::TUNNEL`].
+    /// How a packet for a destination is encapsulated if the method is [`ForwardMethod::TUNNEL`].
     TunnelType: u8 {
         /// IP in IP.
         IPIP = 0, "IP_VS_CONN_F_TUNNEL_TYPE_IPIP";
@@ -280,11 +280,11 @@ open_enum! {
 open_enum! {
     /// What a sync daemon does.
     DaemonState: u32 {
-        /// Nothing: it is stopped.
+        /// Stopped.
         NONE = 0, "IP_VS_STATE_NONE";
-        /// It sends this director's connections.
+        /// Sends this director's connections.
         MASTER = 1, "IP_VS_STATE_MASTER";
-        /// It receives another director's connections.
+        /// Receives another director's connections.
         BACKUP = 2, "IP_VS_STATE_BACKUP";
     }
 }

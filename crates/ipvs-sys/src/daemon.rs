@@ -6,9 +6,9 @@ use crate::attr::daemon;
 use crate::consts::DaemonState;
 use crate::framing::{AttrSet, Attrs, DecodeError, Name, put, put_name};
 
-/// A sync daemon as a message has it: attributes that are there or not.
+/// A sync daemon as it appears in a message: every attribute is optional.
 ///
-/// To start one the kernel demands `state`, `mcast_ifn` and `sync_id`, and to stop one `state`.
+/// The kernel requires `state`, `mcast_ifn` and `sync_id` to start one, and `state` to stop one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Daemon {
     /// Master or backup; a director can run one of each.
@@ -17,23 +17,22 @@ pub struct Daemon {
     /// Interface that sends or receives, at most [`Name::INTERFACE_MAX_LEN`] bytes.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_IFN")]
     pub mcast_ifn: Option<Name>,
-    /// Id that master and backup share, 0 to 255; a backup with 0 listens to every id.
+    /// Id shared by master and backup, 0 to 255; a backup with 0 listens to every id.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_ID")]
     pub sync_id: Option<u32>,
-    /// Longest UDP payload in bytes; 0 or absent leaves it to the interface's MTU.
+    /// Longest UDP payload in bytes; if 0 or absent, it depends on the interface's MTU.
     #[doc(alias = "IPVS_DAEMON_ATTR_SYNC_MAXLEN")]
     pub sync_maxlen: Option<u16>,
-    /// IPv4 multicast group; 224.0.0.81 where neither group is given.
+    /// IPv4 multicast group; 224.0.0.81 if neither group is given.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_GROUP")]
     pub mcast_group: Option<Ipv4Addr>,
     /// IPv6 multicast group.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_GROUP6")]
     pub mcast_group6: Option<Ipv6Addr>,
-    /// UDP port, 8848 where it is 0 or absent. The only port that is in native byte order on the
-    /// wire.
+    /// UDP port; 8848 if 0 or absent. The only port that is in native byte order on the wire.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_PORT")]
     pub mcast_port: Option<u16>,
-    /// Time to live of the multicast packets, 1 where it is 0 or absent.
+    /// Time to live of the multicast packets; 1 if 0 or absent.
     #[doc(alias = "IPVS_DAEMON_ATTR_MCAST_TTL")]
     pub mcast_ttl: Option<u8>,
 }
@@ -43,8 +42,8 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
-    /// as in the kernel.
+    /// The attributes are malformed. Unknown ones are skipped, and the last of several equal ones
+    /// counts, as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
         Self::from_attrs(Attrs::new(AttrSet::DAEMON, attrs))
     }

@@ -5,38 +5,40 @@ use crate::consts::{Command, ForwardMethod, TunnelFlags, TunnelType};
 use crate::framing::{AttrSet, Attrs, DecodeError, Genl, put};
 use crate::stats::{Stats, Stats64};
 
-/// A destination as a message has it: attributes that are there or not.
+/// A destination as it appears in a message: every attribute is optional.
 ///
-/// A request names a destination by `addr`, `port` and `addr_family`. To add one the kernel also
-/// demands `fwd_method`, `weight`, `u_thresh` and `l_thresh`; it ignores connections and `stats`.
+/// A request identifies a destination by `addr`, `port` and `addr_family`. To add one, the kernel
+/// also requires `fwd_method`, `weight`, `u_thresh` and `l_thresh`; it ignores connections and
+/// `stats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dest {
     /// Address; IPv4 uses the first 4 bytes ([`addr_bytes`](crate::addr_bytes),
     /// [`ip_addr`](crate::ip_addr)).
     #[doc(alias = "IPVS_DEST_ATTR_ADDR")]
     pub addr: Option<[u8; 16]>,
-    /// Port, in host byte order here.
+    /// Port, in host byte order (unlike on the wire).
     #[doc(alias = "IPVS_DEST_ATTR_PORT")]
     pub port: Option<u16>,
     /// Forwarding method.
     #[doc(alias = "IPVS_DEST_ATTR_FWD_METHOD")]
     pub fwd_method: Option<ForwardMethod>,
-    /// Weight, less than 2³¹; 0 takes no new connections.
+    /// Weight, less than 2³¹; with 0 it gets no new connections.
     #[doc(alias = "IPVS_DEST_ATTR_WEIGHT")]
     pub weight: Option<u32>,
-    /// Kind of tunnel, where the method is [`ForwardMethod::TUNNEL`]. Linux before 5.3 ignores it.
+    /// Kind of tunnel, if the method is [`ForwardMethod::TUNNEL`]. Linux before 5.3 ignores it.
     #[doc(alias = "IPVS_DEST_ATTR_TUN_TYPE")]
     pub tun_type: Option<TunnelType>,
-    /// UDP port of a GUE tunnel, in host byte order here.
+    /// UDP port of a GUE tunnel, in host byte order (unlike on the wire).
     #[doc(alias = "IPVS_DEST_ATTR_TUN_PORT")]
     pub tun_port: Option<u16>,
     /// Checksum flags of a GUE or GRE tunnel.
     #[doc(alias = "IPVS_DEST_ATTR_TUN_FLAGS")]
     pub tun_flags: Option<TunnelFlags>,
-    /// Connections above which it takes no new ones; 0 is no limit.
+    /// Number of connections above which it gets no new ones; 0 means no limit.
     #[doc(alias = "IPVS_DEST_ATTR_U_THRESH")]
     pub u_thresh: Option<u32>,
-    /// Connections below which it takes new ones again; 0 is three quarters of `u_thresh`.
+    /// Number of connections below which it gets new ones again; 0 means three quarters of
+    /// `u_thresh`.
     #[doc(alias = "IPVS_DEST_ATTR_L_THRESH")]
     pub l_thresh: Option<u32>,
     /// Active connections.
@@ -48,8 +50,8 @@ pub struct Dest {
     /// Persistence templates.
     #[doc(alias = "IPVS_DEST_ATTR_PERSIST_CONNS")]
     pub persist_conns: Option<u32>,
-    /// Address family of `addr`, which may differ from the service's for tunnels. Linux before
-    /// 3.18 neither sends nor reads it: there it is the service's.
+    /// Address family of `addr`, which may differ from the service's for tunnels. Linux before 3.18
+    /// neither sends nor reads it, and uses the service's.
     #[doc(alias = "IPVS_DEST_ATTR_ADDR_FAMILY")]
     pub addr_family: Option<u16>,
     /// Statistics, cut to 32 bits.
@@ -65,23 +67,24 @@ impl Dest {
     ///
     /// # Errors
     ///
-    /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
-    /// as in the kernel.
+    /// The attributes are malformed. Unknown ones are skipped, and the last of several equal ones
+    /// counts, as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
         Self::from_attrs(Attrs::new(AttrSet::DEST, attrs), true)
     }
 
-    /// The destination of a whole message, an entry of a list, without its statistics. These are
-    /// most of an entry, and most of what [`Message::decode`](crate::Message::decode) costs. `None`
-    /// if the message has none.
+    /// Reads the destination of a whole message (an entry of a list), without its statistics. They
+    /// make up most of an entry, and most of the cost of
+    /// [`Message::decode`](crate::Message::decode). `None` if the message has no destination.
     ///
     /// # Errors
     ///
-    /// The attributes are malformed, statistics and what isn't about a destination aside.
+    /// The attributes are malformed. Statistics and anything outside the destination aren't
+    /// checked.
     pub fn without_stats(payload: &[u8]) -> Result<Option<Self>, DecodeError> {
         let mut found = None;
         let genl = Genl::new(payload)?;
-        // It has attributes of its own, by the same numbers.
+        // Its attributes have the same numbers but another meaning.
         if Command::try_from(genl.command)? == Command::SetInfo {
             return Ok(found);
         }
@@ -94,7 +97,7 @@ impl Dest {
         Ok(found)
     }
 
-    /// Statistics are passed over unless they are asked for.
+    /// Statistics are skipped unless requested.
     pub(crate) fn from_attrs(attrs: Attrs<'_>, stats: bool) -> Result<Self, DecodeError> {
         let mut values = Self::default();
         for attr in attrs {

@@ -1,4 +1,4 @@
-//! What IPVS says about itself.
+//! General information about IPVS.
 
 use crate::attr::info;
 use crate::framing::put;
@@ -11,7 +11,7 @@ pub struct Info {
     #[doc(alias = "IPVS_INFO_ATTR_VERSION")]
     #[doc(alias = "IP_VS_VERSION_CODE")]
     pub version: Option<u32>,
-    /// Number of buckets of the connection table; since Linux 7.1 the current one, which is 0
+    /// Number of buckets of the connection table; since Linux 7.1 the current number, which is 0
     /// before first use.
     #[doc(alias = "IPVS_INFO_ATTR_CONN_TAB_SIZE")]
     pub conn_tab_size: Option<u32>,

@@ -1,4 +1,4 @@
-//! Messages of the family: as one value, and written and read part by part.
+//! Messages of the family: as one value, or written and read part by part.
 
 use core::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::framing::{Attrs, nl};
 use crate::info::Info;
 use crate::service::Service;
 
-/// Any message of the family, request or reply: a command and the attributes that are there.
+/// Any message of the family, request or reply: a command and its attributes.
 ///
 /// ```
 /// use ipvs_sys::{Body, Command, Header, Message, Messages, Timeouts};
@@ -33,7 +33,7 @@ use crate::service::Service;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// What to do, or in a reply what it describes.
+    /// What to do; in a reply, what it describes.
     pub command: Command,
     /// The service.
     pub service: Option<Service>,
@@ -43,8 +43,8 @@ pub struct Message {
     pub daemon: Option<Daemon>,
     /// Timeouts of connections.
     pub timeouts: Timeouts,
-    /// Version and table size, in [`Command::SetInfo`] only; other commands have no attributes for
-    /// it, and it has none for the fields above.
+    /// Version and table size, only in [`Command::SetInfo`]: no other command has attributes for
+    /// them, and it has none for the fields above.
     pub info: Info,
 }
 
@@ -67,7 +67,7 @@ impl Message {
     /// # Errors
     ///
     /// The command is unknown, or the attributes are malformed. Unknown attributes are skipped, and
-    /// of equal ones the last counts, as in the kernel.
+    /// the last of several equal ones counts, as in the kernel.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         Self::from_genl(Genl::new(payload)?)
     }
@@ -100,7 +100,7 @@ impl Message {
         Ok(message)
     }
 
-    /// Appends the message to a buffer, and returns where it is.
+    /// Appends the message to a buffer, and returns its range there.
     pub fn encode(&self, buffer: &mut Vec<u8>, header: &Header) -> Range<usize> {
         let mut writer = Writer::message(buffer, header, self.command);
         if self.command == Command::SetInfo {
@@ -120,7 +120,7 @@ impl Message {
 }
 
 impl<'a> Genl<'a> {
-    /// Takes the header off a message of the IPVS family.
+    /// Strips the header from a message of the IPVS family.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl<'a> Genl<'a> {
         Self::read(AttrSet::COMMAND, payload).map(Self::with_set_of_command)
     }
 
-    /// The message of a header that was taken off already.
+    /// Reads a message whose header was already stripped.
     #[cfg(feature = "netlink-packet-generic")]
     pub(crate) fn from_parts(command: u8, version: u8, attrs: &'a [u8]) -> Self {
         let attrs = Attrs::at(AttrSet::COMMAND, attrs, nl::GENL_HDRLEN);
@@ -171,16 +171,16 @@ impl<'a> Writer<'a> {
         self.patched()
     }
 
-    /// Appends the timeouts that are there.
+    /// Appends the timeouts that are set.
     #[must_use]
     pub fn timeouts(mut self, timeouts: &Timeouts) -> Self {
         timeouts.write(self.buffer());
         self.patched()
     }
 
-    /// Appends what the reply to `GET_INFO` has.
+    /// Appends the contents of the reply to `GET_INFO`.
     ///
-    /// Only [`Command::SetInfo`] has such attributes: in any other command their numbers mean
+    /// Only [`Command::SetInfo`] has these attributes: in any other command their numbers mean
     /// something else.
     #[must_use]
     pub fn info(mut self, info: &Info) -> Self {

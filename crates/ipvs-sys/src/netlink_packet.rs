@@ -21,8 +21,8 @@ impl GenlFamily for Message {
     }
 }
 
-/// Writes the attributes. These traits want to know the length beforehand, which takes a second
-/// writing to an own buffer: to send many requests, use [`Writer`](crate::Writer).
+/// Writes the attributes. These traits need the length beforehand, which takes a second pass into a
+/// separate buffer: to send many requests, use [`Writer`](crate::Writer).
 impl Emitable for Message {
     fn buffer_len(&self) -> usize {
         attrs(self, &mut Vec::new()).len()
@@ -35,7 +35,7 @@ impl Emitable for Message {
     }
 }
 
-/// The attributes of a message as they are where a datagram starts with it.
+/// The attributes of a message, laid out as in a datagram that starts with the message.
 fn attrs<'a>(message: &Message, whole: &'a mut Vec<u8>) -> &'a [u8] {
     message.encode(whole, &Header::default());
     &whole[nl::NLMSG_HDRLEN + nl::GENL_HDRLEN..]

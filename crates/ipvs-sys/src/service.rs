@@ -41,27 +41,28 @@ pub struct Service {
     /// Virtual address; IPv4 uses the first 4 bytes ([`addr_bytes`], [`ip_addr`]).
     #[doc(alias = "IPVS_SVC_ATTR_ADDR")]
     pub addr: Option<[u8; 16]>,
-    /// Virtual port, in host byte order here. 0 stands for every port (persistent services).
+    /// Virtual port, in host byte order (unlike on the wire). 0 means all ports (persistent
+    /// services).
     #[doc(alias = "IPVS_SVC_ATTR_PORT")]
     pub port: Option<u16>,
-    /// Firewall mark, not 0. The kernel reports either it, or protocol, address and port.
+    /// Firewall mark, not 0. The kernel reports either this, or protocol, address and port.
     #[doc(alias = "IPVS_SVC_ATTR_FWMARK")]
     pub fwmark: Option<u32>,
-    /// Scheduler, at most [`Name::SCHEDULER_MAX_LEN`] bytes. The kernel reports `none` where a
-    /// service has none.
+    /// Scheduler, at most [`Name::SCHEDULER_MAX_LEN`] bytes. The kernel reports `none` for a
+    /// service without one.
     #[doc(alias = "IPVS_SVC_ATTR_SCHED_NAME")]
     pub scheduler: Option<Name>,
     /// Persistence engine, at most [`Name::PE_MAX_LEN`] bytes.
     #[doc(alias = "IPVS_SVC_ATTR_PE_NAME")]
     pub pe_name: Option<Name>,
-    /// Flags, and which of them to set.
+    /// Flags, and the mask of the flags to set.
     #[doc(alias = "IPVS_SVC_ATTR_FLAGS")]
     pub flags: Option<Flags>,
     /// Persistence timeout in seconds.
     #[doc(alias = "IPVS_SVC_ATTR_TIMEOUT")]
     pub timeout: Option<u32>,
-    /// Persistence granularity as it is on the wire: for IPv4 a mask ([`netmask_v4`]), for IPv6 a
-    /// prefix length from 1 to 128. A firewall mark of either family has one too.
+    /// Persistence granularity as on the wire: for IPv4 a mask ([`netmask_v4`]), for IPv6 a prefix
+    /// length from 1 to 128. A firewall mark of either family has one too.
     #[doc(alias = "IPVS_SVC_ATTR_NETMASK")]
     pub netmask: Option<u32>,
     /// Statistics, cut to 32 bits.
@@ -77,8 +78,8 @@ impl Service {
     ///
     /// # Errors
     ///
-    /// The attributes are malformed; unknown ones are skipped, and of equal ones the last counts,
-    /// as in the kernel.
+    /// The attributes are malformed. Unknown ones are skipped, and the last of several equal ones
+    /// counts, as in the kernel.
     pub fn decode(attrs: &[u8]) -> Result<Self, DecodeError> {
         Self::from_attrs(Attrs::new(AttrSet::SERVICE, attrs))
     }
@@ -151,7 +152,7 @@ impl Service {
     }
 }
 
-/// Flags of a service, and which of them a request sets.
+/// Flags of a service, and the mask of those that a request sets.
 #[doc(alias = "ip_vs_flags")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Flags {
@@ -176,7 +177,7 @@ impl Flags {
     }
 }
 
-/// An address as the wire has it: IPv4 in the first 4 of 16 bytes, the rest zero.
+/// An address in wire form: IPv4 in the first 4 of 16 bytes, the rest zero.
 #[must_use]
 pub fn addr_bytes(addr: IpAddr) -> [u8; 16] {
     match addr {
@@ -188,8 +189,8 @@ pub fn addr_bytes(addr: IpAddr) -> [u8; 16] {
     }
 }
 
-/// The address of a family in 16 bytes of the wire; `None` if the family is neither [`AF_INET`]
-/// nor [`AF_INET6`].
+/// Reads an address of a family from the wire's 16 bytes; `None` if the family is neither
+/// [`AF_INET`] nor [`AF_INET6`].
 #[must_use]
 pub fn ip_addr(family: u16, bytes: &[u8; 16]) -> Option<IpAddr> {
     match family {
@@ -202,7 +203,7 @@ pub fn ip_addr(family: u16, bytes: &[u8; 16]) -> Option<IpAddr> {
     }
 }
 
-/// The address family of an address, as `family` and `addr_family` have it.
+/// The address family of an address, as used in `family` and `addr_family`.
 #[must_use]
 pub fn addr_family(addr: IpAddr) -> u16 {
     match addr {
@@ -211,13 +212,13 @@ pub fn addr_family(addr: IpAddr) -> u16 {
     }
 }
 
-/// An IPv4 mask as `netmask` has it: in network byte order, whatever the machine's is.
+/// An IPv4 mask as used in `netmask`: in network byte order on every machine.
 #[must_use]
 pub fn netmask_v4(mask: Ipv4Addr) -> u32 {
     u32::from_ne_bytes(mask.octets())
 }
 
-/// The IPv4 mask in a `netmask`.
+/// Reads the IPv4 mask from a `netmask`.
 #[must_use]
 pub fn v4_netmask(netmask: u32) -> Ipv4Addr {
     netmask.to_ne_bytes().into()

@@ -18,7 +18,7 @@ macro_rules! stats {
         }
 
         impl $type {
-            /// Reads the attributes of a statistics nest; what is absent is 0.
+            /// Reads the attributes of a statistics nest; missing ones are 0.
             ///
             /// # Errors
             ///
@@ -56,9 +56,9 @@ macro_rules! stats {
 }
 
 stats! {
-    /// Counters and rates as Linux before 4.1 has them: all but the bytes wrap at 32 bits.
+    /// Counters and rates in the format of Linux before 4.1: all except the bytes wrap at 32 bits.
     ///
-    /// Rates are averages that the kernel updates every 2 seconds, or 0 where
+    /// Rates are averages that the kernel updates every 2 seconds, or 0 if
     /// `net.ipv4.vs.run_estimation` is 0.
     #[doc(alias = "ip_vs_stats_user")]
     Stats {
@@ -86,7 +86,7 @@ stats! {
 
     /// Counters and rates of 64 bits, since Linux 4.1.
     ///
-    /// Rates are averages that the kernel updates every 2 seconds, or 0 where
+    /// Rates are averages that the kernel updates every 2 seconds, or 0 if
     /// `net.ipv4.vs.run_estimation` is 0.
     Stats64 {
         /// Connections scheduled.

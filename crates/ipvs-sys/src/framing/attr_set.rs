@@ -8,9 +8,9 @@ use super::nl;
 /// The title of a set, and the C names of its attributes by their numbers.
 type Description = (&'static str, fn(u16) -> Option<&'static str>);
 
-/// A set of attributes: what gives an attribute's number its meaning.
-// A reference, because each attribute that is read has one. The title tells sets apart: addresses
-// of functions don't.
+/// A set of attributes: it gives an attribute's number its meaning.
+// A reference, because every attribute read holds one. Sets are compared by title, because function
+// addresses aren't unique.
 #[derive(Clone, Copy)]
 pub struct AttrSet(&'static Description);
 
@@ -24,13 +24,13 @@ impl AttrSet {
         Self(description)
     }
 
-    /// The C name of attribute `kind` of this set, such as `IPVS_SVC_ATTR_PORT`, if it is known.
+    /// The C name of attribute `kind` of this set, such as `IPVS_SVC_ATTR_PORT`, if known.
     #[must_use]
     pub fn name(self, kind: u16) -> Option<&'static str> {
         (self.0.1)(kind)
     }
 
-    /// Names an attribute for a person: its C name, or the set and the number.
+    /// Formats an attribute for humans: its C name, or the set and the number.
     pub(crate) fn describe(self, kind: u16) -> impl fmt::Display {
         Described(self, kind)
     }

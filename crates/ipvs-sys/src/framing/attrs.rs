@@ -14,18 +14,18 @@ pub struct Attrs<'a> {
 }
 
 impl<'a> Attrs<'a> {
-    /// Reads attributes of a set; errors name it.
+    /// Reads attributes of a set, which errors will name.
     #[must_use]
     pub fn new(set: AttrSet, attrs: &'a [u8]) -> Self {
         Self::at(set, attrs, 0)
     }
 
-    /// Reads attributes that start at `offset` of what the caller was given.
+    /// Reads attributes that start at `offset` of the slice that the caller was given.
     pub(crate) fn at(set: AttrSet, attrs: &'a [u8], offset: usize) -> Self {
         Self { set, rest: attrs, offset }
     }
 
-    /// The same attributes, whose numbers are those of another set.
+    /// The same attributes, interpreted as those of another set.
     pub(crate) fn of_set(self, set: AttrSet) -> Self {
         Self { set, ..self }
     }
@@ -46,7 +46,7 @@ impl<'a> Attrs<'a> {
             .get(nl::NLA_HDRLEN..usize::from(length))
             .ok_or(DecodeError::AttrLength { set, kind, offset, length, available })?;
 
-        // The last attribute of a message may come without its padding.
+        // The last attribute of a message may lack its padding.
         let step = align(usize::from(length)).min(available);
         self.rest = &rest[step..];
         self.offset += step;
@@ -71,7 +71,7 @@ impl<'a> Iterator for Attrs<'a> {
 
 impl core::iter::FusedIterator for Attrs<'_> {}
 
-/// An attribute: a type and a value whose meaning the type decides.
+/// An attribute: a type, and a value that is interpreted according to the type.
 ///
 /// Match [`kind`](Self::kind) before reading a value: padding attributes have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,17 +86,17 @@ pub struct Attr<'a> {
 }
 
 impl<'a> Attr<'a> {
-    /// The set that gives `kind` its meaning.
+    /// The set that defines the meaning of `kind`.
     #[must_use]
     pub fn set(&self) -> AttrSet {
         self.set
     }
 
-    /// The value as bytes of a fixed number.
+    /// The value as a fixed number of bytes.
     ///
     /// # Errors
     ///
-    /// It has another number of bytes; that goes for the methods below too.
+    /// The value has a different size. This also applies to the methods below.
     pub fn array<const N: usize>(&self) -> Result<[u8; N], DecodeError> {
         self.payload.try_into().map_err(|_| DecodeError::ValueLength {
             set: self.set,

@@ -1,7 +1,7 @@
-//! The generic-netlink controller, which knows the id of a family of a given name.
+//! The generic-netlink controller, which resolves a family's name to its id.
 //!
-//! The id is needed as the type of every message. It stays the same as long as the kernel's module
-//! is loaded. Asking for it loads the module.
+//! The id is the type of every message to the family. It stays the same as long as the kernel
+//! module is loaded. Asking for it loads the module.
 
 use core::ops::Range;
 
@@ -40,7 +40,8 @@ impl Family {
     ///
     /// # Errors
     ///
-    /// It isn't such a description, has no id, or is malformed. Unknown attributes are skipped.
+    /// The message isn't such a description, has no id, or is malformed. Unknown attributes are
+    /// skipped.
     pub fn decode(payload: &[u8]) -> Result<Self, DecodeError> {
         let genl = Genl::read(AttrSet::CONTROLLER, payload)?;
         if genl.command != nl::CTRL_CMD_NEWFAMILY {
@@ -66,8 +67,8 @@ impl Family {
         Ok(family)
     }
 
-    /// Appends the description to a buffer, as the controller does, except commands and groups:
-    /// for tests and models of the kernel.
+    /// Appends the description to a buffer as the controller does, without commands and groups: for
+    /// tests and models of the kernel.
     pub fn encode(&self, buffer: &mut Vec<u8>, seq: u32, port_id: u32) -> Range<usize> {
         let header = Header { message_type: nl::GENL_ID_CTRL, flags: 0, seq, port_id };
         let mut writer = Writer::genl(buffer, &header, nl::CTRL_CMD_NEWFAMILY, nl::CTRL_VERSION);
@@ -81,8 +82,8 @@ impl Family {
     }
 }
 
-/// Appends the request that describes the family of a name. Where there is none, the kernel answers
-/// with the error `ENOENT`.
+/// Appends a request for the description of the family with this name. If there is none, the kernel
+/// replies with the error `ENOENT`.
 ///
 /// ```
 /// use ipvs_sys::{GENL_NAME, Name, ctrl, nl};

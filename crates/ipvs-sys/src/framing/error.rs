@@ -7,13 +7,13 @@ use super::name::NameError;
 
 /// Why bytes are not a message.
 ///
-/// Offsets count from the first byte of the slice that was given to the decoder: the datagram for
+/// Offsets count from the first byte of the slice given to the decoder: the datagram for
 /// [`Messages`](crate::Messages), a message's payload for [`Genl`](crate::Genl) and
-/// [`Message`](crate::Message), the attributes for `Service::decode` and its like.
+/// [`Message`](crate::Message), the attributes for `Service::decode` and the like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// Bytes are left in the datagram, too few for a message header.
+    /// The datagram has trailing bytes, too few for a message header.
     #[error("netlink message header at byte {offset} is cut off: {available} of 16 bytes")]
     MessageHeader {
         /// Where the header starts.
@@ -40,11 +40,11 @@ pub enum DecodeError {
         what: &'static str,
         /// Its size in bytes.
         expected: usize,
-        /// Bytes that are there.
+        /// Bytes present.
         actual: usize,
     },
 
-    /// Bytes are left after the last attribute, too few for an attribute header.
+    /// Trailing bytes after the last attribute, too few for an attribute header.
     #[error("{set} attribute header at byte {offset} is cut off: {available} of 4 bytes")]
     AttrHeader {
         /// The set of attributes being read.
@@ -55,7 +55,7 @@ pub enum DecodeError {
         available: usize,
     },
 
-    /// An attribute claims to be shorter than its header, or longer than what holds it.
+    /// An attribute claims to be shorter than its header, or longer than its container.
     #[error(
         "{} at byte {offset} claims {length} bytes, {available} are there", set.describe(*kind)
     )]
@@ -86,7 +86,7 @@ pub enum DecodeError {
         offset: usize,
         /// Size of its value in bytes as the kernel defines it.
         expected: usize,
-        /// Size of the value that is there.
+        /// Size of the received value in bytes.
         actual: usize,
     },
 
@@ -103,7 +103,7 @@ pub enum DecodeError {
         source: NameError,
     },
 
-    /// An attribute without which the message means nothing isn't there.
+    /// A required attribute is missing.
     #[error("{} is missing", set.describe(*kind))]
     Missing {
         /// The set in which it is missing.
@@ -116,7 +116,7 @@ pub enum DecodeError {
     #[error("unexpected generic-netlink command {0}")]
     Command(u8),
 
-    /// An acknowledgement or end of dump carries a number that is no error code: those on the wire
+    /// An acknowledgement or end of dump has a number that isn't an error code: on the wire those
     /// are negative, down to -4095.
     #[error("error message carries the invalid code {0}")]
     ErrorCode(i32),

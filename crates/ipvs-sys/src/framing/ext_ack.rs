@@ -7,14 +7,14 @@ use super::error::DecodeError;
 use super::nl;
 use super::put::{put, put_bytes};
 
-/// What the kernel says about a request beyond an errno.
+/// The kernel's explanation of the result of a request, beyond an errno.
 ///
-/// A socket receives them after it set `NETLINK_EXT_ACK`. IPVS itself says nothing; generic netlink
-/// speaks for it where a request's attributes on the first level or those of a sync daemon are of
-/// the wrong type or missing. Attributes of services and destinations are checked without a word.
+/// A socket receives them after setting `NETLINK_EXT_ACK`. IPVS itself sends none. Generic netlink
+/// sends one if an attribute is missing or of the wrong type on the request's first level or in a
+/// sync daemon. Invalid attributes of services and destinations get no explanation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExtAck<'a> {
-    /// An explanation for people, without its NUL.
+    /// A human-readable explanation, without its NUL.
     #[doc(alias = "NLMSGERR_ATTR_MSG")]
     pub message: Option<&'a [u8]>,
     /// Offset in bytes of the offending attribute from the start of the request, its netlink
@@ -24,13 +24,13 @@ pub struct ExtAck<'a> {
     /// Opaque data of the protocol.
     #[doc(alias = "NLMSGERR_ATTR_COOKIE")]
     pub cookie: Option<&'a [u8]>,
-    /// The policy that the offending attribute doesn't meet, a nest of attributes.
+    /// The policy that the offending attribute violates, a nest of attributes.
     #[doc(alias = "NLMSGERR_ATTR_POLICY")]
     pub policy: Option<&'a [u8]>,
-    /// Type of the attribute that is missing.
+    /// Type of the missing attribute.
     #[doc(alias = "NLMSGERR_ATTR_MISS_TYPE")]
     pub missing_type: Option<u32>,
-    /// Offset in bytes of the nest in which it is missing; absent where that is the first level.
+    /// Offset in bytes of the nest that lacks it; absent if that is the first level.
     #[doc(alias = "NLMSGERR_ATTR_MISS_NEST")]
     pub missing_nest: Option<u32>,
 }
@@ -77,7 +77,7 @@ impl<'a> ExtAck<'a> {
         }
     }
 
-    /// Whether the kernel said nothing.
+    /// Whether the kernel sent no explanation.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -8,7 +8,7 @@ use super::nl;
 /// A generic-netlink message: the payload of a [`Body::Data`](crate::Body::Data).
 #[derive(Clone, Debug)]
 pub struct Genl<'a> {
-    /// The command, a [`Command`](crate::Command) where the family is IPVS.
+    /// The command; a [`Command`](crate::Command) if the family is IPVS.
     pub command: u8,
     /// Version of the family's interface.
     pub version: u8,

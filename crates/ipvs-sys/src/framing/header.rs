@@ -11,9 +11,9 @@ pub struct Header {
     pub message_type: u16,
     /// `NLM_F_*` of [`nl`].
     pub flags: u16,
-    /// Sequence number: a reply has its request's.
+    /// Sequence number; a reply has that of its request.
     pub seq: u32,
-    /// Port of the sender; 0 is the kernel's, and does in requests.
+    /// Port of the sender; 0 is the kernel's, and may be used in requests.
     pub port_id: u32,
 }
 
@@ -40,15 +40,15 @@ impl Header {
     }
 }
 
-/// Asks for an acknowledgement of a message that is already written: sets
+/// Requests an acknowledgement of a message that is already written: sets
 /// [`NLM_F_ACK`](nl::NLM_F_ACK) in the header at `offset`.
 ///
-/// A sender of many messages asks for the last one's only, and which that is shows when the
-/// datagram is full.
+/// A sender of many messages requests only the last one's, and knows which one is last only when
+/// the datagram is full.
 ///
 /// # Errors
 ///
-/// The buffer has no whole header at `offset`; it is unchanged then.
+/// The buffer has no complete header at `offset`; it stays unchanged.
 pub fn request_ack(buffer: &mut [u8], offset: usize) -> Result<(), DecodeError> {
     let available = buffer.len().saturating_sub(offset);
     let message = buffer.get_mut(offset..).unwrap_or_default();

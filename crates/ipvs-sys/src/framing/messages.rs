@@ -116,9 +116,9 @@ impl<'a> Body<'a> {
 pub struct ErrorMessage<'a> {
     /// 0 for success, or an `errno` (positive, unlike on the wire).
     pub errno: i32,
-    /// The request that is answered; absent at the end of a dump.
+    /// The request that this replies to; absent at the end of a dump.
     pub request: Option<Echo<'a>>,
-    /// What the kernel says about it.
+    /// The kernel's explanation.
     pub ext_ack: ExtAck<'a>,
 }
 
@@ -127,10 +127,9 @@ pub struct ErrorMessage<'a> {
 pub struct Echo<'a> {
     /// Its header.
     pub header: Header,
-    /// Its length in bytes as its header has it, also where its payload isn't there.
+    /// Its length in bytes according to its header, even if the payload is missing.
     pub length: u32,
-    /// Its payload. The kernel leaves it out on success, and where the socket has set
-    /// `NETLINK_CAP_ACK`.
+    /// Its payload. The kernel omits it on success, and if the socket has set `NETLINK_CAP_ACK`.
     pub payload: &'a [u8],
 }
 
@@ -145,8 +144,8 @@ impl<'a> ErrorMessage<'a> {
         let (code, echo) = payload.split_first_chunk().ok_or(cut_off)?;
         let (length, request) = Header::read(echo).ok_or(cut_off)?;
 
-        // Linux before 4.12 leaves the payload out without saying that it is capped: what matters
-        // is only where the attributes start, and those came with the same version.
+        // Linux before 4.12 omits the payload without flagging it as capped. This only matters for
+        // finding the start of the attributes, and those came with the same version.
         let capped = header.flags & nl::NLM_F_CAPPED != 0;
         let claimed = usize::try_from(length).unwrap_or(usize::MAX).max(nl::NLMSG_HDRLEN);
         let echoed = if capped { nl::NLMSG_HDRLEN } else { claimed };
@@ -170,7 +169,7 @@ impl<'a> ErrorMessage<'a> {
     }
 
     fn read_done(header: &Header, payload: &'a [u8]) -> Result<Self, DecodeError> {
-        // RFC 3549 has the end of a dump without a payload; Linux sends a code.
+        // In RFC 3549 the end of a dump has no payload; Linux sends a code.
         if payload.is_empty() {
             return Ok(Self::default());
         }
@@ -190,7 +189,7 @@ impl<'a> ErrorMessage<'a> {
 
 /// The errno of a code on the wire.
 fn errno(code: i32) -> Result<i32, DecodeError> {
-    // i32::MIN has no positive counterpart, and is no more an error code than a positive number.
+    // i32::MIN has no positive counterpart, and is as little an error code as a positive number.
     let errno = code.checked_neg().filter(|errno| (0..=nl::MAX_ERRNO).contains(errno));
     errno.ok_or(DecodeError::ErrorCode(code))
 }

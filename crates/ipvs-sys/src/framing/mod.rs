@@ -1,10 +1,10 @@
 //! Netlink and generic netlink: messages, attributes, acknowledgements, the controller. Nothing in
-//! here knows of IPVS.
+//! this module is specific to IPVS.
 //!
-//! A datagram is read from the outside in: [`Messages`] cuts it into frames, [`Genl`] takes the
-//! header off a frame's data, [`Attrs`] cuts the rest into attributes, and the types of a family
-//! make values of them. Every length is checked before it is used, and an iterator ends after its
-//! first error.
+//! A datagram is read from the outside in: [`Messages`] splits it into frames, [`Genl`] strips the
+//! header from a frame's data, [`Attrs`] splits the rest into attributes, and the types of a family
+//! turn them into values. Every length is checked before use, and an iterator ends after its first
+//! error.
 
 mod attr_set;
 mod attrs;

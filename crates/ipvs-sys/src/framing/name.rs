@@ -9,9 +9,9 @@ use super::nl;
 
 /// A name of at most 16 bytes without NUL, stored inline.
 ///
-/// The kernel doesn't ask for UTF-8 (an interface's name may be any bytes), so neither does this.
-/// What a name is for decides how long it may be; [`Name::new`] only keeps to the longest, the
-/// constants say the rest.
+/// Neither the kernel nor this type requires UTF-8 (an interface's name may be any bytes). The
+/// longest valid name depends on its purpose: [`Name::new`] only enforces the greatest maximum, and
+/// the constants give the others.
 ///
 /// ```
 /// use ipvs_sys::Name;
@@ -33,7 +33,7 @@ impl Name {
     #[doc(alias = "GENL_NAMSIZ")]
     pub const FAMILY_MAX_LEN: usize = nl::GENL_NAMSIZ - 1;
 
-    /// Makes a name of a string or of bytes.
+    /// Creates a name from a string or bytes.
     ///
     /// # Errors
     ///
@@ -51,11 +51,11 @@ impl Name {
         Ok(Self(bytes))
     }
 
-    /// Makes a constant of a literal.
+    /// Creates a constant from a literal.
     ///
     /// # Panics
     ///
-    /// Where [`Name::new`] would return an error: in a constant, that is when it is compiled.
+    /// Panics where [`Name::new`] would return an error; for a constant, that is at compile time.
     ///
     /// ```
     /// use ipvs_sys::Name;
@@ -152,7 +152,7 @@ impl str::FromStr for Name {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// Longer than the kernel takes.
+    /// It is longer than the kernel accepts.
     #[error("{length} bytes are more than {max}")]
     TooLong {
         /// Its length in bytes.
@@ -160,7 +160,7 @@ pub enum NameError {
         /// The longest possible length in bytes.
         max: usize,
     },
-    /// A NUL byte ends a name on the wire, so that a name can't contain one.
+    /// It contains a NUL byte, which would end the name on the wire.
     #[error("it has a NUL byte at position {0}")]
     Nul(usize),
 }

@@ -1,4 +1,4 @@
-//! Constants of netlink and generic netlink themselves, as far as IPVS needs them.
+//! Constants of netlink and generic netlink themselves, those that IPVS needs.
 //!
 //! They come from `linux/netlink.h` and `linux/genetlink.h` and carry their C names.
 
@@ -39,7 +39,7 @@ consts! {
     NLM_F_REQUEST: u16 = 0x01;
     /// Message flag: part of a multi-part message that ends with [`NLMSG_DONE`].
     NLM_F_MULTI: u16 = 0x02;
-    /// Message flag: reply with an acknowledgement, also on success.
+    /// Message flag: reply with an acknowledgement, even on success.
     NLM_F_ACK: u16 = 0x04;
     /// Message flag: echo this request.
     NLM_F_ECHO: u16 = 0x08;
@@ -82,7 +82,7 @@ consts! {
     NLA_F_NESTED: u16 = 0x8000;
     /// Attribute type flag: the payload is in network byte order.
     NLA_F_NET_BYTEORDER: u16 = 0x4000;
-    /// The bits of an attribute's type field that are its type.
+    /// The bits of an attribute's type field that hold the type.
     NLA_TYPE_MASK: u16 = !(NLA_F_NESTED | NLA_F_NET_BYTEORDER);
 
     /// The generic-netlink controller's fixed family id.
@@ -113,7 +113,7 @@ consts! {
 
 /// Rounds a length up to the 4 bytes at which messages and attributes start.
 pub(crate) const fn align(length: usize) -> usize {
-    // No length in a datagram comes near the end of the address space: saturating is for lengths
-    // that a hostile header merely claims, and those are compared with what is there.
+    // No real length in a datagram comes near the end of the address space. Saturating only matters
+    // for lengths that a hostile header claims, and those are compared with the bytes present.
     length.saturating_add(NLA_ALIGNTO - 1) & !(NLA_ALIGNTO - 1)
 }

@@ -16,7 +16,7 @@ pub(crate) fn put_name(buffer: &mut Vec<u8>, kind: u16, name: &Name) {
     put_bytes(buffer, kind, name.as_bytes(), b"\0");
 }
 
-/// Appends bytes and their end; what doesn't fit in an attribute is cut off.
+/// Appends bytes with their terminator; truncates what doesn't fit in an attribute.
 pub(crate) fn put_bytes(buffer: &mut Vec<u8>, kind: u16, value: &[u8], end: &[u8]) {
     let most = usize::from(u16::MAX) - nl::NLA_HDRLEN - end.len();
     let value = &value[..value.len().min(most)];
@@ -35,8 +35,8 @@ pub(crate) fn put_nest(buffer: &mut Vec<u8>, kind: u16, attrs: impl FnOnce(&mut 
     buffer[start..start + 2].copy_from_slice(&length.to_ne_bytes());
 }
 
-/// Appends a 64-bit value, preceded by an empty attribute of type `pad` where it would otherwise
-/// not start at a multiple of 8 bytes.
+/// Appends a 64-bit value, preceded by an empty attribute of type `pad` if it would otherwise not
+/// start at a multiple of 8 bytes.
 pub(crate) fn put_u64(buffer: &mut Vec<u8>, kind: u16, pad: u16, value: u64) {
     if buffer.len() % 8 == 0 {
         put_header(buffer, pad, nl::NLA_HDRLEN as u16);

@@ -6,15 +6,15 @@ use super::header::Header;
 use super::messages::ErrorMessage;
 use super::nl::{self, align};
 
-/// A message that is being appended to a buffer.
+/// A message being appended to a buffer.
 ///
-/// Nothing is allocated but by the buffer when it grows, so that a buffer that is cleared and
-/// reused soon costs nothing. Many messages may follow one another in it, to be sent as one
-/// datagram. Attributes come in the kernel's own order and form: a reply of the kernel that is
-/// decoded and written again has the same bytes (nests don't have the `NLA_F_NESTED` flag, 64-bit
-/// values are aligned from the start of the buffer).
+/// Only the buffer allocates, when it grows, so clearing and reusing a buffer soon costs nothing.
+/// It can hold many messages in a row, to be sent as one datagram. Attributes have the kernel's own
+/// order and form: a kernel's reply that is decoded and written again has the same bytes (nests
+/// don't have the `NLA_F_NESTED` flag, 64-bit values are aligned relative to the start of the
+/// buffer).
 ///
-/// The length in the header is right after each step: a message may end anywhere.
+/// The length in the header is updated at each step, so a message may end anywhere.
 ///
 /// ```
 /// use ipvs_sys::{Command, Dest, ForwardMethod, Header, Service, Writer, nl};
@@ -53,14 +53,14 @@ impl<'a> Writer<'a> {
         Self { buffer, start }
     }
 
-    /// Where the message is in the buffer.
+    /// The message's range in the buffer.
     pub fn finish(self) -> Range<usize> {
         self.start..self.buffer.len()
     }
 
     /// Appends an acknowledgement or an error, as the kernel does: for tests and models of it.
     ///
-    /// Without a request, an empty header stands for it.
+    /// Without a request, it contains an empty header.
     pub fn error(
         buffer: &'a mut Vec<u8>,
         seq: u32,
@@ -102,10 +102,10 @@ impl<'a> Writer<'a> {
         self.buffer
     }
 
-    /// Brings the length in the header up to date.
+    /// Updates the length in the header.
     pub(crate) fn patched(self) -> Self {
-        // A message is a header, at most three nests below 64 KiB each and a few numbers, or an
-        // error with an echo that came from a u32 length: far from overflowing one.
+        // A message is a header with at most three nests below 64 KiB each and a few numbers, or an
+        // error with an echo that came from a u32 length: far from overflowing.
         let length = (self.buffer.len() - self.start) as u32;
         self.buffer[self.start..self.start + 4].copy_from_slice(&length.to_ne_bytes());
         self
