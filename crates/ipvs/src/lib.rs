@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-// From the top down, as `tests/floors.rs` has them: a floor knows only those below it.
+// From the top layer down, as in `tests/floors.rs`: a layer knows only those below it.
 #[cfg(feature = "tokio")]
 mod aio;
 mod change;
@@ -64,7 +64,7 @@ pub mod guide {}
 #[doc = include_str!("../MIGRATING.md")]
 pub mod migrating {}
 
-/// What is wasted if it isn't looked at says so: each of these would compile without its warning.
+/// Values that are useless if ignored are `#[must_use]`: without that, each of these would compile.
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]

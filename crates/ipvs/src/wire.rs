@@ -1,4 +1,4 @@
-//! The translation between the model and what is on the wire.
+//! The translation between the model and its form on the wire.
 
 use std::fmt::Display;
 use std::net::IpAddr;
@@ -139,10 +139,10 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
             None => sys::Name::from_static("none"),
         }),
         pe_name: service.persistence_engine.map(PersistenceEngine::to_wire),
-        // The kernel keeps its own HASHED bit out of what a mask of all ones sets.
+        // With a mask of all ones, the kernel still keeps its own HASHED bit unchanged.
         flags: Some(sys::Flags { flags, mask: !0 }),
         timeout: Some(timeout),
-        // Required by the kernel even where nothing is persistent.
+        // The kernel requires it even without persistence.
         netmask: Some(netmask.ok_or(InvalidInput::MaskFamily)?),
         ..key_to_wire(&service.key)
     })
@@ -229,8 +229,7 @@ fn forward_to_wire(forward: Forward, key: &DestinationKey) -> sys::Dest {
     }
 }
 
-/// `service_family` is what kernels before 3.18 mean, which report no family of their own for a
-/// destination.
+/// `service_family` is the family on kernels before 3.18, which don't report one for a destination.
 pub(crate) fn destination_from_wire(
     wire: &sys::Dest,
     service_family: Family,
@@ -284,7 +283,7 @@ fn tunnel_from_wire(wire: &sys::Dest) -> Tunnel {
     let (none, csum, remcsum) =
         (sys::TunnelFlags::empty(), sys::TunnelFlags::CSUM, sys::TunnelFlags::REMCSUM);
     match kind {
-        // Plain IPIP has neither port nor checksum, whatever the kernel keeps for them.
+        // Plain IPIP has neither port nor checksum, whatever values the kernel stores for them.
         sys::TunnelType::IPIP => Tunnel::Ipip,
         sys::TunnelType::GUE if flags == none => Tunnel::Gue { port, checksum: GueChecksum::None },
         sys::TunnelType::GUE if flags == csum => Tunnel::Gue { port, checksum: GueChecksum::Full },
@@ -297,7 +296,7 @@ fn tunnel_from_wire(wire: &sys::Dest) -> Tunnel {
     }
 }
 
-/// The wider statistics win. A kernel that sends none has counted nothing.
+/// The wider statistics win. If the kernel sends none, nothing was counted.
 fn stats_from_wire(narrow: Option<&sys::Stats>, wide: Option<&sys::Stats64>) -> Stats {
     match (wide, narrow) {
         (Some(wide), _) => Stats {
@@ -370,7 +369,7 @@ pub(crate) fn daemon_from_wire(wire: &sys::Daemon) -> Result<SyncDaemon, Malform
             .mcast_ifn
             .and_then(InterfaceName::from_wire)
             .ok_or(MalformedReply::Missing("sync daemon interface"))?,
-        // Sync messages carry the lowest byte only, whatever number a daemon was started with.
+        // Sync messages carry only the lowest byte, whatever number a daemon was started with.
         sync_id: wire.sync_id.unwrap_or_default().to_le_bytes()[0],
         max_length: wire.sync_maxlen.filter(|&n| n != 0),
         group: match (wire.mcast_group, wire.mcast_group6) {

@@ -279,8 +279,8 @@ impl<T: Transport + 'static> AsyncClient<T> {
         self.call(move |client| client.apply(&plan).map_err(Error::from)).await
     }
 
-    /// [`Client::drain`], which blocks neither the executor nor the client's thread: each look is a
-    /// request of its own. It needs a runtime with time enabled.
+    /// Calls [`Client::drain`] without blocking the executor or the client's thread: each look is a
+    /// separate request. It needs a runtime with time enabled.
     ///
     /// If the future is dropped, the drain ends where it is: the real server may remain, with
     /// weight 0. Draining it again continues, with a new timeout.

@@ -112,7 +112,7 @@ impl<T: Transport + 'static> AsyncClient<T> {
                 let _running = running;
                 match catch_unwind(AssertUnwindSafe(connect)) {
                     Ok(Ok(client)) => {
-                        // If nobody waits any more, nobody has a handle either.
+                        // If nobody is waiting, nobody has a handle either.
                         if ready.send(Ok(Ok(()))).is_ok() {
                             serve(client, inbox);
                         }

@@ -14,8 +14,8 @@ use crate::model::sync_daemon::{SyncDaemon, SyncRole};
 use crate::proto::engine::{WINDOW_BYTES, WINDOW_REQUESTS};
 use crate::proto::request::RequestKind;
 
-/// Changes that go to the kernel together. It is **not atomic**: each is executed or refused by
-/// itself, whatever becomes of the others, and other programs can see and change the table in
+/// Changes that go to the kernel together. A batch is **not atomic**: each change is executed or
+/// refused by itself, regardless of the others, and other programs can see and change the table in
 /// between.
 ///
 /// The kernel executes them in the order in which they were queued. Up to 128 of them, or 64 KiB,
@@ -161,7 +161,7 @@ impl Batch {
         self.push_change(Change::DeleteDestination { service: *service, destination })
     }
 
-    /// Queues a [`Client::remove_service`](crate::Client::remove_service): the result is `Ok` too
+    /// Queues a [`Client::remove_service`](crate::Client::remove_service): the result is also `Ok`
     /// if there was no such service.
     ///
     /// What `ensure_*` and `edit_*` do can't be queued: they read first.
@@ -170,7 +170,7 @@ impl Batch {
     }
 
     /// Queues a [`Client::remove_destination`](crate::Client::remove_destination): the result is
-    /// `Ok` too if there was no such real server or no such service.
+    /// also `Ok` if there was no such real server or no such service.
     pub fn remove_destination(
         &mut self,
         service: &ServiceKey,
@@ -244,12 +244,12 @@ impl Batch {
         self
     }
 
-    /// Why a change whose turn never came has no result of the kernel's.
+    /// Why a change that was never sent has no result from the kernel.
     pub(crate) fn unsent(&self, index: usize) -> Error {
         self.request(index).err().unwrap_or_else(|| self.error(index, ErrorKind::NotSent))
     }
 
-    /// The request of a change and its kind, or why there is none.
+    /// The request of a change and its kind, or why it has none.
     pub(crate) fn request(&self, index: usize) -> Result<(&[u8], RequestKind), Error> {
         let item = &self.items[index];
         if let Some(input) = &item.invalid {

@@ -10,17 +10,17 @@ use crate::reconcile::plan::options::Options;
 use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
-    /// Reconciles a director with what is desired: its settings and timeouts, its virtual services
-    /// as the options say, and its sync daemons. A failure of one part doesn't keep the others from
-    /// being tried.
+    /// Reconciles a director with the desired state: its settings and timeouts, its virtual
+    /// services according to the options, and its sync daemons. If one part fails, the others are
+    /// still tried.
     ///
-    /// Daemons that aren't wanted are stopped before the services change, and those that are wanted
-    /// start after that: while one runs, the kernel refuses real servers of another address family
-    /// than their service, and while there are some, it refuses to start one. Settings come first,
-    /// because a daemon takes some when it starts.
+    /// Unwanted daemons are stopped before the services change, and wanted ones are started
+    /// afterwards: while a daemon runs, the kernel refuses real servers whose address family
+    /// differs from their service's, and while there are such real servers, it refuses to start a
+    /// daemon. Settings come first, because a daemon reads some of them when it starts.
     ///
-    /// To look at what would be done to the services, or to drain real servers, use a
-    /// [`Plan`] and the `ensure_*` calls of the others.
+    /// To see what would change in the services, or to drain real servers, use a [`Plan`], and the
+    /// `ensure_*` calls for the other parts.
     ///
     /// ```
     /// use ipvs::plan::{Options, Prune, Scope};

@@ -95,7 +95,7 @@ impl<T: Transport> Client<T> {
     }
 
     /// Ensures a [setting](sysctl): sets it, or leaves it alone, and returns what it did. Values
-    /// that the kernel takes for the same count as equal.
+    /// that mean the same to the kernel count as equal.
     ///
     /// # Errors
     ///
@@ -172,7 +172,8 @@ fn estimates_rates(files: &mut dyn ProcFiles) -> bool {
         let length = files.peek(setting, &mut value);
         length.is_ok_and(|length| off(value.get(..length).unwrap_or(&value).trim_ascii()))
     };
-    // Since Linux 5.16; and since 6.2, because without processors nothing estimates.
+    // The first since Linux 5.16; the second since 6.2, as rates need a processor to be estimated
+    // on.
     !says(RUN_ESTIMATION, |value| value == b"0") && !says(EST_CPULIST, <[u8]>::is_empty)
 }
 

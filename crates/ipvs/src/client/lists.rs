@@ -14,7 +14,7 @@ use crate::model::snapshot::{ServiceSnapshot, Snapshot, SnapshotOptions};
 use crate::transport::Transport;
 
 impl<T: Transport> Client<T> {
-    /// All services with their real servers, each list as it was at some time of its own; with
+    /// All services with their real servers, each list as it was at some moment of its own; with
     /// rates even if they aren't estimated.
     pub(super) fn read_lists(&mut self, options: &SnapshotOptions) -> Result<Snapshot, Error> {
         let entries = self.read_services(options)?;
@@ -50,11 +50,11 @@ impl<T: Transport> Client<T> {
         Ok(())
     }
 
-    /// The list of services lacks none that was there all the time, unless each of as many lists as
-    /// have to agree has skipped it: [`read_lists`](Self::read_lists) looks once more. It isn't
-    /// read until two lists agree: with thousands of services and a program that keeps adding and
-    /// deleting some, they may never do. Instead, the kernel is asked about a service that only
-    /// some lists have.
+    /// Reads the list of services. A service that existed throughout is missing only if every one
+    /// of the lists that have to agree has skipped it; [`read_lists`](Self::read_lists) looks once
+    /// more. This doesn't wait until two lists agree: with thousands of services and a program that
+    /// keeps adding and deleting some, they may never do. Instead, it asks the kernel about each
+    /// service that only some lists have.
     fn read_services(&mut self, options: &SnapshotOptions) -> Result<Vec<ServiceEntry>, Error> {
         let mut doubtful: BTreeSet<ServiceKey> = BTreeSet::new();
         let mut last = self.list_services()?;

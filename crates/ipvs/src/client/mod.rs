@@ -68,7 +68,7 @@ pub struct Client<T = KernelSocket> {
     engine: Engine,
     family: u16,
     buffer: Vec<u8>,
-    /// Whether rates are passed on even where the kernel doesn't estimate them.
+    /// Whether rates are returned even if the kernel doesn't estimate them.
     stale_rates: bool,
     /// Holds the change of a single call, so that it needs no memory of its own.
     single: Batch,
@@ -107,7 +107,7 @@ impl Client {
 }
 
 impl<T: Transport> Client<T> {
-    /// A client for whatever is at the other end of `transport`.
+    /// Creates a client that talks to the other end of `transport`.
     ///
     /// # Errors
     ///
@@ -131,9 +131,8 @@ impl<T: Transport> Client<T> {
         self.engine.set_timeout(timeout);
     }
 
-    /// Sets whether [`Stats::rates`] are returned even where the kernel doesn't estimate any, as
-    /// the C `ipvsadm` shows them: then they stay what they were when it last did. False by
-    /// default.
+    /// Sets whether [`Stats::rates`] are returned even if the kernel doesn't estimate any, as the C
+    /// `ipvsadm` shows them: they then keep the last estimated values. False by default.
     pub fn set_stale_rates(&mut self, all: bool) {
         self.stale_rates = all;
     }

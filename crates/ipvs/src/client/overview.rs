@@ -19,13 +19,13 @@ impl<T: Transport> Client<T> {
     /// All virtual services with a summary of their real servers, read once: configuration and
     /// counters of the services, and for each real server what `ipvsadm -L -n` shows.
     ///
-    /// It takes one list of the services and one reading of `/proc/net/ip_vs`, where a
-    /// [`snapshot`](Self::snapshot) takes two lists for each service, and so is several times as
-    /// fast. The real servers of one service were there at the same time; the services need not
-    /// have been. What isn't in the file, or not reliably, is read over netlink: the real servers
-    /// of firewall marks, of services that masquerade, and of services that the kernel skipped;
-    /// those past some 20,000; and all of them if there is no such file or there are only a few
-    /// services.
+    /// It takes one list of the services and one reading of `/proc/net/ip_vs`, whereas a
+    /// [`snapshot`](Self::snapshot) takes two lists for each service, so this is several times as
+    /// fast. The real servers of one service existed at the same time; different services may be
+    /// from different times. Real servers that the file lacks or lists unreliably are read over
+    /// netlink: those of firewall marks, of services that masquerade, and of services that the
+    /// kernel skipped; those past some 20,000; and all of them if there is no such file or there
+    /// are only a few services.
     ///
     /// # Errors
     ///
@@ -54,8 +54,8 @@ impl<T: Transport> Client<T> {
         Ok(overview)
     }
 
-    /// Summaries of the real servers of all services that `/proc/net/ip_vs` has them of. There are
-    /// none if it can't be read, or if there are so few `services` that asking for each costs less.
+    /// Summaries of the real servers of all services that `/proc/net/ip_vs` has. Empty if the file
+    /// can't be read, or if there are so few `services` that asking for each costs less.
     /// Use it with [`destination_summaries`](Self::destination_summaries) to avoid having the whole
     /// [`overview`](Self::overview) in memory.
     pub fn summaries(&mut self, services: usize) -> Summaries {

@@ -59,8 +59,8 @@ impl<T: Transport> Client<T> {
         Ok(Some(snapshot))
     }
 
-    /// Reconciles a virtual service and its real servers with what is desired, and returns the plan
-    /// that was applied: reads it, [plans](Plan::diff_service) and [applies](Self::apply). The
+    /// Reconciles a virtual service and its real servers with the desired state, and returns the
+    /// plan that was applied: reads it, [plans](Plan::diff_service) and [applies](Self::apply). The
     /// options say whether real servers that aren't desired are deleted; a controller uses the same
     /// ones for all its services.
     ///
@@ -161,7 +161,7 @@ impl Look {
 
     fn service(&mut self, entry: ServiceEntry) {
         if self.entry.as_ref().is_some_and(|before| before.service != entry.service) {
-            // The list before it belongs to another state of the service.
+            // The list before it belongs to an earlier state of the service.
             self.agreeing = self.agreeing.min(1);
             self.disagreed = true;
         }

@@ -18,11 +18,11 @@ use crate::transport::Transport;
 impl<T: Transport> Client<T> {
     /// Executes a batch, and returns a result for each change, in the order of the batch.
     ///
-    /// Each result is what the single call would have returned. A change that was sent and whose
-    /// reply is missing or unreadable fails with [`ErrorKind::OutcomeUnknown`]; those before it
-    /// that were answered keep their results. Once the kernel can't be reached any more (no reply
-    /// before the deadline, a socket error, an unloaded module), the changes that weren't sent fail
-    /// with [`ErrorKind::NotSent`]: no call waits for more than one deadline.
+    /// Each result is what the single call would have returned. A change that was sent, but whose
+    /// reply is missing or unreadable, fails with [`ErrorKind::OutcomeUnknown`]; the answered ones
+    /// before it keep their results. Once the kernel can no longer be reached (no reply before the
+    /// deadline, a socket error, an unloaded module), the unsent changes fail with
+    /// [`ErrorKind::NotSent`]: no call waits for more than one deadline.
     ///
     /// ```
     /// use ipvs::{Batch, ErrorKind, ServiceKey};

@@ -1,4 +1,4 @@
-//! Real servers: what a user wants, and what the kernel reports.
+//! Real servers: the desired configuration, and what the kernel reports.
 
 use std::net::IpAddr;
 
@@ -22,13 +22,13 @@ use crate::model::stats::Stats;
 pub struct Destination {
     /// Its address. If its family isn't the service's, only a tunnel leads there.
     pub addr: IpAddr,
-    /// Its port. Direct routing and tunnels don't rewrite packets, so with them it has to be the
-    /// service's port.
+    /// Its port. Direct routing and tunnels don't rewrite packets, so they require the service's
+    /// port.
     pub port: u16,
-    /// How packets get there.
+    /// How packets are forwarded to it.
     pub forward: Forward,
-    /// Its share of new connections, 0 to 2,147,483,647. With 0 it gets none and keeps those it
-    /// has.
+    /// Its share of new connections, 0 to 2,147,483,647. With 0 it gets no new ones and keeps
+    /// existing ones.
     pub weight: u32,
     /// Stop sending new connections at this many, 0 to 2,147,483,647; 0 means no limit. Linux 7.2
     /// and late releases of older series (6.12.113) refuse more, earlier ones store it without an
@@ -62,12 +62,12 @@ impl Destination {
         }
     }
 
-    /// What identifies it within its service.
+    /// The key that identifies it within its service.
     pub fn key(&self) -> DestinationKey {
         DestinationKey { addr: self.addr, port: self.port }
     }
 
-    /// Sets how packets get there.
+    /// Sets how packets are forwarded to it.
     #[must_use]
     pub fn forward(mut self, forward: Forward) -> Self {
         self.forward = forward;
@@ -123,7 +123,7 @@ pub struct DestinationEntry {
 }
 
 impl DestinationEntry {
-    /// A real server with that configuration, without connections or traffic.
+    /// Creates a real server with that configuration, without connections or traffic.
     pub fn new(destination: Destination) -> Self {
         Self {
             destination,
@@ -134,7 +134,7 @@ impl DestinationEntry {
         }
     }
 
-    /// What identifies it within its service.
+    /// The key that identifies it within its service.
     pub fn key(&self) -> DestinationKey {
         self.destination.key()
     }

@@ -18,12 +18,12 @@ pub enum Forward {
     /// The packet goes through a tunnel; the real server has the VIP itself and answers the client
     /// directly (`ipvsadm -i`, `IP_VS_CONN_F_TUNNEL`).
     Tunnel(Tunnel),
-    /// The director itself is the real server (`IP_VS_CONN_F_LOCALNODE`). The kernel does this by
-    /// itself for its own addresses, and reports what was asked for.
+    /// The director itself is the real server (`IP_VS_CONN_F_LOCALNODE`). The kernel does this
+    /// automatically for its own addresses, but reports the method that was requested.
     LocalNode,
     /// Packets go on as if IPVS weren't there (`IP_VS_CONN_F_BYPASS`).
     Bypass,
-    /// A method that this version doesn't know, by its number.
+    /// A method unknown to this version, by its number.
     Other(u32),
 }
 
@@ -67,9 +67,9 @@ pub enum GueChecksum {
     None,
     /// Over the packet (`IP_VS_TUNNEL_ENCAP_FLAG_CSUM`).
     Full,
-    /// Over the packet, and remote checksum offload (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`): where a
-    /// packet has come to the director before its own checksum was filled in, as from a virtual
-    /// machine, the GUE header tells the server to do that.
+    /// Over the packet, with remote checksum offload (`IP_VS_TUNNEL_ENCAP_FLAG_REMCSUM`): if a
+    /// packet reached the director before its own checksum was filled in, for example from a
+    /// virtual machine, the GUE header tells the real server to do so.
     Remote,
 }
 

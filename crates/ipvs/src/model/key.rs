@@ -119,7 +119,7 @@ pub enum ServiceKey {
         protocol: Protocol,
         /// The virtual IP address (VIP).
         addr: IpAddr,
-        /// The port; 0 stands for all ports, which the kernel only honours for persistent
+        /// The port; 0 stands for all ports, which the kernel only supports for persistent
         /// services.
         port: u16,
     },
@@ -278,7 +278,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// What identifies a real server (destination) within its virtual service: its address and port.
+/// The key of a real server (destination) within its virtual service: its address and port.
 pub type DestinationKey = Endpoint;
 
 /// A [`SocketAddr`] whose IPv6 address has a scope, which IPVS can't represent.

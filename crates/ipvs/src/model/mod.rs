@@ -1,5 +1,5 @@
-//! The model: virtual services, real servers, daemons, and what they are made of. Values only: no
-//! I/O, and no errors except those of parsing.
+//! The model: virtual services, real servers, daemons, and their parts. Values only: no I/O, and no
+//! errors except those of parsing.
 
 pub(crate) mod config;
 pub(crate) mod destination;

@@ -5,9 +5,9 @@ use bitflags::bitflags;
 use crate::model::name::Scheduler;
 
 bitflags! {
-    /// Flags whose meaning is the scheduler's own (`IP_VS_SVC_F_SCHED*`, `linux/ip_vs.h`).
+    /// Flags with a scheduler-specific meaning (`IP_VS_SVC_F_SCHED*`, `linux/ip_vs.h`).
     ///
-    /// Bits that this version doesn't know are kept as the kernel reports them.
+    /// Bits unknown to this version are kept as the kernel reports them.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     #[doc(alias = "IP_VS_SVC_F_SCHED_MASK")]
     pub struct SchedulerFlags: u32 {

@@ -173,11 +173,11 @@ pub enum Consistency {
     /// milliseconds may prevent such a snapshot.
     #[default]
     Table,
-    /// Each list, that of the services and those of their real servers, is as it was at some time
+    /// Each list (that of the services and those of their real servers) is as it was at some moment
     /// of its own. This is enough for metrics, and works while the table keeps changing: it fails
     /// ([`Inconsistent`](crate::ErrorKind::Inconsistent)) only if a single list changes faster than
-    /// it can be read twice. A service that nobody touched is missing only if each list of the
-    /// services skipped it, the last of which is read after everything else.
+    /// it can be read twice. A service that nobody touched is missing only if every list of the
+    /// services skipped it; the last of those is read after everything else.
     Lists,
 }
 

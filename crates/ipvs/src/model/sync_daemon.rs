@@ -49,9 +49,9 @@ impl fmt::Display for SyncRole {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct SyncDaemon {
-    /// Which side it is.
+    /// Master or backup.
     pub role: SyncRole,
-    /// The interface whose network the multicast goes through.
+    /// The interface that multicast packets are sent and received on.
     pub interface: InterfaceName,
     /// Distinguishes clusters on one network, 0 to 255. A backup with id 0 receives every cluster's
     /// connections.
@@ -60,8 +60,8 @@ pub struct SyncDaemon {
     /// kernel takes the nearest of these for any other number, and for a backup at least 1024;
     /// [`SyncDaemon::reported`] returns the result.
     ///
-    /// The kernel's default is 1472 (1452 with an IPv6 group) for a master. For a backup it is what
-    /// the MTU of its interface leaves, and at least as much.
+    /// The kernel's default is 1472 (1452 with an IPv6 group) for a master. For a backup it depends
+    /// on the MTU of its interface, and is at least that much.
     pub max_length: Option<u16>,
     /// The multicast group (kernel default: 224.0.0.81).
     pub group: Option<IpAddr>,
@@ -149,8 +149,8 @@ impl SyncDaemon {
         }
     }
 
-    /// Whether `running`, as the kernel reports it, is what it makes of this one. What isn't
-    /// reported, as the [socket options](crate::SocketOptions) don't, isn't compared.
+    /// Whether `running`, as reported by the kernel, is the result of starting this one. Values
+    /// that aren't reported, as with the [socket options](crate::SocketOptions), aren't compared.
     pub(crate) fn is_met_by(&self, running: &Self) -> bool {
         let Self { role, interface, sync_id, max_length, group, port, ttl } = self.reported();
         let has = |length: u16| match max_length {

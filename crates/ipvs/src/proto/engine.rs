@@ -13,11 +13,11 @@ use thiserror::Error;
 
 use crate::proto::request::{Request, RequestKind};
 
-/// How many requests may be in flight at once. If all of them fail, each is answered, and more than
+/// The maximum number of requests in flight. If all of them fail, each gets a reply, and more than
 /// 256 unread replies overflow a default receive buffer.
 pub(crate) const WINDOW_REQUESTS: usize = 128;
 
-/// How many bytes may be sent at once; a default send buffer takes about 208 KiB.
+/// The maximum number of bytes sent at once; a default send buffer holds about 208 KiB.
 pub(crate) const WINDOW_BYTES: usize = 64 * 1024;
 
 /// The longest time to wait for a reply: practically forever, and no clock overflows.

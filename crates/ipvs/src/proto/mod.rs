@@ -1,11 +1,11 @@
 //! The protocol without I/O: what to send, and what a reply means.
 //!
-//! [`Engine`] takes [`Request`]s, says which datagram to send, takes the datagrams that come back,
-//! and reports how each request ended. It never reads a clock and never touches a socket, so any
-//! order of events can be tested on it; [`Client`](crate::Client) adds both.
+//! [`Engine`] accepts [`Request`]s, says which datagram to send, reads the datagrams received, and
+//! reports how each request ended. It never reads a clock and never touches a socket, so any order
+//! of events can be tested on it; [`Client`](crate::Client) adds both.
 //!
-//! [`Responder`] is the other end, for whatever takes the kernel's place; [`Served`](crate::Served)
-//! makes a transport of a responder and one function.
+//! [`Responder`] is the other end, for anything that takes the kernel's place;
+//! [`Served`](crate::Served) turns a responder and a function into a transport.
 
 pub(crate) mod engine;
 pub(crate) mod request;

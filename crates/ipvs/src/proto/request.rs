@@ -2,12 +2,12 @@
 
 use ipvs_sys as sys;
 
-/// What a request asks for, and so what completes it.
+/// What a request asks for, which determines what completes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RequestKind {
     /// A change, whose only reply is whether it worked. It shares a window with others and needs no
     /// acknowledgement of its own: the requests of a window are executed in order, so a reply to a
-    /// later one says that this one is done.
+    /// later one shows that this one has been executed.
     Change,
     /// A change whose acknowledgement the kernel may omit although it was requested (`DEL_DAEMON`
     /// ended by EINTR). It always gets an acknowledgement of its own, so that a missing one differs

@@ -8,7 +8,7 @@ use ipvs_sys as sys;
 use ipvs_sys::{Command, nl};
 use rustix::io::Errno;
 
-/// How long a datagram of replies gets; the kernel's are at most that long, too.
+/// The maximum length of a datagram of replies, the same as the kernel's.
 const DATAGRAM_BYTES: usize = 32 * 1024;
 
 /// How the kernel explains an attribute whose value has the wrong size.
@@ -28,7 +28,7 @@ pub struct Call<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// The error number, as errno(3). For EINTR nothing is sent, as the kernel does.
+    /// The error number, as errno(3). For EINTR no reply is sent, as in the kernel.
     pub errno: i32,
     /// An explanation in words (`NLMSGERR_ATTR_MSG`).
     pub message: Option<Cow<'static, str>>,
@@ -54,7 +54,7 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Takes the replies to one request.
+/// Collects the replies to one request.
 #[derive(Debug)]
 pub struct Replies<'a> {
     answers: &'a mut Answers,
@@ -73,14 +73,14 @@ impl Replies<'_> {
 ///
 /// With it, anything that can execute IPVS's commands can stand behind a
 /// [`Transport`](crate::Transport): another kernel interface, or a model of the kernel in a test.
-/// It answers the question for the family's id by itself, acknowledges requests that ask for it,
-/// ends lists, and refuses what generic netlink itself refuses. Like the kernel, it executes the
-/// requests of a datagram in order, whatever becomes of each.
+/// It resolves the family's id by itself, acknowledges requests that ask for it, ends lists, and
+/// refuses what generic netlink itself refuses. Like the kernel, it executes all requests of a
+/// datagram in order, even if some fail.
 ///
 /// It has no I/O: [`respond`](Self::respond) takes a datagram, and then [`receive`](Self::receive)
 /// returns the datagrams of replies until there are no more.
 ///
-/// [`Served`](crate::Served) is a transport made of a responder and one function.
+/// [`Served`](crate::Served) turns a responder and a function into a transport.
 #[derive(Debug)]
 pub struct Responder {
     family: u16,

@@ -10,7 +10,7 @@ use crate::reconcile::ensured::Ensured;
 use crate::reconcile::plan::Plan;
 
 /// The desired state of a director: its virtual services, sync daemons, timeouts and settings.
-/// [`Client::reconcile_director`](crate::Client::reconcile_director) brings it about.
+/// Apply it with [`Client::reconcile_director`](crate::Client::reconcile_director).
 ///
 /// What isn't given is left alone. A [`Table`] alone converts into one.
 ///

@@ -67,7 +67,7 @@ impl NetlinkSocket {
         Ok(Self::new(socket, NamespaceFiles::of(namespace)))
     }
 
-    /// Its namespace, if there is a handle of it.
+    /// Its namespace, if it has a handle to it.
     pub(crate) fn namespace(&self) -> Option<&Namespace> {
         self.files.namespace()
     }
@@ -76,7 +76,7 @@ impl NetlinkSocket {
         Self { socket, files, incoming: [const { Vec::new() }; AT_ONCE], pending: 0..0 }
     }
 
-    /// Receives as much of what is there as one system call takes; false if there is nothing.
+    /// Receives as many pending datagrams as one system call can; false if there are none.
     fn receive_several(&mut self) -> io::Result<bool> {
         for buffer in &mut self.incoming {
             buffer.clear();
@@ -139,7 +139,7 @@ impl Transport for NetlinkSocket {
             match self.receive_several() {
                 Ok(true) => self.pending = 0..0,
                 Ok(false) => return Ok(()),
-                // Replies were dropped, or one was cut off: neither matters any more.
+                // Replies were dropped, or one was cut off: neither matters now.
                 Err(error)
                     if matches!(
                         Errno::from_io_error(&error),

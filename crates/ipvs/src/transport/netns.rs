@@ -72,7 +72,7 @@ impl Namespace {
         Self::open(&Path::new(NAMED).join(name), which)
     }
 
-    /// The namespace at a path: a link under `/proc/PID/ns`, or what it was mounted on.
+    /// The namespace at a path: a link under `/proc/PID/ns`, or a file that one was mounted on.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Namespace {
         Self::open(path, format!("network namespace {}", path.display()))
     }
 
-    /// The namespace of a process; given the id of a thread, that of the thread.
+    /// The namespace of a process, or of a thread if given a thread's id.
     ///
     /// # Errors
     ///

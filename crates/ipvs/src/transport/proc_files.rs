@@ -74,7 +74,7 @@ pub trait ProcFiles {
     }
 }
 
-/// The files of a network namespace, whichever thread asks for them.
+/// The files of a network namespace, regardless of which thread reads them.
 #[derive(Debug)]
 pub(crate) struct NamespaceFiles {
     /// Without `/proc` there is no handle, which matters only once a file is needed.
@@ -101,7 +101,7 @@ impl NamespaceFiles {
         Self { namespace, kept: Vec::new() }
     }
 
-    /// The namespace, if there is a handle of it.
+    /// The namespace, if there is a handle to it.
     pub(crate) fn namespace(&self) -> Option<&Namespace> {
         self.namespace.as_ref().ok()
     }

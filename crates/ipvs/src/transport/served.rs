@@ -47,7 +47,7 @@ where
         Self { responder: Responder::new(FAMILY), serve, files: None }
     }
 
-    /// Adds the files that the client reads from `/proc`; without this there are none.
+    /// Adds the files that the client reads from `/proc`; by default there are none.
     #[must_use]
     pub fn with_files(mut self, files: impl ProcFiles + Send + 'static) -> Self {
         self.files = Some(Box::new(files));

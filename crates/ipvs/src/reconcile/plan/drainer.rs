@@ -28,9 +28,9 @@ pub struct DrainPolicy {
     /// waits for inactive ones, too: a TCP connection is inactive for two minutes after it was
     /// closed.
     pub active_only: bool,
-    /// Whether real servers of UDP services go at once instead of draining. IPVS can't tell when a
-    /// UDP client has finished: its connection is inactive from the start, and remembered for five
-    /// minutes after its last packet.
+    /// Whether to delete real servers of UDP services at once instead of draining them. IPVS can't
+    /// tell when a UDP client has finished: its connection is inactive from the start, and
+    /// remembered for five minutes after its last packet.
     pub udp_at_once: bool,
 }
 

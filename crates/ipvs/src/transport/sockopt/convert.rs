@@ -377,7 +377,7 @@ mod tests {
             ..master()
         };
         assert_eq!(daemon_user(Some(&daemon)).unwrap(), daemon_user(Some(&master())).unwrap());
-        // The tunnel attributes of a real server that no tunnel leads to mean nothing.
+        // Without a tunnel, a real server's tunnel attributes mean nothing.
         let masqueraded = sys::Dest {
             fwd_method: Some(sys::ForwardMethod::MASQUERADE),
             tun_type: Some(sys::TunnelType::GRE),

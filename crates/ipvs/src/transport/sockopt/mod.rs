@@ -55,8 +55,8 @@ const FAMILY: u16 = nl::GENL_ID_CTRL + 1;
 /// How many entries of a list to make room for at first; most lists fit.
 const FIRST_ROOM: usize = 64;
 
-/// Fills the room for entries. No entry of the kernel's is all ones, because neither a real
-/// server's IPv4 address nor a scheduler's name is.
+/// Fills the room for entries. The kernel never writes an entry of all ones, because neither a real
+/// server's IPv4 address nor a scheduler's name is all ones.
 const UNFILLED: u8 = 0xff;
 
 /// IPVS's socket options (`getsockopt` and `setsockopt` with the structs of `linux/ip_vs.h`) as a
@@ -293,8 +293,8 @@ impl Options<'_> {
         Ok(())
     }
 
-    /// Reads a list in one call, so that it is whole. Its length isn't known before, and the kernel
-    /// doesn't report it afterwards, so there has to be more room than it fills.
+    /// Reads a whole list in one call. Its length isn't known in advance, and the kernel doesn't
+    /// report it afterwards, so the buffer must be larger than the list.
     fn list<H: Bytes, E: Bytes>(
         self,
         option: i32,
