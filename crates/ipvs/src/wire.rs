@@ -139,7 +139,7 @@ pub(crate) fn service_to_wire(service: &Service) -> Result<sys::Service, Invalid
             None => sys::Name::from_static("none"),
         }),
         pe_name: service.persistence_engine.map(PersistenceEngine::to_wire),
-        // With a mask of all ones, the kernel still keeps its own HASHED bit unchanged.
+        // A mask of all ones doesn't affect the kernel's own HASHED bit.
         flags: Some(sys::Flags { flags, mask: !0 }),
         timeout: Some(timeout),
         // The kernel requires it even without persistence.

@@ -1,4 +1,4 @@
-//! The asynchronous client: what is dropped, what panics, and in which order things are done.
+//! The asynchronous client: dropped futures, panics, and the order of execution.
 
 #![cfg(feature = "tokio")]
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
@@ -45,7 +45,7 @@ fn calls_have_results_and_errors() {
         client.call(|client| client.add_service(&Service::new(key(1)))).await.unwrap();
         let error = client.call(|client| client.delete_service(&key(2))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ServiceNotFound);
-        // A piece of work may be many calls, and clones are the same client.
+        // A piece of work may consist of many calls, and clones are the same client.
         let twice = |client: &mut Client<Kernel>| {
             client.add_service(&Service::new(key(2)))?;
             client.add_service(&Service::new(key(3)))
@@ -55,7 +55,7 @@ fn calls_have_results_and_errors() {
     });
 }
 
-/// The named methods are the client's, on the same table.
+/// The named methods are those of the client, on the same table.
 #[test]
 fn methods_do_what_those_of_the_client_do() {
     run(async {
@@ -125,14 +125,14 @@ async fn busy() -> (Kernel, AsyncClient<Kernel>, Destination) {
     (kernel, client, server)
 }
 
-/// Waits until a drain has taken the real server's weight.
+/// Waits until a drain has set the real server's weight to 0.
 async fn is_quiesced(client: &AsyncClient<Kernel>, server: &Destination) {
     while client.destination(&key(1), server).await.unwrap().unwrap().destination.weight > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// The clock goes on whenever everybody waits, so that no time is spent on an interval of an hour.
+/// The clock advances whenever everyone is waiting, so an interval of an hour takes no time.
 #[tokio::test(start_paused = true)]
 async fn a_drain_leaves_the_client_to_others() {
     let (kernel, client, server) = busy().await;
@@ -175,7 +175,7 @@ fn what_has_begun_is_done_and_what_has_not_is_not() {
             client.add_service(&Service::new(key(1)))
         });
         let second = client.call(|client| client.add_service(&Service::new(key(2))));
-        // Both are asked for, and dropped: one after it began, one before.
+        // Both are requested and dropped: one after it began, one before.
         let soon = Duration::from_millis(50);
         let (first, second) =
             tokio::join!(tokio::time::timeout(soon, first), tokio::time::timeout(soon, second),);
@@ -214,7 +214,7 @@ fn an_error_of_connecting_is_returned() {
     });
 }
 
-/// A handle of something else than a network namespace. Who may enter none isn't told more.
+/// A handle that isn't a network namespace. Callers who may not enter one learn nothing else.
 #[test]
 fn a_namespace_that_cannot_be_entered_is_an_error() {
     run(async {
@@ -246,7 +246,7 @@ fn the_thread_ends_with_the_last_handle() {
     );
 }
 
-/// Tells when the client that owns it is gone.
+/// Reports when the client that owns it is gone.
 struct Guarded {
     kernel: Kernel,
     _gone: mpsc::Sender<()>,
@@ -281,7 +281,7 @@ fn closing_waits_for_what_was_asked_before() {
         });
         let second = Service::new(key(2));
         let second = client.add_service(&second);
-        // Asked for in this order; the thread is busy with the first until all are.
+        // Requested in this order; the thread is busy with the first until all are queued.
         let release = async move {
             tokio::task::yield_now().await;
             go_on.send(()).unwrap();

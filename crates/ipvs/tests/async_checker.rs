@@ -18,10 +18,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// How long the checker may take for what it does in some milliseconds.
+/// The time limit for what takes the checker some milliseconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A server that accepts until it's aborted.
+/// A server that accepts until it is aborted.
 async fn server(addr: SocketAddr) -> (DestinationKey, JoinHandle<()>) {
     let listener = TcpListener::bind(addr).await.unwrap();
     let key = listener.local_addr().unwrap().try_into().unwrap();
@@ -87,7 +87,7 @@ async fn servers_go_and_come_back_and_the_fallback_serves_meanwhile() {
     assert_eq!(again, first);
     reaches(&client, &config, [(first, 1), (second, 0)]).await;
 
-    // Somebody else's doing, and an error that goes away.
+    // A change by another program, and an error that goes away.
     kernel.fail(Fault::any().kind(ipvs::ErrorKind::OutOfMemory)).unwrap();
     let _ = client.delete_service(&config.service).await;
     reaches(&client, &config, [(first, 1), (second, 0)]).await;

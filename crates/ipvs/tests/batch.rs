@@ -1,4 +1,5 @@
-//! Batches over a scripted transport: one result for each change, in order, whatever the kernel says.
+//! Batches over a scripted transport: one result for each change, in order, whatever the kernel
+//! replies.
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
 mod script;
@@ -30,7 +31,7 @@ fn kinds(results: &[Result<(), Error>]) -> Vec<Option<ErrorKind>> {
     results.iter().map(|result| result.as_ref().err().map(Error::kind)).collect()
 }
 
-/// Indices of the results of that kind.
+/// Indices of the results of this kind.
 fn of_kind(results: &[Result<(), Error>], kind: ErrorKind) -> Vec<usize> {
     let all = kinds(results).into_iter().enumerate();
     all.filter(|(_, found)| *found == Some(kind)).map(|(i, _)| i).collect()
@@ -140,7 +141,7 @@ fn a_stopped_daemon_whose_acknowledgement_is_left_out_is_looked_for_before_what_
     let mut batch = services(1);
     batch.stop_sync_daemon(SyncRole::Master);
     batch.add_destination(&key(0), &Destination::new(DestinationKey::new([10, 0, 0, 1].into(), 1)));
-    // The list in the middle is empty: it runs no more.
+    // The list in the middle is empty: the daemon has stopped.
     let mut script =
         script([Act::Window(|_| 0), Act::SkipFirst, Act::Answer(0), Act::Window(|_| EEXIST)]);
     let results = client(&mut script).run(&batch);
@@ -167,7 +168,7 @@ fn a_full_batch_is_one_window_and_can_be_used_again() {
     assert_eq!(script.windows, [128, 128]);
 }
 
-/// Only what is missing counts as done: other refusals are errors.
+/// Only a missing object counts as done: other refusals are errors.
 #[test]
 fn removing_what_is_not_there_is_no_error() {
     let kernel = ipvs_model::Kernel::new();

@@ -1,4 +1,4 @@
-//! One change, said in each of the ways there are: alone, by the method of its name, in a batch.
+//! The same change made in each possible way: alone, by the method of its name, in a batch.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ fn timeouts() -> TimeoutsChange {
     TimeoutsChange { udp: Some(Duration::from_secs(60)), ..Default::default() }
 }
 
-/// Every change, and how it reads.
+/// Every change, and its text.
 fn changes() -> Vec<(Change, &'static str)> {
     let (service, destination) = (vip(), server(1));
     let weighty = destination.weight(5);
@@ -71,7 +71,7 @@ fn requests(act: impl FnOnce(&mut Client<Kernel>)) -> Vec<Message> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&seen);
     kernel.before_each(move |request| {
-        // A question follows the end of a daemon.
+        // A request that reads follows the end of a daemon.
         if request.command != ipvs_sys::Command::GetConfig {
             sink.lock().unwrap().push(*request);
         }

@@ -1,5 +1,5 @@
-//! The client over a scripted transport: what no healthy kernel does must not hang it, and must
-//! not be taken for success.
+//! The client over a scripted transport: replies that no healthy kernel sends must not hang it, and
+//! must not be mistaken for success.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ fn an_answer_that_is_cut_short_is_an_error_and_the_next_call_works() {
     client.flush().unwrap();
 }
 
-/// It may have been executed, whatever is wrong with the answer.
+/// It may have been executed, whatever is wrong with the reply.
 #[test]
 fn a_change_whose_answer_cannot_be_had_has_an_unknown_outcome() {
     let acts = || [Act::Cut, Act::ReceiveError(EIO), Act::ReceiveError(1)];
@@ -106,7 +106,7 @@ fn a_question_without_a_reply_is_an_error() {
 
 #[test]
 fn a_stopped_daemon_whose_acknowledgement_is_left_out_is_looked_for() {
-    // The list that follows is empty: it runs no more.
+    // The list that follows is empty: the daemon has stopped.
     let mut script = script([Act::SkipFirst, Act::Answer(0)]);
     let started = Instant::now();
     let mut client = Client::with_transport(&mut script).unwrap();

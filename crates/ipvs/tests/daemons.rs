@@ -1,6 +1,6 @@
-//! What a client makes of a sync daemon's end: the kernel doesn't acknowledge it if the daemon's
+//! How a client handles the end of a sync daemon: the kernel doesn't acknowledge it if the daemon's
 //! thread is stopped before it first ran (EINTR of `kthread_stop`), and the client can tell whether
-//! the daemon runs no more.
+//! the daemon has stopped.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use ipvs::{Client, ErrorKind, InterfaceName, SyncDaemon, SyncRole};

@@ -1,4 +1,4 @@
-//! Every operation ends at its deadline if nothing answers, and says that its outcome is unknown.
+//! Every operation ends at its deadline if no reply comes, and says that its outcome is unknown.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use script::{Act, Script, script};
 /// Long enough to tell an operation that waits from one that doesn't.
 const TIMEOUT: Duration = Duration::from_millis(50);
 
-/// How much later than its deadline an operation may end on a machine that is busy.
+/// How much later than its deadline an operation may end on a busy machine.
 const DELAY: Duration = Duration::from_secs(5);
 
 type Call = fn(&mut Client<&mut Script>) -> Result<(), Error>;
@@ -29,7 +29,7 @@ fn server() -> Destination {
     Destination::new("10.10.10.102:80".parse().expect("an address"))
 }
 
-/// All that asks the kernel; connections are read from a file.
+/// All operations that ask the kernel; connections are read from a file.
 const CALLS: [(Operation, Call); 27] = [
     (Operation::Info, |client| client.info().map(drop)),
     (Operation::Timeouts, |client| client.timeouts().map(drop)),
@@ -55,7 +55,7 @@ const CALLS: [(Operation, Call); 27] = [
     (Operation::Zero, |client| client.zero(None)),
     (Operation::Zero, |client| client.zero(Some(&key()))),
     (Operation::Flush, |client| client.flush()),
-    // Those that first read fail at that.
+    // Those that read first fail there.
     (Operation::Services, |client| client.snapshot().map(drop)),
     (Operation::Destination, |client| client.destination(&key(), server().key()).map(drop)),
     (Operation::SetService, |client| client.edit_service(&key(), |_| ()).map(drop)),
@@ -68,7 +68,7 @@ const CALLS: [(Operation, Call); 27] = [
     (Operation::DeleteDestination, |client| {
         client.remove_destination(&key(), server().key()).map(drop)
     }),
-    // Of several windows: only the first is waited for.
+    // Of several windows, only the first is waited for.
     (Operation::AddService, |client| {
         let mut batch = Batch::new();
         for _ in 0..1000 {
@@ -97,8 +97,8 @@ fn silence_ends_every_operation_at_its_deadline() {
     }
 }
 
-/// What has to be asked once more is not given the same time once more and for ever: an answer
-/// that stays out then ends it, too.
+/// An operation that has to ask again doesn't keep getting the full time again: it also ends if
+/// that second reply is missing.
 #[test]
 fn silence_after_an_answer_is_silence() {
     let question: Call = |client| client.destinations(&key()).map(drop);
@@ -114,7 +114,7 @@ fn silence_after_an_answer_is_silence() {
     }
 }
 
-/// A time that no clock can count to is cut.
+/// A timeout longer than any clock can represent is limited.
 #[test]
 fn an_endless_timeout_is_a_long_one() {
     let mut script = script([Act::Answer(0)]);
@@ -123,7 +123,7 @@ fn an_endless_timeout_is_a_long_one() {
     client.flush().expect("it was answered");
 }
 
-/// Nobody at the other end, and no time spent on waiting for them.
+/// The other end never replies, and waiting for it takes no time.
 #[derive(Debug, Default)]
 struct Nobody {
     deadlines: Vec<Duration>,
@@ -148,7 +148,7 @@ impl Transport for Nobody {
     }
 }
 
-/// It has the time that a client has if nobody sets another.
+/// It has a client's default timeout.
 #[test]
 fn connecting_has_a_deadline_too() {
     let mut nobody = Nobody::default();
@@ -158,7 +158,7 @@ fn connecting_has_a_deadline_too() {
     assert!(nobody.deadlines[0] <= Duration::from_secs(10), "{:?}", nobody.deadlines);
 }
 
-/// Answers without end, none of them to what was asked, once it has connected.
+/// After connecting, sends endless replies, none of them to a request that was made.
 struct Flood {
     kernel: ipvs_model::Kernel,
     started: Option<Instant>,
@@ -175,7 +175,7 @@ impl Transport for Flood {
         }
         let started = *self.started.get_or_insert_with(Instant::now);
         assert!(started.elapsed() < TIMEOUT + DELAY, "there's no end to it");
-        // An acknowledgement of request 0, which nobody makes.
+        // An acknowledgement of request 0, which nobody sends.
         ipvs_sys::Writer::error(buffer, 0, 0, &ipvs_sys::ErrorMessage::default());
         Ok(true)
     }

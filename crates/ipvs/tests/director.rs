@@ -105,7 +105,7 @@ fn reconcile(client: &mut Client<Kernel>, director: &Director) -> Reconciled {
 }
 
 /// The kernel refuses real servers of another family while a daemon runs, and a daemon while there
-/// are such: the order is part of what is wanted.
+/// are such real servers, so the order matters.
 #[test]
 fn a_director_becomes_what_is_wanted() {
     let mut client = client();
@@ -126,7 +126,7 @@ fn a_director_becomes_what_is_wanted() {
     assert_eq!(client.timeouts().unwrap().udp, Duration::from_secs(60));
     assert_eq!(client.sysctl(sysctl::CONNTRACK).unwrap(), Some(true));
 
-    // Without a word on them, daemons stay.
+    // If they aren't mentioned, daemons stay.
     reconcile(&mut client, &synced).into_result().unwrap();
     reconcile(&mut client, &Director::from(web(&[]))).into_result().unwrap();
     assert_eq!(client.sync_daemons().unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! Edits that write only what differs, over a model of a table that others change too.
+//! Edits write only the differences; tested on a model of a table that other programs also change.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
@@ -18,8 +18,8 @@ fn two<'a>() -> FakeTable<'a> {
     table
 }
 
-/// Deletes the first service, or its first real server, just before the first command of that kind,
-/// and has it back for the next command.
+/// Deletes the first service, or its first real server, just before the first command of this kind,
+/// and restores it before the next command.
 fn gone_for(command: Command) -> impl FnMut(Command, &mut fake_table::Services) {
     let mut step = 0;
     move |seen, services| match (step, seen) {
@@ -125,7 +125,7 @@ fn ensuring_adds_sets_or_leaves_alone() {
 
 #[test]
 fn a_race_for_a_service_is_lost_and_won() {
-    // Somebody else adds it just before; then it only has to be set.
+    // Another program adds it just before; then it only has to be set.
     let mut step = 0;
     let table = two().before(|command, services| {
         if command == Command::NewService && step == 0 {
@@ -166,7 +166,7 @@ fn a_rival_who_always_wins_ends_the_retries() {
 
 #[test]
 fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
-    // The first list of real servers lacks the first, which nobody touched.
+    // The first list of real servers lacks the first one, which nobody touched.
     let lacking = || {
         let mut lists = 0;
         move |command, services: &mut fake_table::Services| {
@@ -189,7 +189,7 @@ fn a_list_that_lacks_a_server_by_mistake_is_not_believed() {
 #[test]
 fn a_list_that_lacks_a_server_by_mistake_does_not_end_its_drain() {
     let (mut lists, mut hidden) = (0, None);
-    // It is the second list that lacks it: the first after its weight was taken.
+    // Here the second list lacks it: the first list after its weight was set to 0.
     let table = two().before(|command, services| {
         if let Some(server) = hidden.take() {
             services[0].1.insert(0, server);

@@ -1,6 +1,6 @@
-//! The engine against hand-made replies: which requests complete, and in which order.
+//! The protocol engine with hand-made replies: which requests complete, and in which order.
 //!
-//! The answers are put together here byte by byte from netlink(7), not by the crate under test.
+//! The replies are built here byte by byte according to netlink(7), not by the crate under test.
 
 use std::time::{Duration, Instant};
 
@@ -219,12 +219,12 @@ fn the_deadline_runs_from_the_last_answer() {
     engine.push(&Request::new(Command::GetService, RequestKind::Dump)).unwrap();
     assert_eq!(engine.poll_timeout(start), None);
     let seq = headers(engine.poll_transmit().unwrap())[0].0;
-    // The timeout starts when somebody has to wait, and asking again doesn't restart it.
+    // The timeout starts when the caller has to wait, and asking again doesn't restart it.
     assert_eq!(engine.poll_timeout(after(1)), Some(after(1) + TIMEOUT));
     assert_eq!(engine.poll_timeout(after(2)), Some(after(1) + TIMEOUT));
     assert!(engine.handle_datagram(&reply(seq, NLM_F_MULTI), |_| ()).unwrap());
     assert_eq!(engine.poll_timeout(after(3)), Some(after(3) + TIMEOUT));
-    // What is no answer to what is under way doesn't renew it either.
+    // A message that isn't a reply to a request in flight doesn't renew it either.
     assert!(!engine.handle_datagram(&reply(seq + 1, NLM_F_MULTI), |_| ()).unwrap());
     assert_eq!(engine.poll_timeout(after(4)), Some(after(3) + TIMEOUT));
     assert!(engine.handle_datagram(&done(seq), |_| ()).unwrap());

@@ -1,5 +1,5 @@
-//! Errors as programs and people meet them: one type under `?`, texts that say all, and answers to
-//! "is it worth trying again?".
+//! Errors as seen by programs and people: a single type for `?`, texts that are complete, and
+//! answers to "is it worth trying again?".
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::error::Error as _;
@@ -41,14 +41,14 @@ fn plan(servers: &[Destination]) -> Plan {
     Plan::diff(&Table::new(), &Table::new().with(service), &Options::new())
 }
 
-/// A caller that knows one type of error.
+/// A caller that only knows one error type.
 fn apply(client: &mut Client<Kernel>, plan: &Plan) -> Result<(), Error> {
     client.info()?;
     client.apply(plan)?;
     Ok(())
 }
 
-/// The kernel wants a tunnel to a real server of the other family.
+/// The kernel requires a tunnel to a real server of the other family.
 fn refused_plan() -> Plan {
     plan(&[server("10.10.10.102:80"), server("[2001:db8::102]:80")])
 }
@@ -75,7 +75,7 @@ fn the_text_alone_says_what_the_first_step_met() {
                 values (os error 22)";
     assert_eq!(error.to_string(), text);
     assert_eq!(Error::from(error.clone()).to_string(), format!("cannot apply the plan: {text}"));
-    // What prints the whole chain says it once.
+    // Printing the whole chain doesn't repeat it.
     assert!(error.source().is_none());
     assert!(Error::from(error.clone()).source().is_none());
     assert!(format!("{:#}", Error::from(error)).contains("must be unicast"));
@@ -134,7 +134,7 @@ fn errors_can_be_kept_and_handed_on() {
 
 #[test]
 fn a_refused_timeout_is_named() {
-    // A kernel of 1000 ticks a second takes up to 2147483 seconds.
+    // A kernel with 1000 ticks per second accepts up to 2147483 seconds.
     let kernel = Kernel::builder().ticks_per_second(1000).build();
     let mut client = client(&kernel);
     let mut text = |change: TimeoutsChange| client.set_timeouts(change).unwrap_err().to_string();
@@ -151,7 +151,7 @@ fn a_refused_timeout_is_named() {
     );
 }
 
-/// A kernel may refuse what others take.
+/// A kernel may refuse what others accept.
 #[test]
 fn where_no_timeout_is_too_long_all_are_named() {
     let kernel = Kernel::new();
@@ -194,7 +194,7 @@ fn a_plan_is_worth_trying_again_if_all_that_failed_is() {
     assert!(error.is_transient(), "{error}");
     assert!(Error::from(error).is_transient());
     client.flush().unwrap();
-    // One of memory, one of privilege.
+    // One error of memory, one of privilege.
     let mut first = true;
     kernel.before_each(move |request| match request.command {
         Command::NewDest => {

@@ -46,7 +46,7 @@ fn table_of(kernel: &Kernel) -> Table {
     Client::with_transport(kernel.clone()).unwrap().snapshot().unwrap().into_table()
 }
 
-/// With 5,000 services, a change of one endpoint costs a look at one service and a change.
+/// With 5,000 services, a change of one endpoint costs a look at one service and one change.
 #[test]
 fn a_controller_looks_only_at_what_changes() {
     let (kernel, now) = (Kernel::new(), Instant::now());
@@ -63,7 +63,7 @@ fn a_controller_looks_only_at_what_changes() {
     });
     controller.want_service(service(7, 0..6));
     assert_eq!(controller.sync(now).unwrap().steps().len(), 1);
-    // Three to look, one to change.
+    // Three requests to look, one to change.
     assert_eq!(requests.swap(0, Ordering::Relaxed), 4);
     assert!(controller.sync(now).unwrap().is_empty());
     assert_eq!(requests.load(Ordering::Relaxed), 0);
@@ -103,7 +103,7 @@ fn a_controller_drains_and_leaves_what_belongs_to_others() {
     controller.sync(start + DRAIN).unwrap();
     assert_eq!(weight(&kernel), None);
 
-    // Somebody else's change to a service of ours is mended, theirs stays.
+    // Another program's change to a service of ours is repaired; its own service stays.
     operator.delete_service(&key(2)).unwrap();
     controller.resync(start + DRAIN).unwrap();
     let table = table_of(&kernel);
@@ -111,7 +111,7 @@ fn a_controller_drains_and_leaves_what_belongs_to_others() {
     assert!(table.get(&other).is_some());
 }
 
-/// What the kernel refuses is tried again, and other services go on.
+/// Changes that the kernel refuses are tried again, and other services proceed.
 #[test]
 fn a_controller_tries_again() {
     let (kernel, now) = (Kernel::new(), Instant::now());
@@ -144,7 +144,7 @@ fn a_checker_gives_weight_to_those_that_answer() {
         };
         [weight(&first), weight(&second), weight(&fallback)]
     };
-    // One check is not enough, either way.
+    // A single check is not enough, either way.
     assert_eq!(round([true, true]), [Some(0), Some(0), Some(1)]);
     assert_eq!(round([true, false]), [Some(5), Some(0), None]);
     assert_eq!(round([true, true]), [Some(5), Some(0), None]);
@@ -152,7 +152,7 @@ fn a_checker_gives_weight_to_those_that_answer() {
     assert_eq!(round([false, false]), [Some(0), Some(3), None]);
     assert_eq!(round([false, false]), [Some(0), Some(0), Some(1)]);
 
-    // What others do is mended.
+    // Changes by other programs are repaired.
     let mut operator = Client::with_transport(kernel).unwrap();
     operator.delete_service(&key(1)).unwrap();
     assert_eq!(round([true, true]), [Some(0), Some(0), Some(1)]);

@@ -22,7 +22,7 @@ struct Parsed {
     kinds: BTreeMap<String, String>,
 }
 
-/// Reads a text as the specification has it, or says which line isn't in the format.
+/// Reads a text according to the specification, or says which line isn't in the format.
 fn parse(text: &str) -> Result<Parsed, String> {
     let mut parsed = Parsed::default();
     let mut helped = BTreeSet::new();
@@ -124,7 +124,7 @@ fn is_name(name: &str, colons: bool) -> bool {
     name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
-/// The text that escapes stand for; nothing if one isn't among those that are allowed.
+/// Resolves escapes; `None` if one isn't allowed.
 fn unescape(text: &str, allowed: &[char]) -> Option<String> {
     let (mut plain, mut rest) = (String::new(), text.chars());
     while let Some(c) = rest.next() {
@@ -203,7 +203,7 @@ fn every_service_and_server_is_there_with_its_values() {
         assert_eq!(parsed.kinds.get(name).map(String::as_str), Some(expected), "{name}");
         assert!(text.contains(&format!("# HELP {name} ")), "{name}");
     }
-    // Not by way of a floating-point number, which has no more than 53 bits.
+    // Not via a floating-point number, which has only 53 bits.
     let most = ServiceEntry::new(Service::new("tcp/10.0.0.1:1".parse().unwrap()))
         .stats(Stats::default().outgoing_bytes(u64::MAX));
     assert!(exporter::render(&Snapshot::new([ServiceSnapshot::new(most)]), 10).contains(
@@ -220,7 +220,7 @@ fn real_servers_beyond_the_limit_are_one() {
                 .active_connections(n.into())
                 .stats(Stats::default().connections(100 * u64::from(n)))
         });
-        // The kernel's order is another one each time.
+        // The kernel's order differs each time.
         ServiceSnapshot::new(ServiceEntry::new(Service::new(key))).destinations(servers.rev())
     };
     let snapshot = Snapshot::new([service(2), service(1)]);
@@ -248,7 +248,7 @@ fn an_empty_table_is_in_the_format_too() {
     assert_eq!(parse(&exporter::render(&Snapshot::default(), 10)).unwrap().series, BTreeMap::new());
 }
 
-/// Samples of the specification, and what isn't in the format.
+/// Samples from the specification, and texts that aren't in the format.
 #[test]
 fn the_grammar_takes_what_it_should_and_nothing_else() {
     let good = r#"# HELP http_requests_total The total number of HTTP requests.

@@ -1,13 +1,13 @@
-//! Whatever goes wrong between a client and the kernel, no call waits forever, none says what isn't
-//! true, and the next one works.
+//! Whatever goes wrong between a client and the kernel, no call waits forever or reports something
+//! untrue, and the next one works.
 //!
-//! Thousands of calls at random are made over a wire on which things go wrong at random: answers are
-//! lost, late, doubled, cut off; system calls fail; the kernel is out of memory; the module is loaded
-//! anew in the middle. The kernel is the model, so what really happened is known. Nothing takes time
-//! on that wire, so a client that would wait is told at once that its deadline has passed.
+//! Thousands of random calls are made over a wire with random faults: replies are lost, late,
+//! duplicated or cut off; system calls fail; the kernel is out of memory; the module is reloaded in
+//! the middle. The kernel is the model, so it is known what really happened. Nothing takes time on
+//! that wire: a client that would wait is told at once that its deadline has passed.
 //!
-//! The same seeds are run each time, and one that is new. `IPVS_TEST_SEED` is a seed to run alone,
-//! `IPVS_TEST_RUNS` how many seeds to run.
+//! Every run uses the same seeds and one new one. `IPVS_TEST_SEED` is a single seed to run,
+//! `IPVS_TEST_RUNS` the number of seeds to run.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -40,11 +40,11 @@ use call::{Call, Said};
 use fault::{Fault, Severity};
 use wire::{Handled, Socket, Wire};
 
-/// How many seeds are run if nobody says otherwise.
+/// The default number of seeds.
 const RUNS: u64 = 300;
-/// How many disturbed calls are made with each.
+/// The number of disturbed calls made with each.
 const CALLS: usize = 12;
-/// How long a seed may take before it counts as hanging; it takes milliseconds.
+/// How long a seed may take before it counts as hanging; it normally takes milliseconds.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 fn number_from_env(name: &str) -> Option<u64> {
@@ -78,7 +78,7 @@ fn whatever_goes_wrong_no_call_hangs_or_says_what_is_not_true() {
     }
 }
 
-/// What came about in all runs.
+/// Counts of what happened in all runs.
 #[derive(Debug, Default)]
 struct Tally {
     calls: usize,
@@ -111,7 +111,7 @@ impl Tally {
         }
     }
 
-    /// That nothing fails shows little if little was tried.
+    /// The absence of failures shows little if little was tried.
     fn assert_wide(&self) {
         assert!(self.disturbed > self.calls / 5, "most calls were undisturbed");
         let missing: Vec<_> = FAULTS.iter().filter(|it| !self.faults.contains_key(**it)).collect();
@@ -161,7 +161,7 @@ fn run(seed: u64, tally: &mut Tally) {
         let mut plan: Vec<_> = (0..random.pick(&[1, 1, 1, 2, 3]))
             .map(|_| (random.pick(&[0, 0, 0, 0, 1, 1, 2]), Fault::random(&mut random)))
             .collect();
-        // They are about few calls, and make no difference to the others.
+        // They affect few calls, and make no difference to the others.
         let silence = random.pick(&[Fault::NoAcknowledgement, Fault::Interrupted]);
         plan.extend(random.one_in(3).then_some((0, silence)));
         for plan in [plan, Vec::new()] {
@@ -191,13 +191,13 @@ fn run(seed: u64, tally: &mut Tally) {
     }
 }
 
-/// A kernel with something in it.
+/// A kernel with some objects in it.
 fn kernel(random: &mut Random) -> Kernel {
     let kernel = Kernel::new();
     let mut client = Client::with_transport(kernel.clone()).unwrap();
     for _ in 0..random.below(30) {
         let change = change::change(random);
-        // The kernel refuses some.
+        // The kernel refuses some of them.
         let _ = client.change(&change);
         if let Change::AddDestination { service, destination } = change {
             let stats = Stats::default().connections(random.below(100) as u64).incoming_bytes(1);
@@ -207,7 +207,7 @@ fn kernel(random: &mut Random) -> Kernel {
     kernel
 }
 
-/// Connects, which may fail, and then must not.
+/// Connects, which may fail at first, but then must succeed.
 fn connect(random: &mut Random, wire: &Rc<RefCell<Wire>>) -> Client<Socket> {
     for plan in [vec![(0, Fault::random(random))], Vec::new()] {
         wire.borrow_mut().reopen();
@@ -218,7 +218,7 @@ fn connect(random: &mut Random, wire: &Rc<RefCell<Wire>>) -> Client<Socket> {
         assert!(wire.waits <= 1);
         wire.end();
         match client {
-            // A family that isn't IPVS's would be found out, and not by this test.
+            // A family that isn't IPVS's would be noticed, but not by this test.
             Ok(client) if wire.severity() < Severity::Lying => return client,
             Ok(_) => {}
             Err(error) => {
@@ -231,7 +231,7 @@ fn connect(random: &mut Random, wire: &Rc<RefCell<Wire>>) -> Client<Socket> {
     panic!("an undisturbed client didn't connect");
 }
 
-/// Says what was under way when something panics.
+/// Says what was running when something panics.
 struct Context<'a> {
     call: &'a Call,
     wire: &'a RefCell<Wire>,
@@ -246,7 +246,7 @@ impl Drop for Context<'_> {
     }
 }
 
-/// Ends the program if a seed takes too long, because nothing else would.
+/// Ends the process if a seed takes too long, because nothing else would.
 struct Watchdog(mpsc::Sender<u64>);
 
 impl Watchdog {

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
-//! What the client reads from files, over a transport that has them, and one that has none.
+//! What the client reads from files, over a transport that has them and over one that has none.
 
 use std::collections::HashMap;
 use std::io::{self, Cursor, Read};
@@ -80,7 +80,7 @@ fn settings_are_written_as_lines() {
     let mut client = client(&files);
     client.set_sysctl(sysctl::CONNTRACK, false).unwrap();
     client.set_sysctl(sysctl::DROP_ENTRY, Defense::Always).unwrap();
-    // Of an empty text the kernel would take no notice.
+    // The kernel would ignore an empty text.
     client.set_sysctl(sysctl::EST_CPULIST, CpuList::default()).unwrap();
     let written = files.written.lock().unwrap();
     let written: Vec<_> = written.iter().map(|(p, t)| (p.as_str(), t.as_str())).collect();

@@ -1,5 +1,5 @@
-//! The folders of `src` are floors: a file imports from its own floor and from those below it, from
-//! the file that defines the item, and no two files import from each other, not even by a detour.
+//! The folders of `src` are layers: a file imports only from its own layer and those below it, and
+//! from the file that defines the item. No two files import each other, not even indirectly.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the ground up. `lib.rs` is the face in front of all of them, and imports nothing.
+/// From the bottom up. `lib.rs` is the facade in front of all of them, and imports nothing.
 const FLOORS: [&str; 12] = [
     "model",
     "error",
@@ -30,7 +30,7 @@ fn floor(module: &str) -> usize {
     })
 }
 
-/// Every module of `src`, with what it says outside of comments and tests.
+/// Every module of `src`, with its text except comments and tests.
 fn modules() -> BTreeMap<String, String> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -89,7 +89,7 @@ fn a_file_imports_from_below_and_from_where_the_item_is_defined() {
         }
     }
     assert!(imports.len() > 40, "most files import something: {imports:?}");
-    // What imports nothing that is left is done; what is never done goes in a circle.
+    // A file without imports that remain is done; files that are never done form a cycle.
     while !imports.is_empty() {
         let left: BTreeSet<&str> = imports.keys().copied().collect();
         imports.retain(|_, used| used.iter().any(|used| left.contains(used)));

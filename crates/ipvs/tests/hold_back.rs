@@ -1,5 +1,5 @@
-//! Plans of which the kernel refuses any steps: whatever would leave a virtual service without its
-//! last live real server is held back, and nothing else is.
+//! Plans in which the kernel refuses arbitrary steps: only the steps that would leave a virtual
+//! service without its last live real server are held back.
 //!
 //! `PROPTEST_CASES=10000 cargo test -p ipvs-client --test hold_back` tries that many pairs of tables.
 
@@ -21,7 +21,7 @@ use ipvs_model::Kernel;
 use ipvs_sys::Message;
 use proptest::prelude::*;
 
-/// errno(3): what the kernel says of most values that it doesn't take.
+/// errno(3): the kernel's error for most invalid values.
 const EINVAL: i32 = 22;
 
 fn is_live(table: &Table, key: &ServiceKey) -> bool {
@@ -32,7 +32,7 @@ fn table_of<T: Transport>(client: &mut Client<T>) -> Table {
     client.snapshot().unwrap().into_table()
 }
 
-/// A kernel with a table.
+/// Creates a kernel with a table.
 fn kernel_with(table: &Table) -> Kernel {
     let kernel = Kernel::new();
     let plan = Plan::diff(&Table::new(), table, &Options::new());
@@ -40,7 +40,7 @@ fn kernel_with(table: &Table) -> Kernel {
     kernel
 }
 
-/// The request for each step of a plan, and the table that all of them lead to.
+/// The request for each step of a plan, and the table that they result in.
 fn requests(kernel: &Kernel, plan: &Plan) -> (Vec<Message>, Table) {
     let kernel = kernel.fork();
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -56,15 +56,15 @@ fn requests(kernel: &Kernel, plan: &Plan) -> (Vec<Message>, Table) {
     (requests, table_of(&mut client))
 }
 
-/// What a kernel was seen to go through.
+/// What a kernel was observed to go through.
 #[derive(Default)]
 struct Seen {
     tried: BTreeSet<usize>,
-    /// A service that was without a live real server although it may not be.
+    /// A service that had no live real server although it must always have one.
     bare: Option<ServiceKey>,
 }
 
-/// Applies a plan on a kernel that refuses some of its steps, and returns what became of each.
+/// Applies a plan on a kernel that refuses some of its steps, and returns the outcome of each.
 fn apply(
     kernel: &Kernel,
     plan: &Plan,
@@ -89,7 +89,7 @@ fn apply(
         Ok(()) => plan.steps().iter().map(|_| Outcome::Done).collect(),
         Err(error) => error.into_steps().map(|(_, outcome)| outcome).collect(),
     };
-    // The hook looks once more, at the end.
+    // The hook checks once more at the end.
     client.services().unwrap();
     kernel.before_each(|_| Ok(()));
     let seen = mem::take(&mut *seen.lock().unwrap());
@@ -140,7 +140,7 @@ proptest! {
                     prop_assert!(!seen.tried.contains(&index), "{}", step);
                     let by = plan.steps().iter().position(|it| *it == *failed).unwrap();
                     prop_assert!(refused.contains(&by) && failed.service() == step.service());
-                    // It's the last one that is there, and so it was right to leave it.
+                    // It was the last one left, so it was right to keep it.
                     let live: Vec<_> = left
                         .get(step.service())
                         .unwrap()
@@ -157,7 +157,7 @@ proptest! {
     }
 }
 
-/// The live real server that a step takes.
+/// The live real server that a step removes.
 fn taken_by(step: &Step) -> DestinationKey {
     match step {
         Step::SetDestination { from, to, .. } if from.weight > 0 && to.weight == 0 => to.key(),
@@ -171,7 +171,7 @@ fn taken_by(step: &Step) -> DestinationKey {
     }
 }
 
-/// A removal that is refused leaves a live real server, which frees another one to go.
+/// A refused removal leaves a live real server, so another one may be removed.
 #[test]
 fn what_was_held_back_is_released() {
     let web = |servers: &[u8]| {

@@ -1,5 +1,5 @@
-//! One service at a time, and lists that only have to agree with themselves, over a model of a table
-//! that others change.
+//! One service at a time, and lists that only have to be consistent in themselves, on a model of a
+//! table that other programs change.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
@@ -29,8 +29,8 @@ fn untouched() -> TableService {
     TableService::new(Service::new(key(1))).destination(server(1)).destination(server(2))
 }
 
-/// What a look at the service finds, and what it asks for. `other` acts before each question, which
-/// are counted from 0.
+/// What a look at the service finds, and the requests it makes. `other` acts before each request;
+/// they are counted from 0.
 fn look(
     options: &SnapshotOptions,
     mut other: impl FnMut(u32, &mut Services),
@@ -76,7 +76,8 @@ fn a_torn_list_is_read_again() {
     assert_eq!(commands, [GetDest, GetService, GetDest, GetService, GetDest]);
 }
 
-/// The list agrees, but the service between was another one: neither belongs to the other.
+/// The list is unchanged, but the service read in between differs, so the two don't belong
+/// together.
 #[test]
 fn a_service_that_changes_between_its_lists_is_read_again() {
     let options = SnapshotOptions::default().agreeing(3);
@@ -120,7 +121,7 @@ fn a_service_becomes_what_is_desired() {
     assert!(client.reconcile(&web, &mine).unwrap().is_empty());
 
     web.remove(&server(1).key());
-    // Without a scope nothing is deleted.
+    // Without a scope, nothing is deleted.
     assert!(client.reconcile(&web, &Options::new()).unwrap().is_empty());
     let plan = client.reconcile(&web, &mine).unwrap();
     assert_eq!(plan.to_string(), "- server 192.0.2.1:80 of fwmark/1\n");
@@ -147,8 +148,8 @@ fn what_the_kernel_refuses_is_told() {
     assert_eq!(TableService::from(found), untouched());
 }
 
-/// Somebody deletes a service and adds another before each question: the whole table is never the same twice,
-/// and yet no list lacks what nobody touched.
+/// Another program deletes a service and adds another before each request: the whole table is never
+/// the same twice, and yet no list lacks an entry that nobody touched.
 #[test]
 fn lists_agree_with_themselves_while_the_table_keeps_changing() {
     let options = SnapshotOptions::default().pause(Duration::ZERO);
@@ -282,7 +283,7 @@ fn a_watch_reads_as_it_is_told() {
     let mut client = one()
         .before(|_, services| {
             asked += 1;
-            // Another name each time.
+            // A different name each time.
             let name = format!("a{asked}");
             services[0].0.scheduler = Some(Name::new(name.as_bytes()).unwrap());
         })

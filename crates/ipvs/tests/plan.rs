@@ -1,6 +1,6 @@
-//! Plans between generated tables, applied in memory by rules of the kernel: what exists can't
-//! be added, what doesn't can't be changed or deleted, a virtual service takes its real servers
-//! along.
+//! Plans between generated tables, applied in memory by the kernel's rules: existing entries can't
+//! be added, missing ones can't be changed or deleted, and deleting a virtual service deletes its
+//! real servers.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -55,7 +55,7 @@ fn result_of(plan: &Plan, current: &Table) -> Table {
     table
 }
 
-/// The virtual services that have a real server of a weight above 0.
+/// The virtual services that have a real server with a weight above 0.
 fn live(table: &Table) -> BTreeSet<ServiceKey> {
     let is_live = |service: &&TableService| service.destinations().any(|it| it.weight > 0);
     table.services().filter(is_live).map(|service| *service.key()).collect()
@@ -73,7 +73,7 @@ fn assert_never_without_servers(plan: &Plan, current: &Table) {
     }
 }
 
-/// What `desired` looks like once `current` may keep what isn't wanted.
+/// What `desired` looks like if unwanted entries of `current` may stay.
 fn expected_without(prune: Prune, current: &Table, desired: &Table) -> Table {
     let mut expected = desired.clone();
     for present in current.services() {
@@ -98,7 +98,7 @@ fn prune() -> impl Strategy<Value = Prune> {
     prop_oneof![Just(Prune::Nothing), Just(Prune::Destinations), Just(Prune::Everything)]
 }
 
-/// The table in a kernel where each real server has that many connections.
+/// The table in a kernel where each real server has this many connections.
 fn snapshot(table: &Table, connections: u32) -> Snapshot {
     Snapshot::new(table.services().map(|service| {
         let destinations = service.destinations().cloned().map(|destination| {
@@ -192,7 +192,7 @@ proptest! {
         let timeout = Duration::from_secs(60);
         let (mut drainer, start) = (Drainer::new(timeout), Instant::now());
 
-        // First all that is to go loses its weight, and what had some stays.
+        // First, all unwanted real servers lose their weight, and those with connections stay.
         let first = by_drainer(&mut drainer, &current, connections, &desired, start);
         assert_never_without_servers(&first, &current);
         let drained = result_of(&first, &current);
@@ -202,7 +202,7 @@ proptest! {
             }
         }
 
-        // A moment before the timeout those with connections are still there.
+        // Just before the timeout, those with connections are still there.
         let early = start + timeout - Duration::from_nanos(1);
         let mut clock = drainer.clone();
         let second = by_drainer(&mut clock, &drained, connections, &desired, early);
@@ -213,7 +213,7 @@ proptest! {
             prop_assert_eq!(result_of(&second, &drained), desired.clone());
         }
 
-        // From the second look on at one of weight 0, the timeout runs.
+        // The timeout runs from the first look that finds weight 0: the second.
         let seen = by_drainer(&mut drainer, &drained, connections, &desired, start);
         let last = by_drainer(&mut drainer, &drained, connections, &desired, start + timeout);
         prop_assert_eq!(result_of(&last, &drained), desired);
@@ -327,7 +327,7 @@ fn draining(number: u32, [active, inactive]: [u32; 2]) -> ServiceSnapshot {
     ServiceSnapshot::new(ServiceEntry::new(Service::new(key(number)))).destinations([entry])
 }
 
-/// Planning service by service used to forget, each time, what all the others drain.
+/// Planning service by service used to forget, each time, the real servers draining in all others.
 #[test]
 fn services_that_are_planned_one_by_one_reach_their_deadlines() {
     let timeout = Duration::from_secs(60);
@@ -363,7 +363,7 @@ fn a_drainer_forgets_what_it_looked_for_and_what_is_gone() {
     let _ = drainer.plan(&Snapshot::new(services.clone()), &Table::new(), &everything(), start);
     assert_eq!(remembered(&drainer), [key(0), key(1), key(2)]);
 
-    // Of one service it is told that it's gone; a part of the table says nothing of the others.
+    // A single service is reported as gone; a part of the table says nothing about the others.
     let _ = drainer.plan_service(&key(1), None, None, &everything(), late);
     let _ = drainer.plan(&Snapshot::new([]), &Table::new(), &everything(), late);
     assert_eq!(remembered(&drainer), [key(0), key(2)]);
@@ -373,11 +373,11 @@ fn a_drainer_forgets_what_it_looked_for_and_what_is_gone() {
     assert_eq!(remembered(&drainer), [key(2)]);
     assert_eq!(plan.steps().len(), 2, "{plan}");
 
-    // What is back after that has all the time again.
+    // If it comes back after that, its full time starts again.
     let plan = drainer.plan_service(&key(0), Some(&services[0]), None, &everything(), late);
     assert_eq!(plan.draining(), [(key(0), server(1).key())]);
 
-    // One that is made to drain is to be looked at again.
+    // A service that starts draining has to be looked at again.
     let live = snapshot(
         &Table::new().with(TableService::new(Service::new(key(0))).destination(server(1))),
         1,
@@ -386,7 +386,7 @@ fn a_drainer_forgets_what_it_looked_for_and_what_is_gone() {
     let _ = fresh.plan(&live, &Table::new(), &everything(), late);
     assert_eq!(remembered(&fresh), [key(0)]);
 
-    // What belongs to others drains by their own clocks.
+    // Real servers of other owners drain by their own clocks.
     let others = Options::new().prune(Prune::Everything, Scope::services([key(1)]));
     let _ = drainer.plan(&Snapshot::new(services).whole(true), &Table::new(), &others, late);
     assert_eq!(remembered(&drainer), [key(1)]);

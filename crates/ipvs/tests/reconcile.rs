@@ -38,8 +38,8 @@ proptest! {
         }
     }
 
-    /// Whatever the kernel refuses and wherever answers get lost: what the error says was done is
-    /// there, what it says wasn't is not, and the next plan leads to what is desired.
+    /// Whatever the kernel refuses and wherever replies get lost: the changes that the error
+    /// reports as done are done, the others aren't, and the next plan leads to the desired state.
     #[test]
     fn errors_are_told_exactly_and_the_next_plan_goes_on(
         (first, second) in pair_of_tables(),
@@ -53,7 +53,7 @@ proptest! {
         if lost {
             kernel.fail(Fault::any().lost_answer()).unwrap();
         } else {
-            // Any command can end with that.
+            // Any command can end with this.
             kernel.fail(Fault::any().kind(ErrorKind::OutOfMemory).times(refused)).unwrap();
         }
         let result = client.apply(&plan);
@@ -92,7 +92,7 @@ fn web(servers: impl IntoIterator<Item = u8>) -> Table {
     Table::new().with(service)
 }
 
-/// What can't be replaced isn't taken out, and other services go on.
+/// A real server that can't be replaced isn't taken out, and other services proceed.
 #[test]
 fn the_last_live_server_stays_if_the_next_is_refused() {
     // The kernel refuses multicast addresses.
@@ -118,7 +118,7 @@ fn the_last_live_server_stays_if_the_next_is_refused() {
     );
 }
 
-/// One server with a typo used to keep dead ones serving for good.
+/// One server with a typo used to keep dead ones serving forever.
 #[test]
 fn a_refused_server_holds_back_no_other() {
     // Of another address family, which only a tunnel can carry.
@@ -178,7 +178,7 @@ fn servers_of_a_service_that_is_refused_are_held_back() {
     );
 }
 
-/// What becomes of each step from one table to another, and the table that is there then.
+/// The outcome of each step from one table to another, and the resulting table.
 fn outcomes(current: &Table, desired: &Table) -> (Vec<String>, Table) {
     let mut client = Client::with_transport(Kernel::new()).unwrap();
     reconcile(&mut client, current);
@@ -200,7 +200,7 @@ fn counts(active: u32, inactive: u32) -> ConnectionCounts {
     ConnectionCounts::default().active(active).inactive(inactive)
 }
 
-/// Drains server 1, which starts with 3 connections; `each` happens at each sleep.
+/// Drains server 1, which starts with 3 connections; `each` runs at each sleep.
 fn drain(options: &DrainOptions, each: impl Fn(&Kernel, u32)) -> (Drained, Vec<u8>) {
     let kernel = Kernel::new();
     let mut client = Client::with_transport(kernel.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! The responder against what real kernels answered: the captures of ipvs-sys.
+//! The responder compared with real kernels: the captures of ipvs-sys.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::collections::HashMap;
@@ -17,7 +17,8 @@ mod golden;
 /// The id of the family, where it doesn't matter.
 const FAMILY: u16 = 0x1c;
 
-/// What an answer says, whatever the port of the socket and how much of the request it echoes.
+/// The content of a reply, regardless of the socket's port and of how much of the request it
+/// echoes.
 #[derive(Debug, PartialEq)]
 enum Answer {
     Reply(Header, Box<Message>),
@@ -53,7 +54,8 @@ fn answers(datagram: &[u8], with_words: bool) -> Vec<Answer> {
         .collect()
 }
 
-/// Answers as the kernel of the capture did, as far as IPVS itself did, and not generic netlink.
+/// Replies as the kernel of the capture did, for requests that IPVS itself handled, not generic
+/// netlink.
 fn replay(
     kernel: &[Answer],
     seq: u32,
@@ -79,7 +81,7 @@ fn it_answers_as_the_kernels_did() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ipvs-sys/tests/golden");
     let (mut compared, mut lists, mut explained) = (0, 0, 0);
     let captures = golden::captures_in(&folder);
-    // Each kernel gave the family an id of its own.
+    // Each kernel gave the family a different id.
     let mut ids = HashMap::new();
     for capture in &captures {
         let requests = capture.datagrams.iter().filter(|datagram| datagram.to_kernel);
@@ -121,7 +123,7 @@ fn it_answers_as_the_kernels_did() {
     assert!(compared > 0 && lists > 0 && explained > 0, "{compared} {lists} {explained}");
 }
 
-/// Makes sure that no datagram is longer than the kernel's own can be.
+/// Ensures that no datagram is longer than the kernel's own can be.
 struct Bounded<T>(T);
 
 impl<T: Transport> Transport for Bounded<T> {
@@ -144,7 +146,7 @@ fn client(serve: fn(&Call<'_>, &mut Replies<'_>) -> Result<(), Refusal>) -> Clie
     Client::with_transport(Bounded(Served::new(serve))).unwrap()
 }
 
-/// Many services, which differ by their mark.
+/// Many services, distinguished by their mark.
 fn many_services(replies: &mut Replies<'_>) {
     let mut reply = Message::new(Command::NewService);
     for mark in 1..=10_000 {

@@ -89,7 +89,8 @@ fn forwarding_methods_have_names() {
     }
 }
 
-/// What the kernel reports it as, whatever it is called in the file: a table never became what it was
+/// It is written as the kernel reports it, whatever the file calls it; otherwise a table would
+/// never match the desired one.
 /// to be.
 #[test]
 fn numbers_that_have_a_name_are_what_the_name_says() {

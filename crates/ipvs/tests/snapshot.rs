@@ -1,4 +1,4 @@
-//! Snapshots of a table that others change, over a model of it.
+//! Snapshots of a table that other programs change, on a model of it.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
@@ -10,7 +10,7 @@ use fake_table::{FakeTable, key, server};
 use ipvs::{Error, ErrorKind, Operation, Service, SnapshotOptions, Table, TableService};
 use ipvs_sys::Command;
 
-/// Two services, with two real servers and with one.
+/// Two services, one with two real servers and one with one.
 fn two() -> FakeTable<'static> {
     let mut table = FakeTable::default();
     table.add(key(1), [server(1), server(2)]);
@@ -44,7 +44,7 @@ fn an_empty_table_is_an_empty_snapshot() {
 
 #[test]
 fn what_one_pass_lacks_is_read_again() {
-    // The list of services lacks one that nobody touched, in the first pass only.
+    // Only in the first pass, the list of services lacks one that nobody touched.
     let mut lists = 0;
     let table = two().before(|command, services| {
         if command == Command::GetService {
@@ -102,8 +102,8 @@ fn what_was_deleted_and_added_again_is_seen_by_its_place() {
 
 #[test]
 fn after_a_change_each_list_is_confirmed_once_wherever_that_ends() {
-    // Questions 0, 3 and 6 are for the services, those after them for the real servers of each.
-    // Before which question something changes, in which list, and how many are asked for it.
+    // Requests 0, 3 and 6 read the services, those after them the real servers of each. Each case
+    // says before which request something changes, in which list, and how many requests result.
     for (change, list, questions) in
         [(0, 2, 6_u32), (3, 0, 7), (4, 1, 8), (5, 2, 9), (3, 2, 9), (4, 0, 6), (5, 1, 6)]
     {
@@ -174,7 +174,7 @@ fn as_many_passes_agree_as_are_asked_for() {
     }
 }
 
-/// Whatever the kernel's order is.
+/// Regardless of the kernel's order.
 #[test]
 fn a_service_is_found_by_its_key() {
     let entry = |mark| ipvs::ServiceEntry::new(Service::new(key(mark)));

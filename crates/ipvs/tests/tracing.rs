@@ -1,4 +1,4 @@
-//! What the feature `tracing` tells, heard by a subscriber of its own.
+//! The events of the feature `tracing`, recorded by a subscriber of its own.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 #[allow(dead_code, reason = "each test binary needs a part of it")]
@@ -85,7 +85,7 @@ impl Subscriber for Listener {
     }
 }
 
-/// What is told at `most` and above while `work` is done.
+/// The events at level `most` and above while `work` runs.
 fn heard(most: Level, work: impl FnOnce()) -> Vec<String> {
     let listener = Listener { most, heard: Arc::default() };
     tracing::subscriber::with_default(listener.clone(), work);

@@ -15,7 +15,7 @@ use crate::transport::netns::Namespace;
 use crate::transport::proc_files::ProcFiles;
 use crate::transport::sockopt::SocketOptions;
 
-/// An interface of the kernel's to IPVS.
+/// One of the kernel's interfaces to IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KernelInterface {
@@ -45,10 +45,11 @@ impl fmt::Display for KernelInterface {
 #[derive(Debug)]
 pub struct KernelSocket {
     netlink: NetlinkSocket,
-    /// Opened once generic netlink has refused the caller, or at once where it couldn't be later.
+    /// Opened once generic netlink has refused the caller, or at once if that wouldn't be possible
+    /// later.
     options: Option<SocketOptions>,
     chosen: Option<KernelInterface>,
-    /// What was sent last, until an interface is chosen.
+    /// The datagram sent last, until an interface is chosen.
     sent: Vec<u8>,
 }
 
@@ -60,7 +61,7 @@ impl KernelSocket {
     /// As socket(2) and connect(2).
     pub fn open() -> io::Result<Self> {
         let netlink = NetlinkSocket::open()?;
-        // Without a handle of the namespace (without `/proc`) there is no way back to it later.
+        // Without a handle to the namespace (without `/proc`) there is no way back to it later.
         let options = match netlink.namespace() {
             Some(_) => None,
             None => SocketOptions::open().ok(),
@@ -91,8 +92,8 @@ impl KernelSocket {
         self.options.as_mut().filter(|_| self.chosen == Some(KernelInterface::SocketOptions))
     }
 
-    /// Chooses by the first reply to a request. If it chooses the socket options, they execute what
-    /// was refused, and their first reply replaces the refusal.
+    /// Chooses according to the first reply to a request. If it chooses the socket options, they
+    /// execute the refused requests, and their first reply replaces the refusal.
     fn choose(&mut self, answer: &mut Vec<u8>) -> io::Result<bool> {
         let Some(family) = family_of(&self.sent) else { return Ok(true) };
         if !is_refused(answer) {
@@ -109,7 +110,7 @@ impl KernelSocket {
         }
         match &mut self.options {
             Some(options) if options.is_usable() => {
-                // All requests of a window are refused alike: none was executed.
+                // All requests of a window are refused alike, so none was executed.
                 self.netlink.reset()?;
                 options.set_family(family);
                 self.chosen = Some(KernelInterface::SocketOptions);
@@ -166,7 +167,7 @@ impl Transport for KernelSocket {
 }
 
 /// The id of IPVS's family in a datagram of requests to it; `None` if the datagram is for the
-/// controller, which answers everybody.
+/// controller, which replies to everyone.
 fn family_of(datagram: &[u8]) -> Option<u16> {
     let first = Messages::new(datagram).next()?.ok()?;
     Some(first.header.message_type).filter(|&id| id != nl::GENL_ID_CTRL)

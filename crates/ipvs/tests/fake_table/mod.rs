@@ -1,4 +1,5 @@
-//! A table of services behind a transport, and somebody else who changes it between the requests.
+//! A table of services behind a transport, and another program that changes it between the
+//! requests.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,15 +20,15 @@ type Other<'a> = Box<dyn FnMut(Command, &mut Services) + 'a>;
 #[derive(Default)]
 pub(crate) struct FakeTable<'a> {
     services: Rc<RefCell<Services>>,
-    /// All that was asked for.
+    /// All requests so far.
     pub(crate) commands: Rc<RefCell<Vec<Command>>>,
     other: Option<Other<'a>>,
 }
 
 impl<'a> FakeTable<'a> {
-    /// Adds a service as [`Service::new`] has it, with real servers.
+    /// Adds a service with the defaults of [`Service::new`], with real servers.
     pub(crate) fn add(&mut self, key: ServiceKey, servers: impl IntoIterator<Item = Destination>) {
-        // The client itself does it, in a table of its own, and so knows the bytes.
+        // The client itself does this, in a separate table, and so provides the bytes.
         let table = FakeTable::default();
         let services = Rc::clone(&table.services);
         let mut client = table.client();
@@ -38,12 +39,12 @@ impl<'a> FakeTable<'a> {
         self.services.borrow_mut().append(&mut services.borrow_mut());
     }
 
-    /// What is in it.
+    /// The contents of the table.
     pub(crate) fn services(&self) -> Services {
         self.services.borrow().clone()
     }
 
-    /// Has somebody else act before each command.
+    /// Makes another program act before each command.
     pub(crate) fn before(self, other: impl FnMut(Command, &mut Services) + 'a) -> Self {
         Self { other: Some(Box::new(other)), ..self }
     }
@@ -63,7 +64,7 @@ impl<'a> FakeTable<'a> {
     }
 }
 
-/// Whether a command changes nothing.
+/// Whether a command only reads.
 pub(crate) fn reads(command: Command) -> bool {
     matches!(command, Command::GetService | Command::GetDest)
 }
@@ -76,8 +77,8 @@ pub(crate) fn server(last: u8) -> Destination {
     Destination::new(DestinationKey::new([192, 0, 2, last].into(), 80))
 }
 
-/// What `ip_vs_ctl.c` makes of a command, as far as these tests go: services by mark, real servers
-/// by address.
+/// Executes a command as `ip_vs_ctl.c` does, as far as these tests need it: services by mark, real
+/// servers by address.
 fn apply(
     services: &mut Services,
     command: Command,

@@ -1,4 +1,4 @@
-//! Calls of a client, and what they say.
+//! Calls of a client, and their results.
 
 use ipvs::plan::{Dependency, HeldBack, Options, Outcome, Plan, Prune, Scope};
 use ipvs::{
@@ -19,9 +19,9 @@ pub(crate) enum Call {
     Apply(Plan),
     EnsureService(Service),
     EnsureDestination(ServiceKey, Destination),
-    /// To have that weight.
+    /// Set this weight.
     EditDestination(ServiceKey, DestinationKey, u32),
-    /// To be scheduled one packet at a time, or not.
+    /// Turn one-packet scheduling on or off.
     EditService(ServiceKey, bool),
     RemoveService(ServiceKey),
     RemoveDestination(ServiceKey, DestinationKey),
@@ -40,12 +40,12 @@ pub(crate) enum Question {
     Snapshot,
 }
 
-/// What a call said.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Said {
-    /// What became of each change.
+    /// The result of each change.
     Changes(Vec<Claim>),
-    /// Of a call that first looks: whether it wrote.
+    /// For a call that first looks: whether it wrote.
     Wrote(Result<bool, ErrorKind>),
     Read(Result<Answer, ErrorKind>),
 }
@@ -53,8 +53,7 @@ pub(crate) enum Said {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Claim {
     Done,
-    /// It wasn't executed. An error number that isn't that of a system call is the kernel's
-    /// answer.
+    /// It wasn't executed. An error number that isn't a system call's is the kernel's reply.
     Failed(ErrorKind, Option<i32>),
     Unknown,
     NotSent,
@@ -93,7 +92,7 @@ impl Claim {
 }
 
 impl Call {
-    /// `kernel` is what the client speaks to.
+    /// `kernel` is the kernel that the client talks to.
     pub(crate) fn random(random: &mut Random, kernel: &Kernel) -> Self {
         let key = change::key(random);
         let server = change::server_key(random, &key);
@@ -123,7 +122,7 @@ impl Call {
         }
     }
 
-    /// The changes that it asks for one by one; none of a call that looks first.
+    /// The changes that it requests one by one; none for a call that looks first.
     pub(crate) fn changes(&self) -> Vec<Change> {
         match self {
             Self::Change(change) => vec![change.clone()],
@@ -160,7 +159,7 @@ impl Call {
         }
     }
 
-    /// Whether the table is as a call that looks first leaves it.
+    /// Whether the table is in the state that a call that looks first results in.
     pub(crate) fn holds(&self, client: &mut Client<Kernel>) -> bool {
         let change = match self {
             Self::EnsureService(service) => Change::SetService(service.clone()),
@@ -215,7 +214,7 @@ fn became(outcome: &Outcome) -> Claim {
     match outcome {
         Outcome::Done => Claim::Done,
         Outcome::Failed(error) | Outcome::Unknown(error) => Claim::of_error(error),
-        // Its service couldn't be added: it was sent along with it.
+        // Its service, which was sent along with it, couldn't be added.
         Outcome::HeldBack(HeldBack { dependency: Dependency::Service, .. }) => {
             Claim::Failed(ErrorKind::ServiceNotFound, Some(Errno::SRCH.raw_os_error()))
         }
@@ -224,8 +223,8 @@ fn became(outcome: &Outcome) -> Claim {
     }
 }
 
-/// Mostly few changes, at times more than go to the kernel at once; no two the same, so that each
-/// can be told from the others on the wire.
+/// Usually few changes, at times more than go to the kernel at once. No two are the same, so that
+/// they can be told apart on the wire.
 fn changes(random: &mut Random) -> Vec<Change> {
     let count = if random.one_in(8) { 100 + random.below(200) } else { 1 + random.below(12) };
     let mut changes: Vec<Change> = Vec::with_capacity(count);

@@ -1,4 +1,4 @@
-//! Changes at random, about few objects, so that they meet; some that the kernel refuses.
+//! Random changes to few objects, so that they collide; the kernel refuses some of them.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) fn server_key(random: &mut Random, service: &ServiceKey) -> Destinati
 pub(crate) fn service(random: &mut Random, key: ServiceKey) -> Service {
     let mut scheduler = Some(random.pick(&[Scheduler::RR, Scheduler::WLC, Scheduler::MH]));
     if random.one_in(12) {
-        // There's no such module.
+        // There is no such module.
         scheduler = Scheduler::new("lbrc").ok();
     }
     let persistence = Persistence::new(Duration::from_secs(random.below(3600) as u64 + 1));
@@ -51,14 +51,14 @@ pub(crate) fn destination(random: &mut Random, service: &ServiceKey) -> Destinat
     ]);
     let mut weight = random.below(5) as u32;
     if random.one_in(12) {
-        // More than the kernel takes.
+        // More than the kernel accepts.
         weight = u32::MAX;
     }
     Destination::new(server_key(random, service)).forward(forward).weight(weight)
 }
 
 fn timeouts(random: &mut Random) -> TimeoutsChange {
-    // 0 stands for "as it is" in the kernel, so the library refuses it.
+    // The kernel takes 0 for "leave unchanged", so the library refuses it.
     let mut pick = || {
         let choices = [None, None, Some(1), Some(900), Some(7200), Some(0)];
         random.pick(&choices).map(Duration::from_secs)
@@ -92,7 +92,7 @@ pub(crate) fn change(random: &mut Random) -> Change {
     }
 }
 
-/// What a change is on the wire; `None` if it isn't sent at all.
+/// The request for a change; `None` if it isn't sent at all.
 pub(crate) fn request(change: &Change) -> Option<sys::Message> {
     let mut seen = None;
     let served = Served::new(|call, _| {
@@ -103,7 +103,7 @@ pub(crate) fn request(change: &Change) -> Option<sys::Message> {
     seen
 }
 
-/// Whether the table is as a change leaves it.
+/// Whether the table is in the state that a change results in.
 pub(crate) fn holds(change: &Change, client: &mut Client<Kernel>) -> bool {
     match change {
         Change::AddService(wanted) | Change::SetService(wanted) => {

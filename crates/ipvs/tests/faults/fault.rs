@@ -1,86 +1,85 @@
-//! What can go wrong with one exchange of datagrams.
+//! Faults in one exchange of datagrams.
 
 use rustix::io::Errno;
 use splitmix::Random;
 
-/// What becomes of a datagram of requests or of its answers. Places are taken modulo how many there
-/// are.
+/// What happens to a datagram of requests or to its replies. Positions are taken modulo the number
+/// of messages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// Each answer comes in a datagram of its own.
+    /// Each reply comes in a datagram of its own.
     Split,
-    /// Nothing, said in a message of its own (`NLMSG_NOOP`) before an answer.
+    /// A message that says nothing (`NLMSG_NOOP`) comes before a reply.
     Noop(usize),
-    /// The messages of lists say that the list was changed meanwhile (`NLM_F_DUMP_INTR`).
+    /// The messages of lists say that the list was changed in the meantime (`NLM_F_DUMP_INTR`).
     ListChanged,
-    /// All answers come once more, later.
+    /// All replies come a second time, later.
     Twice,
-    /// An answer of an earlier exchange comes once more, before an answer of this.
+    /// A reply from an earlier exchange comes again, before a reply of this one.
     Earlier(usize),
-    /// An answer's double with another sequence number comes before it.
+    /// A copy of a reply with another sequence number comes before it.
     OtherNumber(usize, u32),
-    /// The acknowledgement that a daemon was stopped is left out, as that of a thread which never
-    /// ran is.
+    /// The acknowledgement that a daemon was stopped is omitted, as if its thread had never run.
     NoAcknowledgement,
 
     /// The module is reloaded before a request.
     Reload(usize),
-    /// Somebody else changes the table first.
+    /// Another program changes the table first.
     Rival,
 
     /// Sending fails, so nothing is executed.
     SendFails(Errno),
-    /// Receiving fails in place of an answer, which is lost with those behind it.
+    /// Receiving fails in place of a reply, which is lost together with the following ones.
     ReceiveFails(usize, Errno),
-    /// All answers from one on are lost.
+    /// All replies from one on are lost.
     LostFrom(usize),
-    /// All answers from one on come when the next datagram has been sent.
+    /// All replies from one on only come once the next datagram has been sent.
     LateFrom(usize),
-    /// The answers are cut off at a byte.
+    /// The replies are cut off at a byte.
     CutAt(usize),
-    /// Bytes that are no answer come before one.
+    /// Bytes that aren't a reply come before one.
     Garbage(usize),
     /// The kernel refuses a request for a reason of its own.
     Refused(usize, Errno),
     /// A list ends early, with an error.
     ListFails(usize, Errno),
-    /// A reply has the right number, and no meaning.
+    /// A reply has the right number but no meaning.
     Malformed(usize),
-    /// The kernel is interrupted before it has stopped a daemon, and says nothing.
+    /// The kernel is interrupted before it has stopped a daemon, and sends no reply.
     Interrupted,
-    /// An answer is replaced by word that data was lost (`NLMSG_OVERRUN`).
+    /// A message that data was lost (`NLMSG_OVERRUN`) replaces a reply.
     Overrun(usize),
 
-    /// Bits of an answer are turned over.
+    /// Bits of a reply are flipped.
     Flipped(usize, usize),
-    /// Answers come in another order.
+    /// Replies come in another order.
     Shuffled,
-    /// One answer comes twice.
+    /// A reply comes twice.
     Doubled(usize),
-    /// One answer is lost, and nothing says so.
+    /// A reply is lost, and nothing reports it.
     Missing(usize),
 }
 
 /// How much a fault excuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Severity {
-    /// Nothing: the call has to do what it would have done.
+    /// Nothing: the call has to return the same result as without the fault.
     None,
-    /// The table isn't what it was, but the call has to work.
+    /// The table isn't what it was, but the call has to succeed.
     Changed,
-    /// The call may fail, and has to say so, and what is known.
+    /// The call may fail, but has to say so, and report what is known.
     Failed,
-    /// It lies: the answers are those of a kernel that did something else. A netlink socket hands
-    /// messages out whole, once and in order, or says that it couldn't (ENOBUFS), so this is beyond
-    /// what a client can tell from the truth. It still may not panic, wait forever, or be of no use
-    /// afterwards.
+    /// The replies are false: they are those of a kernel that did something else. A netlink socket
+    /// delivers messages intact, once and in order, or reports that it couldn't (ENOBUFS), so a
+    /// client can't tell these replies from the truth. It still must not panic, wait forever, or be
+    /// unusable afterwards.
     Lying,
 }
 
 impl Fault {
     pub(crate) fn random(random: &mut Random) -> Self {
         let place = random.below(1 << 16);
-        // Most are about the first or the last few messages.
+        // Most faults are about the first or the last few messages.
         let near = random.below(4);
         let place = random.pick(&[near, near, place]);
         let errno =

@@ -1,4 +1,4 @@
-//! What random schedules have found, as small as it could be made.
+//! Bugs found by random schedules, each reduced to the smallest case.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,8 +20,8 @@ fn server() -> Destination {
     Destination::new("198.51.100.1:80".parse().unwrap())
 }
 
-/// What a call says of a kernel with one service and a sync daemon, and how many deadlines it waited
-/// for.
+/// The result of a call to a kernel with one service and a sync daemon, and the number of deadlines
+/// that the call waited for.
 fn said(call: &Call, plan: &[(usize, Fault)]) -> (Said, usize) {
     let kernel = Kernel::new();
     let mut client = Client::with_transport(kernel.clone()).unwrap();
@@ -36,7 +36,7 @@ fn said(call: &Call, plan: &[(usize, Fault)]) -> (Said, usize) {
     (said, waits)
 }
 
-/// The entries of the first list were kept, and those of the second put behind them.
+/// The entries of the first list were kept, and those of the second appended.
 #[test]
 fn a_repeated_list_starts_empty() {
     let plan = [(0, Fault::ListFails(1, Errno::NOENT)), (1, Fault::Reload(0))];
@@ -44,7 +44,8 @@ fn a_repeated_list_starts_empty() {
     assert_eq!(said, Said::Read(Ok(Answer::Services(Vec::new()))));
 }
 
-/// The daemon was looked for although the answers had just broken off: two deadlines in one call.
+/// The client looked for the daemon although the replies had just broken off: two deadlines in one
+/// call.
 #[test]
 fn after_a_broken_answer_a_daemon_is_not_looked_for() {
     let call = Call::Change(Change::StopSyncDaemon(SyncRole::Master));
@@ -52,8 +53,8 @@ fn after_a_broken_answer_a_daemon_is_not_looked_for() {
     assert_eq!(said(&call, &plan), (Said::Changes(vec![Claim::Unknown]), 0));
 }
 
-/// The kernel was said to have no such scheduler, and the next answer was lost: in truth the module
-/// had been reloaded.
+/// The error said that the kernel has no such scheduler, and the next reply was lost; in fact the
+/// module had been reloaded.
 #[test]
 fn enoent_before_a_missing_answer_says_nothing() {
     let services = ["tcp/192.0.2.54:80", "tcp/192.0.2.55:80"];
@@ -63,7 +64,8 @@ fn enoent_before_a_missing_answer_says_nothing() {
     assert_eq!(said(&call, &plan).0, Said::Changes(vec![Claim::Unknown; 2]));
 }
 
-/// Whether the family is still the same couldn't be made out, and that was said of the change.
+/// The client couldn't find out whether the family was still the same, and reported that as the
+/// result of the change.
 #[test]
 fn an_unreadable_family_leaves_the_meaning_of_enoent_open() {
     let call = Call::Change(Change::SetDestination { service: vip(), destination: server() });

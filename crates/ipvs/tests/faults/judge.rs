@@ -1,4 +1,4 @@
-//! Whether what a call said is true.
+//! Whether the result of a call is true.
 
 use ipvs::{Change, Client, ErrorKind};
 use ipvs_model::Kernel;
@@ -10,7 +10,7 @@ use super::change;
 use super::fault::{Fault, Severity};
 use super::wire::{Handled, Wire};
 
-/// What says nothing of the table.
+/// Results that say nothing about the table.
 const EXCUSES: [ErrorKind; 8] = [
     ErrorKind::OutcomeUnknown,
     ErrorKind::NotSent,
@@ -35,7 +35,7 @@ macro_rules! demand {
     };
 }
 
-/// `kernel` is as the call left it.
+/// `kernel` is in the state after the call.
 pub(crate) fn judge(call: &Call, said: &Said, wire: &Wire, kernel: &Kernel) -> Verdict {
     demand!(wire.waits <= 1, "it waited for {} deadlines", wire.waits);
     let severity = wire.severity();
@@ -72,8 +72,8 @@ fn same(one: &Kernel, other: &Kernel) -> bool {
         .all(|all| all.make(&mut client_of(one)) == all.make(&mut client_of(other)))
 }
 
-/// A change that was executed is one whose request was, once, and that shows in the table; one
-/// that wasn't, wasn't.
+/// A change reported as executed was requested exactly once, and shows in the table; a change
+/// reported as not executed wasn't.
 fn changes(call: &Call, claims: &[Claim], wire: &Wire) -> Verdict {
     let changes = call.changes();
     demand!(changes.len() == claims.len(), "{} results", claims.len());
@@ -88,7 +88,7 @@ fn changes(call: &Call, claims: &[Claim], wire: &Wire) -> Verdict {
         one_change(change, claim, request.is_some(), &seen, wire)
             .map_err(|wrong| format!("{change:?}, {claim:?}: {wrong}"))?;
     }
-    // A plan leaves out what a refused step was meant to come before; a batch leaves out nothing.
+    // A plan skips the steps that depend on a refused one; a batch skips nothing.
     let may_leave_out = wire.severity() == Severity::Failed
         || matches!(call, Call::Apply(_))
             && claims.iter().any(|it| matches!(it, Claim::Failed(..)));
@@ -131,7 +131,7 @@ fn one_change(
                     demand!(*errno == last.errno, "the kernel said {}", last.errno);
                 }
                 (Some(_), None) => {
-                    // Generic netlink said ENOENT for it, which mustn't be taken for IPVS'.
+                    // Generic netlink replied ENOENT, which mustn't be mistaken for IPVS's.
                     let generic = *kind == ErrorKind::Other || wire.family_does_not_stay();
                     demand!(generic, "IPVS said no such thing");
                 }
@@ -145,14 +145,14 @@ fn one_change(
     Ok(())
 }
 
-/// Whether a daemon runs no more although the kernel was interrupted before it had stopped it.
+/// Whether a daemon has stopped although the kernel was interrupted before it had stopped it.
 fn is_gone_without_it(change: &Change, seen: &[&Handled], wire: &Wire) -> bool {
     let interrupted = seen.last().is_some_and(|it| it.errno == Errno::INTR.raw_os_error());
     interrupted && wire.states.last().is_some_and(|it| change::holds(change, &mut client_of(it)))
 }
 
-/// The changes of a batch are executed in its order. Where the module was reloaded, those that
-/// the kernel knew nothing of may have come once more.
+/// The changes of a batch are executed in order. If the module was reloaded, changes sent to the
+/// old family may have been sent again.
 fn in_order(requests: &[Option<sys::Message>], wire: &Wire) -> Verdict {
     let reloaded = wire.applied(|it| matches!(it, Fault::Reload(_)));
     if reloaded || wire.log.iter().any(|it| it.stale) {
@@ -166,7 +166,7 @@ fn in_order(requests: &[Option<sys::Message>], wire: &Wire) -> Verdict {
     Ok(())
 }
 
-/// A call that looks first writes at most once, and says whether.
+/// A call that looks first writes at most once, and says whether it did.
 fn wrote(call: &Call, result: Result<bool, ErrorKind>, wire: &Wire) -> Verdict {
     let done: Vec<_> =
         wire.log.iter().filter(|it| it.is_change() && !it.stale && it.errno == 0).collect();
@@ -194,7 +194,7 @@ fn wrote(call: &Call, result: Result<bool, ErrorKind>, wire: &Wire) -> Verdict {
     Ok(())
 }
 
-/// What was read was so at a time between the beginning of the call and its end.
+/// The values read were current at some time between the beginning and the end of the call.
 fn read(call: &Call, result: &Result<Answer, ErrorKind>, wire: &Wire) -> Verdict {
     let kind = result.as_ref().err().copied();
     excused_or_true(
@@ -209,8 +209,8 @@ fn excused_or_true(call: &Call, said: &Said, kind: ErrorKind, wire: &Wire) -> Ve
     if wire.severity() == Severity::Failed && EXCUSES.contains(&kind) {
         return Ok(());
     }
-    // Before it writes it reads, and ENOENT means something else then; but only a family that never
-    // stays makes for one.
+    // It reads before it writes, and ENOENT means something else there; but that only happens if
+    // the family keeps changing.
     if wire.family_does_not_stay() && kind == ErrorKind::SchedulerOrPersistenceEngineNotFound {
         return Ok(());
     }

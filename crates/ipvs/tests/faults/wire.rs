@@ -1,4 +1,4 @@
-//! A transport between a client and the model of the kernel on which things go wrong as planned.
+//! A transport between a client and the model of the kernel, on which faults occur as planned.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -16,27 +16,28 @@ use splitmix::Random;
 use super::change;
 use super::fault::{Fault, Severity};
 
-/// How often a client may ask for more when nothing will come, before that counts as an endless loop.
+/// How often a client may ask for more when nothing will come before that counts as an endless
+/// loop.
 const MAX_WAITS: usize = 100;
-/// What a datagram of answers may hold.
+/// The maximum length of a datagram of replies.
 const DATAGRAM_BYTES: usize = 8 * 1024;
-/// The most requests of a datagram that the table is kept after each of.
+/// The maximum number of requests in a datagram for which the table is recorded after each one.
 const FEW: usize = 3;
 
-/// One end of the wire: what a client is given.
+/// One end of the wire: the one given to a client.
 pub(crate) struct Socket(pub(crate) Rc<RefCell<Wire>>);
 
 /// A request that reached the kernel.
 #[derive(Debug)]
 pub(crate) struct Handled {
     pub(crate) message: sys::Message,
-    /// The family that it was sent to.
+    /// The family it was sent to.
     family: u16,
-    /// Whether its family wasn't IPVS's any more, so that IPVS never saw it.
+    /// Whether its family was no longer IPVS's, so that IPVS never saw it.
     pub(crate) stale: bool,
     /// The error number, 0 for success.
     pub(crate) errno: i32,
-    /// The kernel right after it, where there are few requests.
+    /// The kernel right after it, if there are few requests.
     pub(crate) after: Option<Kernel>,
 }
 
@@ -60,27 +61,28 @@ pub(crate) struct Wire {
     kernel: Kernel,
     family: u16,
     random: Random,
-    /// Faults and at which datagram of the call they are due.
+    /// Faults, each with the number of the datagram in the call at which it is due.
     plan: Vec<(usize, Fault)>,
-    /// How many datagrams the call has sent.
+    /// The number of datagrams the call has sent.
     sent: usize,
-    /// The number of the list that is under way: its end hasn't been received.
+    /// The number of the list in progress, whose end hasn't been received.
     list: Option<u32>,
     queue: VecDeque<Delivery>,
-    /// What is still on its way when the client gives up waiting: it comes before the next answers.
+    /// Replies still on their way when the client gives up waiting: they arrive before the next
+    /// replies.
     late: Vec<Vec<u8>>,
-    /// Answers of earlier exchanges.
+    /// Replies of earlier exchanges.
     history: Vec<Vec<u8>>,
 
-    /// The faults of the call that came about.
+    /// The faults that occurred during the call.
     pub(crate) applied: Vec<Fault>,
     /// The requests of the call that reached the kernel, in order.
     pub(crate) log: Vec<Handled>,
-    /// The kernel as it was at different times of the call, the first before it.
+    /// The kernel at different times of the call, starting with the state before it.
     pub(crate) states: Vec<Kernel>,
-    /// How often the client waited until its deadline.
+    /// How many times the client waited until its deadline.
     pub(crate) waits: usize,
-    /// Error numbers with which the question for the family's id was answered.
+    /// Error numbers in reply to requests for the family's id.
     pub(crate) family_errors: Vec<i32>,
 }
 
@@ -104,7 +106,7 @@ impl Wire {
         }
     }
 
-    /// Starts again, as a new socket.
+    /// Starts over, as a new socket.
     pub(crate) fn reopen(&mut self) {
         self.queue.clear();
         self.late.clear();
@@ -112,7 +114,7 @@ impl Wire {
         self.list = None;
     }
 
-    /// Begins a call, with what is to go wrong in it.
+    /// Begins a call, with its planned faults.
     pub(crate) fn begin(&mut self, plan: Vec<(usize, Fault)>) {
         self.plan = plan;
         (self.sent, self.waits) = (0, 0);
@@ -122,8 +124,8 @@ impl Wire {
         self.states = vec![self.kernel.fork()];
     }
 
-    /// Ends it: nobody will ever see what is left of its broken answers, but whole ones that were
-    /// not asked for may still come.
+    /// Ends the call: what remains of its broken replies is discarded, but intact unexpected
+    /// replies may still arrive.
     pub(crate) fn end(&mut self) {
         if self.severity() == Severity::Lying {
             self.queue.clear();
@@ -135,8 +137,8 @@ impl Wire {
         self.late.retain(whole);
     }
 
-    /// Whether requests were sent to two families that weren't IPVS's any more: that may be what the
-    /// client says that it found.
+    /// Whether requests were sent to two families that were no longer IPVS's: the client may report
+    /// that.
     pub(crate) fn family_does_not_stay(&self) -> bool {
         let stale: BTreeSet<_> =
             self.log.iter().filter(|it| it.stale).map(|it| it.family).collect();
@@ -185,7 +187,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Whether the kernel would carry a request out.
+    /// Whether the kernel would execute a request.
     fn would_succeed(&self, request: &[u8]) -> bool {
         let fork = &mut self.kernel.fork();
         let mut buffer = Vec::new();
@@ -230,7 +232,7 @@ impl Wire {
         let mut own = match refused {
             Some(errno) => vec![refusal(request, errno)],
             None if interrupted => vec![refusal(request, Errno::INTR)],
-            // The kernel makes one list at a time for a socket.
+            // The kernel sends only one list at a time on a socket.
             None if dump && self.list.is_some() => vec![refusal(request, Errno::BUSY)],
             None => self.ask_kernel(request, flags, dump),
         };
@@ -263,7 +265,7 @@ impl Wire {
         self.log.push(Handled { message, family, stale, errno, after });
     }
 
-    /// The kernel's answers, the last of which says how the request ended.
+    /// The kernel's replies, the last of which says how the request ended.
     fn ask_kernel(&mut self, request: &[u8], flags: u16, dump: bool) -> Vec<Vec<u8>> {
         let mut request = request.to_vec();
         if !dump {
@@ -283,7 +285,7 @@ impl Wire {
         answers
     }
 
-    /// Queues answers, as far as the faults let them through.
+    /// Queues replies, as far as the faults let them through.
     fn answer(&mut self, mut answers: Vec<Vec<u8>>, faults: &[Fault]) {
         if answers.is_empty() {
             return;
@@ -333,7 +335,7 @@ impl Wire {
                     let length = 1 + self.random.below(60);
                     let garbage = (0..length).map(|_| self.random.next_u64() as u8).collect();
                     answers.insert(place(at), garbage);
-                    // It isn't aligned, so what comes behind it would have moved.
+                    // It isn't aligned, so the following data would have moved.
                     split = true;
                 }
                 Fault::ListFails(at, errno) => {
@@ -360,7 +362,7 @@ impl Wire {
                 Fault::Overrun(at) => {
                     let seq = seq_of(&answers[place(at)]);
                     answers[place(at)] = message(nl::NLMSG_OVERRUN, seq, &[]);
-                    // Linux says that of no list, so there's nothing to be under way.
+                    // Linux never sets this for a list, so no list can be in progress.
                     self.list = None;
                 }
                 Fault::Flipped(at, bit) => {
@@ -376,7 +378,7 @@ impl Wire {
                 }
                 Fault::Doubled(at) => answers.insert(place(at), answers[place(at)].clone()),
                 Fault::Missing(at) => drop(answers.remove(place(at))),
-                // Not about answers.
+                // Not about replies.
                 Fault::SendFails(_)
                 | Fault::Reload(_)
                 | Fault::Rival
@@ -420,7 +422,7 @@ impl Transport for Socket {
         }
     }
 
-    /// Nothing takes time here: where nothing is queued the deadline has passed.
+    /// Nothing takes time here: if nothing is queued, the deadline has passed.
     fn wait(&mut self, _deadline: Instant) -> io::Result<bool> {
         let wire = &mut *self.0.borrow_mut();
         wire.waits += 1;
@@ -428,7 +430,7 @@ impl Transport for Socket {
         Ok(false)
     }
 
-    /// Gets rid of what is there. What is late comes nevertheless.
+    /// Discards queued replies. Late ones arrive nevertheless.
     fn reset(&mut self) -> io::Result<()> {
         let wire = &mut *self.0.borrow_mut();
         wire.queue.clear();
@@ -461,7 +463,7 @@ fn is_done(message: &[u8]) -> bool {
     message.get(4..6) == Some(&nl::NLMSG_DONE.to_ne_bytes()[..])
 }
 
-/// How the request ended that this is the last answer to.
+/// How the request ended whose last reply this is.
 fn errno_of(last: &[u8]) -> i32 {
     match sys::Messages::new(last).next() {
         Some(Ok(sys::Frame { body: sys::Body::Error(end) | sys::Body::Done(end), .. })) => {
@@ -471,7 +473,7 @@ fn errno_of(last: &[u8]) -> i32 {
     }
 }
 
-/// The id that the controller says IPVS's family has.
+/// The id of IPVS's family according to the controller.
 fn family_of(answer: &[u8]) -> Option<u16> {
     match sys::Messages::new(answer).next() {
         Some(Ok(sys::Frame { header, body: sys::Body::Data(payload) }))
@@ -493,14 +495,14 @@ fn message(kind: u16, seq: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The kernel's word that it didn't carry a request out.
+/// The kernel's reply that it didn't execute a request.
 fn refusal(request: &[u8], errno: Errno) -> Vec<u8> {
     let mut payload = (-errno.raw_os_error()).to_ne_bytes().to_vec();
     payload.extend(&request[..nl::NLMSG_HDRLEN]);
     message(nl::NLMSG_ERROR, seq_of(request), &payload)
 }
 
-/// Puts messages into datagrams, each into its own or as many into one as fit.
+/// Puts messages into datagrams: one in each, or as many in each as fit.
 fn pack(messages: &[Vec<u8>], split: bool) -> Vec<Vec<u8>> {
     let mut datagrams: Vec<Vec<u8>> = Vec::new();
     for message in messages {
@@ -516,7 +518,7 @@ fn pack(messages: &[Vec<u8>], split: bool) -> Vec<Vec<u8>> {
     datagrams
 }
 
-/// Cuts what comes off after so many bytes, or right before the end.
+/// Cuts off what follows after this many bytes, or right before the end.
 fn cut_at(datagrams: &mut Vec<Vec<u8>>, byte: usize) {
     let total: usize = datagrams.iter().map(Vec::len).sum();
     let mut left = byte % total.max(1);

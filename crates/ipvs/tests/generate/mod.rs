@@ -1,4 +1,4 @@
-//! Generated tables: few keys, so that two tables have some in common.
+//! Generated tables with few keys, so that two tables have some in common.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -66,14 +66,14 @@ fn forward() -> impl Strategy<Value = Forward> {
 }
 
 fn destination(number: u8) -> impl Strategy<Value = Destination> {
-    // Weight 0 is what the order of steps is about.
+    // The order of steps depends on weight 0.
     let weight = prop_oneof![Just(0_u32), 1..=3_u32];
     (forward(), weight, 0..100_u32, 0..100_u32).prop_map(move |(forward, weight, a, b)| {
         server(number).forward(forward).weight(weight).thresholds(a.max(b), a.min(b))
     })
 }
 
-/// The real server in the family of its service, which only tunnels can do without.
+/// The real server in the family of its service; only tunnels can use another family.
 fn of_family(server: &Destination, family: Family) -> Destination {
     let mut server = *server;
     if let (Family::V6, IpAddr::V4(addr)) = (family, server.addr) {
@@ -100,7 +100,7 @@ pub(crate) fn table() -> impl Strategy<Value = Table> {
     })
 }
 
-/// Two tables that have much in common: the second takes entries of the first as they are.
+/// Two tables that have much in common: the second takes some entries of the first unchanged.
 pub(crate) fn pair_of_tables() -> impl Strategy<Value = (Table, Table)> {
     (table(), table(), any::<u32>()).prop_map(|(first, mut second, kept)| {
         for (index, entry) in first.services().enumerate() {

@@ -1,4 +1,4 @@
-//! A transport that follows a script: what a kernel may say to a client.
+//! A transport that follows a script of a kernel's possible replies.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,25 +16,25 @@ const FAMILY: u16 = 0x21;
 
 /// What the other end does with a datagram of requests.
 pub(crate) enum Act {
-    /// Answer every request that wants it, with this errno for the first of the datagram.
+    /// Acknowledge every request that asks for it, with this errno for the first of the datagram.
     Answer(i32),
-    /// Do as a kernel does: answer the requests that fail, and the last one anyway. The errno is that
-    /// of the request's place in the datagram.
+    /// Do as a kernel does: reply to the requests that fail, and to the last one in any case. The
+    /// errno is the one at the request's position in the datagram.
     Window(fn(usize) -> i32),
-    /// As `Window`, but all answers from that place on are lost.
+    /// Like `Window`, but all replies from that position on are lost.
     Lost(fn(usize) -> i32, usize),
-    /// From now on the family has this id, and each request with another is answered ENOENT; the
-    /// first that many requests of this datagram still went through.
+    /// From now on the family has this id, and requests with any other id fail with ENOENT, except
+    /// the first few of this datagram, as many as given.
     Reload(u16, usize),
-    /// Answer with a message that is cut short.
+    /// Reply with a truncated message.
     Cut,
-    /// Say nothing.
+    /// Send no reply.
     Silence,
     /// Fail the receive with this errno.
     ReceiveError(i32),
     /// Fail the send with this errno.
     SendError(i32),
-    /// Leave the first request's acknowledgement out, and answer the second.
+    /// Omit the first request's acknowledgement, and reply to the second.
     SkipFirst,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Script {
     pub(crate) family: u16,
     pub(crate) resets: usize,
     pub(crate) resolved: usize,
-    /// How many requests each datagram had.
+    /// The number of requests in each datagram.
     pub(crate) windows: Vec<usize>,
 }
 

@@ -56,8 +56,8 @@ struct Believed {
     is_covered: bool,
     /// Live real servers among those that steps touch.
     live: BTreeSet<DestinationKey>,
-    /// The failed step that is to blame if something is held back: best one after which a live
-    /// real server is missing.
+    /// The failed step to blame if something is held back: ideally one whose failure leaves a live
+    /// real server missing.
     failed: Option<(Blame, usize)>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Progress<'a> {
                 let length = rest.iter().take_while(|step| step.phase() == first.phase()).count();
                 self.phase = self.phase.end..self.phase.end + length;
             }
-            // What a removal that the kernel refused has left in place may release another.
+            // The real server that a refused removal left in place may release another removal.
             let mut services = self.believed();
             let mut sent = Vec::new();
             let mut held_back = Vec::new();
@@ -116,7 +116,7 @@ impl<'a> Progress<'a> {
         Vec::new()
     }
 
-    /// How many steps of the phase under way are held back as things stand.
+    /// The number of steps in the current phase that are held back so far.
     pub(crate) fn pending(&self) -> usize {
         self.phase.clone().filter(|&index| self.fates[index] == Fate::Pending).count()
     }
@@ -189,7 +189,7 @@ impl<'a> Progress<'a> {
 }
 
 impl Believed {
-    /// Adds a step of the service and its outcome. If that is unknown, it assumes the worse.
+    /// Adds a step of the service and its outcome. If that is unknown, it assumes the worst.
     fn learn(&mut self, index: usize, step: &Step, fate: Fate) {
         let (server, was_live, is_to_be_live) = match step {
             Step::AddService(_) | Step::SetService { .. } | Step::DeleteService(_) => {
