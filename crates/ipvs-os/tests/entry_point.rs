@@ -1,5 +1,5 @@
-//! A program without Rust's start-up code: this test is one, and runs itself in the states that it
-//! has to start in.
+//! A program without Rust's start-up code: this test is one, and runs itself in the states that
+//! such a program has to be able to start in.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 
 ipvs_os::entry_point!(run);
 
-/// What says that this is the program under test and not the test.
+/// The argument that makes this the program under test instead of the test.
 const INSIDE: &str = "--inside";
 
 const SIGPIPE: i32 = 13;
@@ -78,7 +78,7 @@ fn a_closed_pipe_ends_the_program() {
     assert_eq!(child.wait().expect("it ends").signal(), Some(SIGPIPE));
 }
 
-/// Each bit of the exit code is a stream that leads to /dev/null.
+/// Each bit of the exit code stands for a stream that is open on /dev/null.
 fn closed_streams_are_opened() {
     let program = std::env::current_exe().expect("this program");
     let status = |redirections: &str| {

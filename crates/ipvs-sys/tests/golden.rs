@@ -1,7 +1,7 @@
-//! What the C ipvsadm and real kernels said to each other is read as what the command line says,
-//! and written again byte for byte.
+//! The traffic between the C ipvsadm and real kernels decodes to what the command line says, and
+//! encodes to the same bytes again.
 //!
-//! The captures are of a little-endian machine, and netlink is in native byte order: a big-endian
+//! The captures are from a little-endian machine, and netlink uses native byte order: a big-endian
 //! machine can't read them, and is tested against neli (`oracle_neli`) instead.
 #![cfg(target_endian = "little")]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
@@ -21,7 +21,7 @@ use ipvs_sys::{
     Message, Messages, Writer, nl,
 };
 
-/// The messages of a capture in their order, and whether the kernel got them.
+/// The messages of a capture in order, and whether each was sent to the kernel.
 fn frames(capture: &Capture) -> Vec<(bool, Frame<'_>)> {
     let mut frames = Vec::new();
     for datagram in &capture.datagrams {
@@ -32,7 +32,7 @@ fn frames(capture: &Capture) -> Vec<(bool, Frame<'_>)> {
     frames
 }
 
-/// The captures of a name, one a kernel.
+/// The captures with a name, one per kernel.
 fn captures_of(name: &str) -> Vec<Capture> {
     let captures: Vec<_> =
         captures().into_iter().filter(|capture| capture.step() == name).collect();
@@ -59,7 +59,7 @@ fn every_kernel_has_every_capture_and_no_other() {
 fn messages_mean_what_the_command_line_says() {
     for capture in captures() {
         let Some(expected) = expected(&capture) else { continue };
-        // `info` begins with questions to the controller, which have a test of their own.
+        // `info` begins with requests to the controller, which have a test of their own.
         let mut frames =
             frames(&capture).into_iter().filter(|(_, frame)| !is_of_controller(frame)).peekable();
         for expected in expected {
@@ -121,7 +121,7 @@ fn is_of_controller(frame: &Frame<'_>) -> bool {
     header.message_type == nl::GENL_ID_CTRL
 }
 
-/// What the kernel sent is, read and written again, the same datagram.
+/// A datagram from the kernel, read and written again, is the same datagram.
 #[test]
 fn replies_are_written_as_the_kernel_writes_them() {
     let mut datagrams = 0;
@@ -129,17 +129,17 @@ fn replies_are_written_as_the_kernel_writes_them() {
         for datagram in capture.datagrams.iter().filter(|datagram| !datagram.to_kernel) {
             let Some(ours) = write_again(&datagram.bytes) else { continue };
             datagrams += 1;
-            // Linux 7.2 aligns no 64-bit values where the machine doesn't need it.
+            // Linux 7.2 doesn't align 64-bit values if the machine doesn't need it.
             let ours = if capture.series() == "7.2" { tree::without_padding(&ours) } else { ours };
             assert_eq!(ours, datagram.bytes, "{}", capture.name);
         }
     }
-    // Three at least in each capture of ipvsadm.
+    // At least three in each capture of ipvsadm.
     assert!(datagrams > 3 * 50 * SERIES.len(), "{datagrams}");
 }
 
-/// What libnl sent has the same attributes as what we send, but in another order, and nests have
-/// their flag.
+/// Requests from libnl have the same attributes as ours, but in another order, and their nests have
+/// the flag.
 #[test]
 fn requests_have_the_same_attributes_as_those_of_libnl() {
     let mut datagrams = 0;
@@ -153,7 +153,7 @@ fn requests_have_the_same_attributes_as_those_of_libnl() {
     assert!(datagrams > 50 * SERIES.len(), "{datagrams}");
 }
 
-/// Reads a datagram and writes it; `None` if it is the controller's, or deliberately malformed.
+/// Reads a datagram and writes it again; `None` if it is the controller's, or malformed on purpose.
 fn write_again(datagram: &[u8]) -> Option<Vec<u8>> {
     let mut again = Vec::new();
     for frame in Messages::new(datagram) {
@@ -179,7 +179,7 @@ fn write_again(datagram: &[u8]) -> Option<Vec<u8>> {
 fn the_controller_describes_the_family() {
     for capture in captures_of("info") {
         let frames = frames(&capture);
-        // libnl asks twice for each socket, of which ipvsadm opens two.
+        // libnl asks twice for each socket, and ipvsadm opens two.
         let described: Vec<_> = frames
             .iter()
             .filter_map(|(to_kernel, frame)| match frame.body {
@@ -206,13 +206,13 @@ fn the_controller_describes_the_family() {
             );
             let mut ours = Vec::new();
             family.encode(&mut ours, 0, 0);
-            // The kernel goes on with the list of commands.
+            // The kernel's reply continues with the list of commands.
             assert_eq!(ours[nl::NLMSG_HDRLEN..], payload[..ours.len() - nl::NLMSG_HDRLEN]);
         }
     }
 }
 
-/// The error in reply to the only request of captures, and the request as it is.
+/// The error in reply to the only request of captures, and the request itself.
 fn error_of(name: &str, check: impl Fn(&Capture, Header, &[u8], ErrorMessage<'_>)) {
     for capture in captures_of(name) {
         let [(true, request), (false, reply)] = frames(&capture)[..] else {
@@ -225,7 +225,7 @@ fn error_of(name: &str, check: impl Fn(&Capture, Header, &[u8], ErrorMessage<'_>
     }
 }
 
-/// The kernel's words for an attribute of the wrong size.
+/// The kernel's message for an attribute of the wrong size.
 const FAILED_POLICY: Option<&[u8]> = Some(b"Attribute failed policy validation");
 const ENOENT: i32 = 2;
 const EINVAL: i32 = 22;
@@ -234,7 +234,7 @@ const EOPNOTSUPP: i32 = 95;
 
 #[test]
 fn extended_acknowledgements() {
-    // TIMEOUT_TCP is the first attribute, behind the headers' 20 bytes.
+    // TIMEOUT_TCP is the first attribute, after the headers' 20 bytes.
     for (name, said, capped) in [
         ("short-timeout", false, false),
         ("short-timeout-extack", true, false),
@@ -249,7 +249,7 @@ fn extended_acknowledgements() {
             };
             assert_eq!(error.request, Some(echo), "{}", capture.name);
             let expected = if said {
-                // The policy that isn't met is a nest of the kernel's own.
+                // The violated policy is a nest of the kernel's own.
                 assert!(error.ext_ack.policy.is_some(), "{}", capture.name);
                 ExtAck {
                     message: FAILED_POLICY,
@@ -280,7 +280,7 @@ fn extended_acknowledgements() {
     });
 }
 
-/// Attributes of services are checked without an extended acknowledgement.
+/// Attributes of services are checked without extended acknowledgements.
 #[test]
 fn errors_without_a_word() {
     error_of("short-service-family", |capture, _, payload, error| {

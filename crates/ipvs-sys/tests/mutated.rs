@@ -1,4 +1,4 @@
-//! No bytes make a decoder panic, and what decodes is a message like any other.
+//! No bytes make a decoder panic, and whatever decodes is a valid message.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -14,7 +14,7 @@ use ipvs_sys::{
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use splitmix::Random;
 
-/// So many mutated datagrams, in every run.
+/// The number of mutated datagrams in every run.
 const ITERATIONS: u64 = 200_000;
 
 #[test]
@@ -43,7 +43,7 @@ fn mutated_datagrams() {
             refused += 1;
         }
     }
-    // Were nearly all of them refused at the first length, nothing behind it would be tested.
+    // If nearly all of them were refused at the first length, nothing after it would be tested.
     println!("{accepted} accepted, {refused} refused");
     assert!(accepted > ITERATIONS / 20 && refused > ITERATIONS / 20);
 }
@@ -78,7 +78,8 @@ fn overflows_are_checked() {
     black_box(black_box(255_u8) + black_box(1));
 }
 
-/// Gives bytes to everything that takes bytes; whether all of the datagram was accepted as messages.
+/// Passes bytes to every decoder that takes bytes; returns whether the whole datagram was accepted
+/// as messages.
 fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
     let mut accepted = true;
     for frame in Messages::new(bytes) {
@@ -93,7 +94,7 @@ fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
                 let mut again = Vec::new();
                 Writer::error(&mut again, 1, 2, &error);
                 let mut frames = Messages::new(&again);
-                // Without a request an empty one is written.
+                // Without a request, an empty one is written.
                 let body = frames.next().unwrap().unwrap().body;
                 let Body::Error(read) = body else { panic!("no error: {body:?}") };
                 assert_eq!(read.errno, error.errno);
@@ -103,7 +104,7 @@ fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
         }
     }
 
-    // The same bytes as what they are not.
+    // The same bytes, decoded as something else.
     decode_payload(bytes, text);
     attrs(Attrs::new(AttrSet::EXT_ACK, bytes), 2, text);
     show(text, &Service::decode(bytes));
@@ -118,7 +119,8 @@ fn decode_in_every_way(bytes: &[u8], text: &mut String) -> bool {
     accepted
 }
 
-/// Gives bytes to everything that takes a generic-netlink message; whether it is one of IPVS.
+/// Passes bytes to every decoder of generic-netlink messages; returns whether they are a message of
+/// IPVS.
 fn decode_payload(payload: &[u8], text: &mut String) -> bool {
     show(text, &Family::decode(payload));
     if let Ok(genl) = Genl::new(payload) {
@@ -128,7 +130,7 @@ fn decode_payload(payload: &[u8], text: &mut String) -> bool {
     show(text, &message);
     let Ok(message) = message else { return false };
 
-    // What was accepted can be written, and then is the same.
+    // An accepted message can be written, and is then the same.
     let mut datagram = Vec::new();
     message.encode(&mut datagram, &Header { message_type: 0x1c, ..Header::default() });
     assert_eq!(Message::decode(&datagram[16..]), Ok(message));
@@ -151,7 +153,7 @@ fn attrs(attrs: Attrs<'_>, depth: usize, text: &mut String) {
     }
 }
 
-/// Says what is wrong, since that may panic too.
+/// Formats the error, because that may panic too.
 fn show<T>(text: &mut String, result: &Result<T, DecodeError>) {
     black_box(result.is_ok());
     if let Err(error) = result {
@@ -161,7 +163,7 @@ fn show<T>(text: &mut String, result: &Result<T, DecodeError>) {
     }
 }
 
-/// Valid datagrams: what kernels sent and got, and what properties are tested with.
+/// Valid datagrams: the captured traffic of kernels, and the inputs of the property tests.
 fn corpus() -> Vec<Vec<u8>> {
     let mut corpus = Vec::new();
     // In the other byte order the captures are garbage, of which there is enough.
@@ -181,7 +183,7 @@ fn corpus() -> Vec<Vec<u8>> {
     corpus
 }
 
-/// Changes a few bytes, with a liking for those that are lengths.
+/// Changes a few bytes, preferably those of lengths.
 fn mutate(datagram: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
     if datagram.is_empty() {
         datagram.push(random.next_u64() as u8);

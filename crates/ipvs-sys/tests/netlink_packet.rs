@@ -43,7 +43,7 @@ fn the_family_is_ipvs() {
 
 #[test]
 fn an_error_says_what_is_wrong() {
-    // A header of GET_INFO's reply, and a version of 2 bytes.
+    // The header of GET_INFO's reply, and a version of 2 bytes.
     let mut datagram = Vec::new();
     for part in [28_u32.to_ne_bytes(), [0x1c, 0x1c, 0, 0], [0; 4], [0; 4], [14, 1, 0, 0]] {
         datagram.extend_from_slice(&part);

@@ -1,6 +1,6 @@
 //! A second opinion: neli, an independent netlink library, writes the same bytes and reads the same
-//! values. What the attributes' numbers, types and order are is written down here once more, from
-//! `linux/ip_vs.h` and the fill functions of the kernel's `ip_vs_ctl.c`.
+//! values. The attributes' numbers, types and order are repeated here, from `linux/ip_vs.h` and the
+//! fill functions of the kernel's `ip_vs_ctl.c`.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -45,11 +45,11 @@ enum Value {
     /// In network byte order.
     Be16(u16),
     U32(u32),
-    /// Aligned by an empty attribute where that is necessary.
+    /// Aligned by an empty attribute if necessary.
     U64(u64),
     Bytes(Vec<u8>),
     Nest(Vec<Node>),
-    /// A nest in which PAD may stand before a 64-bit value.
+    /// A nest in which PAD may precede a 64-bit value.
     Stats(Vec<Node>),
 }
 
@@ -170,7 +170,7 @@ fn attr(kind: u16, value: impl Size + ToBytes) -> Nlattr<u16, Buffer> {
         .unwrap()
 }
 
-/// The attributes as the kernel lays them out, from `offset` of the datagram on.
+/// The attributes in the kernel's layout, starting at `offset` of the datagram.
 fn as_the_kernel(nodes: &[Node], mut offset: usize) -> NeliAttrs {
     let mut attrs = NeliAttrs::new();
     for Node { kind, value } in nodes {
@@ -195,8 +195,8 @@ fn as_the_kernel(nodes: &[Node], mut offset: usize) -> NeliAttrs {
     attrs
 }
 
-/// The attributes as nobody lays them out, yet validly: in another order on each level, nests with
-/// their flag, 64-bit values where they happen to be.
+/// The attributes in a valid layout that nobody uses: in another order on each level, nests with
+/// their flag, 64-bit values unaligned.
 fn as_a_stranger(nodes: &[Node], turn: usize) -> NeliAttrs {
     let mut nodes = nodes.to_vec();
     if !nodes.is_empty() {
@@ -236,7 +236,7 @@ fn neli_bytes(header: &Header, command: u8, version: u8, attrs: NeliAttrs) -> Ve
     bytes.into_inner()
 }
 
-/// Fails unless neli sees these attributes, in this order, with these values.
+/// Fails unless neli sees exactly these attributes, in this order, with these values.
 fn assert_neli_reads(attrs: &mut dyn Iterator<Item = &Nlattr<u16, Buffer>>, nodes: &[Node]) {
     for Node { kind, value } in nodes {
         let attr = attrs.next().unwrap_or_else(|| panic!("attribute {kind} is missing"));
@@ -263,7 +263,7 @@ fn assert_neli_reads(attrs: &mut dyn Iterator<Item = &Nlattr<u16, Buffer>>, node
     assert!(attrs.next().is_none(), "more attributes than expected");
 }
 
-/// A header that neli can express: it drops the flags that it doesn't know.
+/// A header that neli can express: it drops unknown flags.
 fn header() -> impl Strategy<Value = Header> {
     common::header().prop_map(|header| Header { flags: header.flags & 0x0f3f, ..header })
 }
@@ -273,7 +273,7 @@ proptest! {
 
     #[test]
     fn neli_writes_the_same_bytes(header in header(), message in message(), behind: bool) {
-        // Behind another message of 20 bytes, everything is aligned differently.
+        // After another message of 20 bytes, everything is aligned differently.
         let mut ours = Vec::new();
         if behind {
             Message::new(Command::Flush).encode(&mut ours, &Header::default());

@@ -1,4 +1,4 @@
-//! What is written is read again as it was, and what is cut off is refused.
+//! Values written are read back unchanged, and truncated messages are refused.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
@@ -57,7 +57,7 @@ proptest! {
         if let Some(dest) = &mut message.dest {
             (dest.stats, dest.stats64) = (None, None);
         }
-        // A message of that command has no attributes about destinations.
+        // A message of this command has no attributes about destinations.
         let expected = message.dest.filter(|_| message.command != Command::SetInfo);
         prop_assert_eq!(read, expected);
     }
@@ -92,7 +92,7 @@ proptest! {
             length: (nl::NLMSG_HDRLEN + payload.len()) as u32,
             payload,
         });
-        // An error always has a request; a dump's end never does.
+        // An error always has a request; the end of a dump never does.
         let error = ErrorMessage { errno, request, ext_ack: ext_ack.borrow() };
         let end = ErrorMessage { request: None, ..error };
         let mut datagram = Vec::new();
@@ -130,8 +130,8 @@ proptest! {
         prop_assert_eq!(Family::decode(payload(&datagram)), Ok(family));
     }
 
-    /// A message that ends early is refused by the length in its header, and one whose header was
-    /// made to agree is still refused unless an attribute of the first level happens to end there.
+    /// A truncated message is refused because of the length in its header. One whose header was
+    /// adjusted is still refused, unless it happens to end at the end of a first-level attribute.
     #[test]
     fn truncated_messages(header in header(), message in message()) {
         let mut datagram = Vec::new();
@@ -177,7 +177,7 @@ proptest! {
         let mut unknown = Vec::new();
         attribute(&mut unknown, kind, &value);
 
-        // Before every attribute, and after the last.
+        // Before every attribute, and after the last one.
         let mut rest = Attrs::new(AttrSet::SERVICE, known);
         loop {
             let at = known.len() - rest.as_bytes().len();
@@ -364,7 +364,7 @@ fn noop_overrun_and_an_end_without_a_code() {
     }
 }
 
-/// Before Linux 4.12 an acknowledgement left the request's payload out without a flag that says so.
+/// Before Linux 4.12, an acknowledgement omitted the request's payload without a flag that says so.
 #[test]
 fn an_acknowledgement_of_an_old_kernel() {
     let request = Header { message_type: 0x1c, flags: 5, seq: 9, port_id: 0 };

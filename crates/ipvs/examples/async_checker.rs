@@ -2,8 +2,8 @@
 //! `async_checker tcp/10.10.10.53:80 10.10.10.110:80 10.10.10.102:80 10.10.10.103:80`.
 //!
 //! It connects to each real server again and again. One that fails several times in a row gets
-//! weight 0, and so keeps the connections that it has; one that accepts again gets its weight back.
-//! While none accepts, the fallback serves. What others change is put right.
+//! weight 0, which lets its existing connections end; once it accepts again, it gets its weight
+//! back. While none accepts, the fallback serves. Changes by other programs are reverted.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -19,19 +19,19 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// What is checked, and how.
+/// The service to check, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) service: ServiceKey,
     pub(crate) fallback: DestinationKey,
     pub(crate) servers: Vec<DestinationKey>,
-    /// How long between two checks of a real server.
+    /// The time between two checks of a real server.
     pub(crate) interval: Duration,
     /// How long a real server may take to accept.
     pub(crate) limit: Duration,
-    /// How many failures in a row take it out.
+    /// The number of failures in a row that take it out.
     pub(crate) failures: u32,
-    /// How often to look for what others changed.
+    /// How often to look for changes by other programs.
     pub(crate) repair: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Config {
         })
     }
 
-    /// The table for what is known of the real servers.
+    /// The table that follows from what is known about the real servers.
     fn wanted(&self, is_up: &BTreeMap<DestinationKey, bool>) -> TableService {
         let mut wanted = TableService::new(Service::new(self.service).scheduler(Scheduler::WRR));
         let weight = |is_up: bool| u32::from(is_up);
@@ -96,11 +96,11 @@ pub(crate) async fn run<T: Transport + 'static>(
     config: &Config,
 ) -> Result<(), Error> {
     let (sender, mut reports) = mpsc::channel(16);
-    // The checks end with this function, because nobody takes their reports any more.
+    // The checks end with this function, because nobody receives their reports any more.
     for server in &config.servers {
         tokio::spawn(check(config.clone(), *server, sender.clone()));
     }
-    // This service alone is ours, and all real servers in it.
+    // This program owns this one service and all of its real servers.
     let scope = Scope::services([config.service]);
     let options = Options::new().prune(Prune::Destinations, scope);
     let mut is_up = BTreeMap::new();
@@ -112,7 +112,7 @@ pub(crate) async fn run<T: Transport + 'static>(
             }
             () = sleep(config.repair) => {}
         }
-        // A checker that was just started takes nothing out before it knows all.
+        // A checker that has just started removes nothing before it knows the state of all.
         if is_up.len() < config.servers.len() {
             continue;
         }

@@ -1,10 +1,11 @@
-//! A health checker: connects to the real servers of a virtual service, and gives weight only to those
-//! that answer. What others change, it mends with the next round.
+//! A health checker: connects to the real servers of a virtual service, and gives weight only to
+//! those that accept. The next round reverts changes by other programs.
 //!
-//! `checker SERVICE FALLBACK SERVER=WEIGHT…`, such as `checker tcp/10.10.10.53:80 10.10.10.99:80
-//! 10.10.10.102:80=5 10.10.10.103:80=5`. A real server that doesn't answer gets weight 0, which lets
-//! its connections end, and one that answers again gets its weight back. While none answers, there is
-//! the fallback. Real servers that aren't named are taken out.
+//! `checker SERVICE FALLBACK SERVER=WEIGHT…`, such as
+//! `checker tcp/10.10.10.53:80 10.10.10.99:80 10.10.10.102:80=5 10.10.10.103:80=5`. A real server
+//! that doesn't answer gets weight 0, so that its connections can end, and gets its weight back
+//! once it answers again. While none answers, the fallback serves. Real servers not named on the
+//! command line are removed.
 //!
 //! `cargo run -p ipvs-client --example checker -- …` as root.
 
@@ -18,7 +19,7 @@ use ipvs::{Client, Destination, DestinationKey, Service, ServiceKey, TableServic
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// How many checks in a row have to say the same before it counts.
+/// How many checks in a row have to agree before the result counts.
 const IN_A_ROW: u32 = 2;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let fallback: DestinationKey = fallback.parse()?;
     let service: ServiceKey = service.parse()?;
     let mut checker = Checker::new(Service::new(service), checked, Destination::new(fallback));
-    // The service is this program's own, and so are all of its real servers.
+    // This program owns the service and all of its real servers.
     let options = Options::new().prune(Prune::Destinations, Scope::services([service]));
     let mut client = Client::connect()?;
     loop {
@@ -43,14 +44,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         checker.heard(&answers);
         match client.reconcile(&checker.wanted(), &options) {
             Ok(plan) => print!("{plan}"),
-            // Whatever it is, the next round tries again.
+            // Whatever the error, the next round tries again.
             Err(error) => eprintln!("{error:#}"),
         }
         thread::sleep(INTERVAL);
     }
 }
 
-/// Which of these take a connection; all are asked at once.
+/// Which of these accept a connection; all are tried at once.
 fn check(addresses: &[SocketAddr]) -> Vec<bool> {
     thread::scope(|scope| {
         let checks = addresses
@@ -64,11 +65,11 @@ fn check(addresses: &[SocketAddr]) -> Vec<bool> {
 struct Server {
     destination: Destination,
     is_up: bool,
-    /// How many checks in a row said otherwise.
+    /// How many checks in a row disagreed.
     otherwise: u32,
 }
 
-/// What the checks have said so far, and what follows from it.
+/// The results of the checks so far, and the table that follows from them.
 pub(crate) struct Checker {
     service: Service,
     servers: Vec<Server>,
@@ -76,8 +77,8 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    /// Real servers with the weights that they have while they answer. Until it's known whether they
-    /// do, they count as down.
+    /// Real servers with the weights that they have while they answer. Until the first results,
+    /// they count as down.
     pub(crate) fn new(service: Service, up: Vec<Destination>, fallback: Destination) -> Self {
         let server = |destination| Server { destination, is_up: false, otherwise: 0 };
         Self { service, servers: up.into_iter().map(server).collect(), fallback }
@@ -88,7 +89,7 @@ impl Checker {
         self.servers.iter().map(address).collect()
     }
 
-    /// Takes a round of answers in, in the order of the real servers.
+    /// Records a round of results, in the order of the real servers.
     pub(crate) fn heard(&mut self, answers: &[bool]) {
         for (server, answers) in self.servers.iter_mut().zip(answers) {
             server.otherwise = if *answers == server.is_up { 0 } else { server.otherwise + 1 };

@@ -1,10 +1,10 @@
-//! A controller of many services, as kube-proxy is one: keeps the virtual services at the addresses of
-//! a network as a TOML file says, and looks only at those of which something changes.
+//! A controller of many services, like kube-proxy: keeps the virtual services at the addresses of a
+//! network as specified in a TOML file, and reads only those that something changes in.
 //!
-//! `controller FILE NETWORK [SECONDS]`: real servers that are taken out of the file keep their
-//! connections for at most that many seconds (30), and get no new ones. What it does is printed as a
-//! diff. The form of the file is described in the documentation of the crate, at `Table`. Services
-//! at other addresses belong to others.
+//! `controller FILE NETWORK [SECONDS]`: real servers removed from the file get no new connections,
+//! and keep existing ones for at most that many seconds (30). Changes are printed as a diff. The
+//! file's format is described in the documentation of the crate, at `Table`. Services at other
+//! addresses belong to other programs.
 //!
 //! `cargo run -p ipvs-client --features serde --example controller -- table.toml 10.10.0.0/16` as root.
 
@@ -16,9 +16,9 @@ use std::{env, fs, thread};
 use ipvs::plan::{Drainer, Network, Options, Plan, Prune, Scope};
 use ipvs::{Client, ServiceKey, Table, TableService, Transport};
 
-/// How often the file, and services with real servers that drain, are looked at.
+/// How often to look at the file, and at services with draining real servers.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How often the whole table is looked at: others may have changed it.
+/// How often to look at the whole table, which other programs may have changed.
 const RESYNC: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let drain = Duration::from_secs(seconds);
     let mut controller = Controller::new(Client::connect()?, network.parse()?, drain);
-    // What is wrong at the start is for the user to mend; what is wrong later is to be survived.
+    // Errors at the start are the user's to fix; later ones must be survived.
     let mut changed = modified(file);
     controller.want(read(file)?);
     let (mut next_resync, mut last_error) = (Instant::now(), String::new());
@@ -73,7 +73,7 @@ pub(crate) struct Controller<T> {
     drainer: Drainer,
     options: Options,
     desired: Table,
-    /// The services to look at next, because something about them has changed or failed.
+    /// The services to look at next, because something in them has changed or failed.
     dirty: BTreeSet<ServiceKey>,
 }
 
@@ -85,7 +85,7 @@ impl<T: Transport> Controller<T> {
         Self { client, drainer, options, desired, dirty }
     }
 
-    /// Takes a new table in place of the old one, and notes where they differ.
+    /// Replaces the table, and records where the new one differs.
     pub(crate) fn want(&mut self, desired: Table) {
         let old = self.desired.services().map(|service| *service.key());
         let gone: Vec<ServiceKey> = old.filter(|key| desired.get(key).is_none()).collect();
@@ -100,13 +100,13 @@ impl<T: Transport> Controller<T> {
         }
     }
 
-    /// Takes one service as it is to be from now on, such as after a change of its endpoints.
+    /// Replaces one service, for example after a change of its endpoints.
     pub(crate) fn want_service(&mut self, service: TableService) {
         self.dirty.insert(*service.key());
         self.desired.insert(service);
     }
 
-    /// Looks at what has changed, and at what drains.
+    /// Looks at the services that have changed or are draining.
     pub(crate) fn sync(&mut self, now: Instant) -> Result<Plan, ipvs::Error> {
         let keys: BTreeSet<ServiceKey> =
             self.dirty.iter().chain(self.drainer.services()).copied().collect();

@@ -1,7 +1,7 @@
-//! Takes a real server out of a virtual service once its clients have gone.
+//! Takes a real server out of a virtual service once its connections have ended.
 //!
 //! Run as root: `cargo run --example drain -- tcp/10.10.10.53:80 10.10.10.102:80 300`, where the
-//! last number is how many seconds to wait at most.
+//! last number is the maximum number of seconds to wait.
 
 use std::env;
 use std::error::Error;

@@ -1,6 +1,7 @@
-//! Prints what every virtual service and real server carries, in Prometheus' text format: for the
-//! textfile collector of `node_exporter`, or to be served by whatever serves files. Each label value is kept by Prometheus as a series of its own, so their number has a limit: real
-//! servers beyond [`LIMIT`] are added up, for each service, as one that is called `other`.
+//! Prints the traffic of every virtual service and real server in Prometheus' text format, for the
+//! textfile collector of `node_exporter` or any file server. Prometheus stores each label value as
+//! a separate series, so their number is limited: real servers beyond [`LIMIT`] are added up, per
+//! service, as one named `other`.
 //!
 //! Run as root: `cargo build --example exporter && sudo target/debug/examples/exporter`
 
@@ -9,11 +10,11 @@ use std::io::{self, Write as _};
 
 use ipvs::{Client, Consistency, DestinationEntry, Snapshot, SnapshotOptions, Stats};
 
-/// How many real servers are told apart, of all services together.
+/// The number of real servers, over all services, that get a series of their own.
 const LIMIT: usize = 10_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Metrics needn't be of one instant, and others may change the table all the time.
+    // Metrics needn't be from one instant, and other programs may change the table all the time.
     let options = SnapshotOptions::default().consistency(Consistency::Lists);
     let snapshot = Client::connect()?.snapshot_with(&options)?;
     io::stdout().write_all(render(&snapshot, LIMIT).as_bytes())?;
@@ -47,7 +48,7 @@ const GAUGES: [Metric<DestinationEntry>; 6] = [
 /// The whole table in Prometheus' text format, version 0.0.4: all samples of a metric together.
 pub(crate) fn render(snapshot: &Snapshot, limit: usize) -> String {
     let mut out = String::new();
-    // In the order of keys, so that the same real servers are told apart each time.
+    // Sorted by key, so that the same real servers get their own series each time.
     let mut services: Vec<_> = snapshot.services().iter().collect();
     services.sort_by_key(|service| service.entry.service.key);
     let mut servers = Vec::new();
@@ -102,7 +103,7 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) {
 }
 
 fn sample(out: &mut String, name: &str, labels: &[(&str, String)], value: u64) {
-    // A label's value may be any text, and a scheduler's name too.
+    // A label's value may be any text, and so may a scheduler's name.
     let escape = |text: &str| text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n");
     let labels = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value)));
     let _ = writeln!(out, "ipvs_{name}{{{}}} {value}", labels.collect::<Vec<_>>().join(","));

@@ -1,4 +1,4 @@
-//! Prints every virtual service with its real servers and what they have carried.
+//! Prints every virtual service with its real servers and their traffic.
 //!
 //! Run as root: `cargo run --example list`
 

@@ -1,5 +1,5 @@
-//! Makes the virtual services at the addresses of a network what a TOML file says, and shows what
-//! that takes. Services at other addresses belong to others, and stay.
+//! Makes the virtual services at the addresses of a network match a TOML file, and shows the steps.
+//! Services at other addresses belong to other programs, and stay.
 //!
 //! Run as root: `cargo run --features serde --example reconcile -- FILE NETWORK [--apply]`, with a
 //! network such as `10.10.0.0/16`.

@@ -1,4 +1,4 @@
-//! Prints what changes in the kernel's table, and what it carries, every second.
+//! Prints the changes in the kernel's table, and its traffic, every second.
 //!
 //! Run as root: `cargo run --example watch`
 

@@ -1,7 +1,8 @@
 //! Plans in which the kernel refuses arbitrary steps: only the steps that would leave a virtual
 //! service without its last live real server are held back.
 //!
-//! `PROPTEST_CASES=10000 cargo test -p ipvs-client --test hold_back` tries that many pairs of tables.
+//! `PROPTEST_CASES=10000 cargo test -p ipvs-client --test hold_back` tries that many pairs of
+//! tables.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 

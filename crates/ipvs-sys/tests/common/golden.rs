@@ -1,11 +1,11 @@
-//! Captures of what went between the C ipvsadm and real kernels: `tests/golden/KERNEL/NAME.hex`.
+//! Captures of the traffic between the C ipvsadm and real kernels: `tests/golden/KERNEL/NAME.hex`.
 
 use std::{fs, path::Path};
 
 /// A capture: one command, and the netlink datagrams that it caused.
 #[derive(Debug)]
 pub(crate) struct Capture {
-    /// Series of the kernel and name of the command: `6.1/add-tcp`.
+    /// Kernel series and name of the command: `6.1/add-tcp`.
     pub(crate) name: String,
     /// The comment lines at the top, by their key.
     comments: Vec<(String, String)>,
@@ -16,7 +16,7 @@ pub(crate) struct Capture {
 /// A netlink datagram.
 #[derive(Debug)]
 pub(crate) struct Datagram {
-    /// Whether the kernel got it; it sent the others.
+    /// Whether it was sent to the kernel, not by it.
     pub(crate) to_kernel: bool,
     pub(crate) bytes: Vec<u8>,
 }
@@ -38,12 +38,12 @@ impl Capture {
     }
 }
 
-/// All captures, in the order of their names.
+/// All captures, sorted by name.
 pub(crate) fn captures() -> Vec<Capture> {
     captures_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"))
 }
 
-/// All captures of a folder, in the order of their names.
+/// All captures of a directory, sorted by name.
 pub(crate) fn captures_in(folder: &Path) -> Vec<Capture> {
     let mut captures = Vec::new();
     for series in fs::read_dir(folder).unwrap() {
@@ -59,8 +59,8 @@ pub(crate) fn captures_in(folder: &Path) -> Vec<Capture> {
     captures
 }
 
-/// Reads `# KEY: VALUE` lines, then datagrams: `>` (to the kernel) or `<`, and bytes in hexadecimal
-/// that go on in the lines that start with a space.
+/// Reads `# KEY: VALUE` lines, then datagrams: `>` (to the kernel) or `<`, and bytes in
+/// hexadecimal, which continue in lines that start with a space.
 fn parse(name: String, text: &str) -> Capture {
     let mut capture = Capture { name, comments: Vec::new(), datagrams: Vec::new() };
     for line in text.lines() {

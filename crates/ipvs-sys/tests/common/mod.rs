@@ -12,13 +12,13 @@ use ipvs_sys::{
 };
 use proptest::{collection::vec, option, prelude::*};
 
-/// So many cases. A failure prints its smallest input: that belongs into a test of its own, not
-/// into a file of seeds.
+/// Runs this many cases. A failure prints its smallest input, which belongs in a test of its own,
+/// not in a file of seeds.
 pub(crate) fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// A name of up to `longest` bytes of any value but NUL.
+/// A name of up to `longest` bytes of any value except NUL.
 pub(crate) fn name(longest: usize) -> impl Strategy<Value = Name> {
     vec(1..=u8::MAX, 0..=longest).prop_map(|bytes| Name::new(bytes).unwrap())
 }
@@ -129,8 +129,8 @@ pub(crate) fn daemon() -> impl Strategy<Value = Daemon> {
         })
 }
 
-/// Any message that the protocol can express: what `SetInfo` has no attribute for is absent there,
-/// and `info` everywhere else.
+/// Any message that the protocol can express: in `SetInfo`, everything without an attribute is
+/// absent; in all other commands, `info` is.
 pub(crate) fn message() -> impl Strategy<Value = Message> {
     (
         proptest::sample::select(Command::ALL),
@@ -151,14 +151,14 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
         })
 }
 
-/// The header of a message that carries data: its type is no type of netlink itself.
+/// The header of a message with data: its type isn't one of netlink itself.
 pub(crate) fn header() -> impl Strategy<Value = Header> {
     (0x10..=u16::MAX, any::<u16>(), any::<u32>(), any::<u32>()).prop_map(
         |(message_type, flags, seq, port_id)| Header { message_type, flags, seq, port_id },
     )
 }
 
-/// What an extended acknowledgement may say, with the text and bytes it points to.
+/// Possible contents of an extended acknowledgement, with the text and bytes it refers to.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnedExtAck {
     message: Option<Vec<u8>>,

@@ -1,5 +1,5 @@
-//! Messages as trees of attributes, for comparing what may differ: the order, the flag of nests,
-//! and padding. It knows which attributes are nests, and takes valid messages only.
+//! Messages as trees of attributes, for comparisons that ignore order, the flag of nests, and
+//! padding. It knows which attributes are nests, and accepts only valid messages.
 
 /// The payload of an attribute.
 #[derive(Clone, Debug)]
@@ -8,25 +8,25 @@ enum Value {
     Nest(Vec<(u16, Value)>),
 }
 
-/// What an attribute is in.
+/// The container of an attribute.
 #[derive(Clone, Copy, PartialEq)]
 enum Set {
     Command,
-    /// A service or a destination; both have statistics in 10 and 12.
+    /// A service or a destination; both have statistics in attributes 10 and 12.
     Entry,
-    /// What has no nests.
+    /// A container without nests.
     Flat,
     Stats,
 }
 
 const PAD: u16 = 11;
 
-/// The datagram with the attributes sorted in each level, and without the flag of nests.
+/// The datagram with the attributes sorted on each level, and without the flag of nests.
 pub(crate) fn in_order(datagram: &[u8]) -> Vec<u8> {
     rewrite(datagram, &mut |_, attrs| attrs.sort_by_key(|(kind, _)| *kind))
 }
 
-/// The datagram without the attributes that align others.
+/// The datagram without alignment attributes.
 pub(crate) fn without_padding(datagram: &[u8]) -> Vec<u8> {
     rewrite(datagram, &mut |set, attrs| attrs.retain(|(kind, _)| set != Set::Stats || *kind != PAD))
 }

@@ -7,9 +7,9 @@ use ipvs_sys::{
     TunnelFlags, TunnelType,
 };
 
-/// A mask of all bits, as IPv4 has it by default.
+/// A mask of all ones, the default for IPv4.
 pub(super) const HOST: u32 = !0;
-/// The same of IPv6, a prefix length.
+/// The same for IPv6, a prefix length.
 const HOST6: u32 = 128;
 
 pub(super) fn name(name: &str) -> Name {
@@ -66,12 +66,12 @@ pub(super) fn made(key: Service, scheduler: &str) -> Service {
     }
 }
 
-/// A service as ipvsadm names it for everything but adding and editing.
+/// A service as ipvsadm identifies it in all commands except adding and editing.
 pub(super) fn named(key: Service) -> Service {
     made(key, "")
 }
 
-/// A service as ipvsadm asks for it.
+/// A service as ipvsadm requests it.
 pub(super) fn asked(key: Service) -> Service {
     Service { netmask: Some(0), ..named(key) }
 }

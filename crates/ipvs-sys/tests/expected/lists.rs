@@ -1,4 +1,4 @@
-//! The table that lists show, and how.
+//! The table shown by the list captures, and its messages.
 
 use ipvs_sys::{
     AF_INET, AF_INET6, Command, Dest, ForwardMethod, IPPROTO_SCTP, IPPROTO_TCP, IPPROTO_UDP,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::common::golden::Capture;
 
-/// The table behind `add-traffic-dest`, in the order of ipvsadm's list.
+/// The table after `add-traffic-dest`, in the order of ipvsadm's list.
 fn table() -> Vec<(Service, Vec<Dest>)> {
     let masq = Dest {
         u_thresh: Some(1000),
@@ -88,7 +88,7 @@ fn key(service: &Service) -> Service {
     Service { family, protocol, addr, port, fwmark, ..Service::default() }
 }
 
-/// A service as the kernel reports it, with what it has counted.
+/// A service as the kernel reports it, with its counters.
 fn reported_service(service: &Service, capture: &Capture) -> Message {
     let mut flags = service.flags.unwrap();
     flags.flags |= ServiceFlags::HASHED;
@@ -102,7 +102,7 @@ fn reported_dest(dest: &Dest, capture: &Capture) -> Message {
     let is_traffics = dest.port == Some(5353);
     let (stats, stats64) = counted(is_traffics.then_some("  -> 10.0.0.21:5353 "), capture);
     let dest = Dest {
-        // Nobody answers: to UDP such a connection is inactive. The template is for one client.
+        // Nobody replies: for UDP such a connection is inactive. The template is for one client.
         active_conns: Some(0),
         inact_conns: Some(if is_traffics { CONNECTIONS as u32 } else { 0 }),
         persist_conns: Some(u32::from(is_traffics)),
@@ -115,13 +115,13 @@ fn reported_dest(dest: &Dest, capture: &Capture) -> Message {
 
 /// The client's ports.
 const CONNECTIONS: u64 = 40;
-/// Ten from each.
+/// Ten packets from each.
 const PACKETS: u64 = CONNECTIONS * 10;
-/// Each has 100 bytes behind the headers of IPv4 and UDP.
+/// Each has 100 bytes after the headers of IPv4 and UDP.
 const BYTES: u64 = PACKETS * (20 + 8 + 100);
 
-/// Statistics of what was sent, or of nothing; `row` is how the line of ipvsadm's list begins that
-/// has the rates.
+/// Statistics of the traffic sent, or of none; `row` is the beginning of the line in ipvsadm's list
+/// that has the rates.
 fn counted(row: Option<&str>, capture: &Capture) -> (Option<Stats>, Option<Stats64>) {
     let Some(row) = row else { return (Some(Stats::default()), Some(Stats64::default())) };
     let [cps, inpps, outpps, inbps, outbps] =
@@ -153,7 +153,7 @@ fn counted(row: Option<&str>, capture: &Capture) -> (Option<Stats>, Option<Stats
     (Some(stats), Some(stats64))
 }
 
-/// The rates that ipvsadm printed. There have to be some, or the test would prove nothing.
+/// The rates that ipvsadm printed. Some must be non-zero, or the test would prove nothing.
 fn rates(row: &str, capture: &Capture) -> [u64; 5] {
     let line = capture.comments("stdout").find(|line| line.starts_with(row)).unwrap();
     let numbers = line[row.len()..].split_whitespace().map(|number| number.parse().unwrap());
@@ -162,8 +162,8 @@ fn rates(row: &str, capture: &Capture) -> [u64; 5] {
     rates
 }
 
-/// A message of a list without the rates, except in the list that shows them: they change from one
-/// moment to the next.
+/// A message of a list without the rates, except in the list that shows them, because they change
+/// from one moment to the next.
 pub(crate) fn comparable(capture: &Capture, mut message: Message) -> Message {
     if capture.step() == "list-rate" {
         return message;

@@ -1,6 +1,6 @@
-//! What each captured command means on the wire, written by hand from its command line, from
-//! ipvsadm's manual page and from the traffic that was sent. Nothing here comes from what this
-//! crate reads.
+//! The meaning of each captured command on the wire, written by hand from its command line, from
+//! ipvsadm's manual page and from the traffic that was sent. Nothing here is derived from what this
+//! crate decodes.
 
 mod entries;
 mod lists;
@@ -48,7 +48,7 @@ const ESRCH: i32 = 3;
 const EEXIST: i32 = 17;
 const ERANGE: i32 = 34;
 
-/// The captures whose messages aren't in [`expected`], since they can't be decoded.
+/// The captures whose messages aren't in [`expected`], because they can't be decoded.
 const MALFORMED: [&str; 7] = [
     "short-timeout",
     "short-timeout-extack",
@@ -65,7 +65,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     commands.chain(LISTS).chain(SPECIAL).chain(MALFORMED)
 }
 
-/// What is in a capture; `None` if it is malformed by intent.
+/// The contents of a capture; `None` if it is malformed on purpose.
 pub(crate) fn expected(capture: &Capture) -> Option<Vec<Expected>> {
     let name = capture.step();
     if MALFORMED.contains(&name) {
@@ -78,7 +78,7 @@ pub(crate) fn expected(capture: &Capture) -> Option<Vec<Expected>> {
         return Some(config_and_info(capture));
     }
 
-    // ipvsadm begins with the version.
+    // ipvsadm first asks for the version.
     let mut expected = vec![
         Request(ACK, Message::new(Command::GetInfo)),
         Reply(info(table_size(capture))),
@@ -98,7 +98,7 @@ pub(crate) fn expected(capture: &Capture) -> Option<Vec<Expected>> {
     Some(expected)
 }
 
-/// Captures of lists of the whole table, as it is behind `add-traffic-dest`.
+/// Captures of lists of the whole table, as it is after `add-traffic-dest`.
 const LISTS: [&str; 6] = [
     "list-rate",
     "list-stats",
@@ -114,7 +114,7 @@ const SPECIAL: [&str; 6] =
 
 type Meaning = fn() -> Vec<Expected>;
 
-/// What comes behind the version.
+/// The messages after the version.
 const COMMANDS: &[(&str, Meaning)] = &[
     ("add-tcp", || add(made(service("10.0.0.1:80", IPPROTO_TCP), "rr"))),
     ("add-udp-ops", || {
@@ -323,7 +323,7 @@ fn config_and_info(capture: &Capture) -> Vec<Expected> {
     ]
 }
 
-/// What `set-timeouts` left: 0 keeps the default of 2 minutes.
+/// The timeouts after `set-timeouts`: 0 keeps the default of 2 minutes.
 fn timeouts_set() -> Message {
     let timeouts = Timeouts { tcp: Some(900), tcp_fin: Some(120), udp: Some(301) };
     Message { timeouts, ..Message::new(Command::SetConfig) }
@@ -334,8 +334,8 @@ fn info(conn_tab_size: u32) -> Message {
     Message { info, ..Message::new(Command::SetInfo) }
 }
 
-/// The size of the connection table: 2¹² by default up to Linux 7.0; since 7.1 none is made before
-/// there is a service, and then a small one.
+/// The size of the connection table: 2¹² by default up to Linux 7.0; since 7.1 it is only created
+/// along with the first service, and then small.
 fn table_size(capture: &Capture) -> u32 {
     match (capture.series(), capture.step()) {
         ("6.1", _) => 4096,
@@ -377,7 +377,7 @@ fn start(state: DaemonState, sync_id: u32) -> Daemon {
     }
 }
 
-/// ipvsadm names no interface and no id to stop one, but sends both.
+/// To stop a daemon, ipvsadm is given no interface and no id, but sends both.
 fn stop(state: DaemonState) -> Daemon {
     Daemon { mcast_ifn: Some(name("")), ..start(state, 0) }
 }
