@@ -1,9 +1,9 @@
 //! All events and spans for the crate `tracing` (feature `tracing`). Without the feature these
 //! functions are empty.
 //!
-//! `DEBUG` is operations and their outcomes, `TRACE` how they get to the kernel. A failure is
-//! returned to the caller, so it is no more than `DEBUG` here; only what a caller doesn't learn
-//! otherwise is `WARN`.
+//! `DEBUG` is for operations and their outcomes, `TRACE` for how they get to the kernel. A failure
+//! is returned to the caller, so it is only `DEBUG` here; `WARN` is for what a caller wouldn't
+//! learn otherwise.
 
 #![cfg_attr(
     not(feature = "tracing"),

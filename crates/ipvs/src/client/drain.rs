@@ -24,12 +24,12 @@ use crate::transport::Transport;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainOptions {
-    /// How long to wait at most.
+    /// The maximum time to wait.
     pub timeout: Duration,
     /// How long to wait before looking again: 1 second by default. 0 polls without a pause.
     pub interval: Duration,
-    /// Whether a real server that still has connections after the timeout stays, with weight 0.
-    /// By default it is deleted, and its connections end when their next packet comes.
+    /// Whether to keep a real server that still has connections after the timeout, with weight 0.
+    /// By default it is deleted, and its connections end at their next packet.
     pub keep_if_busy: bool,
 }
 
@@ -46,7 +46,7 @@ impl DrainOptions {
         self
     }
 
-    /// Sets whether a real server that still has connections after the timeout stays.
+    /// Sets whether to keep a real server that still has connections after the timeout.
     #[must_use]
     pub fn keep_if_busy(mut self, keep: bool) -> Self {
         self.keep_if_busy = keep;

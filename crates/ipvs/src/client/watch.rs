@@ -26,8 +26,7 @@ impl Watch {
     }
 
     /// An endless iterator over changes: looks at the table at once, and again `interval` after the
-    /// last change that was found has been taken. An error is an item, too; the iterator goes on
-    /// after it.
+    /// last change found was consumed. An error is an item, too; the iterator continues after it.
     pub fn changes<T: Transport>(
         self,
         client: &mut Client<T>,

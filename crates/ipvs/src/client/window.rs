@@ -40,16 +40,16 @@ pub(super) struct Window {
     /// Its changes, including those that have no request because a value is invalid.
     changes: Range<usize>,
     sent: VecDeque<Sent>,
-    /// What kept the rest of the replies from coming.
+    /// What kept the remaining replies from coming.
     error: Option<ExchangeError>,
-    /// From which change on IPVS may be gone from the kernel, and why that isn't known.
+    /// The change from which on IPVS may be gone from the kernel, and why that isn't known.
     family_error: Option<(usize, ExchangeError)>,
-    /// From which change on requests were last repeated for a new family.
+    /// The change from which on requests were last repeated for a new family.
     repeated: Option<usize>,
 }
 
 impl Window {
-    /// The changes of the batch that are in it.
+    /// The batch's changes in this window.
     pub(super) fn changes(&self) -> Range<usize> {
         self.changes.clone()
     }
@@ -59,7 +59,7 @@ impl Window {
         self.changes.end
     }
 
-    /// Whether nothing more is sent after it: the kernel can't be reached any more.
+    /// Whether the window ends the batch because the kernel can no longer be reached.
     pub(super) fn ends_batch(&self) -> bool {
         let is_fatal = |error: &ExchangeError| !error.is_lost_replies();
         self.family_error.is_some() || self.error.as_ref().is_some_and(is_fatal)
@@ -71,7 +71,7 @@ impl Window {
         let Sent { outcome, .. } = self.sent.pop_front()?;
         Some(match (&self.family_error, outcome, &self.error) {
             (Some((start, cause)), ..) if index >= *start => Err(cause.for_change()),
-            // Looking whether the daemon is gone would wait for a second deadline.
+            // Checking whether the daemon is gone would wait for a second deadline.
             (_, Some(Err(Failure::Unacknowledged)), Some(error)) => Err(error.unanswered()),
             (_, Some(outcome), _) => outcome.map_err(Into::into),
             (_, None, Some(error)) => Err(error.unanswered()),
@@ -79,21 +79,21 @@ impl Window {
         })
     }
 
-    /// The change from which on all failed with ENOENT, to the last one.
+    /// The first change of those at the end that all failed with ENOENT.
     fn enoent_start(&self) -> Option<usize> {
         let kept = self.sent.iter().rposition(|sent| !sent.is_enoent()).map_or(0, |i| i + 1);
         self.sent.get(kept).map(|sent| sent.index)
     }
 
-    /// Takes changes out from `start` on, for the next window to send them again.
+    /// Removes the changes from `start` on, so that the next window sends them again.
     fn repeat_from(&mut self, start: usize) {
         self.sent.retain(|sent| sent.index < start);
         self.changes.end = start;
         self.repeated = Some(start);
     }
 
-    /// Where replies are missing up to the end, ENOENT right before them may come from a family id
-    /// that is no longer IPVS's, or from IPVS: only the missing replies would tell.
+    /// If all replies at the end are missing, ENOENT right before them may come from a family id
+    /// that is no longer IPVS's, or from IPVS: only the missing replies would tell which.
     fn doubt_enoent(&mut self) {
         let doubtful = |sent: &Sent| sent.is_enoent() || sent.is_unknown();
         let start = self.sent.iter().rposition(|sent| !doubtful(sent)).map_or(0, |i| i + 1);

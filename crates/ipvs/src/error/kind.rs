@@ -87,15 +87,15 @@ impl ErrorKind {
     ///
     /// | kind | transient | because |
     /// | --- | --- | --- |
-    /// | `ServiceNotFound` | no | somebody has to add it first |
+    /// | `ServiceNotFound` | no | it has to be added first |
     /// | `ServiceExists` | no | it would still exist: use `ensure_service` |
-    /// | `DestinationNotFound` | no | somebody has to add it first |
+    /// | `DestinationNotFound` | no | it has to be added first |
     /// | `DestinationExists` | no | it would still exist: use `ensure_destination` |
     /// | `SchedulerOrPersistenceEngineNotFound` | no | the module has to be installed, or the name corrected |
     /// | `SyncDaemonRunning` | no | it has to be stopped first |
     /// | `SyncDaemonNotRunning` | no | there is nothing to stop |
-    /// | `InterfaceNotFound` | no | somebody has to create it first |
-    /// | `NamespaceNotFound` | no | somebody has to create it first |
+    /// | `InterfaceNotFound` | no | it has to be created first |
+    /// | `NamespaceNotFound` | no | it has to be created first |
     /// | `NotANamespace` | no | the path names another file |
     /// | `SysctlNotFound` | no | this kernel doesn't have it |
     /// | `PermissionDenied` | no | the caller needs another privilege |
@@ -103,8 +103,8 @@ impl ErrorKind {
     /// | `Unloading` | yes | the module can be loaded again |
     /// | `InvalidArgument` | no | the kernel refuses these values |
     /// | `OutOfRange` | no | the kernel refuses these values |
-    /// | `NotSupported` | no | socket options have no place for it |
-    /// | `AddressFamilyNotSupported` | no | the kernel doesn't do it with this family |
+    /// | `NotSupported` | no | socket options have no field for it |
+    /// | `AddressFamilyNotSupported` | no | the kernel doesn't support it with this family |
     /// | `OutOfMemory` | yes | memory may be freed |
     /// | `InvalidInput` | no | the library refuses these values |
     /// | `OutcomeUnknown` | yes | but first read back: a change may have been made |

@@ -136,8 +136,8 @@ impl Window {
 ///
 /// One window of up to 128 requests is in flight at a time, with an acknowledgement requested for
 /// the last one only. The kernel executes requests in order and reports each that fails, so silence
-/// followed by a later reply means success. The time is asked for only by whoever has to wait:
-/// replies are there when sending returns, and reading a clock isn't free everywhere.
+/// followed by a later reply means success. Only a caller that has to wait needs the time: replies
+/// are normally there when sending returns, and reading a clock isn't free everywhere.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The model as TOML, JSON and the like (feature `serde`).
 //!
-//! The forms are types of their own, so that the model's fields can move without changing files.
+//! These forms are separate types, so that the model's fields can move without changing files.
 
 use std::fmt::Display;
 use std::mem;

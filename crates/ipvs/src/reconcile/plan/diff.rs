@@ -15,7 +15,7 @@ use crate::reconcile::plan::step::Step;
 
 impl Plan {
     /// The steps that turn a kernel's `current` table into `desired`, in an order that is safe for
-    /// clients: see the [module](super). Without any difference it is empty.
+    /// clients: see the [module](super). Empty if there is no difference.
     ///
     /// Only applying it shows what the kernel refuses.
     #[must_use = "a plan changes nothing until it is applied"]
@@ -80,8 +80,8 @@ impl Plan {
 
 /// Joins plans, such as those of several services, phase by phase.
 ///
-/// If more than one is about a virtual service, the last of them wins, because it was made last. (A
-/// plan that finds a service as wanted isn't about it.)
+/// If several plans affect the same virtual service, the last one wins, because it was made last.
+/// (A plan that finds a service as wanted doesn't affect it.)
 impl FromIterator<Plan> for Plan {
     fn from_iter<I: IntoIterator<Item = Plan>>(plans: I) -> Self {
         let plans: Vec<Plan> = plans.into_iter().collect();

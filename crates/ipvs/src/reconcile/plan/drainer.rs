@@ -72,10 +72,10 @@ impl From<Duration> for DrainPolicy {
 /// that persistence remembers count only while they have connections: they may come back to a real
 /// server with weight 0, unless the sysctl `net.ipv4.vs.expire_quiescent_template` is set.
 ///
-/// A real server is forgotten once a plan looked for it and it is gone, or wanted again. What a
-/// plan doesn't look at stays remembered, so services can be planned one by one.
+/// A real server is forgotten once a plan finds it gone or wanted again. Those that a plan doesn't
+/// look at stay remembered, so services can be planned one by one.
 ///
-/// Losing the memory does no harm: the time starts again.
+/// Losing this memory does no harm: the time starts again.
 #[derive(Clone, Debug)]
 pub struct Drainer {
     policy: DrainPolicy,

@@ -1,4 +1,4 @@
-//! What became of the steps of a plan.
+//! The outcomes of the steps of a plan.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::error::kind::ErrorKind;
 use crate::error::operation::Operation;
 use crate::reconcile::plan::step::Step;
 
-/// What became of a step.
+/// The outcome of a step.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Outcome {
