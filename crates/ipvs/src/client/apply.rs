@@ -20,12 +20,12 @@ impl<T: Transport> Client<T> {
     /// isn't about one step, such as a missing privilege or reply, ends the plan with the phase.
     ///
     /// To continue after an error, make a new plan from the table as it is then: it has only the
-    /// steps that are still necessary. Applying the same plan again fails where it had succeeded,
-    /// because what exists can't be added.
+    /// steps that are still necessary. Applying the same plan again fails at the steps that
+    /// succeeded, because existing objects can't be added.
     ///
     /// # Errors
     ///
-    /// If any step wasn't done: [`ApplyError`] says what became of each.
+    /// If any step wasn't done: [`ApplyError`] has the outcome of each.
     ///
     /// ```
     /// use ipvs::plan::{Options, Plan};

@@ -12,7 +12,7 @@ use crate::reconcile::ensured::Ensured;
 use crate::transport::Transport;
 
 /// How often to try if another program adds or deletes the object between the client's read and its
-/// write. A try fails only if a change comes in just that moment.
+/// write. A try fails only if a change comes at just that moment.
 pub(super) const TRIES: usize = 8;
 
 impl<T: Transport> Client<T> {
@@ -275,11 +275,11 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// What a list of real servers says about one of them.
+/// The result of looking up a real server in a list.
 enum Found {
     Entry(Box<DestinationEntry>),
     Others,
-    /// The list is empty: perhaps there is no such service.
+    /// The list is empty: the service may not exist.
     Nothing,
 }
 

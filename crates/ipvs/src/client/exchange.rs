@@ -60,7 +60,7 @@ impl<T: Transport> Client<T> {
         Ok(entries)
     }
 
-    /// Asks a question.
+    /// Sends a request that reads.
     ///
     /// ENOENT may mean that the family's id is no longer IPVS's, because the module was reloaded:
     /// then the id is resolved again, and the question is repeated.
@@ -125,7 +125,7 @@ impl<T: Transport> Client<T> {
         Ok(())
     }
 
-    /// Sends what was pushed, and receives until it has completed.
+    /// Sends the requests pushed so far, and receives until this one has completed.
     fn finish(
         &mut self,
         question: RequestId,
@@ -146,8 +146,8 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Sends what was pushed, and receives until all of it has completed. If something goes wrong
-    /// below the protocol, what hasn't completed by then never will.
+    /// Sends the requests pushed so far, and receives until all of them have completed. If
+    /// something goes wrong below the protocol, those that haven't completed by then never will.
     pub(super) fn drive(
         &mut self,
         on_event: &mut impl FnMut(Event<'_>),
@@ -189,7 +189,7 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// What can go wrong with a request, before its operation and object are added.
+/// What can go wrong with a request, without its operation and object.
 #[derive(Debug)]
 pub(super) enum ExchangeError {
     Failure(Failure),
@@ -200,9 +200,9 @@ pub(super) enum ExchangeError {
     Io(io::Error),
     Decode(sys::DecodeError),
     MalformedReply(MalformedReply),
-    /// The window was full; only a caller that pushes more than fits meets this.
+    /// The window was full; only happens to a caller that pushes more than fits.
     Push(PushError),
-    /// It was sent, and for this reason its outcome isn't known.
+    /// It was sent, and for this reason its outcome is unknown.
     Unanswered(Box<Self>),
 }
 
@@ -229,7 +229,7 @@ impl ExchangeError {
         }
     }
 
-    /// The same error, met by a question that was asked about a change.
+    /// The same error, for a request that asked about the outcome of a change.
     pub(super) fn for_change(&self) -> Self {
         match self {
             Self::Decode(_) | Self::MalformedReply(_) => self.unanswered(),

@@ -27,7 +27,7 @@ impl<T: Transport> Client<T> {
     /// [each list agrees with itself](crate::Consistency::Lists).
     ///
     /// A pass takes one request for the services and one for each service's real servers. While
-    /// passes keep disagreeing, there are [pauses](SnapshotOptions::pause) between them.
+    /// passes keep disagreeing, it [pauses](SnapshotOptions::pause) between them.
     ///
     /// # Errors
     ///
@@ -105,17 +105,17 @@ impl<T: Transport> Client<T> {
     }
 }
 
-/// Each list as it was read last, and how many agreed.
+/// Each list as last read, and how many agreed.
 struct Reading {
     table: Vec<Read>,
-    /// How many services' real servers haven't been read yet.
+    /// The number of services whose real servers haven't been read yet.
     unread: usize,
     is_first_pass: bool,
-    /// How often each list has to be unchanged.
+    /// How many times in a row each list has to be unchanged.
     confirmations: usize,
-    /// How many lists in a row, up to the one that was read last, were unchanged.
+    /// The number of lists in a row, up to the last one read, that were unchanged.
     same: usize,
-    /// Whether one was not, in this pass.
+    /// Whether any list changed in this pass.
     disagreed: bool,
 }
 
@@ -138,7 +138,7 @@ impl Reading {
         }
     }
 
-    /// Takes the list of services, which begins a pass.
+    /// Receives the list of services, which begins a pass.
     fn services(&mut self, list: Vec<ServiceEntry>) {
         let before = self.table.iter().map(|read| &read.entry.service);
         let is_same = !mem::take(&mut self.is_first_pass)
@@ -157,7 +157,7 @@ impl Reading {
         self.unread = self.table.iter().filter(|read| read.destinations.is_none()).count();
     }
 
-    /// Takes the list of real servers of the service at `index`.
+    /// Receives the list of real servers of the service at `index`.
     fn destinations(&mut self, index: usize, list: Vec<DestinationEntry>) {
         let before = self.table[index].destinations.replace(list);
         self.unread -= usize::from(before.is_none());
@@ -181,7 +181,7 @@ impl Reading {
         self.unread == 0 && self.same >= self.confirmations.saturating_mul(lists)
     }
 
-    /// How many passes agree, including the first of them.
+    /// The number of passes that agree, including the first of them.
     fn agreeing(&self) -> u32 {
         let confirmed = self.same / (self.table.len() + 1);
         u32::try_from(confirmed).unwrap_or(u32::MAX).saturating_add(1)

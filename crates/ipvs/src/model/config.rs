@@ -60,7 +60,7 @@ impl Timeouts {
 
 /// A change of [`Timeouts`]: those that are `None` stay as they are.
 ///
-/// The kernel counts whole seconds, and takes 0 for "keep". So 0, fractions of a second, and more
+/// The kernel counts whole seconds, and 0 means "keep" to it. So 0, fractions of a second, and more
 /// than 2,147,483,647 ticks (100 to 1,000 ticks a second) are refused.
 ///
 /// ```
@@ -86,7 +86,7 @@ impl From<Timeouts> for TimeoutsChange {
     }
 }
 
-/// What the kernel says about its IPVS.
+/// General information about the kernel's IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Info {

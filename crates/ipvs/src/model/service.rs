@@ -1,4 +1,4 @@
-//! Virtual services: what a user wants, and what the kernel reports.
+//! Virtual services: the desired configuration, and what the kernel reports.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::model::stats::Stats;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Service {
-    /// What identifies it.
+    /// The key that identifies it.
     pub key: ServiceKey,
     /// How it picks a real server. With `None` it picks none and drops new connections (the kernel
     /// calls that `none`).
@@ -39,8 +39,8 @@ pub struct Service {
     pub one_packet: bool,
     /// Whether connections of one client stay on one real server, and for how long.
     pub persistence: Option<Persistence>,
-    /// What makes connections belong together besides the client's address. The kernel stores it
-    /// for any service, but only uses it with persistence.
+    /// What groups connections besides the client's address. The kernel stores it for any service,
+    /// but only uses it with persistence.
     pub persistence_engine: Option<PersistenceEngine>,
 }
 
@@ -227,7 +227,7 @@ impl ServiceEntry {
         Self { service, stats: Stats::default() }
     }
 
-    /// What identifies the virtual service.
+    /// The key that identifies the virtual service.
     pub fn key(&self) -> &ServiceKey {
         &self.service.key
     }

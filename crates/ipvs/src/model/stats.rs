@@ -35,7 +35,7 @@ pub struct Stats {
     /// [`sysctl::EST_CPULIST`](crate::sysctl::EST_CPULIST)), because they would mean nothing then;
     /// see [`Client::set_stale_rates`](crate::Client::set_stale_rates).
     pub rates: Option<Rates>,
-    /// How wide the kernel reported the counters.
+    /// The width in which the kernel reported the counters.
     pub width: StatsWidth,
 }
 
@@ -82,7 +82,7 @@ impl Stats {
         self
     }
 
-    /// Sets how wide the kernel reported the counters.
+    /// Sets the width in which the kernel reported the counters.
     #[must_use]
     pub fn width(mut self, width: StatsWidth) -> Self {
         self.width = width;
@@ -116,7 +116,7 @@ impl Stats {
         }
     }
 
-    /// Whether there was no traffic, whatever the rates say.
+    /// Whether there was no traffic, regardless of the rates.
     pub fn is_zero(&self) -> bool {
         *self == Self { rates: self.rates, width: self.width, ..Self::default() }
     }
@@ -231,7 +231,7 @@ impl Rates {
     }
 }
 
-/// How wide the kernel reported counters.
+/// The width in which the kernel reported counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatsWidth {

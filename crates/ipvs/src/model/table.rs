@@ -55,7 +55,7 @@ impl TableService {
         &self.service
     }
 
-    /// What identifies the virtual service.
+    /// The key that identifies the virtual service.
     pub fn key(&self) -> &ServiceKey {
         &self.service.key
     }
@@ -95,8 +95,8 @@ impl TableService {
     }
 }
 
-/// A mutable real server of a [`TableService`]: [`TableService::get_mut`]. The table has the change
-/// once this is dropped.
+/// A mutable real server of a [`TableService`]: [`TableService::get_mut`]. The change is in the
+/// table once this is dropped.
 #[derive(Debug)]
 pub struct DestinationMut<'a> {
     destinations: &'a mut BTreeMap<DestinationKey, Destination>,

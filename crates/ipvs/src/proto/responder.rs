@@ -11,7 +11,7 @@ use rustix::io::Errno;
 /// The maximum length of a datagram of replies, the same as the kernel's.
 const DATAGRAM_BYTES: usize = 32 * 1024;
 
-/// How the kernel explains an attribute whose value has the wrong size.
+/// The kernel's explanation for an attribute whose value has the wrong size.
 const POLICY_MESSAGE: &str = "Attribute failed policy validation";
 
 /// A request to IPVS, decoded.
@@ -73,9 +73,9 @@ impl Replies<'_> {
 ///
 /// With it, anything that can execute IPVS's commands can stand behind a
 /// [`Transport`](crate::Transport): another kernel interface, or a model of the kernel in a test.
-/// It resolves the family's id by itself, acknowledges requests that ask for it, ends lists, and
-/// refuses what generic netlink itself refuses. Like the kernel, it executes all requests of a
-/// datagram in order, even if some fail.
+/// It replies to requests for the family's id by itself, acknowledges requests that ask for it,
+/// ends lists, and refuses what generic netlink itself refuses. Like the kernel, it executes all
+/// requests of a datagram in order, even if some fail.
 ///
 /// It has no I/O: [`respond`](Self::respond) takes a datagram, and then [`receive`](Self::receive)
 /// returns the datagrams of replies until there are no more.
@@ -192,7 +192,7 @@ impl Responder {
         Ok(if dump { Ended::List } else { Ended::Done })
     }
 
-    /// The controller's part: the id of the family with a name.
+    /// Plays the controller: replies with the id of the family with a name.
     fn describe_family(&mut self, request: sys::Header, payload: &[u8]) -> Result<(), Refusal> {
         let genl = sys::Genl::new(payload).map_err(refusal_of)?;
         if genl.command != nl::CTRL_CMD_GETFAMILY {
