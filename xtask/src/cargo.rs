@@ -1,5 +1,6 @@
 //! Runs Cargo, watching what it prints.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -56,9 +57,17 @@ pub(crate) fn lab() -> Result<Program> {
     build(&["build", "-p", "lab", "--bin", "lab"], "lab").map(Program::at)
 }
 
-/// The program that runs now, for a guest to run it too.
+/// The program that is running now, for a guest to run it too.
+///
+/// A copy: Cargo may have replaced the file meanwhile, as it does when it builds the whole
+/// workspace, whose dependencies have other features than those of xtask alone.
 pub(crate) fn own() -> Result<PathBuf> {
-    std::env::current_exe().context("can't tell where xtask is")
+    let kept = paths::root().join("target/xtask-in-guests");
+    let copy = kept.with_extension(std::process::id().to_string());
+    fs::copy("/proc/self/exe", &copy)
+        .and_then(|_| fs::rename(&copy, &kept))
+        .with_context(|| format!("can't copy xtask to {}", kept.display()))?;
+    Ok(kept)
 }
 
 /// The path of the program `name`, if that is what this message of Cargo's is about.
@@ -70,6 +79,13 @@ fn executable(message: &str, name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where a test program runs this: what is running is the test program.
+    #[test]
+    fn the_running_program_is_had_whatever_became_of_its_file() {
+        let copy = own().unwrap();
+        assert_eq!(fs::read(copy).unwrap(), fs::read("/proc/self/exe").unwrap());
+    }
 
     #[test]
     fn a_program_is_found_among_cargos_messages() {
