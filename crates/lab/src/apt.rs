@@ -1,8 +1,7 @@
-//! Debian packages without root: fetched and unpacked, never installed.
+//! Fetches and unpacks Debian packages without root, and never installs them.
 //!
-//! apt does the fetching, from the mirrors that this machine is set up for and with its keys, but
-//! with lists and a cache of our own: those of the system need root to be refreshed, and are empty
-//! on a fresh machine.
+//! apt does the fetching, with this machine's mirrors and keys, but with our own lists and cache:
+//! refreshing the system's lists needs root, and on a fresh machine they are empty.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,23 +13,23 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::process::{find, finish, succeed};
 use crate::progress;
 
-/// A slow mirror may take this long.
+/// How long a slow mirror may take.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Package lists younger than this are used as they are.
+/// Package lists younger than this aren't refreshed.
 const FRESH: Duration = Duration::from_secs(12 * 3600);
 
-/// Debian's own keys. Newer releases call the file .pgp.
+/// Debian's keys. Newer releases name the file .pgp.
 const KEYRINGS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 ];
 
-/// Names a mirror of Debian where apt names none, as on Ubuntu. Whatever it sends is checked with
-/// Debian's keys.
+/// The variable that names a Debian mirror where apt knows none, as on Ubuntu. Whatever the mirror
+/// sends is verified with Debian's keys.
 const MIRROR_VARIABLE: &str = "DEBIAN_MIRROR";
 
-/// The suites of Debian's main archive, by which its mirror is recognised.
+/// The suites of Debian's main archive, used to recognise its mirror.
 const SUITES: [&str; 12] = [
     "stable",
     "testing",
@@ -46,10 +45,10 @@ const SUITES: [&str; 12] = [
     "oldoldoldstable",
 ];
 
-/// apt with package lists of its own.
+/// apt with its own package lists.
 #[derive(Debug)]
 pub struct Apt {
-    /// Whose packages these are, for the user to read.
+    /// The source of the packages, for messages.
     whose: String,
     folder: PathBuf,
     options: Vec<OsString>,
@@ -60,7 +59,7 @@ impl Apt {
     ///
     /// # Errors
     ///
-    /// This machine has no apt, or the folder can't be made.
+    /// This machine has no apt, or the folder can't be created.
     pub fn machine(folder: &Path) -> Result<Self> {
         if find("apt-get").is_none() || find("dpkg-deb").is_none() {
             bail!("this machine has no apt");
@@ -74,10 +73,9 @@ impl Apt {
         let mut apt = Self { whose, folder: folder.to_owned(), options: Vec::new() };
         apt.option("Dir::State::Lists", folder.join("lists"));
         apt.option("Dir::Cache", folder.join("cache"));
-        // Fetching as another user, which is what root's apt does, fails in folders that only root
-        // may enter.
+        // As root, apt fetches as another user, which fails in folders that only root may enter.
         apt.option("APT::Sandbox::User", "");
-        // No lock of the system's is needed, nor could everybody take it.
+        // The system's lock isn't needed, and not every user may take it.
         apt.option("Debug::NoLocking", "1");
         apt.option("Acquire::Languages", "none");
         apt.option("Acquire::Retries", "3");
@@ -92,7 +90,8 @@ impl Apt {
     ///
     /// # Errors
     ///
-    /// As for [`Apt::machine`], or the machine has no keys of Debian's, or its apt names no mirror.
+    /// As for [`Apt::machine`]; also if the machine lacks Debian's keys, or its apt names no
+    /// mirror.
     pub fn debian(folder: &Path, suite: &str) -> Result<Self> {
         let mut apt = Self::machine(folder)?;
         apt.whose = format!("Debian {suite}");
@@ -102,17 +101,17 @@ impl Apt {
             .with_context(|| format!("can't write {}", sources.display()))?;
         apt.option("Dir::Etc::sourcelist", sources);
         apt.option("Dir::Etc::sourceparts", "/dev/null");
-        // A newer version that is installed here must not hide the suite's.
+        // A newer version installed here must not hide the suite's version.
         apt.option("Dir::State::status", "/dev/null");
         apt.option("APT::Default-Release", "");
-        // A mirror that lags behind will do: the packages' signatures count, not that they are the
-        // newest.
+        // A mirror that lags behind is acceptable: the signatures matter, not that the packages are
+        // the newest.
         apt.option("Acquire::Check-Valid-Until", "false");
         Ok(apt)
     }
 
-    /// Makes packages of these architectures available (`name:architecture`), the machine's own
-    /// only if it's among them.
+    /// Makes packages of these architectures available (`name:architecture`). The machine's own
+    /// architecture is available only if listed.
     pub fn architectures(&mut self, names: &[&str]) {
         for name in names {
             self.option("APT::Architectures::", name);
@@ -131,11 +130,11 @@ impl Apt {
         command
     }
 
-    /// Fetches the package lists, unless they are fresh.
+    /// Fetches the package lists, unless they are recent.
     ///
     /// # Errors
     ///
-    /// Some list can't be fetched; what apt says about it.
+    /// A list can't be fetched; the error quotes apt.
     pub fn update(&self) -> Result<()> {
         let stamp = self.folder.join("updated");
         let age = stamp
@@ -148,7 +147,7 @@ impl Apt {
         }
         progress::now(&format!("fetching the package lists of {}", self.whose));
         let output = finish(self.command().arg("update").stdin(Stdio::null()), TIMEOUT)?;
-        // apt calls it a success when it could not reach a mirror and goes on with what it has.
+        // apt reports success even if it couldn't reach a mirror and went on with the lists it has.
         let errors: Vec<&str> =
             output.stderr.lines().filter(|line| is_update_error(line)).collect();
         if !output.status.success() || !errors.is_empty() {
@@ -157,28 +156,29 @@ impl Apt {
         std::fs::write(&stamp, "").with_context(|| format!("can't write {}", stamp.display()))
     }
 
-    /// Has the next update fetch the lists again.
+    /// Makes the next update fetch the lists again.
     pub fn forget(&self) {
         let _ = std::fs::remove_file(self.folder.join("updated"));
     }
 
-    /// What has to be added to this machine for packages to work: they and the dependencies that
-    /// are not installed, as `name=version`. Empty if they are installed.
+    /// What this machine lacks to use these packages: the packages themselves and their
+    /// dependencies, unless installed, as `name=version`. Empty if everything is installed.
     ///
     /// # Errors
     ///
-    /// What apt says.
+    /// apt fails; the error quotes it.
     pub fn missing(&self, packages: &[&str]) -> Result<Vec<String>> {
         let mut command = self.command();
         command.args(["--simulate", "--no-install-recommends", "install", "--"]).args(packages);
         Ok(simulated(&succeed(&mut command, TIMEOUT)?))
     }
 
-    /// Fetches packages into `folder`, which has nothing else afterwards; their files.
+    /// Fetches packages into `folder`, which contains nothing else afterwards, and returns their
+    /// files.
     ///
     /// # Errors
     ///
-    /// What apt says, or the folder can't be made.
+    /// apt fails (the error quotes it), or the folder can't be created.
     pub fn download(&self, packages: &[String], folder: &Path) -> Result<Vec<PathBuf>> {
         let _ = std::fs::remove_dir_all(folder);
         std::fs::create_dir_all(folder)
@@ -193,7 +193,7 @@ impl Apt {
     ///
     /// # Errors
     ///
-    /// What apt or dpkg-deb says, or the folder can't be made.
+    /// apt or dpkg-deb fails (the error quotes it), or the folder can't be created.
     pub fn unpack(&self, packages: &[String], root: &Path) -> Result<()> {
         std::fs::create_dir_all(root).with_context(|| format!("can't make {}", root.display()))?;
         let downloads = root.with_extension("debs");
@@ -213,8 +213,8 @@ impl Apt {
     }
 }
 
-/// The line of a sources.list for a Debian suite, made from this machine's own apt configuration;
-/// an error says what is missing for that, and what to do.
+/// The sources.list line for a Debian suite, derived from this machine's own apt configuration. An
+/// error says what is missing, and what to do.
 pub(crate) fn debian_mirror(suite: &str) -> Result<String> {
     ensure!(find("apt-get").is_some(), "this machine has no apt (apt-get), which fetches packages");
     let keyring = KEYRINGS.into_iter().find(|path| Path::new(path).is_file()).context(
@@ -240,7 +240,8 @@ pub(crate) fn debian_mirror(suite: &str) -> Result<String> {
     Ok(format!("deb [signed-by={keyring}] {mirror} {suite} main"))
 }
 
-/// The first mirror of Debian's main archive among lines of release, component and address.
+/// The first mirror of Debian's main archive in `targets`, whose lines consist of release,
+/// component and address.
 fn mirror(targets: &str) -> Option<&str> {
     targets.lines().find_map(|line| {
         let mut words = line.split_whitespace();

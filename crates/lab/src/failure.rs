@@ -1,17 +1,17 @@
-//! Our own exit statuses, kept apart from those of the commands that are run for others.
+//! Our own exit statuses, distinct from those of the commands that we run.
 
 use std::fmt;
 use std::process::ExitCode;
 
 use crate::progress;
 
-/// What was asked for couldn't be done.
+/// The request couldn't be completed.
 const FAILED: u8 = 125;
 
-/// The deadline passed, as timeout(1) says it.
+/// The deadline passed; timeout(1) uses the same status.
 const TIMEOUT: u8 = 124;
 
-/// An error that ends the program with a status of its own.
+/// An error that ends the program with a specific exit status.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: u8,
@@ -23,7 +23,7 @@ impl Failure {
         Self { status: TIMEOUT, message }.into()
     }
 
-    /// A signal told this process to end; the status is the one a shell gives to that.
+    /// A signal asked this process to end. The status is the one that a shell would report.
     pub(crate) fn signal(number: i32) -> anyhow::Error {
         let status = u8::try_from(128 + number).unwrap_or(FAILED);
         Self { status, message: format!("ended by signal {number}") }.into()
@@ -38,7 +38,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Prints an error that ends the program; the exit status that goes with it.
+/// Prints an error that ends the program, and returns the matching exit status.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     progress::note(&format!("{error:#}"));
     ExitCode::from(error.downcast_ref::<Failure>().map_or(FAILED, |failure| failure.status))

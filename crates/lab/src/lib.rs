@@ -1,12 +1,12 @@
-//! Linux kernels with IPVS, and commands that run in them: on a machine of any kind, without root,
-//! and without a change to it.
+//! Runs commands in Linux kernels with IPVS: on any machine, without root, and without changing the
+//! machine.
 //!
 //! A kernel is fetched from Debian ([`kernel`]), checked to be able to boot here (`doctor`), and
-//! started as an ordinary program: a guest ([`Job`]). The program `lab` plays every part of that:
-//! it holds the guest from outside, and is PID 1 inside. What a guest's command needs besides
-//! itself is fetched too ([`tools`]).
+//! started as an ordinary program: a guest ([`Job`]). The program `lab` plays every part in that:
+//! it supervises the guest from outside, and is PID 1 inside. Programs that a guest's command needs
+//! are fetched too ([`tools`]).
 //!
-//! The recipes of `cargo xtask` stand on this crate, and so does what tests in a guest are made of
+//! The recipes of `cargo xtask` build on this crate, and so do the tests that run in a guest
 //! ([`process`]).
 
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! Kernels to run commands in: `lab help`.
+//! Runs commands in Linux kernels: see `lab help`.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! Namespaces that an ordinary user may make.
+//! Namespaces that an unprivileged user may create.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use anyhow::{Context, Result};
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{getegid, geteuid};
 
-/// Enters a mount namespace, and a user namespace to be allowed to.
+/// Enters a new mount namespace, and a new user namespace to get the right to do so.
 ///
 /// # Errors
 ///
-/// If this machine forbids it.
+/// This machine forbids it.
 pub fn enter_own() -> Result<()> {
     if geteuid().is_root() {
         return unshare(CloneFlags::CLONE_NEWNS).context("can't make a mount namespace");
@@ -18,7 +18,8 @@ pub fn enter_own() -> Result<()> {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
         .context("can't make a user namespace")?;
-    // user_namespaces(7): a group can be mapped without privilege only where setgroups is denied.
+    // user_namespaces(7): an unprivileged process may map a group only after it has denied
+    // setgroups.
     for (file, text) in [
         ("setgroups", "deny".to_owned()),
         ("uid_map", format!("{user} {user} 1")),

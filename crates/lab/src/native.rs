@@ -1,8 +1,7 @@
-//! This machine's own kernel as the place to work in: the command gets network, mount and process
-//! namespaces of its own.
+//! Runs a command on this machine's own kernel, in separate network, mount and process namespaces.
 //!
-//! The process namespace ends everything that the command started when the command, or this
-//! process, ends.
+//! When the command or this process ends, the process namespace ends everything that the command
+//! started.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -23,12 +22,12 @@ use crate::process;
 use crate::program::Program;
 use crate::signals::{self, Caught, Signals};
 
-/// A module may have to be read from a slow disk.
+/// How long a module may take to load from a slow disk.
 const MODPROBE_TIMEOUT: Duration = Duration::from_secs(60);
 
 const TICK: Duration = Duration::from_millis(20);
 
-/// Sees to it that this machine's kernel can do what the tests want; the error says what is
+/// Makes sure that this machine's kernel can do what the tests need; the error says what is
 /// missing.
 fn ready() -> Result<()> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -57,7 +56,7 @@ fn ready() -> Result<()> {
     }
 }
 
-/// Runs a spec's command on this machine's kernel; its exit status.
+/// Runs a spec's command on this machine's kernel and returns its exit status.
 pub(crate) fn run(spec: &Spec, timeout: Option<Duration>, program: &Program) -> Result<u8> {
     ready()?;
     let mut signals = Signals::catch()?;
@@ -76,7 +75,7 @@ pub(crate) fn run(spec: &Spec, timeout: Option<Duration>, program: &Program) -> 
             return exit_status(status);
         }
         let stop = match (signals.next()?, deadline) {
-            // A command on the terminal hears Ctrl-C itself, and may want to live on.
+            // A command on the terminal receives Ctrl-C itself, and may want to survive it.
             (Some(Caught::End(number)), _) if number != Signal::INT.as_raw() => {
                 Failure::signal(number)
             }
@@ -95,8 +94,8 @@ pub(crate) fn run(spec: &Spec, timeout: Option<Duration>, program: &Program) -> 
     }
 }
 
-/// The process between the caller and the namespaces: a new process namespace applies to children
-/// only. It dies with the caller.
+/// The process between the caller and the namespaces, needed because a new process namespace
+/// applies only to children. It dies with the caller.
 pub(crate) fn enter(command: &[OsString]) -> Result<u8> {
     die_with_parent()?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWPID)
@@ -110,14 +109,14 @@ pub(crate) fn enter(command: &[OsString]) -> Result<u8> {
     exit_status(init.wait().context("can't wait for the command")?)
 }
 
-/// PID 1 of the process namespace. It dies with [`enter`], and everything in the namespace with it.
+/// PID 1 of the process namespace. It dies with [`enter`], and so does everything in the namespace.
 pub(crate) fn init(command: &[OsString]) -> Result<u8> {
     die_with_parent()?;
     signals::release()?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("can't keep mounts to ourselves")?;
-    // /sys shows the network devices of the namespace it was mounted in, /proc the processes; /run
-    // gets `ip netns`.
+    // /sys shows the network devices of the namespace it was mounted in, and /proc the processes.
+    // `ip netns` needs a writable /run.
     for (kind, place) in [("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run")] {
         mount(kind, place, kind, MountFlags::empty(), None)
             .with_context(|| format!("can't mount {kind} on {place}"))?;
@@ -147,8 +146,8 @@ pub(crate) fn init(command: &[OsString]) -> Result<u8> {
     }
 }
 
-/// If the parent is gone already, the signal comes too late; but then so does everything else,
-/// because nobody waits.
+/// Asks for a signal when the parent dies. If the parent is already gone, the signal never comes,
+/// but then nobody waits for the result either.
 fn die_with_parent() -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .context("can't tie the command to its parent")

@@ -1,4 +1,4 @@
-//! Where things are in the checkout.
+//! Paths in the checkout.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use rustix::io::Errno;
 
 use crate::progress;
 
-/// Where the root has the manifest of this package.
+/// The path of this package's manifest, relative to the root.
 const THIS_PACKAGE: &str = "crates/lab/Cargo.toml";
 
 /// How long another process may keep a folder locked.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// The root of the workspace. Cargo says where the package that it runs is; a binary that was moved
-/// elsewhere knows where it was built.
+/// The root of the workspace. Cargo tells where the package it runs is; a binary that was moved
+/// elsewhere remembers where it was built.
 pub fn root() -> PathBuf {
     let built = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
@@ -27,13 +27,13 @@ pub fn root() -> PathBuf {
     root.unwrap_or(built)
 }
 
-/// Fetched kernels. Not in Cargo's target directory if the user moved that one: kernels and
-/// tools don't depend on a build, so every build of this checkout shares them.
+/// The folder of fetched kernels. It isn't in Cargo's target directory if the user moved that:
+/// kernels and tools don't depend on a build, so all builds of this checkout share them.
 pub(crate) fn kernels() -> PathBuf {
     root().join("target/kernels")
 }
 
-/// Fetched programs, for the same reason there.
+/// The folder of fetched programs, in the same place for the same reason.
 pub fn tools() -> PathBuf {
     root().join("target/tools")
 }
@@ -43,16 +43,16 @@ pub(crate) fn guests() -> PathBuf {
     root().join("target/guests")
 }
 
-/// A folder that only this process changes, until this is dropped.
+/// A folder that only this process may change until this is dropped.
 #[derive(Debug)]
 pub struct Lock(#[expect(dead_code, reason = "closing the file is what releases the lock")] File);
 
 impl Lock {
-    /// Makes the folder if need be, and waits its turn.
+    /// Creates the folder if it is missing, and waits for its lock.
     ///
     /// # Errors
     ///
-    /// The folder can't be made or locked, or another process has kept it for 15 minutes.
+    /// The folder can't be created or locked, or another process has held the lock for 15 minutes.
     pub fn folder(folder: &Path) -> Result<Self> {
         let lock = || format!("can't lock {}", folder.display());
         std::fs::create_dir_all(folder).with_context(|| {

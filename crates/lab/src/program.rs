@@ -1,4 +1,4 @@
-//! The program `lab`, as what processes of ours are started from.
+//! The program `lab`, from which our processes are started.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,41 +6,41 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// This program, whatever has become of its file.
+/// This program, even if its file is moved or replaced.
 const OWN: &str = "/proc/self/exe";
 
-/// The program `lab`: all processes of a guest but its kernel run it.
+/// The program `lab`, which all processes of a guest run, except its kernel.
 ///
-/// Whoever uses the library from another program says where it is.
+/// A caller that uses the library from another program has to give its path.
 #[derive(Debug, Clone)]
 pub struct Program(PathBuf);
 
 impl Program {
-    /// The one at `path`, of the same build as the caller.
+    /// The program at `path`, which must be from the same build as the caller.
     pub fn at(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// The program that runs now.
+    /// The running program.
     pub(crate) fn own() -> Self {
         Self(PathBuf::from(OWN))
     }
 
-    /// A process that does one of the program's hidden tasks.
+    /// A command that runs one of the program's hidden tasks.
     pub(crate) fn task(&self, name: &str) -> Command {
         let mut command = Command::new(&self.0);
         command.arg(name);
         command
     }
 
-    /// Keeps the program as `copy`, whatever becomes of its file: a build may replace it.
+    /// Keeps the program as `copy`, because a build may replace its file.
     pub(crate) fn keep(&self, copy: &Path) -> Result<()> {
-        // A link in /proc leads to the file; another path is one already.
+        // A link in /proc leads to the file; any other path is the file itself.
         let file = fs::read_link(&self.0).unwrap_or_else(|_| self.0.clone());
         if fs::hard_link(file, copy).is_err() {
             fs::copy(&self.0, copy)

@@ -1,13 +1,13 @@
-//! Tells what is going on while the user waits: on a terminal one line that changes, elsewhere a
-//! line each.
+//! Shows progress while the user waits: on a terminal, one line that changes; elsewhere, one line
+//! per message.
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
-/// What every message begins with.
+/// The prefix of every message.
 static NAME: OnceLock<&str> = OnceLock::new();
 
-/// Has every message begin with this name of a program, from the first call on; else it is `lab`.
+/// Makes every message begin with this program name; the first call wins. The default is `lab`.
 pub fn speak_as(name: &'static str) {
     NAME.get_or_init(|| name);
 }
@@ -16,7 +16,7 @@ fn name() -> &'static str {
     NAME.get().copied().unwrap_or("lab")
 }
 
-/// Says what is being done now.
+/// Shows the current step.
 pub fn now(doing: &str) {
     let mut stderr = std::io::stderr().lock();
     let _ = if stderr.is_terminal() {
@@ -26,7 +26,7 @@ pub fn now(doing: &str) {
     };
 }
 
-/// Takes the changing line away: something else is about to write to the terminal.
+/// Clears the changing line before something else writes to the terminal.
 pub fn done() {
     let mut stderr = std::io::stderr().lock();
     if stderr.is_terminal() {
@@ -34,7 +34,7 @@ pub fn done() {
     }
 }
 
-/// Says something that stays.
+/// Prints a message that stays.
 pub fn note(message: &str) {
     done();
     eprintln!("{}: {message}", name());

@@ -1,5 +1,5 @@
-//! Signals as something to wait for: while a guest runs, Ctrl-C must end the guest before it ends
-//! this process.
+//! Lets callers wait for signals: while a guest runs, Ctrl-C must end the guest before it ends this
+//! process.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -7,19 +7,20 @@ use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
-/// Catches what would end this process, and changes of the terminal's size, until it's dropped.
+/// Catches the signals that would end this process, and changes of the terminal's size, until it is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Signals {
     set: SigSet,
     fd: SignalFd,
 }
 
-/// What came.
+/// A caught signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caught {
-    /// The user or the system wants this process to end; the signal's number.
+    /// The user or the system asked this process to end; the signal's number.
     End(i32),
-    /// The terminal has another size.
+    /// The terminal's size has changed.
     Resized,
 }
 
@@ -37,7 +38,7 @@ impl Signals {
         Ok(Self { set, fd })
     }
 
-    /// What has come since the last call.
+    /// Returns a signal that has arrived since the last call.
     pub(crate) fn next(&mut self) -> Result<Option<Caught>> {
         let Some(info) = self.fd.read_signal().context("can't read signals")? else {
             return Ok(None);
@@ -51,8 +52,8 @@ impl Signals {
     }
 }
 
-/// Takes the caught signals as usual again: for a process that was started by one that catches
-/// them, since what is held back is inherited.
+/// Unblocks the caught signals, for a process started by one that catches them: blocked signals are
+/// inherited.
 pub(crate) fn release() -> Result<()> {
     SigSet::all().thread_unblock().context("can't take signals as usual")
 }

@@ -1,4 +1,4 @@
-//! What is looked up about this machine. What it means is in [`super::findings`].
+//! Gathers facts about this machine. [`super::findings`] interprets them.
 
 use std::path::{Path, PathBuf};
 
@@ -9,34 +9,34 @@ use crate::guest::scratch::{self, Candidate, FileSystem};
 use crate::paths;
 use crate::program::Program;
 
-/// All that decides whether a guest boots here.
+/// Everything that decides whether a guest boots here.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
-    /// As Rust calls the kind of processor.
+    /// The processor architecture, as Rust names it.
     pub architecture: &'static str,
     pub tracing: Tracing,
     pub memory: Memory,
-    /// Where the guest's memory may be.
+    /// Candidate folders for the guest's memory.
     pub places: Vec<Candidate>,
     /// Where kernels and programs are unpacked.
     pub target: (PathBuf, Option<FileSystem>),
 }
 
-/// Whether a process may trace another, and what may be the reason if not.
+/// Whether a process may trace another, and possible reasons if not.
 #[derive(Debug, Clone)]
 pub(crate) struct Tracing {
-    /// The size of the extended processor state in bytes; none if the processor or the host doesn't
-    /// have it.
+    /// The size of the extended processor state in bytes; `None` if the processor or the host lacks
+    /// it.
     pub trial: Result<Option<usize>, Refusal>,
     /// The sysctl `kernel.yama.ptrace_scope`.
     pub yama: Option<u8>,
-    /// Whether a filter decides about this process's system calls.
+    /// Whether a seccomp filter applies to this process's system calls.
     pub seccomp: bool,
     /// Whether another process traces this one.
     pub traced: bool,
 }
 
-/// What may limit a guest's memory; in MiB, none for no limit.
+/// What may limit a guest's memory, in MiB; `None` means no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
     pub wanted: u64,
@@ -49,7 +49,7 @@ pub(crate) struct Memory {
 }
 
 impl Facts {
-    /// For a guest with this much memory (MiB). Takes a few milliseconds.
+    /// Gathers the facts for a guest with `memory` MiB. Takes a few milliseconds.
     pub(crate) fn gather(memory: u64, program: &Program) -> Self {
         let text = |path: &Path| std::fs::read_to_string(path).ok();
         let status = text(Path::new("/proc/self/status")).unwrap_or_default();
@@ -82,14 +82,15 @@ impl Facts {
     }
 }
 
-/// The number behind a name at the start of a line, as /proc has them.
+/// The number after a name at the start of a line, in the format of /proc files.
 fn field(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// The bytes that the strictest control group has left, caches that can be dropped included; from
-/// the text of `/proc/self/cgroup` and the groups' files (cgroups(7)). None if there is no limit.
+/// The bytes left in the strictest control group, counting caches that can be dropped. Computed
+/// from the text of `/proc/self/cgroup` and the groups' files (cgroups(7)). `None` if there is no
+/// limit.
 fn group_left(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
     let number = |path: PathBuf| read(&path)?.trim().parse::<u64>().ok();
     let mut least = None;
@@ -108,7 +109,7 @@ fn group_left(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u6
             _ => continue,
         };
         let group = Path::new(root).join(path.trim_start_matches('/'));
-        // A container sees its own group as the root, by whatever path it is known outside.
+        // A container sees its own group as the root, whatever path it has outside.
         for folder in group.ancestors().take_while(|folder| folder.starts_with(root)) {
             let (Some(limit), Some(used)) = (number(folder.join(limit)), number(folder.join(used)))
             else {
@@ -126,7 +127,7 @@ fn group_left(groups: &str, read: impl Fn(&Path) -> Option<String>) -> Option<u6
 mod tests {
     use super::*;
 
-    /// Files as a reader finds them.
+    /// A reader that serves these files.
     fn files<'a>(all: &'a [(&str, &str)]) -> impl Fn(&Path) -> Option<String> + 'a {
         |path| all.iter().find(|(name, _)| path == Path::new(name)).map(|(_, text)| (*text).into())
     }

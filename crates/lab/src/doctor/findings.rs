@@ -1,4 +1,4 @@
-//! What the facts mean for a guest, and what helps.
+//! Interprets the facts: what they mean for a guest, and how to fix what is wrong.
 
 use std::fmt;
 
@@ -8,32 +8,32 @@ use super::facts::{Facts, Memory, Tracing};
 use super::trial::Refusal;
 use crate::guest::scratch::{self, FileSystem};
 
-/// The room for the extended processor state in kernels up to Linux 6.12, in bytes.
+/// The size of the extended processor state buffer in kernels up to Linux 6.12, in bytes.
 const ROOM: usize = 2_696;
 
-/// A guest with less memory (MiB) doesn't boot.
+/// The least memory with which a guest boots (MiB).
 pub(crate) const LEAST_MEMORY: u64 = 128;
 
-/// What a guest's kernel maps besides the guest's memory, generously (MiB).
+/// A generous estimate of what a guest's kernel maps besides the guest's memory (MiB).
 const KERNEL_MAPS: u64 = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
-    /// As it should be.
+    /// Nothing is wrong.
     Fine,
-    /// Some work may fail.
+    /// Some tasks may fail.
     Warning,
     /// No guest can boot.
     Obstacle,
 }
 
-/// What was found out about one thing.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub level: Level,
     pub subject: &'static str,
     pub what: String,
-    /// What to do about it; empty if it's fine.
+    /// How to fix it; empty if nothing is wrong.
     pub advice: String,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Everything about booting a guest.
+/// All findings about booting a guest.
 pub(crate) fn of(facts: &Facts) -> Vec<Finding> {
     let mut all = vec![architecture(facts.architecture)];
     all.extend(tracing(&facts.tracing));
@@ -142,7 +142,7 @@ fn tracing(tracing: &Tracing) -> Vec<Finding> {
     vec![Finding::fine(TRACING, "processes may trace their children"), state]
 }
 
-/// What may forbid tracing here, each with what helps.
+/// Possible causes of the refusal to trace, each with its fix.
 fn causes(tracing: &Tracing, refusal: &Refusal) -> Vec<&'static str> {
     let known = [Errno::IO, Errno::INVAL, Errno::NOSYS].map(Errno::raw_os_error);
     if refusal.errno.is_some_and(|number| known.contains(&number)) {
@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::guest::scratch::Candidate;
 
-    /// A machine on which everything is as it should be.
+    /// The facts of a machine where nothing is wrong.
     fn facts() -> Facts {
         let file_system = FileSystem { noexec: false, free: 20_000 };
         Facts {
@@ -248,14 +248,14 @@ mod tests {
         }
     }
 
-    /// The findings about a machine with something changed.
+    /// The findings for that machine after `change`.
     fn with(change: impl FnOnce(&mut Facts)) -> Vec<Finding> {
         let mut facts = facts();
         change(&mut facts);
         of(&facts)
     }
 
-    /// Of all that is not fine, the level and the text; there is to be one.
+    /// The level and the text of the only finding that is not fine.
     fn one(findings: &[Finding]) -> (Level, String) {
         let mut bad = findings.iter().filter(|finding| finding.level != Level::Fine);
         let finding = bad.next().expect("something that isn't fine");

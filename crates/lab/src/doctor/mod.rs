@@ -1,7 +1,7 @@
-//! `cargo xtask doctor`: what this machine lacks for booting guests, found before the boot.
+//! `cargo xtask doctor`: finds what this machine lacks for booting guests, before the boot.
 //!
-//! Facts in, findings out: what is gathered decides nothing, and what decides asks for nothing. A
-//! boot that fails all the same is looked into by its console ([`symptom`]).
+//! Gathering facts makes no decisions, and deciding gathers no facts. If a guest fails to boot
+//! anyway, [`symptom`] looks for the cause on its console.
 
 mod facts;
 mod findings;
@@ -22,10 +22,10 @@ use crate::program::Program;
 
 pub(crate) use self::findings::LEAST_MEMORY;
 
-/// Far more than it takes a process to make namespaces.
+/// Far longer than a process needs to create namespaces.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Prints all findings; 1 if something is missing.
+/// Prints all findings; returns 1 if something is missing.
 pub(crate) fn print(options: GuestOptions, program: &Program) -> Result<u8> {
     let mut all = findings::of(&Facts::gather(options.memory, program));
     all.extend(kernels()?);
@@ -36,11 +36,11 @@ pub(crate) fn print(options: GuestOptions, program: &Program) -> Result<u8> {
     Ok(u8::from(all.iter().any(|finding| finding.level == Level::Obstacle)))
 }
 
-/// The first step of every command that boots a guest: an error if it can't boot here.
+/// Checks that a guest can boot here. Every command that boots a guest calls this first.
 ///
 /// # Errors
 ///
-/// What is in the way.
+/// Everything that prevents a guest from booting.
 pub fn before_boot(options: GuestOptions, program: &Program) -> Result<()> {
     let mut all = findings::of(&Facts::gather(options.memory, program));
     all.retain(|finding| finding.level == Level::Obstacle);
@@ -54,7 +54,7 @@ pub fn before_boot(options: GuestOptions, program: &Program) -> Result<()> {
     );
 }
 
-/// Which kernels are there, and whether the others can be fetched.
+/// Which kernels are already fetched, and whether the others can be.
 fn kernels() -> Result<Vec<Finding>> {
     const SUBJECT: &str = "kernels";
     let mut missing = Vec::new();
@@ -83,7 +83,8 @@ fn kernels() -> Result<Vec<Finding>> {
     Ok(all)
 }
 
-/// Guests don't need namespaces of the user's own, but `cargo xtask cross` does.
+/// Whether an unprivileged user can create namespaces. Guests don't need them, but `cargo xtask
+/// cross` does.
 fn namespaces(program: &Program) -> Finding {
     const SUBJECT: &str = "user namespaces";
     if rustix::process::geteuid().is_root() {

@@ -1,8 +1,8 @@
-//! What a guest's console tells about why it didn't boot.
+//! Finds out from a guest's console why it didn't boot.
 
-/// A line of the console that gives a cause away, and the cause with what helps.
+/// Words on the console that reveal a cause, and that cause with its fix.
 struct Symptom {
-    /// In the line.
+    /// The words to find in a line.
     words: &'static str,
     cause: &'static str,
 }
@@ -46,13 +46,13 @@ const SYMPTOMS: [Symptom; 8] = [
     },
 ];
 
-/// What a line of the console says about why the guest doesn't boot, if it is known to.
+/// Why the guest doesn't boot, if this line of the console reveals a known cause.
 pub(crate) fn in_line(line: &str) -> Option<&'static str> {
     let symptom = SYMPTOMS.iter().find(|symptom| line.contains(symptom.words))?;
     Some(symptom.cause)
 }
 
-/// What the signal that ended a guest's kernel says about it (signal(7)).
+/// What the signal that ended a guest's kernel says about the cause (signal(7)).
 pub(crate) fn in_signal(number: i32) -> Option<&'static str> {
     match number {
         7 => Some("the place of the guest's memory is full: set TMPDIR to another"),
@@ -70,10 +70,10 @@ pub(crate) fn in_signal(number: i32) -> Option<&'static str> {
 mod tests {
     use crate::guest::console::Console;
 
-    /// What kernels said when something was made to lack: recorded from Linux 6.1.176, 6.12.113 and
-    /// 7.2.7. An empty cause is one that isn't known.
+    /// Messages of kernels that were deliberately deprived of something, recorded from Linux
+    /// 6.1.176, 6.12.113 and 7.2.7. An empty cause means that none is known.
     const RECORDED: [(&str, &str); 10] = [
-        // A host that wants 11,008 bytes of processor state, without completion.
+        // A host with 11,008 bytes of processor state, without completion.
         (
             "mmapper_init - find_iomem failed\n\
              Failed to initialize ubd device 0 :Couldn't determine size of device's file\n\
@@ -81,14 +81,14 @@ mod tests {
              Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n",
             "less room for the processor's state",
         ),
-        // An object that is none; what follows is what follows from it.
+        // A preloaded file that isn't a shared object. The later lines are consequences.
         (
             "ERROR: ld.so: object './passwd' from LD_PRELOAD cannot be preloaded (invalid ELF \
              header): ignored.\n\
              userspace - ptrace set fp regs failed, errno = 14\n",
             "couldn't be loaded",
         ),
-        // A seccomp filter that lets ptrace(2) fail with EPERM, and one that kills for it.
+        // A seccomp filter that makes ptrace(2) fail with EPERM, and one that kills the caller.
         (
             "ptrace: Operation not permitted\ncheck_ptrace : expected SIGSTOP, got status = 9",
             "forbids tracing",
@@ -120,7 +120,7 @@ mod tests {
         for (text, cause) in RECORDED {
             let mut console = Console::default();
             console.feed(text.as_bytes());
-            // Far more than an error message shows of a console.
+            // Far more of the console than an error message shows.
             console.feed("<4> [<60055aca>] sig_handler+0x6a/0x82\n".repeat(100).as_bytes());
             console.end();
             let found = console.cause().unwrap_or_default();

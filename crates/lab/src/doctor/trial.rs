@@ -1,4 +1,4 @@
-//! Tries what a guest's kernel does all the time: traces a process, and writes its registers.
+//! Tries what a guest's kernel does constantly: trace a process and write its registers.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -15,19 +15,19 @@ use rustix::process::{WaitOptions, WaitStatus, waitpid};
 use crate::program::Program;
 use uml_xstate::host::{BUFFER_SIZE, Process, Refused};
 
-/// Far more than it takes a process to start and stop.
+/// Far longer than a process needs to start and stop.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long between two looks.
+/// The polling interval.
 const TICK: Duration = Duration::from_micros(500);
 
-/// What this machine didn't let be done.
+/// An operation that this machine refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// Of ptrace(2).
+    /// The ptrace(2) request.
     pub request: &'static str,
     pub reason: String,
-    /// The number of the error, if that is the reason.
+    /// The error number, if an error is the reason.
     pub errno: Option<i32>,
 }
 
@@ -42,8 +42,8 @@ impl Refusal {
     }
 }
 
-/// Traces a process of its own; the size of its extended processor state in bytes, or none if this
-/// machine has no such state.
+/// Traces a child process. Returns the size of its extended processor state in bytes, or `None` if
+/// this machine has no such state.
 pub(crate) fn run(program: &Program) -> Result<Option<usize>, Refusal> {
     let child = program
         .task("tracee")
@@ -66,13 +66,13 @@ pub(crate) fn run(program: &Program) -> Result<Option<usize>, Refusal> {
     Ok(size)
 }
 
-/// Whether this is how a host says that it has no extended state: kernels fall back to an older
-/// request then.
+/// Whether this error means that the host has no extended state. Kernels then fall back to an older
+/// request.
 fn is_missing(number: i32) -> bool {
     [Errno::NODEV, Errno::INVAL].contains(&Errno::from_raw_os_error(number))
 }
 
-/// The process; it ends with this.
+/// The traced process; killed when this is dropped.
 struct Tracee(Child);
 
 impl Tracee {
@@ -80,7 +80,7 @@ impl Tracee {
         rustix::process::Pid::from_child(&self.0)
     }
 
-    /// Waits until it has stopped, which it does once it is traced.
+    /// Waits until the process has stopped, which it does once it is traced.
     fn stopped(&self) -> Result<(), Refusal> {
         const REQUEST: &str = "PTRACE_TRACEME";
         let deadline = Instant::now() + TIMEOUT;
@@ -98,7 +98,7 @@ impl Tracee {
     }
 }
 
-/// What the process's first change of state says: its exit status is the number of an error.
+/// Interprets the process's first change of state. An exit status is an error number.
 fn outcome(status: WaitStatus) -> Result<(), Refusal> {
     const REQUEST: &str = "PTRACE_TRACEME";
     match (status.exit_status(), status.terminating_signal()) {
@@ -111,18 +111,18 @@ fn outcome(status: WaitStatus) -> Result<(), Refusal> {
 impl Drop for Tracee {
     fn drop(&mut self) {
         let _ = self.0.kill();
-        // It may have been waited for already, and that's an error then.
+        // Fails if the process has already been reaped.
         let _ = self.0.wait();
     }
 }
 
-/// The process to be traced: stops, and ends with the number of an error if it can't be traced.
+/// The process to trace: stops itself, or exits with the error number if it can't be traced.
 pub(crate) fn tracee() -> Result<Infallible> {
     if let Err(error) = ptrace::traceme() {
         std::process::exit(error as i32);
     }
     raise(Signal::SIGSTOP).context("can't stop")?;
-    // Whoever traced this is gone, or let it go on, which it isn't meant to.
+    // Reached only if the tracer is gone, or let this process continue by mistake.
     std::process::exit(0);
 }
 

@@ -1,4 +1,5 @@
-//! Boots a guest and stays with it: passes input and output, keeps the deadline, reads the verdict.
+//! Boots a guest and supervises it: passes input and output, enforces the deadline, reads the
+//! verdict.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -29,26 +30,27 @@ use crate::program::Program;
 use crate::progress;
 use crate::signals::{Caught, Signals};
 
-/// The longest that anything waits before it looks at the clock and after the guest.
+/// The longest wait before the clock and the guest are checked again.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
-/// A guest to be run.
+/// A guest to run.
 #[derive(Debug)]
 pub(crate) struct Guest<'a> {
-    /// What every process of it runs besides its kernel.
+    /// The program that all of the guest's processes run, except its kernel.
     pub program: &'a Program,
     pub kernel: &'a Kernel,
     pub spec: Spec,
-    /// None: until the command ends by itself.
+    /// `None`: no limit.
     pub timeout: Option<Duration>,
-    /// In MiB. Only what the guest touches is taken from the host.
+    /// In MiB. The host provides only what the guest touches.
     pub memory: u64,
     /// Whether the host may run its processes on several processors.
     pub spread: bool,
 }
 
 impl Guest<'_> {
-    /// Runs the spec; the exit status of its command. An error means that there is none.
+    /// Runs the spec and returns the exit status of its command. An error means that there is no
+    /// exit status.
     pub(crate) fn run(mut self) -> Result<u8> {
         self.spec.modules.clone_from(&self.kernel.modules);
         let scratch = Scratch::new(self.memory)?;
@@ -67,7 +69,7 @@ impl Guest<'_> {
         let mut session = Session::start(self.program, &start, &scratch, terminal, signals)?;
         let stop = session.relay(self.timeout);
         session.group.end();
-        // Shows the user's terminal as it was before anything is said.
+        // Restores the user's terminal before anything is printed.
         drop(session.raw.take());
         session.judge(stop?, self.kernel)
     }
@@ -84,9 +86,9 @@ impl Guest<'_> {
     }
 }
 
-/// What is the same for every guest: the host's files as root, the console on standard output, the
-/// first serial line on standard input in both directions. A kernel bug is a failure of the run,
-/// not something to stumble on from.
+/// Kernel arguments that are the same for every guest: the host's files as root, the console on
+/// standard output, the first serial line on standard input in both directions. A kernel bug ends
+/// the run as a failure instead of letting the guest stumble on.
 const FIXED_WORDS: [&str; 10] = [
     "rootfstype=hostfs",
     "rootflags=/",
@@ -103,14 +105,14 @@ const FIXED_WORDS: [&str; 10] = [
 /// Why the relay ended.
 #[derive(Debug)]
 enum Stop {
-    /// The guest is gone by itself.
+    /// The guest ended by itself.
     Gone,
     Panic,
     Deadline(Duration),
     Signal(i32),
-    /// Somebody ended the process that keeps the guest from outliving us.
+    /// Someone killed the keeper, which ends the guest if this process dies.
     Unkept,
-    /// Bytes on the serial line that are none of ours.
+    /// The serial line carried bytes that this program's PID 1 didn't send.
     Garbled(anyhow::Error),
     /// Our standard output or error is closed.
     Output(Errno),
@@ -125,12 +127,12 @@ struct Session {
     raw: Option<RawTerminal>,
     said: Console,
     decoder: Decoder,
-    /// Input that the guest will take.
+    /// How many more bytes of input the guest will accept.
     wanted: usize,
     input: bool,
     received: (u64, u64),
     ended: Option<(u64, u64)>,
-    /// How its kernel ended, if it did so by itself.
+    /// How the guest's kernel ended, if it ended by itself.
     how: Option<ExitStatus>,
 }
 
@@ -171,8 +173,8 @@ impl Session {
     fn relay(&mut self, timeout: Option<Duration>) -> Result<Stop> {
         let deadline = timeout.map(|timeout| (Instant::now() + timeout, timeout));
         let stdin = std::io::stdin();
-        // Reading a terminal that the command doesn't own would take away what the user types for
-        // the next command.
+        // Reading a terminal that the command doesn't own would swallow what the user types for the
+        // next command.
         if stdin.is_terminal() && self.raw.is_none() {
             self.input = false;
         }
@@ -225,7 +227,7 @@ impl Session {
             }
             if let Some(how) = self.group.ended()? {
                 self.how = Some(how);
-                // What it left running would keep the console open.
+                // Processes that the kernel left running would keep the console open.
                 self.group.end();
             } else if !self.group.is_kept() {
                 return Ok(Stop::Unkept);
@@ -267,7 +269,7 @@ impl Session {
         let mut buffer = [0; 16 * MAX_PAYLOAD];
         let count = match line.read(&mut buffer) {
             Ok(count) => count,
-            // The guest died with input unread.
+            // The guest died with unread input.
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
             Err(error) => return Err(error).context("can't read the guest's serial line"),
         };
@@ -336,7 +338,8 @@ impl Session {
         Ok(())
     }
 
-    /// Sends to the guest. What it can't take any more it doesn't need: its end is seen elsewhere.
+    /// Sends to the guest. Errors are ignored: a guest that can't receive is ending, and its end is
+    /// noticed elsewhere.
     fn send(&mut self, frame: &Frame) {
         if let Some(line) = &mut self.line {
             let _ = line.write_all(&frame.encode());
@@ -403,7 +406,8 @@ fn write_all(fd: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The user's terminal, every key passed on as it is; as before when this is dropped.
+/// The user's terminal in raw mode, so that every key is passed on unchanged. Dropping this
+/// restores the previous mode.
 struct RawTerminal {
     before: Termios,
 }
@@ -424,7 +428,7 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Rows and columns of the user's terminal.
+/// The rows and columns of the user's terminal.
 pub(crate) fn terminal_size() -> (u16, u16) {
     match tcgetwinsize(rustix::stdio::stdin()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => (size.ws_row, size.ws_col),

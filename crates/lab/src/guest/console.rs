@@ -1,30 +1,31 @@
-//! What the guest's console says: the one verdict line, a kernel panic, and a tail to show when
-//! neither came.
+//! Reads the guest's console: the single verdict line, a kernel panic, and a tail to show when
+//! neither appeared.
 
 use std::collections::VecDeque;
 
 use crate::doctor::symptom;
 
-/// Starts every line that our own programs write to the console. Kernel messages don't.
+/// The prefix of every line that our own programs write to the console. Kernel messages don't have
+/// it.
 const MARK: &str = "ipvs-guest: ";
 
-/// How much of the console is kept for an error message.
+/// How many lines of the console are kept for an error message.
 const TAIL_LINES: usize = 30;
 
-/// A console line longer than this is cut, so that a guest gone mad can't fill our memory.
+/// Longer console lines are cut, so that a runaway guest can't fill our memory.
 const MAX_LINE: usize = 4096;
 
-/// How a guest ended, as its PID 1 says on the console.
+/// How a guest ended, as its PID 1 reports on the console.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The command ran and ended with this exit status.
     Exit(u8),
-    /// The command couldn't be run at all.
+    /// The command couldn't be run.
     Failed(String),
 }
 
 impl Verdict {
-    /// The console line, without its end. PID 1 prints exactly one.
+    /// The console line, without its line end. PID 1 prints exactly one.
     pub(crate) fn line(&self) -> String {
         match self {
             Self::Exit(status) => format!("{MARK}exit {status}"),
@@ -33,14 +34,14 @@ impl Verdict {
     }
 }
 
-/// Reads a console as it comes.
+/// Reads a console as its output arrives.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
     line: Vec<u8>,
     tail: VecDeque<String>,
     verdicts: Vec<Verdict>,
     panic: Option<String>,
-    /// The line that gave the cause away, which may have left the tail since, and the cause.
+    /// The line that revealed the cause, which may have left the tail since, and the cause.
     cause: Option<(String, &'static str)>,
 }
 
@@ -56,7 +57,7 @@ impl Console {
         }
     }
 
-    /// Takes what came without a line end as a line: nothing more will come.
+    /// Ends the input: text without a line end counts as the last line.
     pub(crate) fn end(&mut self) {
         if !self.line.is_empty() {
             self.end_line();
@@ -71,7 +72,7 @@ impl Console {
         } else if self.panic.is_none() && line.contains("Kernel panic - not syncing") {
             self.panic = Some(line.clone());
         }
-        // What comes later may follow from it.
+        // Later lines may be consequences of the first.
         if self.cause.is_none() {
             self.cause = symptom::in_line(&line).map(|cause| (line.clone(), cause));
         }
@@ -89,18 +90,18 @@ impl Console {
         }
     }
 
-    /// The line with which the kernel gave up.
+    /// The line that reports a kernel panic.
     pub(crate) fn panic(&self) -> Option<&str> {
         self.panic.as_deref()
     }
 
-    /// Why the guest didn't boot, with the line that says so, if it's known what that means.
+    /// Why the guest didn't boot, with the line that reveals it, if the cause is known.
     pub(crate) fn cause(&self) -> Option<String> {
         self.cause.as_ref().map(|(line, cause)| format!("{cause} (`{line}`)"))
     }
 
-    /// The verdict, if there is exactly one. Two would mean that something but PID 1 wrote a line
-    /// like it, and then neither can be believed.
+    /// The verdict, if there is exactly one. Two mean that something other than PID 1 wrote a
+    /// similar line, so neither can be trusted.
     pub(crate) fn verdict(&self) -> Result<&Verdict, &'static str> {
         match &self.verdicts[..] {
             [verdict] => Ok(verdict),

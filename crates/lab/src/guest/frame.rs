@@ -1,33 +1,33 @@
-//! What the host and the guest's PID 1 say to each other.
+//! The protocol between the host and the guest's PID 1.
 //!
-//! One serial line joins them. Frames keep standard output, standard error and standard input apart
-//! on it, keep them binary-clean, and carry what a serial line lacks: the end of the input, and flow
-//! control.
+//! They share one serial line. Frames keep standard output, standard error and standard input apart
+//! and binary-clean, and add what a serial line lacks: the end of the input, and flow control.
 //!
 //! A frame is a kind (1 byte), the length of its payload (2 bytes, big-endian) and the payload.
 
 use anyhow::{Result, bail, ensure};
 
-/// The largest payload. What the guest reads of a pipe at a time.
+/// The largest payload, and the most that the guest reads from a pipe at a time.
 pub(crate) const MAX_PAYLOAD: usize = 4096;
 
-/// The most input bytes that may be under way to the guest. A terminal's input queue holds 4,095
-/// bytes and drops what exceeds it, so the guest asks for input piece by piece, framing included.
+/// The most input bytes in flight to the guest. A terminal's input queue holds 4,095 bytes, framing
+/// included, and drops the excess, so the guest asks for input piece by piece.
 pub(crate) const INPUT_WINDOW: u32 = 2048;
 
 const HEADER: usize = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// Guest: the line is in raw mode, input may be sent.
+    /// Guest: the line is in raw mode; input may be sent.
     Ready,
     /// Guest: bytes that the command wrote to its standard output.
     Stdout(Vec<u8>),
     /// Guest: bytes that the command wrote to its standard error.
     Stderr(Vec<u8>),
-    /// Guest: this many more bytes of input are welcome.
+    /// Guest: ready for this many more bytes of input.
     Wanted(u32),
-    /// Guest: the command has ended; how many bytes of output and of errors were sent.
+    /// Guest: the command has ended; how many bytes of standard output and standard error were
+    /// sent.
     End { stdout: u64, stderr: u64 },
     /// Host: bytes for the command's standard input.
     Input(Vec<u8>),
@@ -38,7 +38,7 @@ pub(crate) enum Frame {
 }
 
 impl Frame {
-    /// The bytes that go over the line. A payload longer than [`MAX_PAYLOAD`] becomes several
+    /// Encodes the frame for the line. A payload longer than [`MAX_PAYLOAD`] becomes several
     /// frames.
     pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
@@ -79,7 +79,7 @@ impl Frame {
 }
 
 fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-    // Payloads are cut to MAX_PAYLOAD before they come here, so the length fits.
+    // The caller limits payloads to MAX_PAYLOAD, so the length fits.
     let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
     let mut bytes = Vec::with_capacity(HEADER + payload.len());
     bytes.push(kind);
@@ -92,7 +92,7 @@ fn frames(kind: u8, payload: &[u8]) -> Vec<u8> {
     payload.chunks(MAX_PAYLOAD).flat_map(|chunk| frame(kind, chunk)).collect()
 }
 
-/// Puts frames together from whatever pieces the line delivers.
+/// Assembles frames from the pieces that the line delivers.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     buffer: Vec<u8>,
@@ -103,8 +103,8 @@ impl Decoder {
         self.buffer.extend(bytes);
     }
 
-    /// The next whole frame; an error if the bytes are no frame, which means that something else
-    /// wrote to the line.
+    /// The next whole frame. Bytes that don't form a frame are an error: something else wrote to
+    /// the line.
     pub(crate) fn next(&mut self) -> Result<Option<Frame>> {
         let [kind, high, low, ..] = self.buffer[..] else { return Ok(None) };
         let length = usize::from(u16::from_be_bytes([high, low]));

@@ -1,15 +1,16 @@
-//! What keeps a guest from outliving its owner, the process that started it, however that one ends.
+//! Keeps a guest from outliving its owner, the process that started it, however the owner ends.
 //!
-//! A guest is several host processes, and killing one of them leaves others behind. They are one
-//! process group, which User-Mode Linux makes itself, and two processes outside of the kernel can
-//! end it: the owner, and a keeper in the group that waits for the owner's end of a pipe to close.
+//! A guest consists of several host processes, and killing one of them leaves others behind. They
+//! form one process group, which User-Mode Linux creates itself. Two processes outside the kernel
+//! can end that group: the owner, and a keeper inside the group, which waits for the owner's end of
+//! a pipe to close.
 //!
 //! - The owner dies, even by SIGKILL: the keeper ends the group.
 //! - The keeper dies: the owner ends the group and reports a failure.
 //! - linux.uml dies: the owner ends what it left in the group.
 //!
-//! The kernel starts only once its keeper is there: until then its process waits at a gate, and
-//! the owner's death opens none.
+//! The kernel starts only once its keeper runs. Until then its process waits at a gate. If the
+//! owner dies, the gate never opens.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -31,7 +32,7 @@ use rustix::process::{
 use crate::program::Program;
 use crate::signals;
 
-/// What the gate is to become, as its command line says it.
+/// What the gate becomes, as given on its command line.
 #[derive(Debug, Args)]
 pub(crate) struct Start {
     /// Let the host run the kernel on several processors.
@@ -45,10 +46,10 @@ pub(crate) struct Start {
     pub(crate) command: Vec<OsString>,
 }
 
-/// A guest's processes, none of which outlives this one.
+/// A guest's processes. None of them outlives this process.
 #[derive(Debug)]
 pub(crate) struct Group {
-    /// Leads the group.
+    /// The leader of the group.
     guest: Child,
     keeper: Child,
     /// Closes when this process ends.
@@ -57,8 +58,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts a kernel with `far_line`, the other end of `line`, as standard input and `console`
-    /// as output, in the first of `folders`. The keeper removes both if it has to act.
+    /// Starts a kernel in the first of `folders`, with `far_line`, the other end of `line`, as
+    /// standard input and `console` as output. The keeper removes both folders if it has to act.
     pub(crate) fn start(
         program: &Program,
         start: &Start,
@@ -80,7 +81,8 @@ impl Group {
             .stdin(OwnedFd::from(far_line))
             .stderr(console.try_clone()?)
             .stdout(console)
-            // Out of reach of the terminal's Ctrl-C: this process catches it and ends the guest.
+            // The terminal's Ctrl-C must not reach the guest: this process catches it and ends the
+            // guest.
             .process_group(0)
             .spawn()
             .context("can't start the guest")?;
@@ -114,15 +116,15 @@ impl Group {
         self.guest.try_wait().context("can't wait for the guest")
     }
 
-    /// Whether the keeper is there. It should be until [`Group::end`].
+    /// Whether the keeper is running. It should be until [`Group::end`].
     pub(crate) fn is_kept(&mut self) -> bool {
         matches!(self.keeper.try_wait(), Ok(None))
     }
 
     /// Ends every process of the group.
     pub(crate) fn end(&mut self) {
-        // The number stands for this group until both have been waited for, and may be anybody's
-        // after that.
+        // The id refers to this group until both processes have been reaped. After that it may be
+        // reused.
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }
@@ -138,9 +140,9 @@ impl Drop for Group {
     }
 }
 
-/// The gate: becomes the kernel once the owner says so, on the serial line that is standard input.
+/// The gate: becomes the kernel when the owner says so over the serial line on standard input.
 pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
-    // If the owner and the keeper die together, this takes at least the kernel along.
+    // If the owner and the keeper die together, at least the kernel dies with them.
     set_parent_process_death_signal(Some(Signal::KILL))
         .context("can't tie the guest to its owner")?;
     let mut word = [0];
@@ -148,7 +150,7 @@ pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
         .context("can't wait for the guest's owner")?;
     ensure!(count == 1, "the guest's owner ended before the guest could start");
     signals::release()?;
-    // A kernel that panics aborts, and its memory is not worth a core file.
+    // A kernel that panics aborts; a core file of its memory is not worth having.
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .context("can't forbid core files")?;
     if !start.spread {
@@ -159,11 +161,11 @@ pub(crate) fn pass_gate(start: &Start) -> Result<Infallible> {
     Err(error).with_context(|| format!("can't start {}", Path::new(program).display()))
 }
 
-/// The keeper: waits until standard input ends, which is when the owner is gone; then the group ends,
-/// this process included.
+/// The keeper: waits until standard input ends, which means that the owner is gone, and then ends
+/// the group, including this process.
 pub(crate) fn keep(folders: &[PathBuf]) -> Result<u8> {
-    // Nothing is ever written there. An error would leave the owner's end unwatched, so it counts as
-    // one.
+    // Nothing is ever written to this pipe. An error would leave the owner's end unwatched, so it
+    // counts as the owner's end.
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
     for folder in folders {
         let _ = std::fs::remove_dir_all(folder);

@@ -1,5 +1,5 @@
-//! A guest, seen from the host: its kernel's process, the line to its PID 1, its console, and what
-//! keeps it from outliving us.
+//! A guest, seen from the host: its kernel's process, the line to its PID 1, its console, and the
+//! keeper that prevents it from outliving us.
 
 pub(crate) mod boot;
 pub(crate) mod console;

@@ -1,24 +1,24 @@
-//! What the dynamic loader puts into a guest's kernel before everything else: a stand-in for
-//! ptrace(2), without which older kernels don't run on processors with AMX (see `uml-xstate`).
+//! Has the dynamic loader preload a stand-in for ptrace(2) into a guest's kernel. Older kernels
+//! don't run on processors with AMX without it (see `uml-xstate`).
 //!
-//! Every guest gets it. Where it isn't needed it finds that out at its first call and passes all
-//! others on; so no machine takes a path that others don't.
+//! Every guest gets it, so that all machines take the same path. Where it isn't needed, it finds
+//! out at its first call and passes on all others.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// The object, as this program's build script has built it.
+/// The shared object, built by this crate's build script.
 const COMPLETION: &[u8] = include_bytes!(env!("UML_XSTATE_COMPLETION"));
 
-/// For tests: the files to preload instead, separated by colons; none if it's empty.
+/// For tests: the files to preload instead, separated by colons. Empty means none.
 const VARIABLE: &str = "IPVS_GUEST_PRELOAD";
 
-/// Puts the objects into `folder`, which has to be where the kernel starts, and must not be on a
-/// file system that is mounted noexec; the value of `LD_PRELOAD`.
+/// Writes the objects into `folder` and returns the value of `LD_PRELOAD`. The kernel must start in
+/// `folder`, which must not be on a file system mounted noexec.
 ///
-/// The kernel executes itself again, so it has to keep the variable. Its environment is its own:
+/// The kernel re-executes itself, so it has to keep the variable. Its environment is separate:
 /// nothing in the guest sees it.
 pub(crate) fn put_into(folder: &Path) -> Result<OsString> {
     let objects: Vec<(OsString, Vec<u8>)> = match std::env::var_os(VARIABLE) {
@@ -32,7 +32,8 @@ pub(crate) fn put_into(folder: &Path) -> Result<OsString> {
     for (name, bytes) in objects {
         let path = folder.join(&name);
         std::fs::write(&path, bytes).with_context(|| format!("can't write {}", path.display()))?;
-        // Relative to where the kernel starts: the loader takes a space in a path for the end of it.
+        // Relative to where the kernel starts, because the loader treats a space in a path as its
+        // end.
         names.push(Path::new(".").join(name));
     }
     std::env::join_paths(names).context("an object's name has a colon")

@@ -1,9 +1,9 @@
-//! Which of the host's processors a guest runs on.
+//! Chooses the host processor that a guest runs on.
 //!
-//! A guest has one processor of its own, yet is several host processes that take turns: its kernel
-//! and what runs its programs. Spread over the host's processors, each turn waits for a sleeping
-//! processor to wake up: on one, a guest's system calls and page faults take half the time, and
-//! nearly the same time every time.
+//! A guest has one processor of its own, but consists of several host processes that take turns:
+//! its kernel and the processes that run its programs. When they are spread over the host's
+//! processors, each turn waits for a sleeping processor to wake up. On a single processor, a
+//! guest's system calls and page faults take half the time, and the times hardly vary.
 
 use std::os::fd::{IntoRawFd, OwnedFd};
 
@@ -11,16 +11,16 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, socket};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-/// Claims of processors are sockets whose abstract names begin with this: they end with the guest,
-/// however it ends, and leave nothing behind.
+/// The prefix of the abstract socket names that claim processors. A claim ends with the guest,
+/// however the guest ends, and leaves nothing behind.
 const PREFIX: &str = "ipvs-guest-processor-";
 
-/// Keeps this process and those it starts on one processor that no other guest is on. Where every
-/// one has a guest, or the host doesn't let itself be told, it spreads this one as it likes: that
-/// does the same, and takes longer.
+/// Pins this process and those it starts to one processor that no other guest uses. If every
+/// processor has a guest, or the host refuses to pin, the host schedules this guest freely: the
+/// result is the same, only slower.
 pub(crate) fn settle() {
     let Ok(allowed) = sched_getaffinity(None) else { return };
-    // The host has just put this process where there is room.
+    // The host has just placed this process where there is room.
     let here = sched_getcpu();
     let others = (0..CpuSet::MAX_CPU).filter(|&number| number != here);
     let candidates = [here].into_iter().chain(others).filter(|&number| allowed.is_set(number));
@@ -28,12 +28,12 @@ pub(crate) fn settle() {
     let mut one = CpuSet::new();
     one.set(number);
     if sched_setaffinity(None, &one).is_ok() {
-        // For as long as there is a process of the guest.
+        // Held as long as any process of the guest exists.
         let _ = claim.into_raw_fd();
     }
 }
 
-/// The first of these that nobody has claimed.
+/// The first candidate that nobody has claimed.
 fn claim(prefix: &str, mut candidates: impl Iterator<Item = usize>) -> Option<(usize, OwnedFd)> {
     let try_to = |number| -> Result<_, Errno> {
         let claim = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;

@@ -9,22 +9,22 @@ use rustix::io::Errno;
 
 use crate::paths;
 
-/// Starts the name of every such folder; the id of the process that made it follows.
+/// The prefix of every such folder's name; the id of the process that created it follows.
 const PREFIX: &str = "ipvs-guest-";
 
-/// Folders that are removed when this is dropped.
+/// The two folders, removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// What the guest reads: PID 1 and its job. In the checkout, because the guest has its own
-    /// /dev, /run and /proc.
+    /// What the guest reads: PID 1 and its job. It is in the checkout, because the guest has its
+    /// own /dev, /run and /proc.
     pub files: PathBuf,
-    /// The guest's memory. On a file system in memory if there is one, so that it isn't written to
-    /// a disk for nothing.
+    /// The guest's memory. It is on a file system in memory if there is one, to avoid needless
+    /// writes to a disk.
     pub memory: PathBuf,
 }
 
 impl Scratch {
-    /// Makes them, for a guest with this much memory (MiB).
+    /// Creates the folders for a guest with `memory` MiB.
     pub(crate) fn new(memory: u64) -> Result<Self> {
         let files = make(&paths::guests())?;
         let memory = choose(&candidates(), memory)
@@ -50,40 +50,41 @@ impl Drop for Scratch {
 fn make(place: &Path) -> Result<PathBuf> {
     let path = place.join(format!("{PREFIX}{}", std::process::id()));
     sweep(place);
-    // What a process with this id left behind before.
+    // Left by an earlier process with the same id.
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).with_context(|| format!("can't make {}", path.display()))?;
     Ok(path)
 }
 
-/// Removes what guests left that were killed together with everything that watched over them.
+/// Removes what guests left behind when they were killed together with everything that watched over
+/// them.
 fn sweep(place: &Path) {
     for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(id) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
         if id.parse::<u32>().is_ok() && !Path::new("/proc").join(id).exists() {
-            // Somebody else's can't be removed by us, and need not be.
+            // Other users' folders can't be removed by us, and need not be.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
 }
 
-/// A folder that may take a guest's memory, and its file system.
+/// A folder that could hold a guest's memory, and its file system.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub path: PathBuf,
-    /// Or why it can't be used, whatever the guest.
+    /// The file system, or why no guest can use the folder.
     pub state: Result<FileSystem, String>,
 }
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FileSystem {
     pub noexec: bool,
-    /// In MiB, for this user.
+    /// Free space in MiB, as available to this user.
     pub free: u64,
 }
 
-/// All that may be taken, the best first.
+/// All candidates, best first.
 pub(crate) fn candidates() -> Vec<Candidate> {
     let own = std::env::var_os("TMPDIR").map(PathBuf::from);
     own.into_iter()
@@ -113,8 +114,8 @@ pub(crate) fn file_system(folder: &Path) -> Result<FileSystem, Errno> {
     })
 }
 
-/// The place for a guest with this much memory (MiB); the error says why none of them will do.
-/// User-Mode Linux maps its memory from a file, for execution too, and dies of a bus error when the
+/// Chooses the folder for a guest with `memory` MiB; the error says why none is suitable. User-Mode
+/// Linux maps its memory from a file, with execute permission too, and dies of a bus error when the
 /// file system fills up.
 pub(crate) fn choose(candidates: &[Candidate], memory: u64) -> Result<&Path, String> {
     let mut reasons = Vec::new();
@@ -130,7 +131,7 @@ pub(crate) fn choose(candidates: &[Candidate], memory: u64) -> Result<&Path, Str
     Err(reasons.join("; "))
 }
 
-/// What helps where [`choose`] finds nothing.
+/// What to do when [`choose`] finds nothing.
 pub(crate) fn advice(memory: u64) -> String {
     format!(
         "set TMPDIR to a folder with {memory} MiB free on a file system that is not mounted noexec, \
@@ -138,8 +139,8 @@ pub(crate) fn advice(memory: u64) -> String {
     )
 }
 
-/// `key=value` for a kernel's command line, which is cut at spaces that aren't quoted and knows no
-/// way to write a quote.
+/// `key=value` for a kernel's command line, which is split at unquoted spaces and has no way to
+/// escape a quote.
 pub(crate) fn word(key: &str, value: &Path) -> Result<OsString> {
     let text = value
         .to_str()

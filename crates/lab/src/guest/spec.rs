@@ -1,4 +1,4 @@
-//! What the guest's PID 1 is told to do.
+//! The instructions for the guest's PID 1.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// The kernel hands words of its command line that it doesn't know to PID 1 as environment: this
-/// one names the spec's file.
+/// The variable that names the spec's file. The kernel passes unknown words of its command line to
+/// PID 1 as environment variables.
 pub(crate) const VARIABLE: &str = "IPVS_GUEST_SPEC";
 
-/// Standard exit statuses of those who run commands for others.
+/// The standard exit statuses of programs that run other commands.
 pub(crate) mod status {
     /// The command exists but can't be executed.
     pub(crate) const NOT_EXECUTABLE: u8 = 126;
     /// There is no such command.
     pub(crate) const NOT_FOUND: u8 = 127;
-    /// A signal `n` ended the command: 128 + n.
+    /// Signal `n` killed the command: 128 + n.
     pub(crate) const SIGNAL_BASE: i32 = 128;
 }
 
@@ -28,13 +28,12 @@ pub(crate) struct Spec {
     pub environment: Vec<(OsString, OsString)>,
     /// Where the command starts.
     pub directory: PathBuf,
-    /// Folders of the host that the command may change. All other changes stay in the guest's
-    /// memory.
+    /// Host folders that the command may change. All other changes stay in the guest's memory.
     pub writable: Vec<PathBuf>,
-    /// The folder that holds the kernel's modules, in a folder named for its release.
+    /// The folder that contains the kernel's modules, in a subfolder named after the release.
     pub modules: PathBuf,
-    /// The size of the terminal that the command gets (rows, columns), or none: then it gets three
-    /// pipes.
+    /// The size of the command's terminal (rows, columns). With `None`, the command gets three
+    /// pipes instead.
     pub terminal: Option<(u16, u16)>,
 }
 

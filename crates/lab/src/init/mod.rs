@@ -1,8 +1,8 @@
 //! Inside the guest: `lab` as PID 1.
 //!
-//! It makes a root file system of which every change stays in memory, runs one command, passes its
+//! It sets up a root file system that keeps every change in memory, runs one command, passes its
 //! input and output through the serial line, and leaves exactly one verdict on the console before
-//! it switches the machine off.
+//! it powers the machine off.
 
 mod mounts;
 mod relay;
@@ -21,10 +21,10 @@ use crate::process::succeed;
 
 pub(crate) use terminal::exec_on_terminal;
 
-/// Several times what it takes to load a module on a slow machine.
+/// Several times longer than loading a module takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Where this program can be found in the guest, however the host's copy is moved meanwhile.
+/// Where the guest finds this program, even if the host's copy is moved meanwhile.
 const SELF: &str = "/run/ipvs-guest";
 
 /// Whether this process is the PID 1 that a guest's kernel started.
@@ -32,13 +32,13 @@ pub(crate) fn is_init() -> bool {
     std::process::id() == 1 && std::env::var_os(spec::VARIABLE).is_some()
 }
 
-/// PID 1. It never returns, because the kernel panics when PID 1 ends.
+/// Runs as PID 1. It never returns, because the kernel panics when PID 1 exits.
 pub(crate) fn init() -> ! {
     let verdict = match serve() {
         Ok(status) => Verdict::Exit(status),
         Err(error) => Verdict::Failed(format!("{error:#}")),
     };
-    // What was written to the host's files is still in this kernel's memory.
+    // Data written to the host's files is still in this kernel's memory.
     rustix::fs::sync();
     say(&verdict.line());
     let _ = reboot(RebootCommand::PowerOff);
@@ -47,8 +47,8 @@ pub(crate) fn init() -> ! {
     }
 }
 
-/// Writes a line to the console. Nobody is left to tell if that fails: the host then misses the
-/// verdict and says so.
+/// Writes a line to the console. Errors are ignored, as there is nowhere to report them: the host
+/// then finds no verdict and says so.
 fn say(line: &str) {
     if let Ok(mut console) = std::fs::OpenOptions::new().write(true).open("/dev/console") {
         let _ = console.write_all(format!("{line}\n").as_bytes());
@@ -65,11 +65,11 @@ fn serve() -> Result<u8> {
     relay::run(&spec)
 }
 
-/// Gets the kernel ready for work: module loading, the loopback device, IPVS.
+/// Prepares the kernel: module loading, the loopback device, IPVS.
 fn prepare(spec: &Spec) -> Result<()> {
     sethostname(b"ipvs-guest").context("can't set the host name")?;
     let modprobe = find_program(spec, "modprobe").context("no modprobe (Debian package kmod)")?;
-    // The kernel starts this by itself when a scheduler, a device type or a protocol is asked for.
+    // The kernel runs modprobe itself when a scheduler, a device type or a protocol is requested.
     std::fs::write("/proc/sys/kernel/modprobe", modprobe.as_os_str().as_encoded_bytes())
         .context("can't tell the kernel where modprobe is")?;
     let ip = find_program(spec, "ip").context("no ip (Debian package iproute2)")?;

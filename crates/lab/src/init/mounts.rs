@@ -1,9 +1,9 @@
 //! The guest's file systems.
 //!
-//! The root is the host's own, read-only through hostfs, with an overlay in memory on top: programs
-//! run as they are built, may write wherever root may, and nothing of it reaches the host but the
-//! folders that the spec names. The overlay is also what makes room for `/lib/modules` on a host
-//! that has no such folder.
+//! The root is the host's own, read-only through hostfs, with an overlay in memory on top. Programs
+//! run as built and may write wherever root may, but only changes in the folders that the spec
+//! names reach the host. The overlay also makes room for `/lib/modules` on a host without that
+//! folder.
 
 use std::ffi::CString;
 use std::fs::{self, File, create_dir, create_dir_all};
@@ -19,11 +19,11 @@ use rustix::process::pivot_root;
 use super::SELF;
 use crate::guest::spec::Spec;
 
-/// Folders that every Linux system has and that hold nothing PID 1 needs: the overlay is put
-/// together in one of them.
+/// Folders that every Linux system has and that contain nothing PID 1 needs. The overlay is
+/// assembled in one of them.
 const STAGES: [&str; 3] = ["/run", "/tmp", "/mnt"];
 
-/// Replaces the root that the kernel mounted by the one that the spec is to see.
+/// Replaces the root that the kernel mounted with the one for the spec's command.
 pub(super) fn enter_root(spec: &Spec) -> Result<()> {
     special("proc", "/proc")?;
     load_overlay(&spec.modules)?;
@@ -43,7 +43,7 @@ pub(super) fn enter_root(spec: &Spec) -> Result<()> {
     fill(&root, spec)?;
 
     std::env::set_current_dir(&root).context("can't enter the new root")?;
-    // With "." twice the old root ends up on top of the new one, so that it can be taken away at
+    // With "." for both, the old root ends up on top of the new one, so it can be unmounted at
     // once.
     pivot_root(".", ".").context("can't change the root")?;
     unmount(".", UnmountFlags::DETACH).context("can't take the old root away")?;
@@ -52,8 +52,8 @@ pub(super) fn enter_root(spec: &Spec) -> Result<()> {
         .with_context(|| format!("can't enter {} in the guest", spec.directory.display()))
 }
 
-/// What lies on the root: the kernel's own file systems, the modules, and the folders that may be
-/// changed.
+/// Mounts everything on the root: the kernel's own file systems, the modules, and the writable
+/// folders.
 fn fill(root: &Path, spec: &Spec) -> Result<()> {
     for (kind, place) in [("proc", "proc"), ("sysfs", "sys"), ("devtmpfs", "dev"), ("tmpfs", "run")]
     {
@@ -84,9 +84,9 @@ fn fill(root: &Path, spec: &Spec) -> Result<()> {
     spec.writable.iter().try_for_each(|folder| host_folder(root, folder))
 }
 
-/// Lets all users of the guest go where the spec's programs are: a checkout may lie in a home that only
-/// its owner can enter. Nothing of it reaches the host, and folders that the spec may change are left
-/// as they are.
+/// Lets all users of the guest reach the spec's programs: a checkout may be in a home that only its
+/// owner can enter. These changes don't reach the host, and the spec's writable folders are left as
+/// they are.
 fn open_ways(spec: &Spec) -> Result<()> {
     const SEARCH: u32 = 0o011;
     let path = spec.variable("PATH").cloned().unwrap_or_default();
@@ -107,8 +107,8 @@ fn open_ways(spec: &Spec) -> Result<()> {
     Ok(())
 }
 
-/// Mounts a folder of the host for writing. The root's mount of the host is read-only as a whole,
-/// so this is a second one.
+/// Mounts a host folder for writing. The root's mount of the host is read-only as a whole, so this
+/// needs a second one.
 fn host_folder(root: &Path, folder: &Path) -> Result<()> {
     let place = root.join(folder.strip_prefix("/").unwrap_or(folder));
     create_dir_all(&place).with_context(|| format!("can't make {}", folder.display()))?;
@@ -123,7 +123,7 @@ fn special(kind: &str, place: impl AsRef<Path>) -> Result<()> {
         .with_context(|| format!("can't mount {kind} on {}", place.display()))
 }
 
-/// Loads overlayfs straight from its file: modprobe would look for it in the host's `/lib/modules`.
+/// Loads overlayfs directly from its file: modprobe would look for it in the host's `/lib/modules`.
 fn load_overlay(modules: &Path) -> Result<()> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let path = modules.join(release).join("kernel/fs/overlayfs/overlay.ko");

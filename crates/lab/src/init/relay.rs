@@ -18,22 +18,22 @@ use super::SELF;
 use crate::guest::frame::{Decoder, Frame, INPUT_WINDOW, MAX_PAYLOAD};
 use crate::guest::spec::{Spec, status};
 
-/// The serial line whose other end the host holds.
+/// The serial line to the host.
 const LINE: &str = "/dev/ttyS0";
 
 /// How often PID 1 looks for dead children when nothing else wakes it.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// How long output of processes that were killed may take to arrive.
+/// How long to wait for the last output of killed processes.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Runs the spec's command to its end; its exit status.
+/// Runs the spec's command to its end and returns its exit status.
 pub(super) fn run(spec: &Spec) -> Result<u8> {
     let mut line = Line::open()?;
     let mut streams = match spawn(spec) {
         Ok(streams) => streams,
         Err(error) => {
-            // As a shell does: the message goes to standard error, the reason into the status.
+            // As in a shell, the message goes to standard error and the reason into the status.
             let program = PathBuf::from(&spec.command[0]);
             let message = format!("lab: can't run {}: {error}\n", program.display());
             line.send(&Frame::Stderr(message.into_bytes()))?;
@@ -50,8 +50,8 @@ pub(super) fn run(spec: &Spec) -> Result<u8> {
     Ok(status)
 }
 
-/// The serial line, counting what was sent of each stream so that the host can tell whether it got
-/// everything.
+/// The serial line. It counts the bytes sent of each stream, so that the host can tell whether it
+/// got everything.
 struct Line {
     file: File,
     decoder: Decoder,
@@ -84,7 +84,7 @@ impl Line {
         self.file.write_all(&frame.encode()).context("can't write to the serial line")
     }
 
-    /// Takes in what has come.
+    /// Reads the bytes that have arrived.
     fn receive(&mut self) -> Result<()> {
         let mut buffer = [0; MAX_PAYLOAD];
         let count = self.file.read(&mut buffer).context("can't read the serial line")?;
@@ -98,7 +98,7 @@ impl Line {
     }
 }
 
-/// Our ends of the command's standard streams; an end that has closed is none.
+/// Our ends of the command's standard streams; `None` once closed.
 struct Streams {
     command: Pid,
     stdin: Option<OwnedFd>,
@@ -171,7 +171,7 @@ fn winsize(rows: u16, columns: u16) -> Winsize {
     Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
-/// Passes bytes until the command has ended; its exit status.
+/// Passes bytes until the command has ended and returns its exit status.
 fn serve(line: &mut Line, streams: &mut Streams) -> Result<u8> {
     loop {
         let [mut received, mut output, mut errors, mut room] = [false; 4];
@@ -219,12 +219,12 @@ fn serve(line: &mut Line, streams: &mut Streams) -> Result<u8> {
     }
 }
 
-/// Passes on what one stream has; closes it at its end.
+/// Passes on the output available on one stream, and closes the stream at its end.
 fn pass(line: &mut Line, stream: &mut Option<OwnedFd>, frame: fn(Vec<u8>) -> Frame) -> Result<()> {
     let Some(fd) = stream else { return Ok(()) };
     let mut buffer = [0; MAX_PAYLOAD];
     match rustix::io::read(&*fd, &mut buffer) {
-        // EIO is how a terminal says that nobody has it open any more.
+        // A terminal that nobody has open any more returns EIO.
         Ok(0) | Err(Errno::IO) => *stream = None,
         Ok(count) => line.send(&frame(buffer[..count].to_vec()))?,
         Err(Errno::AGAIN | Errno::INTR) => {}
@@ -249,7 +249,8 @@ impl Streams {
         Ok(())
     }
 
-    /// Gives the command what it takes of its input, and asks the host for as much again.
+    /// Writes as much pending input to the command as it accepts, and asks the host for the same
+    /// amount.
     fn feed(&mut self, line: &mut Line) -> Result<()> {
         let Some(stdin) = &self.stdin else { return Ok(()) };
         let mut taken = 0;
@@ -258,7 +259,7 @@ impl Streams {
                 Ok(count) => taken += count,
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                // The command has closed its input: it wants no more, and the host need not know.
+                // The command has closed its input and wants no more. The host needn't know.
                 Err(Errno::PIPE | Errno::IO) => {
                     self.stdin = None;
                     return Ok(());
@@ -278,7 +279,7 @@ impl Streams {
     }
 }
 
-/// Collects every dead child, ours or inherited; the exit status of the command once it's among
+/// Reaps every dead child, our own or inherited. Returns the command's exit status if it is among
 /// them.
 fn reap(command: Pid) -> Result<Option<u8>> {
     loop {
@@ -297,8 +298,8 @@ fn reap(command: Pid) -> Result<Option<u8>> {
     }
 }
 
-/// The command's end is the end of all: ends whatever it left running, and passes on what is left
-/// of the output.
+/// When the command ends, everything ends: kills the processes it left running and passes on the
+/// remaining output.
 fn drain(line: &mut Line, streams: &mut Streams) -> Result<()> {
     match nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), nix::sys::signal::Signal::SIGKILL)
     {

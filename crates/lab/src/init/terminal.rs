@@ -1,4 +1,4 @@
-//! A terminal of its own for the command.
+//! Gives the command its own terminal.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -9,12 +9,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// Becomes `command` with the terminal at `path` as its controlling one, which job control and
-/// Ctrl-C need.
+/// Becomes `command`, with the terminal at `path` as its controlling terminal, which job control
+/// and Ctrl-C need.
 ///
-/// This is a program of its own between PID 1 and the command because a process can only get a
-/// controlling terminal by its own doing, and nothing of ours may run between fork and exec without
-/// unsafe code.
+/// This is a separate program between PID 1 and the command: a process can only acquire a
+/// controlling terminal itself, and running our code between fork and exec would take unsafe code.
 pub(crate) fn exec_on_terminal(path: &Path, command: &[OsString]) -> Result<Infallible> {
     rustix::process::setsid().context("can't start a session")?;
     // A session leader without a terminal gets the first one that it opens.

@@ -1,7 +1,7 @@
 //! User-Mode Linux kernels from Debian's package user-mode-linux, kept under `target/kernels`.
 //!
-//! A kernel counts only once it's stamped, which happens after it has been unpacked, made runnable
-//! and checked: what an interrupted fetch left is fetched again.
+//! A kernel counts only once it is stamped, after it has been unpacked, made runnable and checked.
+//! Whatever an interrupted fetch left is fetched again.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,36 +16,36 @@ use crate::paths::{self, Lock};
 use crate::process::succeed;
 use crate::{progress, tools};
 
-/// The Debian package; its version begins with that of the kernel.
+/// The Debian package. Its version begins with the kernel's version.
 const PACKAGE: &str = "user-mode-linux";
 
-/// All that the kernel can balance by. A kernel without one of them would have tests skipped.
+/// All IPVS schedulers in the kernel. Tests would be skipped on a kernel without one of them.
 const SCHEDULERS: [&str; 13] =
     ["rr", "wrr", "lc", "wlc", "fo", "ovf", "lblc", "lblcr", "dh", "sh", "mh", "sed", "nq"];
 
-/// Where the package keeps modules: merged or not, new or old.
+/// Where the package keeps modules: current and older layouts, with and without merged /usr.
 const MODULE_FOLDERS: [&str; 3] = ["usr/lib/uml/modules", "usr/lib/modules", "lib/modules"];
 
-/// The interpreter of amd64 programs, and the library it loads them with.
+/// The dynamic loader of amd64 programs.
 const INTERPRETER: &str = "ld-linux-x86-64.so.2";
 
-/// A program that only has to say its version.
+/// The limit for a program that only prints its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A kernel that is ready to be booted.
+/// A kernel that is ready to boot.
 #[derive(Debug, Clone)]
 pub(crate) struct Kernel {
     /// Its release, such as 6.1.176.
     pub release: String,
-    /// linux.uml.
+    /// The path of linux.uml.
     pub program: PathBuf,
-    /// The folder that holds a folder of modules named for the release.
+    /// The folder that contains the modules, in a subfolder named after the release.
     pub modules: PathBuf,
     /// The version of the Debian package.
     pub package: String,
 }
 
-/// What a Debian suite has.
+/// The package that a Debian suite offers.
 #[derive(Debug)]
 struct Offer {
     suite: &'static str,
@@ -54,19 +54,19 @@ struct Offer {
     apt: Apt,
 }
 
-/// What was fetched, so that it's recognised.
+/// Records what was fetched, to recognise it later.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stamp {
     package: String,
     release: String,
-    /// Of linux.uml, after it was made runnable.
+    /// The checksum of linux.uml, after it was made runnable.
     sha256: String,
-    /// A kernel whose C library was fetched along has its absolute path inside: a checkout that
-    /// moved fetches again.
+    /// The absolute path that a kernel with a fetched C library contains. If the checkout moves,
+    /// the kernel is fetched again.
     folder: PathBuf,
 }
 
-/// Why no kernel can be fetched on this machine; none if one can.
+/// Why no kernel can be fetched on this machine; `None` if one can.
 pub(crate) fn obstacle() -> Option<String> {
     if std::env::consts::ARCH != "x86_64" {
         return Some(format!(
@@ -77,7 +77,7 @@ pub(crate) fn obstacle() -> Option<String> {
     debian_mirror(super::SERIES[0].suites[0]).err().map(|error| format!("{error:#}"))
 }
 
-/// A kernel that was fetched before, if it's whole.
+/// Finds a kernel that was fetched before, if it is intact.
 pub(crate) fn find(series: Series) -> Result<Option<Kernel>> {
     let folder = paths::kernels().join(series.name);
     let Ok(text) = std::fs::read(folder.join("stamp.json")) else { return Ok(None) };
@@ -93,7 +93,7 @@ pub(crate) fn find(series: Series) -> Result<Option<Kernel>> {
     Ok(Some(kernel))
 }
 
-/// A kernel, fetched if it isn't there.
+/// Returns a kernel, fetching it if it is missing.
 pub(crate) fn ensure(series: Series) -> Result<Kernel> {
     if let Some(kernel) = find(series)? {
         return Ok(kernel);
@@ -108,7 +108,7 @@ pub(crate) fn ensure(series: Series) -> Result<Kernel> {
     }
     let folder = paths::kernels();
     let _lock = Lock::folder(&folder)?;
-    // Another process may have fetched it while this one waited.
+    // Another process may have fetched it while this one waited for the lock.
     if let Some(kernel) = find(series)? {
         return Ok(kernel);
     }
@@ -129,7 +129,7 @@ fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     let _ = std::fs::remove_dir_all(&fresh);
     let unpacked = apt.unpack(&[format!("{PACKAGE}={package}")], &fresh);
     if unpacked.is_err() {
-        // Sid changes four times a day: the list may name a version that is gone.
+        // Sid changes four times a day, so the list may name a version that no longer exists.
         apt.forget();
     }
     unpacked?;
@@ -154,8 +154,8 @@ fn fetch(series: Series, kernels: &Path) -> Result<Kernel> {
     Ok(kernel)
 }
 
-/// What to fetch: from the first suite that has the series itself, else from the first whose kernel
-/// may take its place.
+/// Chooses what to fetch: from the first suite that has the series itself, otherwise from the first
+/// suite with a kernel that may replace it.
 fn choose(series: Series, lists: &Path) -> Result<Offer> {
     let mut offers = Vec::new();
     for suite in series.suites {
@@ -180,8 +180,8 @@ fn choose(series: Series, lists: &Path) -> Result<Offer> {
     Ok(newer)
 }
 
-/// Has linux.uml use the C library that was unpacked beside it. To start it through that library's
-/// loader would not do, because it executes itself again.
+/// Makes linux.uml use the C library unpacked beside it. Starting it through that library's loader
+/// wouldn't work, because it re-executes itself.
 fn bring_libc(folder: &Path) -> Result<()> {
     let patchelf = tools::patchelf()?;
     let library = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
@@ -195,7 +195,7 @@ fn bring_libc(folder: &Path) -> Result<()> {
     succeed(&mut command, VERSION_TIMEOUT).map(drop)
 }
 
-/// Looks whether everything is there that work in the guest needs.
+/// Checks that everything needed for work in the guest is present.
 fn inspect(series: Series, folder: &Path) -> Result<Kernel> {
     let program = folder.join("usr/bin/linux.uml");
     let release = version(&program)?;
@@ -223,7 +223,8 @@ fn version(program: &Path) -> Result<String> {
 
 fn sha256(file: &Path) -> Result<String> {
     let output = succeed(Command::new("sha256sum").arg(file), VERSION_TIMEOUT)?;
-    // A name with a backslash or a line end has the line start with a backslash.
+    // If the file name contains a backslash or a newline, sha256sum prefixes the line with a
+    // backslash.
     let sum = output.split_whitespace().next().context("sha256sum says nothing")?;
     Ok(sum.trim_start_matches('\\').to_owned())
 }

@@ -1,22 +1,22 @@
-//! The kernels that are fetched, and where from: a line for each.
+//! The kernel series to fetch and their sources, one per line.
 
 use std::cmp::Ordering;
 
 use crate::kernel::version::KernelVersion;
 
-/// A kernel series that is fetched, and where from.
+/// A kernel series to fetch, and its source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Series {
     /// Two numbers, such as 6.1.
     pub name: &'static str,
-    /// The Debian suites whose package user-mode-linux may have it, the best first.
+    /// The Debian suites whose package user-mode-linux may have it, best first.
     pub suites: &'static [&'static str],
-    /// Whether a later series takes its place once no suite has this one any more: the suites of a
-    /// release keep theirs, those that a release is made of move on.
+    /// Whether a later series replaces this one once no suite has it any more. The suites of a
+    /// release keep their series; testing and unstable move on.
     pub moves: bool,
 }
 
-/// All that are fetched, oldest first.
+/// All series to fetch, oldest first.
 pub const SERIES: [Series; 3] = [
     Series { name: "6.1", suites: &["bookworm"], moves: false },
     Series { name: "6.12", suites: &["trixie"], moves: false },
@@ -24,13 +24,13 @@ pub const SERIES: [Series; 3] = [
 ];
 
 impl Series {
-    /// Whether this is one of its kernels, by its release (6.12.113) or the version of its package
+    /// Whether `version` belongs to this series. It is a release (6.12.113) or a package version
     /// (6.12um1+b22).
     pub(crate) fn has(self, version: &str) -> bool {
         self.compared(version).is_some_and(Ordering::is_eq)
     }
 
-    /// Whether this is one of its kernels, or one that may take their place.
+    /// Whether `version` belongs to this series or to one that may replace it.
     pub(crate) fn takes(self, version: &str) -> bool {
         self.compared(version).is_some_and(|order| order.is_eq() || self.moves && order.is_gt())
     }

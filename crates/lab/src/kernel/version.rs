@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, Error, Result};
 
-/// A kernel's version: what `uname -r` begins with, 6.12 for example.
+/// A kernel's version: the beginning of `uname -r`, such as 6.12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KernelVersion {
     /// The 6 of 6.12.
@@ -20,11 +20,11 @@ impl KernelVersion {
         Self { major, minor }
     }
 
-    /// The version of the kernel this runs on.
+    /// The version of the running kernel.
     ///
     /// # Errors
     ///
-    /// If its `uname -r` doesn't begin with two numbers.
+    /// `uname -r` doesn't begin with two numbers.
     pub fn running() -> Result<Self> {
         rustix::system::uname().release().to_string_lossy().parse()
     }
