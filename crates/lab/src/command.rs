@@ -1,5 +1,4 @@
-//! The command line of `lab`, the greater part of which is `cargo xtask kernel` and `cargo xtask
-//! doctor` as well.
+//! The command line of `lab`. Most of it also serves `cargo xtask kernel` and `cargo xtask doctor`.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -68,7 +67,7 @@ enum Task {
     },
 }
 
-/// The program `lab`. Where it's the PID 1 of a guest, it never returns.
+/// Runs the program `lab`. As the PID 1 of a guest, it never returns.
 pub fn main() -> ExitCode {
     if init::is_init() {
         init::init();
@@ -163,22 +162,22 @@ pub struct DoctorCommand {
 }
 
 impl DoctorCommand {
-    /// Prints all findings; 1 if something is missing.
+    /// Prints all findings; returns 1 if something is missing.
     ///
     /// # Errors
     ///
-    /// What was fetched can't be read.
+    /// The records of what was fetched can't be read.
     pub fn run(&self, program: &Program) -> Result<u8> {
         doctor::print(self.options, program)
     }
 }
 
 impl KernelCommand {
-    /// Does it; the exit status.
+    /// Executes the command and returns the exit status.
     ///
     /// # Errors
     ///
-    /// A kernel can't be fetched or booted, or a command not be run in it.
+    /// A kernel can't be fetched or booted, or a command can't be run in it.
     pub fn run(self, program: &Program) -> Result<u8> {
         match self {
             Self::Fetch { kernels } => fetch_all(&kernels.concat()),
@@ -189,7 +188,7 @@ impl KernelCommand {
             }
             Self::Shell(Shell { kernel, writable }) => {
                 let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-                // Like ssh: commands that come through a pipe need no terminal.
+                // As with ssh, commands from a pipe need no terminal.
                 let terminal = std::io::stdin().is_terminal();
                 in_kernel(&kernel.prepare(program)?, writable, vec![shell], terminal, None)
             }

@@ -1,4 +1,4 @@
-//! A command, and the kernel that it runs in.
+//! A command and the kernel it runs in.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::kernel::{Choice, SERIES};
 use crate::program::Program;
 use crate::{doctor, native, progress, tools};
 
-/// Variables that mean nothing in the guest, where root isn't the caller and /run is empty.
+/// Variables that are meaningless in the guest, where root isn't the caller and /run is empty.
 const NOT_PASSED: [&str; 6] = ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "XDG_RUNTIME_DIR"];
 
 /// The options that choose one kernel.
@@ -58,7 +58,7 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// The arguments that mean the same to another process.
+    /// The arguments that give another process the same options.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![format!("--memory={}", self.memory)];
         if let Some(value) = self.processors.and_then(|which| which.to_possible_value()) {
@@ -85,7 +85,7 @@ fn one() -> impl TypedValueParser<Value = Choice> {
     PossibleValuesParser::new(Choice::ALL.map(Choice::name)).try_map(|name| Choice::named(&name))
 }
 
-/// Reads the name of a kernel, or `all`.
+/// Parses the name of a kernel, or `all`.
 pub(crate) fn several() -> impl TypedValueParser<Value = Vec<Choice>> {
     let names = Choice::ALL.map(Choice::name).into_iter().chain(["all"]);
     PossibleValuesParser::new(names).try_map(|name| match name.as_str() {
@@ -95,12 +95,12 @@ pub(crate) fn several() -> impl TypedValueParser<Value = Vec<Choice>> {
 }
 
 impl KernelOption {
-    /// The kernel that was asked for, or the one that can be had.
+    /// The requested kernel, or else the one available here.
     pub fn choice(&self) -> Choice {
         self.kernel.unwrap_or_else(default_choice)
     }
 
-    /// The kernel, ready to run jobs.
+    /// Prepares the kernel for running jobs.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl KernelOption {
 }
 
 impl KernelOptions {
-    /// The kernels that were asked for, each once, or the one that can be had.
+    /// The requested kernels, each once, or else the one available here.
     pub fn choices(&self) -> Vec<Choice> {
         let mut choices = Vec::new();
         for choice in self.kernels.iter().flatten() {
@@ -146,16 +146,16 @@ fn default_choice() -> Choice {
 pub struct ReadyKernel {
     program: Program,
     options: GuestOptions,
-    /// None for this machine's own.
+    /// `None` for this machine's own kernel.
     fetched: Option<Kernel>,
 }
 
 impl ReadyKernel {
-    /// Fetches the kernel if need be, once it's clear that it can boot here.
+    /// Checks that the kernel can boot here, then fetches it if necessary.
     ///
     /// # Errors
     ///
-    /// It can't boot on this machine, or can't be fetched.
+    /// The kernel can't boot on this machine, or can't be fetched.
     pub fn prepare(choice: Choice, options: GuestOptions, program: &Program) -> Result<Self> {
         let fetched = match choice.series() {
             Some(series) => {
@@ -175,7 +175,7 @@ impl ReadyKernel {
         }
     }
 
-    /// Whether this isn't the machine's own kernel.
+    /// Whether this is a fetched kernel and not the machine's own.
     pub fn is_fetched(&self) -> bool {
         self.fetched.is_some()
     }
@@ -193,27 +193,27 @@ pub(crate) fn host_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
-/// A command to be run as root in a kernel with IPVS.
+/// A command to run as root in a kernel with IPVS.
 #[derive(Debug, Default)]
 pub struct Job {
     /// The command and its arguments.
     pub command: Vec<OsString>,
-    /// What is added to the caller's environment.
+    /// Variables to add to the caller's environment.
     pub environment: Vec<(&'static str, OsString)>,
-    /// Folders to look for programs in before all others.
+    /// Folders to search for programs before all others.
     pub programs: Vec<PathBuf>,
-    /// Tools that the command wants.
+    /// Tools that the command needs.
     pub tools: &'static [&'static str],
-    /// Folders that the command may change, if the kernel isn't the host's.
+    /// Folders that the command may change, if the kernel is not the host's.
     pub writable: Vec<PathBuf>,
     /// Whether the command gets the user's terminal.
     pub terminal: bool,
-    /// None: until the command ends by itself.
+    /// `None`: no limit.
     pub timeout: Option<Duration>,
 }
 
 impl Job {
-    /// Runs it; the exit status of the command.
+    /// Runs the command and returns its exit status.
     ///
     /// # Errors
     ///

@@ -1,9 +1,9 @@
-//! Programs that work in a guest only runs: real servers, clients, the C ipvsadm.
+//! Programs that only work in a guest needs: real servers, clients, the C ipvsadm.
 //!
-//! What the machine has is used. What it lacks is fetched like the kernels: unpacked under
-//! `target/tools`, never installed, so nothing is started or enabled on anybody's machine. The
-//! unpacked programs find the unpacked libraries because that is written into them; so they run
-//! from anywhere, under their own name, without a wrapper.
+//! Programs that the machine has are used. Missing ones are fetched like the kernels: unpacked
+//! under `target/tools` and never installed, so nothing is started or enabled on the user's
+//! machine. The paths of the unpacked libraries are written into the unpacked programs, so these
+//! run from anywhere, under their own names, without a wrapper.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,10 @@ use crate::paths::{self, Lock};
 use crate::process::{self, SYSTEM_FOLDERS};
 use crate::progress;
 
-/// Long enough for a program that only says its version.
+/// The limit for a program that only prints its version.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A program that can be had.
+/// A program that can be fetched.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Tool {
     name: &'static str,
@@ -30,12 +30,12 @@ pub(crate) struct Tool {
     check: Check,
 }
 
-/// How to see that a tool works on this machine.
+/// How to check that a tool works on this machine.
 #[derive(Debug, PartialEq, Eq)]
 enum Check {
-    /// Run with this argument it says this.
+    /// Run with the first argument, it prints the second.
     Says(&'static str, &'static str),
-    /// Its libraries are all found. For a program that would touch this machine's kernel if it ran.
+    /// All its libraries are found. For a program that would touch this machine's kernel if it ran.
     Loads,
 }
 
@@ -59,7 +59,7 @@ static TOOLS: [Tool; 17] = [
     Tool { name: "strace", package: "strace", check: Check::Says("-V", "strace -- version") },
     Tool { name: "valgrind", package: "valgrind", check: Check::Says("--version", "valgrind-") },
     Tool { name: "socat", package: "socat", check: Check::Says("-V", "socat version") },
-    // Its version goes to standard input, of all places.
+    // It prints its version to standard input, of all places.
     Tool { name: "vsftpd", package: "vsftpd", check: Check::Loads },
     Tool { name: "bash", package: "bash", check: Check::Says("--version", "GNU bash") },
     Tool { name: "fish", package: "fish", check: Check::Says("--version", "fish, version") },
@@ -71,15 +71,15 @@ static TOOLS: [Tool; 17] = [
 const PATCHELF: Tool =
     Tool { name: "patchelf", package: "patchelf", check: Check::Says("--version", "patchelf ") };
 
-/// What every guest needs to get ready.
+/// The tools with which every guest prepares itself.
 pub(crate) const BASE: [&str; 2] = ["ip", "modprobe"];
 
 /// A tool that works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ready {
     pub program: PathBuf,
-    /// Where its libraries are if they can't be written into it: only patchelf, which can't change
-    /// itself.
+    /// The folders of its libraries, if they can't be written into it. Only patchelf needs this, as
+    /// it can't change itself.
     libraries: Vec<PathBuf>,
 }
 
@@ -96,26 +96,26 @@ impl Ready {
         self.program.parent()
     }
 
-    /// Where its package was unpacked, if it was.
+    /// The folder that its package was unpacked in, if it was fetched.
     fn root(&self) -> Option<&Path> {
         unpacked_root(&self.program)
     }
 }
 
-/// What was fetched, so that it's recognised.
+/// Records what was fetched, to recognise it later.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stamp {
     packages: Vec<String>,
-    /// Absolute paths are written into the programs: a checkout that moved fetches again.
+    /// The absolute path written into the programs. If the checkout moves, they are fetched again.
     folder: PathBuf,
 }
 
-/// Makes sure that all these tools can be run and fetches what is missing; the folders to put in
-/// front of PATH, fetched ones only.
+/// Makes sure that all these tools can be run, and fetches missing ones. Returns the folders of the
+/// fetched tools, to put in front of PATH.
 ///
 /// # Errors
 ///
-/// One is missing and can't be fetched.
+/// A tool is missing and can't be fetched.
 pub fn ensure(names: &[&str]) -> Result<Vec<PathBuf>> {
     let mut folders = Vec::new();
     for name in names {
@@ -128,11 +128,11 @@ pub fn ensure(names: &[&str]) -> Result<Vec<PathBuf>> {
     Ok(folders)
 }
 
-/// A tool to be run, fetched if it is missing.
+/// Returns a command for a tool, which is fetched if it is missing.
 ///
 /// # Errors
 ///
-/// It is missing and can't be fetched.
+/// The tool is missing and can't be fetched.
 pub fn command(name: &str) -> Result<Command> {
     let ready = ready(named(name)?)?;
     let mut command = ready.command();
@@ -140,16 +140,17 @@ pub fn command(name: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The variables by which an unpacked tool finds its own parts.
+/// The environment variables with which an unpacked tool finds its own parts.
 ///
 /// # Errors
 ///
-/// It is missing and can't be fetched.
+/// The tool is missing and can't be fetched.
 pub fn environment(name: &str) -> Result<Vec<(&'static str, OsString)>> {
     variables(name, &ready(named(name)?)?)
 }
 
-/// Some tools are several programs and many files, which they look for where they are installed.
+/// Some tools consist of several programs and many files, and look for them where they would be
+/// installed.
 fn variables(name: &str, ready: &Ready) -> Result<Vec<(&'static str, OsString)>> {
     let mut variables = Vec::new();
     match (name, ready.root()) {
@@ -176,13 +177,14 @@ fn named(name: &str) -> Result<&'static Tool> {
     tool.with_context(|| format!("there is no tool {name}"))
 }
 
-/// The folder that the package of a program was unpacked in: what the program calls `/`.
+/// The folder that a program's package was unpacked in: the program's `/`.
 pub fn unpacked_root(program: &Path) -> Option<&Path> {
     let tools = paths::tools();
     program.ancestors().find(|folder| folder.parent() == Some(&tools))
 }
 
-/// PATH with these folders in front and the system's at the end, where an ordinary user's has none.
+/// PATH with these folders in front and the system's folders at the end, because an ordinary user's
+/// PATH lacks those.
 pub(crate) fn path(folders: &[PathBuf]) -> OsString {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let mut all = folders.to_vec();
@@ -194,14 +196,14 @@ pub(crate) fn path(folders: &[PathBuf]) -> OsString {
     join(&all)
 }
 
-/// A patchelf that works.
+/// Returns a working patchelf.
 pub(crate) fn patchelf() -> Result<Ready> {
     ready(&PATCHELF)
 }
 
 fn join(folders: &[PathBuf]) -> OsString {
-    // Folders that came out of such a list, or that Cargo would refuse to work in if they had a
-    // colon.
+    // These folders came out of such a list, or contain no colon because Cargo would refuse to work
+    // there.
     std::env::join_paths(folders).unwrap_or_default()
 }
 
@@ -215,10 +217,10 @@ fn ready(tool: &Tool) -> Result<Ready> {
     if let Some(ready) = fetched(tool) {
         return Ok(ready);
     }
-    // patchelf comes first: its folder's lock is the same.
+    // Fetch patchelf first: its folder has the same lock.
     let patchelf = if *tool == PATCHELF { None } else { Some(patchelf()?) };
     let _lock = Lock::folder(&paths::tools())?;
-    // Another process may have fetched it while this one waited.
+    // Another process may have fetched it while this one waited for the lock.
     if let Some(ready) = fetched(tool) {
         return Ok(ready);
     }
@@ -231,7 +233,8 @@ fn ready(tool: &Tool) -> Result<Ready> {
     })
 }
 
-/// A tool that was fetched before, if it still works: the machine's own libraries may have changed.
+/// Finds a tool that was fetched before, if it still works: the machine's own libraries may have
+/// changed.
 fn fetched(tool: &Tool) -> Option<Ready> {
     let folder = paths::tools().join(tool.package);
     let stamp: Stamp =
@@ -247,7 +250,7 @@ fn fetched(tool: &Tool) -> Option<Ready> {
 fn fetch(tool: &Tool, patchelf: Option<&Ready>) -> Result<Ready> {
     let tools = paths::tools();
     let apt = Apt::machine(&tools.join("apt"))?;
-    // One of the machine's sources may be out of order without mattering here.
+    // One of the machine's sources may be broken without affecting this package.
     let updated = apt.update();
     progress::now(&format!("fetching {} (package {})", tool.name, tool.package));
     let mut packages = match (apt.missing(&[tool.package]), updated) {
@@ -255,7 +258,7 @@ fn fetch(tool: &Tool, patchelf: Option<&Ready>) -> Result<Ready> {
         (packages, _) => packages?,
     };
     if packages.is_empty() {
-        // It's installed and doesn't work: its own files may do better.
+        // It is installed but doesn't work; a separate copy of its files may.
         packages.push(tool.package.to_owned());
     }
     let folder = tools.join(tool.package);
@@ -300,7 +303,7 @@ fn works(tool: &Tool, ready: &Ready) -> Result<()> {
             expected
         }
         Check::Loads => {
-            // Has the dynamic loader list what it finds instead of starting the program.
+            // Makes the dynamic loader list what it finds instead of starting the program.
             command.env("LD_TRACE_LOADED_OBJECTS", "1");
             "libc.so"
         }
@@ -316,7 +319,8 @@ fn works(tool: &Tool, ready: &Ready) -> Result<()> {
     Ok(())
 }
 
-/// Has links to absolute paths lead to the unpacked files they mean: modprobe is one to /bin/kmod.
+/// Makes links with absolute targets lead to the unpacked files: modprobe, for example, is a link
+/// to /bin/kmod.
 fn lead_links_home(folder: &Path) -> Result<()> {
     for link in entries(folder, std::fs::FileType::is_symlink)? {
         let failed = || format!("can't change the link {}", link.display());
@@ -331,7 +335,7 @@ fn lead_links_home(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes into every program and library below `folder` where the libraries of `folder` are.
+/// Writes the library folders below `folder` into every program and library there.
 fn join_libraries(folder: &Path, patchelf: &Ready) -> Result<()> {
     let files = files(folder)?;
     let libraries = library_folders(&files);
@@ -346,7 +350,7 @@ fn join_libraries(folder: &Path, patchelf: &Ready) -> Result<()> {
     Ok(())
 }
 
-/// The folders that have shared libraries, each once.
+/// The folders that contain shared libraries, each once.
 fn library_folders(files: &[PathBuf]) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = files
         .iter()
@@ -358,13 +362,13 @@ fn library_folders(files: &[PathBuf]) -> Vec<PathBuf> {
     folders
 }
 
-/// Whether a file is named like a shared library: libpcap.so.0.8.
+/// Whether a file is named like a shared library, such as libpcap.so.0.8.
 fn is_library(name: &str) -> bool {
     name.starts_with("lib") && (name.ends_with(".so") || name.contains(".so."))
 }
 
-/// Whether a file is an ELF program or library that the dynamic loader has to do with. Reads just
-/// enough of it: a kernel module or a static program has no dynamic section for patchelf to change.
+/// Whether a file is an ELF program or library that the dynamic loader handles. Reads only as much
+/// as needed. Kernel modules and static programs have no dynamic section for patchelf to change.
 fn is_dynamic(file: &Path) -> bool {
     std::fs::read(file).is_ok_and(|bytes| has_dynamic_segment(&bytes))
 }
@@ -388,13 +392,13 @@ fn has_dynamic_segment(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF\x02\x01") && find().is_some()
 }
 
-/// All regular files below a folder. Links are left alone: what they lead to is met by itself, or
-/// is none of ours.
+/// All regular files below a folder. Links are skipped: their targets are either found directly or
+/// lie outside the folder.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     entries(folder, std::fs::FileType::is_file)
 }
 
-/// Everything of one kind below a folder, sorted.
+/// All entries of one kind below a folder, sorted.
 fn entries(folder: &Path, is_wanted: fn(&std::fs::FileType) -> bool) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -434,7 +438,7 @@ mod tests {
         assert!(has_dynamic_segment(&std::fs::read("/proc/self/exe").unwrap()));
         assert!(!has_dynamic_segment(b"#!/bin/sh\n"));
         assert!(!has_dynamic_segment(b"\x7fELF\x02\x01"));
-        // Header fields that lead nowhere.
+        // Header fields that point outside the file.
         let mut bytes = b"\x7fELF\x02\x01".to_vec();
         bytes.resize(64, 0xff);
         assert!(!has_dynamic_segment(&bytes));

@@ -1,5 +1,5 @@
-//! What `cargo xtask doctor` finds, each lack made so, on this machine or in a guest, which for the
-//! doctor is a machine like any other: `cargo xtask test` runs this.
+//! Tests what `cargo xtask doctor` finds. Each defect is simulated on this machine or in a guest,
+//! which the doctor treats like any other machine. `cargo xtask test` runs this.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "Clippy takes helpers of a test for something else")]
 
@@ -12,7 +12,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs a script as root in a guest, where `$0` is lab; its output.
+/// Runs a script as root in a guest, where `$0` is lab, and returns its output.
 fn in_guest(options: &[&str], script: &str) -> String {
     let kernel = std::env::var("IPVS_KERNEL").expect("`cargo xtask test` says which kernel");
     let mut lab = Command::new(LAB);
@@ -23,10 +23,10 @@ fn in_guest(options: &[&str], script: &str) -> String {
     said
 }
 
-/// The finding about this subject: its line, and the one with advice if there is one.
+/// The finding about this subject: its line, and the line with advice if there is one.
 fn finding<'a>(said: &'a str, subject: &str) -> &'a str {
     let is_about = |line: &str| {
-        // After the column of the level.
+        // The subject follows the column with the level.
         line.get(9..).is_some_and(|rest| rest.starts_with(&format!("{subject}: ")))
     };
     let mut lines = said.split_inclusive('\n');
@@ -44,13 +44,13 @@ fn assert_says(finding: &str, words: &[&str]) {
     }
 }
 
-/// lab below a shell that has set a limit.
+/// Runs lab from a shell that has set a limit.
 fn limited(limit: &str, arguments: &[&str]) -> Output {
     let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
     Command::new("sh").args(["-c", &script, LAB]).args(arguments).output().unwrap()
 }
 
-/// lab with a filter that has every call of ptrace(2) fail with EPERM, or kills for it.
+/// Runs lab with a filter that makes ptrace(2) fail with EPERM, or kills the caller.
 fn without_ptrace(kill: bool, arguments: &[&str]) -> Output {
     /// `struct sock_filter` and `struct sock_fprog` of `linux/filter.h`.
     #[repr(C)]
@@ -79,7 +79,7 @@ fn without_ptrace(kill: bool, arguments: &[&str]) -> Output {
             Instruction(0x06, 0, 0, ALLOW),
         ];
         let program = Program(4, filter.as_ptr());
-        // SAFETY: prctl(2) takes these words; the program and its filter outlive the calls.
+        // SAFETY: prctl(2) takes these arguments; the program and its filter outlive the calls.
         let entered = unsafe {
             prctl(NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) == 0
                 && prctl(SET_SECCOMP, 2_u64, &raw const program) == 0
@@ -138,7 +138,7 @@ fn limits_below_a_guests_memory_are_found_before_the_boot() {
 fn a_place_that_is_noexec_too_small_or_read_only_is_none() {
     let said = in_guest(
         &[],
-        // A copy of lab, because the checkout may be below one of these places.
+        // Uses a copy of lab, because the checkout may be below one of these folders.
         "cp \"$0\" /run/lab && mount -t tmpfs -o noexec,size=4g none /dev/shm && \
          mount -t tmpfs -o size=64m none /tmp && mount -t tmpfs -o ro,size=4g none /var/tmp || exit; \
          TMPDIR=/nowhere /run/lab doctor --memory 128; \
@@ -155,14 +155,14 @@ fn a_place_that_is_noexec_too_small_or_read_only_is_none() {
             "TMPDIR",
         ],
     );
-    // A larger one instead.
+    // The guest takes a larger folder instead.
     let (_, later) = said.split_once("in /tmp").expect("/tmp is taken");
     assert!(!later.contains("place for memory"), "{said}");
 }
 
 #[test]
 fn yama_and_a_kernel_that_knows_too_little_are_told_apart() {
-    // A guest's own ptrace(2) lacks requests that a guest's kernel needs.
+    // ptrace(2) inside a guest lacks requests that a guest's kernel needs.
     let said = in_guest(&[], "\"$0\" doctor; true");
     assert_says(finding(&said, "tracing"), &["MISSING", "Input/output error", "emulated"]);
 
@@ -184,7 +184,7 @@ fn yama_and_a_kernel_that_knows_too_little_are_told_apart() {
 
 #[test]
 fn a_machine_without_enough_memory_is_found_out() {
-    // Its kernel keeps a part of that for itself.
+    // The guest's kernel reserves a part of that for itself.
     let said = in_guest(&["--memory", "192"], "\"$0\" doctor --memory 4096; true");
     assert_says(finding(&said, "memory"), &["warning", "a guest may use 4096", "--memory"]);
     let said = in_guest(&["--memory", "128"], "\"$0\" doctor --memory 128; true");
@@ -193,7 +193,7 @@ fn a_machine_without_enough_memory_is_found_out() {
 
 #[test]
 fn what_fetching_kernels_takes_is_apt_debians_keys_and_a_mirror() {
-    // The kernels that were fetched are hidden. The first apt is set up as Ubuntu's.
+    // The fetched kernels are hidden. The first apt is set up like Ubuntu's.
     let said = in_guest(
         &[],
         &format!(

@@ -1,4 +1,4 @@
-//! What `cargo xtask kernel` promises, tried on a real kernel: `cargo xtask test` runs this.
+//! Tests the promises of `cargo xtask kernel` on a real kernel. `cargo xtask test` runs this.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "Clippy takes helpers of a test for something else")]
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Several times what a guest takes to boot or to go on a slow machine.
+/// Several times longer than a guest takes to boot or to respond on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// lab, told to run something in the kernel that the tests are for.
+/// Runs a command with lab, in the kernel under test.
 fn lab(options: &[&str], command: &[&str]) -> Command {
     let kernel = std::env::var("IPVS_KERNEL").expect("`cargo xtask test` says which kernel");
     let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
@@ -54,7 +54,7 @@ fn exit_statuses_pass() {
 
 #[test]
 fn streams_pass_apart_and_unchanged() {
-    // Every byte value, more than any buffer on the way holds, and no line end at the end.
+    // Every byte value, more data than any buffer on the way holds, and no line end at the end.
     let sent: Vec<u8> =
         (0..300_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24).to_le_bytes()[0]).collect();
     let mut lab = lab(&[], &["sh", "-c", "tee /dev/stderr"]).stdin(Stdio::piped()).spawn().unwrap();
@@ -65,7 +65,7 @@ fn streams_pass_apart_and_unchanged() {
     writer.join().unwrap().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(output.stdout == sent, "{} bytes of standard output", output.stdout.len());
-    // What lab says itself comes before.
+    // lab's own messages come first.
     assert!(output.stderr.ends_with(&sent), "{} bytes of standard error", output.stderr.len());
 }
 
@@ -74,7 +74,7 @@ fn a_command_need_not_read_its_input_nor_keep_its_output() {
     let mut child =
         lab(&[], &["sh", "-c", "exec <&- >&- 2>&-; exit 3"]).stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Breaks off when lab is gone.
+    // The loop ends when lab is gone.
     let writer = std::thread::spawn(move || while stdin.write_all(&[0; 4096]).is_ok() {});
     assert_eq!(child.wait().unwrap().code(), Some(3));
     writer.join().unwrap();
@@ -156,7 +156,7 @@ fn a_second_verdict_is_not_believed() {
     assert!(text(&output.stderr).contains("more than one verdict"), "{}", text(&output.stderr));
 }
 
-/// A guest at work, and the host processes it consists of.
+/// A running guest, and the host processes it consists of.
 struct Running {
     lab: Child,
     keeper: i32,
@@ -182,8 +182,8 @@ impl Running {
         i32::try_from(self.lab.id()).unwrap()
     }
 
-    /// Sends a signal to one of the processes and waits until all are gone; what lab said, and
-    /// how it ended.
+    /// Sends a signal to one of the processes and waits until all are gone. Returns lab's output
+    /// and exit status.
     fn end(self, signal: &str, id: i32) -> Output {
         assert!(self.group().len() > 2, "a guest is several processes");
         let start = Instant::now();
@@ -192,7 +192,7 @@ impl Running {
         assert!(killed.success());
         let kernel = self.kernel;
         let output = self.lab.wait_with_output().unwrap();
-        // What was killed takes a moment to be gone.
+        // Killed processes take a moment to disappear.
         while processes().iter().any(|process| process.group == kernel) {
             assert!(start.elapsed() < TIMEOUT, "processes of the guest outlive lab");
             std::thread::sleep(Duration::from_millis(20));
@@ -211,8 +211,8 @@ struct Process {
     group: i32,
 }
 
-/// Every process of this machine, as proc(5) describes it, except those that are dead and not
-/// waited for.
+/// All processes of this machine, as described by proc(5), except dead ones that haven't been
+/// reaped.
 fn processes() -> Vec<Process> {
     let read = |path: &Path| -> Option<Process> {
         let stat = fs::read_to_string(path.join("stat")).ok()?;

@@ -1,7 +1,7 @@
-//! A guest on a host whose processor has AMX, on any host: `cargo xtask test` runs this.
+//! Simulates a guest on a host whose processor has AMX, on any host. `cargo xtask test` runs this.
 //!
-//! The host is a real one with a stand-in for ptrace(2), which wants 11,008 bytes of processor state
-//! where User-Mode Linux has room for 2,696 up to Linux 6.12.
+//! The host is real, with a stand-in for ptrace(2) that requires 11,008 bytes of processor state.
+//! User-Mode Linux has room for 2,696 up to Linux 6.12.
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used, reason = "Clippy takes helpers of a test for something else")]
 
@@ -10,11 +10,11 @@ use std::process::{Command, Output, Stdio};
 
 use lab::kernel::KernelVersion;
 
-/// The shared objects, as the build script has built them.
+/// The shared objects, built by the build script.
 const COMPLETION: &str = env!("UML_XSTATE_COMPLETION");
 const AMX_HOST: &str = env!("UML_XSTATE_AMX_HOST");
 
-/// Threads that take turns, and how often each gives its turn away.
+/// The number of threads that take turns, and how often each of them yields.
 const THREADS: u8 = 5;
 const SWITCHES: u32 = 40_000;
 
@@ -22,7 +22,7 @@ fn kernel() -> String {
     std::env::var("IPVS_KERNEL").expect("`cargo xtask test` says which kernel")
 }
 
-/// Runs a command in a guest, with these objects in its kernel.
+/// Runs a command in a guest, with these objects preloaded into its kernel.
 fn run(objects: &[&str], command: &[&str]) -> Output {
     let mut lab = Command::new(env!("CARGO_BIN_EXE_lab"));
     lab.args(["run", "--kernel", &kernel(), "--"]).args(command).stdin(Stdio::null());
@@ -37,8 +37,8 @@ fn text(bytes: &[u8]) -> String {
 fn a_guest_needs_completion_until_its_kernel_asks_for_the_size() {
     let output = run(&[AMX_HOST], &["uname", "-r"]);
     let said = text(&output.stderr);
-    // Of the series that are fetched, 7.2 is the first that asks the host for the size
-    // (host_fp_size in arch/x86/um/os-Linux/registers.c).
+    // Of the fetched series, 7.2 is the first that asks the host for the size (host_fp_size in
+    // arch/x86/um/os-Linux/registers.c).
     if kernel().parse::<KernelVersion>().unwrap() >= "7.2".parse().unwrap() {
         assert_eq!(output.status.code(), Some(0), "{said}");
     } else {
@@ -58,11 +58,12 @@ fn a_guest_boots_with_completion_and_its_threads_keep_their_registers() {
     assert!(said.contains("1 passed"), "{said}");
 }
 
-/// The name of the test that runs once more in a guest.
+/// The name of the test that runs again in a guest.
 const NAME: &str = "a_thread_keeps_its_registers_while_others_run";
 
-/// A guest's process is one of the host, whose registers the host keeps. It's threads that share
-/// one, so with each switch between them the guest's kernel writes the registers of the next.
+/// Each process of a guest is a process of the host, which keeps its registers. Threads share a
+/// host process, so at each switch between threads the guest's kernel writes the registers of the
+/// next.
 #[test]
 fn a_thread_keeps_its_registers_while_others_run() {
     std::thread::scope(|scope| {
@@ -80,14 +81,14 @@ fn a_thread_keeps_its_registers_while_others_run() {
     });
 }
 
-/// Fills vector registers, gives the processor to another thread, and reads them; what the
-/// processor lacks is copied.
+/// Fills vector registers, yields to another thread, and reads the registers back. Registers that
+/// the processor lacks are copied.
 fn give_turn_away(given: &[u8; 256], kept: &mut [u8; 256]) {
     macro_rules! with {
         ($load:literal, $register:literal, $size:literal, $last:literal) => {
-            // SAFETY: sched_yield(2) takes nothing and touches no memory; the registers that hold
-            // addresses point to 256 bytes each, of which four times 64 at most are used, and all
-            // others that change are declared.
+            // SAFETY: sched_yield(2) takes no arguments and touches no memory. The registers that
+            // hold addresses point to 256 bytes each, of which at most four times 64 are used. All
+            // other registers that change are declared.
             unsafe {
                 asm!(
                     concat!($load, " ", $register, "0, [r8]"),

@@ -1,32 +1,33 @@
-//! How an area that is too short is completed.
+//! Completes an area that is too short.
 
-/// What completes an area: a traced process, or a model of one.
+/// The source of the missing state: a traced process, or a model of one.
 pub trait Tracee {
-    /// Why the host refuses.
+    /// The host's error.
     type Error;
 
-    /// Fills `area` with the process's state, as far as there is room; how many bytes that took.
+    /// Fills `area` with as much of the process's state as fits, and returns the number of bytes
+    /// written.
     ///
     /// # Errors
     ///
-    /// The host refuses.
+    /// The host refuses the request.
     fn read(&self, area: &mut [u8]) -> Result<usize, Self::Error>;
 
     /// Makes `area` the process's state.
     ///
     /// # Errors
     ///
-    /// The host refuses, an area that isn't whole among other things.
+    /// The host refuses the request, for example because the area is incomplete.
     fn write(&self, area: &[u8]) -> Result<(), Self::Error>;
 }
 
-/// Makes `given` the beginning of the tracee's state and leaves what follows as it is; the size of
-/// the whole in bytes. `buffer` has to have room for the whole: a host with more than that refuses,
-/// as it would without completion.
+/// Replaces the beginning of the tracee's state with `given` and leaves the rest as it is. Returns
+/// the size of the whole state in bytes. `buffer` must have room for the whole state: otherwise the
+/// host refuses, as it would without completion.
 ///
 /// # Errors
 ///
-/// Those of the tracee.
+/// The tracee's errors.
 pub fn put<T: Tracee>(tracee: &T, given: &[u8], buffer: &mut [u8]) -> Result<usize, T::Error> {
     let size = tracee.read(buffer)?;
     let whole = buffer.get_mut(..size).unwrap_or_default();
@@ -35,7 +36,7 @@ pub fn put<T: Tracee>(tracee: &T, given: &[u8], buffer: &mut [u8]) -> Result<usi
             beginning.copy_from_slice(given);
             tracee.write(whole)?;
         }
-        // The host has less than the kernel has room for, and ignores the rest.
+        // The host's area is smaller than the kernel's buffer. The host ignores the rest.
         None => tracee.write(given)?,
     }
     Ok(size)
@@ -51,15 +52,15 @@ mod tests {
 
     use super::*;
 
-    /// The room in the guest's kernel, in bytes.
+    /// The size of the buffer in the guest's kernel, in bytes.
     const ROOM: usize = 2_696;
 
     #[derive(Debug, PartialEq, Eq)]
     struct Fault;
 
-    /// A process on a host with an area of that size, which behaves as `xstateregs_get` and
-    /// `xstateregs_set` do: a read gives what there is room for, a write of more counts up to the
-    /// size, and one of less is refused.
+    /// A process on a host with an area of that size, which behaves like `xstateregs_get` and
+    /// `xstateregs_set`: a read returns as much as fits, a longer write is cut to the size, and a
+    /// shorter one is refused.
     struct Model(RefCell<Vec<u8>>);
 
     impl Model {

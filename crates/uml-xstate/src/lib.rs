@@ -2,21 +2,22 @@
 //!
 //! A guest's processes are processes of the host, and the guest's kernel switches between them by
 //! reading and writing their registers with ptrace(2). It writes the extended processor state
-//! (`NT_X86_XSTATE`, the area that the XSAVE instruction fills) from a buffer that has a fixed size
-//! up to Linux 6.12: 2,696 bytes, enough for AVX-512. The host takes the area only as a whole
-//! (`xstateregs_set` in Linux's `arch/x86/kernel/fpu/regset.c`) and refuses less with `EFAULT`. On
-//! a processor with AMX the area has 11,008 bytes, so there such a guest's kernel panics at start.
+//! (`NT_X86_XSTATE`, the area that the XSAVE instruction fills) from a buffer. Up to Linux 6.12
+//! that buffer has a fixed size of 2,696 bytes, enough for AVX-512. The host only accepts the whole
+//! area (`xstateregs_set` in Linux's `arch/x86/kernel/fpu/regset.c`) and refuses less with
+//! `EFAULT`. On a processor with AMX the area has 11,008 bytes, so such a guest's kernel panics at
+//! startup there.
 //!
-//! [`completion`] stands in for ptrace(2) in the guest's kernel: what the kernel gives becomes the
-//! beginning of the area that the process has. What the kernel's buffer lacks, AMX's tiles, can't
-//! be in use in the guest: the host gives a process the tiles only after `arch_prctl(2)`, which is
-//! a system call of the guest's kernel there.
+//! [`completion`] replaces ptrace(2) in the guest's kernel: what the kernel writes becomes the
+//! beginning of the process's area. The part that doesn't fit the kernel's buffer, AMX's tiles,
+//! can't be in use in the guest. The host enables the tiles only for processes that call
+//! `arch_prctl(2)`, and in a guest that call goes to the guest's kernel.
 //!
-//! The crate takes two forms. Cargo builds a library that has everything under a Rust name, for
-//! tests and for [`host`]. The build script of `lab` builds shared objects for `LD_PRELOAD`, with
-//! the cfg `uml_xstate` naming the module whose function they export as `ptrace`: `completion`, or
-//! `amx_host`, which makes any host behave like one with AMX, for tests. They use nothing but
-//! `core` and libc: they are loaded into programs that may bring a libc of their own.
+//! The crate is built in two forms. Cargo builds a library with Rust names for everything, for
+//! tests and for [`host`]. The build script of `lab` builds shared objects for `LD_PRELOAD`. Its
+//! cfg `uml_xstate` names the module whose function is exported as `ptrace`: `completion`, or
+//! `amx_host`, which makes any host behave like one with AMX, for tests. The objects use only
+//! `core` and libc, because the programs that load them may bring their own libc.
 
 #![no_std]
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -27,8 +28,8 @@ pub mod area;
 pub mod completion;
 pub mod host;
 
-/// What a program without the standard library has to bring along. Nothing here panics; if it did,
-/// the guest's kernel would better end than go on.
+/// The panic handler that a program without the standard library needs. Nothing here panics; if it
+/// did, ending the guest's kernel would be better than continuing.
 #[cfg(any(uml_xstate = "completion", uml_xstate = "amx_host"))]
 mod program {
     #[panic_handler]
@@ -36,8 +37,8 @@ mod program {
         crate::host::abort()
     }
 
-    /// `core` was built to unwind and names this function, which is for that.
-    // SAFETY: nothing else here, nor libc, defines a function by that name.
+    /// `core` was built with unwinding and refers to this function.
+    // SAFETY: neither this crate nor libc defines another function by that name.
     #[unsafe(no_mangle)]
     extern "C" fn rust_eh_personality() {}
 }

@@ -1,5 +1,5 @@
-//! The completion on a real process of this machine: whatever size its processor's state has, an
-//! area that is shorter is refused, and accepted with completion.
+//! Tests the completion on a real process of this machine: for any size of its processor's state, a
+//! shorter area is refused without completion and accepted with it.
 #![cfg(target_arch = "x86_64")]
 #![allow(clippy::unwrap_used, reason = "Clippy takes helpers of a test for something else")]
 
@@ -15,20 +15,21 @@ use uml_xstate::area::Tracee;
 use uml_xstate::host::{BUFFER_SIZE, Process, Refused};
 use uml_xstate::{amx_host, completion};
 
-/// See `crate::host`; written again from `linux/ptrace.h` and `linux/elf.h`.
+/// See `crate::host`; repeated here from `linux/ptrace.h` and `linux/elf.h`.
 const GETREGSET: u32 = 0x4204;
 const SETREGSET: u32 = 0x4205;
 const NT_X86_XSTATE: usize = 0x202;
 const EFAULT: i32 = 14;
 
-/// Where the area has the register XMM0, and which features it has (Intel SDM, volume 1, 13.4).
+/// The offset of register XMM0 in the area, and the offset of the feature bitmap (Intel SDM, volume
+/// 1, 13.4).
 const XMM0: usize = 160;
 const XSTATE_BV: usize = 512;
 const SSE: u8 = 1 << 1;
 
 type Ptrace = unsafe extern "C" fn(u32, i32, *mut c_void, *mut c_void) -> i64;
 
-/// A process that is traced by this thread and has stopped.
+/// A stopped process that this thread traces.
 struct Traced(Child);
 
 impl Traced {
@@ -44,10 +45,10 @@ impl Traced {
         Process(i32::try_from(self.0.id()).unwrap())
     }
 
-    /// Calls one of the functions that stand in for ptrace(2) with a vector; what it returned, and
-    /// the vector's size afterwards.
+    /// Calls one of the replacements for ptrace(2) with a vector. Returns its result, and the
+    /// vector's size afterwards.
     fn call(&self, ptrace: Ptrace, request: u32, area: &mut [u8]) -> (i64, usize) {
-        // It is laid out as `struct iovec` is.
+        // `IoSliceMut` has the layout of `struct iovec`.
         let mut vector = IoSliceMut::new(area);
         let data = (&raw mut vector).cast();
         // SAFETY: the vector describes `area`, and both outlive the call.
@@ -83,7 +84,7 @@ fn a_shorter_state_is_refused_without_completion_and_completed_with_it() {
     assert_eq!(after[XMM0..XMM0 + 16], *b"sixteen letters.");
     assert_eq!(after[size - 64..], before[size - 64..]);
 
-    // The size is known now. A whole state passes, and one with more after it.
+    // The size is known now. A whole state is accepted, and so is one with extra bytes after it.
     before[XSTATE_BV] |= SSE;
     assert_eq!(traced.call(completion::ptrace, SETREGSET, &mut before).0, 0);
     assert_eq!(traced.process().read(&mut after), Ok(size));
@@ -111,7 +112,7 @@ fn a_round_trip_tells_the_size_and_a_process_that_is_not_traced_the_error() {
     let traced = Traced::start();
     let mut buffer = vec![0; BUFFER_SIZE];
     let size = traced.process().round_trip(&mut buffer).unwrap();
-    // The smallest area has the legacy region and the header (Intel SDM, volume 1, 13.4.2).
+    // The smallest area consists of the legacy region and the header (Intel SDM, volume 1, 13.4.2).
     assert!((576..BUFFER_SIZE).contains(&size), "{size}");
     let own = i32::try_from(std::process::id()).unwrap();
     // ESRCH: ptrace(2).

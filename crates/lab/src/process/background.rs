@@ -1,4 +1,4 @@
-//! Programs whose output is captured, and programs that run while the caller goes on.
+//! Runs programs with captured output, and programs in the background.
 
 use std::fs::File;
 use std::io;
@@ -13,10 +13,10 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::command_line;
 
-/// How often to look for a program's end where the kernel can't tell.
+/// The polling interval for a program's end where the kernel can't report it.
 const TICK: Duration = Duration::from_millis(5);
 
-/// What a program that has ended left behind.
+/// The result of a program that has ended.
 #[derive(Debug)]
 pub struct Finished {
     /// The command line, for messages.
@@ -30,11 +30,11 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// The standard output of a program that succeeded.
+    /// Returns the standard output of a program that succeeded.
     ///
     /// # Errors
     ///
-    /// If it ended with anything but status 0; the error shows all it said.
+    /// The program ended with a status other than 0; the error shows all its output.
     pub fn success(self) -> Result<String> {
         let Self { command, status, stdout, stderr } = self;
         ensure!(status.success(), "`{command}` ended with {status}{}", quoted(&stdout, &stderr));
@@ -42,11 +42,12 @@ impl Finished {
     }
 }
 
-/// Runs a program to its end, whatever its status. Its standard input is as set in `command`.
+/// Runs a program to its end and accepts any exit status. Its standard input is as set in
+/// `command`.
 ///
 /// # Errors
 ///
-/// If it can't be started or runs for longer than `limit`, after which it is killed.
+/// The program can't be started, or runs for longer than `limit` and is killed.
 pub fn finish(command: &mut Command, limit: Duration) -> Result<Finished> {
     let mut program = Background::start(command)?;
     let Some(status) = program.wait(limit)? else {
@@ -60,7 +61,7 @@ pub fn finish(command: &mut Command, limit: Duration) -> Result<Finished> {
     Ok(Finished { command: program.running.command.clone(), status, stdout, stderr })
 }
 
-/// What a program has printed, as the end of a message.
+/// Formats a program's output as the end of a message.
 fn quoted(stdout: &str, stderr: &str) -> String {
     let mut text = String::new();
     for (name, said) in [("stdout", stdout), ("stderr", stderr)] {
@@ -71,8 +72,8 @@ fn quoted(stdout: &str, stderr: &str) -> String {
     text
 }
 
-/// A program that runs while the caller goes on, and is killed when this is dropped. Its streams
-/// are as set in the command.
+/// A program that runs in the background and is killed when this is dropped. Its streams are as set
+/// in the command.
 #[derive(Debug)]
 pub struct Running {
     command: String,
@@ -84,18 +85,19 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// If it can't be started: it isn't on `PATH`, for one.
+    /// The program can't be started, for example because it isn't on `PATH`.
     pub fn start(command: &mut Command) -> Result<Self> {
         let line = command_line(command);
         let child = command.spawn().with_context(|| format!("cannot start `{line}`"))?;
         Ok(Self { command: line, child })
     }
 
-    /// Waits for its end, for at most `limit`; `None` if it is still running then.
+    /// Waits for the program to end, for at most `limit`; returns `None` if it is still running
+    /// then.
     ///
     /// # Errors
     ///
-    /// If the kernel can't say.
+    /// The kernel can't report the program's state.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let status = wait(&mut self.child, limit);
         status.with_context(|| format!("cannot wait for `{}`", self.command))
@@ -104,7 +106,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended by itself; and nothing survives SIGKILL, so that waiting ends.
+        // It may have ended by itself. Nothing survives SIGKILL, so the wait below ends.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -112,8 +114,8 @@ impl Drop for Running {
 
 /// A [`Running`] program whose output is captured.
 ///
-/// The output goes to memory files rather than pipes: a program that writes more than anybody
-/// reads can't block on it, and a grandchild that keeps the output open can't make a reader wait.
+/// The output goes to memory files rather than pipes. A program can't block on output that nobody
+/// reads, and a grandchild that keeps the output open can't make a reader wait.
 #[derive(Debug)]
 pub struct Background {
     running: Running,
@@ -126,45 +128,46 @@ impl Background {
     ///
     /// # Errors
     ///
-    /// If it can't be started: it isn't on `PATH`, for one.
+    /// The program can't be started, for example because it isn't on `PATH`.
     pub fn start(command: &mut Command) -> Result<Self> {
         let (stdout, stderr) = (memory_file()?, memory_file()?);
         command.stdout(Stdio::from(stdout.try_clone()?)).stderr(Stdio::from(stderr.try_clone()?));
         Ok(Self { running: Running::start(command)?, stdout, stderr })
     }
 
-    /// What it has written to its standard output so far.
+    /// Returns what the program has written to its standard output so far.
     ///
     /// # Errors
     ///
-    /// If the memory file can't be read, which only a lack of memory explains.
+    /// The memory file can't be read, which only happens when memory runs out.
     pub fn stdout(&self) -> Result<String> {
         Ok(contents(&self.stdout)?)
     }
 
-    /// What it has written to its standard error so far.
+    /// Returns what the program has written to its standard error so far.
     ///
     /// # Errors
     ///
-    /// As [`Background::stdout`].
+    /// As for [`Background::stdout`].
     pub fn stderr(&self) -> Result<String> {
         Ok(contents(&self.stderr)?)
     }
 
-    /// Waits for its end, for at most `limit`; `None` if it is still running then.
+    /// Waits for the program to end, for at most `limit`; returns `None` if it is still running
+    /// then.
     ///
     /// # Errors
     ///
-    /// As [`Running::wait`].
+    /// As for [`Running::wait`].
     pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         self.running.wait(limit)
     }
 
-    /// An error that says so if the program has ended, together with what it said.
+    /// Checks that the program is still running.
     ///
     /// # Errors
     ///
-    /// If it has ended.
+    /// The program has ended; the error shows its output.
     pub fn still_running(&mut self) -> Result<()> {
         if let Some(status) = self.wait(Duration::ZERO)? {
             bail!("`{}` ended with {status}: {}", self.running.command, self.stderr()?.trim_end());
@@ -173,13 +176,13 @@ impl Background {
     }
 }
 
-/// Waits with the kernel's help, or else by looking now and then: older kernels and some sandboxes
-/// have no `pidfd_open`.
+/// Waits with the kernel's help, or else by polling: older kernels and some sandboxes lack
+/// `pidfd_open`.
 fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     if let Some(status) = child.try_wait()? {
         return Ok(Some(status));
     }
-    // The child hasn't been reaped, so the number is still its own.
+    // The child hasn't been reaped, so the pid is still its own.
     match pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
         Ok(pidfd) => {
             let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
@@ -207,7 +210,7 @@ fn memory_file() -> Result<File> {
     Ok(File::from(fd))
 }
 
-/// Reads from the start without moving the offset, which the program that writes shares.
+/// Reads from the start without moving the offset, which is shared with the program that writes.
 fn contents(file: &File) -> io::Result<String> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
     file.read_exact_at(&mut bytes, 0)?;
@@ -239,7 +242,7 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_killed_at_its_deadline() {
         let started = Instant::now();
-        // The grandchild keeps the output open: what a reader of a pipe would wait for.
+        // The grandchild keeps the output open; a reader of a pipe would wait for it.
         let error = finish(&mut sh("sleep 60 & sleep 60"), Duration::from_millis(200))
             .unwrap_err()
             .to_string();
@@ -250,7 +253,7 @@ mod tests {
     #[test]
     fn what_a_running_program_has_said_can_be_read() {
         let mut program = Background::start(&mut sh("echo before; sleep 60 & sleep 60")).unwrap();
-        // However long the machine takes to start a shell.
+        // Starting a shell may take long on a slow machine.
         let deadline = Instant::now() + LIMIT;
         while program.stdout().unwrap().is_empty() && Instant::now() < deadline {
             std::thread::sleep(TICK);

@@ -1,8 +1,8 @@
-//! Other programs: how the whole workspace runs them.
+//! Runs other programs, for the whole workspace.
 //!
-//! Every program has a deadline and is killed at it. What it prints is captured ([`finish`]), read
-//! line by line ([`watch`], [`watch_all`]), or passes through ([`Running`]). A failure quotes the
-//! command line and what was printed.
+//! Every program has a deadline and is killed when it passes. Its output is captured ([`finish`]),
+//! read line by line ([`watch`], [`watch_all`]), or passed through ([`Running`]). Errors quote the
+//! command line and the output.
 
 mod background;
 mod watch;
@@ -16,14 +16,14 @@ use anyhow::Result;
 pub use self::background::{Background, Finished, Running, finish};
 pub use self::watch::{watch, watch_all};
 
-/// How long [`output`] lets a program run. None of those that tests call takes a second on an idle
-/// machine; a loaded one may need a few.
+/// How long [`output`] lets a program run. No program that the tests call takes a second on an idle
+/// machine; a loaded one may need a few seconds.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The longest command line that a message shows, in bytes.
+/// The maximum length of a command line in messages, in bytes.
 const SHOWN: usize = 200;
 
-/// The folders with programs that an ordinary user's `PATH` may lack.
+/// Folders with programs that an ordinary user's `PATH` may lack.
 pub const SYSTEM_FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Finds a program in `PATH` and in the system's folders.
@@ -44,7 +44,7 @@ fn is_executable(path: &Path) -> bool {
 ///
 /// # Errors
 ///
-/// If it can't be started, runs for more than 30 seconds or ends with anything but status 0.
+/// The program can't be started, runs for more than 30 seconds, or ends with a status other than 0.
 pub fn output(command: &mut Command) -> Result<String> {
     finish(command, LIMIT)?.success()
 }
@@ -53,12 +53,12 @@ pub fn output(command: &mut Command) -> Result<String> {
 ///
 /// # Errors
 ///
-/// If it can't be started, runs for longer than `limit` or ends with anything but status 0.
+/// The program can't be started, runs for longer than `limit`, or ends with a status other than 0.
 pub fn succeed(command: &mut Command, limit: Duration) -> Result<String> {
     finish(command.stdin(Stdio::null()), limit)?.success()
 }
 
-/// A command as one would type it, cut where it gets too long for a message.
+/// A command as a user would type it, cut if it is too long for a message.
 fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let mut line = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");

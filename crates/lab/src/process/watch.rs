@@ -1,4 +1,4 @@
-//! Programs that take their time, read line by line while they run.
+//! Runs slow programs and reads their output line by line.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,25 +15,25 @@ use super::command_line;
 use crate::failure::Failure;
 use crate::signals::{Caught, Signals};
 
-/// The longest time between two looks at the clock while there may be output.
+/// The longest wait before the clock is checked again, while output may arrive.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// The same once the output is closed: the end is about to come.
+/// The same once the output is closed, when the program is about to end.
 const SHORT_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// How long an output that is still open may be silent after its program has ended, before it counts
-/// as held open by something else.
+/// How long an output may stay open and silent after its program has ended. After that, something
+/// else is assumed to hold it open.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs a program without input to its end and gives each line of its standard output to `line`.
-/// What it writes to standard error passes through.
+/// Runs a program without input to its end and passes each line of its standard output to `line`.
+/// Its standard error passes through.
 ///
-/// At the deadline the program is killed with all that it started; likewise if a signal ends this
-/// process meanwhile.
+/// At the deadline, or if a signal ends this process, the program is killed together with
+/// everything it started.
 ///
 /// # Errors
 ///
-/// If it can't be started or runs for longer than `limit`.
+/// The program can't be started or runs for longer than `limit`.
 pub fn watch(
     command: &mut Command,
     limit: Duration,
@@ -42,8 +42,8 @@ pub fn watch(
     run(command, limit, false, &mut line)
 }
 
-/// Does what [`watch`] does, with the lines of standard output and standard error in the order in
-/// which they were written.
+/// Like [`watch`], but also reads standard error. The lines of both arrive in the order in which
+/// they were written.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ fn run(
     let shown = command_line(command);
     let deadline = Instant::now() + limit;
     let (mut group, output) = Group::start(command, with_errors)?;
-    // Not before the start: children inherit what is blocked.
+    // Only after the start: children inherit blocked signals.
     let mut signals = Signals::catch()?;
     let mut output = Some(output);
     let mut lines = Lines::default();
@@ -111,8 +111,8 @@ fn run(
     }
 }
 
-/// Ends this process by a signal that was caught, as if it hadn't been; an error if the signal is
-/// one that doesn't.
+/// Ends this process by a signal that it caught, as if it hadn't caught it. Returns an error if the
+/// signal doesn't end processes.
 fn end_by(number: i32) -> anyhow::Error {
     if let Some(signal) = Signal::from_named_raw(number) {
         let _ = kill_process(getpid(), signal);
@@ -120,8 +120,8 @@ fn end_by(number: i32) -> anyhow::Error {
     Failure::signal(number)
 }
 
-/// A program and all that it starts. What is left of them is killed when this is dropped before the
-/// program has ended.
+/// A program and everything it starts. If this is dropped before the program has ended, all of
+/// these processes are killed.
 #[derive(Debug)]
 struct Group {
     leader: Child,
@@ -129,7 +129,7 @@ struct Group {
 }
 
 impl Group {
-    /// Starts `command` as a group of processes that write to one pipe.
+    /// Starts `command` as a process group that writes to one pipe.
     fn start(command: &mut Command, with_errors: bool) -> Result<(Self, File)> {
         let (output, end) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
         if with_errors {
@@ -138,11 +138,13 @@ impl Group {
         let leader = command
             .stdin(Stdio::null())
             .stdout(end)
-            // Out of reach of the terminal's Ctrl-C: this process catches it and ends the group.
+            // The terminal's Ctrl-C must not reach the group: this process catches it and ends the
+            // group.
             .process_group(0)
             .spawn()
             .with_context(|| format!("cannot start `{}`", command_line(command)))?;
-        // The command would keep its ends of the pipe open, and there would be no end of file.
+        // Otherwise the command would keep its ends of the pipe open, and end of file would never
+        // come.
         command.stdout(Stdio::null());
         if with_errors {
             command.stderr(Stdio::null());
@@ -159,7 +161,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Once the program was waited for, its number may be another's.
+        // Once the program has been reaped, its pid may be reused.
         if !self.is_over {
             let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
             let _ = self.leader.wait();
@@ -167,7 +169,7 @@ impl Drop for Group {
     }
 }
 
-/// Bytes on their way to become lines.
+/// Splits bytes into lines.
 #[derive(Debug, Default)]
 struct Lines {
     rest: Vec<u8>,
@@ -182,7 +184,7 @@ impl Lines {
         }
     }
 
-    /// A last line may lack its end.
+    /// Passes on the last line, which may lack a line end.
     fn end(self, heard: &mut dyn FnMut(&str)) {
         if !self.rest.is_empty() {
             heard(&String::from_utf8_lossy(&self.rest));
@@ -194,7 +196,7 @@ impl Lines {
 mod tests {
     use super::*;
 
-    /// What a shell script is heard to say, and how it ends.
+    /// The lines of a shell script's output, and its result.
     fn script(text: &str, timeout: Duration) -> (Vec<String>, Result<ExitStatus>) {
         let mut lines = Vec::new();
         let mut command = Command::new("/bin/sh");
@@ -220,7 +222,7 @@ mod tests {
         assert!(status.unwrap_err().to_string().contains("was still running after"));
         assert!(started.elapsed() < LONG);
         let sleeper = Pid::from_raw(lines[0].parse().unwrap()).unwrap();
-        // Killed, it is there until it has been waited for.
+        // A killed process exists until it has been reaped.
         while rustix::process::test_kill_process(sleeper).is_ok() {
             let state =
                 std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
@@ -250,7 +252,7 @@ mod tests {
         assert_eq!(lines, ["one", "two", "three"]);
     }
 
-    /// As on a machine that lets the reader run late: the lines come after the program's end.
+    /// Simulates a machine that runs the reader late: the lines come after the program's end.
     #[test]
     fn lines_that_come_late_are_seen() {
         let (lines, status) = script("(sleep 1; echo late) & exit 0", LONG);
@@ -258,7 +260,8 @@ mod tests {
         assert_eq!(lines, ["late"]);
     }
 
-    /// Signals that this process waits for are blocked in it, and must not be in its children.
+    /// Signals that this process waits for are blocked in it, but must not be blocked in its
+    /// children.
     #[test]
     fn a_program_has_no_signal_blocked() {
         let own = std::fs::read_to_string("/proc/thread-self/status").unwrap();
