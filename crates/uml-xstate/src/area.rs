@@ -13,7 +13,7 @@ pub trait Tracee {
     /// The host refuses the request.
     fn read(&self, area: &mut [u8]) -> Result<usize, Self::Error>;
 
-    /// Makes `area` the process's state.
+    /// Sets the process's state to `area`.
     ///
     /// # Errors
     ///

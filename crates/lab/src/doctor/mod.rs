@@ -40,7 +40,7 @@ pub(crate) fn print(options: GuestOptions, program: &Program) -> Result<u8> {
 ///
 /// # Errors
 ///
-/// Everything that prevents a guest from booting.
+/// A guest can't boot here; the error lists every obstacle.
 pub fn before_boot(options: GuestOptions, program: &Program) -> Result<()> {
     let mut all = findings::of(&Facts::gather(options.memory, program));
     all.retain(|finding| finding.level == Level::Obstacle);

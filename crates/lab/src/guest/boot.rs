@@ -110,7 +110,7 @@ enum Stop {
     Panic,
     Deadline(Duration),
     Signal(i32),
-    /// Someone killed the keeper, which ends the guest if this process dies.
+    /// Someone killed the keeper, which would end the guest if this process died.
     Unkept,
     /// The serial line carried bytes that this program's PID 1 didn't send.
     Garbled(anyhow::Error),
