@@ -1,15 +1,15 @@
-//! What is asked of ours, as ratios.
+//! The bars: ratios that our ipvsadm and library must meet.
 
 use ipvs_benches::report::Row;
 
-/// What ours has to be at a work on a table.
+/// What ours must achieve for one task on one table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bar {
     pub(super) work: &'static str,
     pub(super) on: &'static str,
-    /// How many times what the floor takes, at most.
+    /// The most time it may take, as a multiple of the floor's.
     pub(super) of_floor: Option<f64>,
-    /// Which part of reading the table, at most.
+    /// The most time it may take, as a fraction of reading the table.
     pub(super) of_snapshot: Option<f64>,
 }
 
@@ -19,8 +19,9 @@ const fn bar(work: &'static str, on: &'static str, of_floor: f64) -> Bar {
     Bar { work, on, of_floor: Some(of_floor), ..NONE }
 }
 
-/// Of the C ipvsadm nothing is asked: how much faster ours is depends on what a system call costs
-/// on the machine, and the C ipvsadm makes so many more of them that there is no figure for all.
+/// No bar compares times with the C ipvsadm. It makes many more system calls than ours, so how much
+/// faster ours is depends on what a system call costs on the machine. No single figure holds
+/// everywhere.
 pub(super) const BARS: [Bar; 11] = [
     bar("restore", "1,000 × 10", 1.12),
     bar("restore", "10,000 × 1", 1.12),
@@ -35,14 +36,14 @@ pub(super) const BARS: [Bar; 11] = [
     Bar { work: "Plan::diff, 100 changes", on: "10,000 × 10", of_snapshot: Some(0.05), ..NONE },
 ];
 
-/// The bars that nothing was measured for: not one, if all was measured.
+/// The bars without a measurement. The list is empty if everything was measured.
 pub(super) fn without_row(rows: &[Row]) -> Vec<&'static str> {
     let has_row = |bar: &&Bar| rows.iter().any(|row| row.work == bar.work && row.on == bar.on);
     BARS.iter().filter(|bar| !has_row(bar)).map(|bar| bar.work).collect()
 }
 
-/// Whether the work may take no more memory than with the C ipvsadm, on every table: it's a list
-/// or a restore.
+/// Whether the task is a list, save or restore, which may use no more memory than the C ipvsadm
+/// does, on any table.
 pub(super) fn memory(work: &str) -> bool {
     ["restore", "list", "save"].iter().any(|start| work.starts_with(start))
 }

@@ -14,7 +14,7 @@ use lab::progress;
 
 use crate::cargo;
 
-/// Many times what it takes to time all steps, or to count one in valgrind.
+/// Many times longer than it takes to time all steps, or to count one in valgrind.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 #[derive(Debug, Args)]
@@ -56,7 +56,7 @@ impl Micro {
     }
 }
 
-/// A tool of valgrind's, and what stands before the number that it tells at the end.
+/// A valgrind tool, and the text before the number that it reports at the end.
 struct Counter {
     arguments: &'static [&'static str],
     before: &'static str,
@@ -72,8 +72,8 @@ const HEAP: Counter = Counter {
     before: "total heap usage: ",
 };
 
-/// What a step costs once: the difference between doing it so many times and twice as many, so that
-/// getting ready isn't in it.
+/// The cost of one step. Takes the difference between running it `times` times and twice as often,
+/// so that the setup cost cancels out.
 fn count(program: &Path, index: usize, times: u64, counter: &Counter) -> Result<f64> {
     let total = |times: u64| {
         let mut command = Command::new("valgrind");
@@ -87,7 +87,7 @@ fn count(program: &Path, index: usize, times: u64, counter: &Counter) -> Result<
     Ok((total(2 * times)? - total(times)?) / times as f64)
 }
 
-/// The number behind `before`, its digits in groups or not.
+/// The number after `before`, with or without thousands separators.
 fn number(text: &str, before: &str) -> Option<f64> {
     let (_, behind) = text.split_once(before)?;
     let digits = behind.split(|c: char| !c.is_ascii_digit() && c != ',').next()?;

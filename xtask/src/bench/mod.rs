@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the C ipvsadm, ours and the bare kernel, measured in one boot.
+//! `cargo xtask bench`: measures the C ipvsadm, ours and the bare kernel in one boot.
 
 mod bars;
 mod micro;
@@ -18,17 +18,17 @@ use serde::de::DeserializeOwned;
 use crate::cargo;
 use crate::docs::Part;
 
-/// On processors that aren't kept for it the C program may take minutes for the largest table.
+/// Without a processor reserved for it, the C program may take minutes for the largest table.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
 
 const START: &str = "<!-- bench:begin (cargo xtask bench --into-docs) -->\n";
 const END: &str = "<!-- bench:end -->\n";
 
-/// Everything that was measured.
+/// All measurements.
 const TABLES: Part =
     Part { file: "docs/benchmarks.md", name: "table of speed", start: START, end: END };
 
-/// The comparison with the C program in short.
+/// The comparison with the C program, in short.
 const SUMMARY: Part = Part { file: "README.md", name: "table of speed", start: START, end: END };
 
 #[derive(Debug, Args)]
@@ -71,7 +71,7 @@ impl Bench {
             return micro.run();
         }
         if self.into_docs {
-            // Not after hours of measuring.
+            // Fail now, not after hours of measuring.
             TABLES.recorded()?;
             SUMMARY.recorded()?;
         }
@@ -85,7 +85,7 @@ impl Bench {
         let processors = self.kernel.guest.processors;
         let mut reports =
             vec![self.measure(&kernel, &programs, processors != Some(Processors::Any))?];
-        // The whole, and then what it would look like if nobody took care of processors.
+        // Measure everything, then once more at a glance without pinning the kernel to a processor.
         if self.filter.is_none() && processors.is_none() && kernel.is_fetched() {
             reports.push(self.measure(&kernel, &programs, false)?);
         }
@@ -110,7 +110,8 @@ impl Bench {
         Ok(0)
     }
 
-    /// Measures in one boot: all that was asked for, or at a glance if that was measured before.
+    /// Measures in one boot: everything requested, or only a quick overview if that was measured
+    /// before.
     fn measure(&self, kernel: &ReadyKernel, programs: &Programs, pinned: bool) -> Result<Report> {
         let is_glance = !pinned && self.kernel.guest.processors.is_none();
         let pinned = pinned && kernel.is_fetched();
@@ -138,7 +139,7 @@ impl Bench {
     }
 }
 
-/// What is measured, and what measures.
+/// The programs to measure, and the one that measures.
 struct Programs {
     measure: PathBuf,
     ours: PathBuf,
@@ -159,7 +160,7 @@ impl Programs {
     }
 }
 
-/// What the tables in the documents were made from, so that a test can make them again.
+/// The measurements behind the tables in the documents, kept so that a test can rebuild them.
 fn recorded() -> PathBuf {
     paths::root().join("benches/measured.json")
 }
@@ -211,7 +212,7 @@ mod tests {
         assert!(reports[0].pinned, "the headline is that of one processor");
     }
 
-    /// Figures of speed come from the tables' own text; nothing else may claim any.
+    /// Speed figures come only from the generated tables; no other text may claim any.
     #[test]
     fn nothing_but_the_tables_claims_to_be_so_many_times_as_fast() {
         let read = |path: &str| fs::read_to_string(paths::root().join(path)).unwrap();
@@ -230,8 +231,8 @@ mod tests {
         assert_eq!(claims(claim).collect::<Vec<_>>(), ["208.3 times", "5×"]);
     }
 
-    /// `208.3 times`, `5×`: a number before that, and not between two numbers as in the name of a
-    /// table.
+    /// `208.3 times`, `5×`: a number before "times" or `×`, unless the sign stands between two
+    /// numbers, as in the name of a table.
     fn claims(text: &str) -> impl Iterator<Item = String> + '_ {
         let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
         let words: Vec<&str> = text.split_whitespace().collect();

@@ -1,4 +1,4 @@
-//! The table of what was measured.
+//! The table of measurements.
 
 use std::fmt::{self, Write as _};
 
@@ -9,7 +9,7 @@ use super::bars::{self, BARS, Bar};
 /// What docs/benchmarks.md shows of these reports: a headline, the table of the kernel on one
 /// processor, and the one of the same kernel on any.
 ///
-/// All text with figures is made here, so that it can't say anything else than the tables.
+/// All text with figures is generated here, so that it can't contradict the tables.
 pub(super) fn page(reports: &[Report]) -> String {
     let mut text = String::new();
     for report in reports {
@@ -28,7 +28,8 @@ pub(super) fn page(reports: &[Report]) -> String {
     text
 }
 
-/// What README.md shows of these reports: whole processes beside the C program's, on one processor.
+/// What README.md shows of these reports: whole processes compared with the C program's, on one
+/// processor.
 pub(super) fn summary(reports: &[Report]) -> String {
     let mut text = String::from(
         "| | on | C ipvsadm | ours | faster than C |\n| --- | --- | --: | --: | --: |\n",
@@ -49,7 +50,7 @@ pub(super) fn summary(reports: &[Report]) -> String {
     text
 }
 
-/// The work that headline and summary show, in this order.
+/// The tasks that the headline and the summary show, in this order.
 const HEADLINE: [&str; 4] = ["restore", "list -n", "list -n -c", "add one service"];
 
 /// How ours compares, in a sentence each: with the C ipvsadm, and with the bare kernel.
@@ -78,8 +79,8 @@ fn headline(report: &Report) -> String {
     text
 }
 
-/// The report as Markdown: a line for each work, with the ratios and, if the kernel was kept on one
-/// processor, whether they are what is asked, and how many are.
+/// The report as Markdown: a line for each task, with its ratios. If the kernel was pinned to one
+/// processor, it also says which bars are met, and how many.
 pub(super) fn markdown(report: &Report) -> String {
     let mut table = Table { has_bars: report.pinned, ..Table::default() };
     table.text.push_str(
@@ -105,7 +106,7 @@ struct Table {
     verdicts: Verdicts,
 }
 
-/// How many bars are met, of how many.
+/// How many of the bars are met.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     met: usize,
@@ -113,7 +114,7 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    /// A figure with what is asked and whether it is met.
+    /// A figure, with its bar and whether it is met.
     pub(super) fn verdict(&mut self, figure: String, asked: Option<(String, bool)>) -> String {
         let Some((asked, met)) = asked else { return figure };
         self.asked += 1;
@@ -183,7 +184,7 @@ impl Table {
     }
 }
 
-/// How often each program did it, and the C ipvsadm if that was less.
+/// The number of rounds, and that of the C ipvsadm if it was lower.
 fn rounds(row: &Row) -> String {
     match row.theirs {
         Some(_) if row.their_rounds < row.rounds => {
@@ -193,17 +194,17 @@ fn rounds(row: &Row) -> String {
     }
 }
 
-/// How many times as long another takes.
+/// How long another takes, as a multiple of ours.
 fn times(other: Cost, ours: Cost) -> String {
     format!("{:.1}×", other.seconds / ours.seconds)
 }
 
-/// How long ours takes, as a part of what another takes.
+/// How long ours takes, as a fraction of another's time.
 fn share(ours: Cost, other: Cost) -> String {
     format!("{:.2}", ours.seconds / other.seconds)
 }
 
-/// The median, and in brackets the shortest and the longest.
+/// The median, with the shortest and the longest in brackets.
 fn time(cost: Option<Cost>) -> String {
     let Some(Cost { seconds, least, most, .. }) = cost else { return "–".into() };
     match least < most {
@@ -226,7 +227,7 @@ fn scale(seconds: f64) -> (&'static str, f64, usize) {
     if seconds < 1.0 { ("ms", 1000.0, 1) } else { ("s", 1.0, 2) }
 }
 
-/// A count of each program's, in the order of the columns.
+/// One count for each program, in the order of the columns.
 fn counts(row: &Row, text: fn(Counts) -> String) -> String {
     let costs = [row.theirs, Some(row.ours), row.floor];
     if costs.iter().flatten().all(|cost| cost.counts.is_none()) {
@@ -236,7 +237,7 @@ fn counts(row: &Row, text: fn(Counts) -> String) -> String {
     counts.join(", ")
 }
 
-/// A number with its thousands apart, and not by a comma, which is between the programs.
+/// A number with its thousands separated, but not by a comma: commas separate the programs.
 fn thousands(number: u64) -> String {
     match number {
         0..1000 => number.to_string(),

@@ -1,4 +1,5 @@
-//! The workspace's published crates and the sources of what they depend on, as this machine's Cargo tells.
+//! The workspace's published crates and the sources of their dependencies, as reported by this
+//! machine's Cargo.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,13 +13,13 @@ use lab::process::succeed;
 /// Cargo may have to fetch the dependencies first.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A crate that others build.
+/// A published crate.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(super) struct Crate {
     pub(super) name: String,
-    /// The oldest compiler that builds it, by its word.
+    /// The oldest compiler that it claims to build with.
     pub(super) rust_version: Option<String>,
-    /// The registries it may be published to; None: all.
+    /// The registries it may be published to; `None` means all.
     publish: Option<Vec<String>>,
     targets: Vec<Target>,
 }
@@ -34,7 +35,7 @@ struct Metadata {
     packages: Vec<Crate>,
 }
 
-/// The workspace's crates without those that say `publish = false`.
+/// The workspace's crates, except those with `publish = false`.
 pub(super) fn published() -> Result<Vec<Crate>> {
     let text = succeed(cargo().args(["metadata", "--no-deps", "--format-version", "1"]), TIMEOUT)?;
     let crates = parse(&text)?;
@@ -50,15 +51,15 @@ fn parse(metadata: &str) -> Result<Vec<Crate>> {
 }
 
 impl Crate {
-    /// Whether its integration tests start a program of its own: those of a crate that has one, and those of how programs
-    /// start, which start themselves.
+    /// Whether its integration tests start one of its programs. They do in a crate that has a
+    /// program, and in `ipvs-os`, whose tests of starting processes start themselves.
     pub(super) fn starts_programs(&self) -> bool {
         let has_program = |target: &Target| target.kind.iter().any(|kind| kind == "bin");
         self.name == "ipvs-os" || self.targets.iter().any(has_program)
     }
 
-    /// Whether `compiler`, such as 1.85.1, is of the oldest release that the crate promises to build with. A newer one would
-    /// prove nothing.
+    /// Whether `compiler`, such as 1.85.1, belongs to the oldest release that the crate promises to
+    /// build with. A newer one would prove nothing.
     pub(super) fn promises(&self, compiler: &str) -> bool {
         self.rust_version.as_ref().is_some_and(|promised| {
             compiler
@@ -68,9 +69,9 @@ impl Crate {
     }
 }
 
-/// Copies the sources of all dependencies into `folder`, at exactly the versions of Cargo.lock. A copy, because two
-/// versions of Cargo need not agree on how the user's registry cache is laid out, nor would a mirror's settings reach the
-/// other one.
+/// Copies the sources of all dependencies into `folder`, at exactly the versions of Cargo.lock.
+/// They are copied because two versions of Cargo may lay out the user's registry cache differently,
+/// and because the settings of a mirror wouldn't reach the other Cargo.
 pub(super) fn vendor(folder: &Path) -> Result<()> {
     let mut command = cargo();
     command.args(["vendor", "--locked", "--versioned-dirs"]).arg(folder);
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn unpublished_crates_are_left_out() {
-        // The format is described in `cargo help metadata`.
+        // `cargo help metadata` describes the format.
         let metadata = r#"{"packages": [
             {"name": "a", "publish": null, "rust_version": "1.85", "edition": "2024", "targets": [
                 {"kind": ["lib"], "name": "a"}, {"kind": ["test"], "name": "b"}]},

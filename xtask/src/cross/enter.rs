@@ -1,8 +1,9 @@
-//! Inside the other system: a process that makes its folder the root, puts the checkout in place, and becomes a program
-//! of it.
+//! Enters the other system: a process makes that system's folder its root, mounts the checkout
+//! there, and executes one of its programs.
 //!
-//! An ordinary user may do so in a user namespace. There the process keeps the user's identity, so that what it writes
-//! belongs to the user; it may mount and change its root, and loses those rights when it becomes the program.
+//! An ordinary user may do so in a user namespace. There the process keeps the user's identity, so
+//! the files it writes belong to the user. It may mount and change its root, and loses those rights
+//! when it executes the program.
 
 use std::convert::Infallible;
 use std::ffi::OsString;
@@ -20,7 +21,8 @@ use rustix::process::{Signal, chroot, geteuid, set_parent_process_death_signal};
 
 use super::root::{CHECKOUT_INSIDE, FOLDER_INSIDE, system};
 
-/// Becomes `command`, an absolute path and arguments, in the system below `folder`.
+/// Executes `command`, an absolute path and arguments, in the system below `folder`, replacing this
+/// process.
 pub(crate) fn enter(folder: &Path, command: &[OsString]) -> Result<Infallible> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("can't tie Cargo to xtask")?;
     let (program, arguments) = command.split_first().context("no program to start")?;
@@ -42,7 +44,7 @@ pub(crate) fn enter(folder: &Path, command: &[OsString]) -> Result<Infallible> {
 fn change_root(folder: &Path) -> Result<()> {
     let root = system(folder);
     namespaces::enter_own()?;
-    // Nothing of what follows may reach the machine's own mounts.
+    // The following mounts must not propagate to the machine's own.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .context("can't keep the mounts apart")?;
     let inside = |place: &str| root.join(place.trim_start_matches('/'));

@@ -1,10 +1,10 @@
-//! What Cargo says while it builds and tests: what is shown of it when, and where all of it stays.
+//! Cargo's output while it builds and tests: what to show of it, and where the whole log is kept.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Everything that was said.
+/// All output so far.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     lines: Vec<String>,
@@ -15,7 +15,7 @@ impl Log {
         self.lines.push(line.to_owned());
     }
 
-    /// Writes it to a file below `folder`; the file.
+    /// Writes the log to a file below `folder` and returns its path.
     pub(super) fn save(&self, folder: &Path, name: &str) -> Result<PathBuf> {
         let folder = folder.join("logs");
         let path = folder.join(format!("{name}.log"));
@@ -25,7 +25,7 @@ impl Log {
         Ok(path)
     }
 
-    /// Shows what tells about a failure.
+    /// Shows the lines that explain a failure.
     pub(super) fn show(&self) {
         for line in self.lines.iter().filter(|line| is_telling(line)) {
             eprintln!("{line}");

@@ -1,10 +1,12 @@
-//! `cargo xtask cross`: the published crates with the oldest compiler that they promise to build with, and on machines
-//! unlike the usual one.
+//! `cargo xtask cross`: tests the published crates with the oldest compiler they support, and on
+//! 32-bit and big-endian machines.
 //!
-//! Debian's stable release has exactly that compiler, with a standard library and a linker for every architecture it
-//! knows. So a small Debian is unpacked under `target/cross`, never installed, and Cargo runs in it: natively, for 32-bit
-//! x86, which the same machine runs, and for a big-endian machine, which qemu-user plays. IPVS' bytes are in the order and
-//! with the alignment of the machine; a decoder that is wrong about that is right by luck on `x86_64`.
+//! Debian's stable release has exactly that compiler, with a standard library and a linker for
+//! every architecture it supports. So a small Debian is unpacked under `target/cross`, never
+//! installed, and Cargo runs in it. It builds natively, for 32-bit x86, which the same machine
+//! runs, and for a big-endian machine, which qemu-user emulates. IPVS's messages have the byte
+//! order and alignment of the machine. A decoder that gets this wrong still works on `x86_64`, by
+//! luck.
 
 mod crates;
 mod enter;
@@ -28,7 +30,7 @@ use lab::{process, progress};
 
 use crate::test::counts::Counts;
 
-/// A slow machine may take this long to build everything for one target and to test it in an emulator.
+/// Enough for a slow machine to build everything for one target and test it in an emulator.
 const TIMEOUT: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Args)]
@@ -56,9 +58,9 @@ struct Target {
     triple: &'static str,
     kind: &'static str,
     linker: &'static str,
-    /// Runs its programs, where the machine itself can't.
+    /// Runs its programs, if this machine can't.
     emulator: Option<&'static str>,
-    /// What Cargo does, one after the other.
+    /// The calls of Cargo, in order.
     steps: &'static [Step],
 }
 
@@ -66,11 +68,12 @@ struct Target {
 #[derive(Debug)]
 struct Step {
     arguments: &'static [&'static str],
-    /// Which of the crates it is about.
+    /// Selects the crates it applies to.
     concerns: fn(&Crate) -> bool,
 }
 
-/// Without tests, because they bring dependencies and features that those who use the crates don't have.
+/// Builds without tests, because they add dependencies and features that users of the crates don't
+/// have.
 const BUILD: Step = Step { arguments: &["build"], concerns: |_| true };
 
 const TEST: Step = Step { arguments: &["test", "--no-fail-fast"], concerns: |_| true };
@@ -78,8 +81,8 @@ const TEST: Step = Step { arguments: &["test", "--no-fail-fast"], concerns: |_| 
 const TEST_LIBRARIES: Step =
     Step { arguments: &["test", "--no-fail-fast"], concerns: |one| !one.starts_programs() };
 
-/// The unit tests where integration tests start a program, which an emulated one can't do: the machine's kernel would have
-/// to know the emulator.
+/// Runs only the unit tests of crates whose integration tests start a program. An emulated program
+/// can't start one unless the machine's kernel knows the emulator.
 const TEST_UNITS: Step =
     Step { arguments: &["test", "--no-fail-fast", "--lib"], concerns: Crate::starts_programs };
 
@@ -89,7 +92,7 @@ const TARGETS: [Target; 3] = [
         kind: "64-bit little-endian",
         linker: "cc",
         emulator: None,
-        // What is promised about the compiler is the same for all targets.
+        // The promised compiler version is the same for all targets.
         steps: &[BUILD, TEST],
     },
     Target {
@@ -120,7 +123,7 @@ impl Which {
 }
 
 impl Cross {
-    /// Runs the tests; the exit status.
+    /// Runs the tests and returns the exit status.
     pub(crate) fn run(self) -> Result<u8> {
         let folder = paths::root().join("target/cross");
         let _lock = Lock::folder(&folder)?;
@@ -158,11 +161,11 @@ impl Cross {
     }
 }
 
-/// What came of a target.
+/// The result for a target.
 #[derive(Debug)]
 struct Outcome {
     tests: Counts,
-    /// What Cargo failed at: a test failed or crashed, or something doesn't build.
+    /// The step that failed: a test failed or crashed, or something doesn't build.
     failed: Option<&'static str>,
 }
 
@@ -184,7 +187,7 @@ impl Target {
     fn run(&self, root: &Root, crates: &[Crate]) -> Result<Outcome> {
         let mut outcome = Outcome { tests: Counts::default(), failed: None };
         let mut log = Log::default();
-        // Without a package Cargo would take all of them.
+        // Given no package, Cargo would take all of them.
         let has_work = |step: &&Step| crates.iter().any(|one| (step.concerns)(one));
         for step in self.steps.iter().filter(has_work) {
             let name = step.arguments[0];
@@ -196,7 +199,7 @@ impl Target {
                 }
                 log.push(line);
             });
-            // Kept at the deadline too: its last lines tell what hung.
+            // Save the log on a timeout too: its last lines show what hung.
             let path = log.save(&root.folder, self.triple)?;
             let all_of_it = format!("all that was said is in {}", path.display());
             if !status.with_context(|| all_of_it.clone())?.success() {
@@ -218,9 +221,10 @@ impl Target {
             command.args(["--package", &concerned.name]);
         }
         if step.arguments.contains(&"test") && self.triple != TARGETS[0].triple {
-            // Before Rust 1.89, documentation's examples are tested on another target only if this is asked for, and a
-            // stable compiler takes it only with that variable. As that lets dependencies use unstable features, what is
-            // promised about the compiler is proved without it, on the first target.
+            // Before Rust 1.89, doc tests run on another target only with this flag, and a stable
+            // compiler accepts it only with that variable. The variable also lets dependencies use
+            // unstable features, so the promised compiler version is tested without it, on the
+            // first target.
             command.args(["-Z", "doctest-xcompile"]).env("RUSTC_BOOTSTRAP", "1");
         }
         // Build scripts and procedural macros run on this machine, whatever the target.
@@ -229,13 +233,14 @@ impl Target {
         }
         if let Some(emulator) = self.emulator {
             command.env(self.variable("RUNNER"), emulator);
-            // Emulated tests are slow, and faster for this by more than it costs. Overflow is still checked for.
+            // Emulated tests are slow: optimizing saves more time than it costs. Overflow checks
+            // stay on.
             command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "1");
         }
         command
     }
 
-    /// The name of an environment variable of Cargo's for this target.
+    /// The name of Cargo's environment variable for a setting of this target.
     fn variable(&self, setting: &str) -> String {
         format!("CARGO_TARGET_{}_{setting}", self.triple.to_uppercase().replace('-', "_"))
     }

@@ -1,5 +1,5 @@
-//! A small Debian with a Rust compiler, and all that it takes to build for other machines, unpacked under
-//! `target/cross/root`.
+//! A small Debian with a Rust compiler and everything needed to build for other machines, unpacked
+//! under `target/cross/root`.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use lab::apt::Apt;
 use lab::process::succeed;
 use lab::progress;
 
-/// The release whose compiler is the oldest that the crates promise to build with.
+/// The release whose compiler is the oldest that the crates support.
 pub(super) const SUITE: &str = "trixie";
 
-/// Where the checkout is in the other system.
+/// The path of the checkout in the other system.
 pub(super) const CHECKOUT_INSIDE: &str = "/checkout";
 
-/// Where `target/cross` is in it.
+/// The path of `target/cross` in the other system.
 pub(super) const FOLDER_INSIDE: &str = "/cross";
 
-/// What runs on this machine, with all that it depends on. dash is the shell, netbase has
-/// /etc/protocols and /etc/services.
+/// Packages that run on this machine; their dependencies are fetched too. dash is the shell,
+/// netbase has /etc/protocols and /etc/services.
 const PROGRAMS: [&str; 10] = [
     "cargo",
     "dash",
@@ -37,39 +37,40 @@ const PROGRAMS: [&str; 10] = [
     "qemu-user",
 ];
 
-/// The architectures, by Debian's names, of the other targets.
+/// The architectures of the other targets, by Debian's names.
 const FOREIGN: [&str; 2] = ["i386", "s390x"];
 
-/// What programs for another target consist of. Just these, without the compiler for that target on which the first
-/// depends in turn.
+/// The packages that programs for another target are linked with. Only these are fetched: the first
+/// one also depends on that target's compiler, which isn't needed.
 const LIBRARIES: [&str; 3] = ["libstd-rust-dev", "libc6", "libgcc-s1"];
 
-/// The user's wishes for builds and tests that hold in the other system as well, by the beginning of their names.
+/// Prefixes of the environment variables with which the user configures builds and tests. They
+/// apply in the other system as well.
 const WISHES: [&str; 4] = ["CARGO_BUILD_JOBS", "IPVS_TEST_", "PROPTEST_", "RUST_BACKTRACE"];
 
-/// A program that only has to say its version.
+/// Enough for a program to print its version.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The other system, ready to be used.
+/// The other system, ready to use.
 #[derive(Debug)]
 pub(super) struct Root {
-    /// `target/cross`. What is built stays there, beside the system.
+    /// `target/cross`. Build output stays there, beside the system.
     pub(super) folder: PathBuf,
 }
 
-/// What was fetched, so that it's recognised.
+/// A record of what was fetched, to recognise it later.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     asked_for: Vec<String>,
     unpacked: Vec<String>,
 }
 
-/// The root of the system that is kept in `folder`.
+/// The root of the system kept in `folder`.
 pub(super) fn system(folder: &Path) -> PathBuf {
     folder.join("root")
 }
 
-/// The system, fetched if it isn't there. The caller holds the folder's lock.
+/// Returns the system, and fetches it first if it is missing. The caller holds the folder's lock.
 pub(super) fn ensure(folder: &Path) -> Result<Root> {
     let root = Root { folder: folder.to_owned() };
     if !root.is_whole() {
@@ -121,7 +122,7 @@ impl Root {
             .context("can't stamp what was fetched")
     }
 
-    /// Where the sources of the dependencies go.
+    /// The folder for the sources of the dependencies.
     pub(super) fn vendor(&self) -> PathBuf {
         self.folder.join("vendor")
     }
@@ -133,7 +134,7 @@ impl Root {
         release.map(Into::into).with_context(|| format!("the compiler calls itself {said:?}"))
     }
 
-    /// The system's Cargo, which takes the dependencies from where [`Root::vendor`] says.
+    /// The system's Cargo, which takes dependencies from [`Root::vendor`].
     pub(super) fn cargo(&self) -> Command {
         let mut command = self.command("/usr/bin/cargo");
         let directory = format!("source.vendored.directory='{FOLDER_INSIDE}/vendor'");
@@ -146,7 +147,7 @@ impl Root {
         command
     }
 
-    /// A program of the system, to be run in it on the checkout.
+    /// A command that runs a program of the system, inside it, on the checkout.
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.arg("cross-inside").arg(&self.folder).arg("--").arg(program);
@@ -160,7 +161,7 @@ impl Root {
     }
 }
 
-/// The packages by name. A change of them makes what was fetched before useless.
+/// The names of the packages. If they change, everything is fetched again.
 fn asked_for() -> Vec<String> {
     let foreign = FOREIGN.iter().flat_map(|architecture| {
         LIBRARIES.iter().map(move |library| format!("{library}:{architecture}"))
@@ -168,8 +169,8 @@ fn asked_for() -> Vec<String> {
     PROGRAMS.iter().map(ToString::to_string).chain(foreign).collect()
 }
 
-/// The libraries for other targets, in the versions of those for this machine among `packages`: a compiler takes no
-/// other standard library than its own.
+/// The libraries for other targets, in the same versions as this machine's among `packages`: a
+/// compiler accepts only its own version of the standard library.
 fn foreign(packages: &[String]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for library in LIBRARIES {
@@ -182,7 +183,8 @@ fn foreign(packages: &[String]) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Makes what a system has that comes from no package, or from one that only an installation would set up.
+/// Creates the files of a system that come from no package, or that only an installation would set
+/// up.
 fn furnish(system: &Path) -> Result<()> {
     for (link, target) in
         [("bin", "usr/bin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"), ("usr/bin/cc", "gcc")]
@@ -195,7 +197,7 @@ fn furnish(system: &Path) -> Result<()> {
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
     }
-    // Nothing else is to be found by name: tests must not depend on a network.
+    // No other name may resolve: tests must not depend on a network.
     std::fs::write(system.join("etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n")
         .context("can't write the system's /etc/hosts")
 }

@@ -1,4 +1,4 @@
-//! Tests of the package's service on a machine that systemd runs: at boot, on request, and with rules
+//! Tests the package's service on a machine that runs systemd: at boot, on request, and with rules
 //! that can't be loaded.
 
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use lab::apt::Apt;
 use lab::process::succeed;
 use lab::{Job, ReadyKernel, paths, progress};
 
-/// Four boots, on a slow machine.
+/// Enough for four boots on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 const GOOD: &str = "# ipvsadm.rules\n\
@@ -25,20 +25,21 @@ const GOOD: &str = "# ipvsadm.rules\n\
 /// Line 3 is wrong.
 const BAD: &str = "# ipvsadm.rules\n-A -t 192.0.2.9:80 -s rr\n-A -t 192.0.2.9:80 --bogus\n";
 
-/// What [`GOOD`] is in `/proc/net/ip_vs`: the kernel's words, in the order of its hash table.
+/// How [`GOOD`] appears in `/proc/net/ip_vs`: in the kernel's format, and in the order of its hash
+/// table.
 const LOADED: [&str; 2] = ["TCP  C0000201:0050 rr", "UDP  C0000201:0035 wlc"];
 
 /// How long a service's output may take to reach the journal.
 const JOURNAL: Duration = Duration::from_secs(20);
 
-/// Has the machine's service tell what it may do: its process' status goes to the journal.
+/// Makes the service report its privileges: its process's status goes to the journal.
 const TELLTALE: &str = "[Service]\nExecStartPost=/bin/cat /proc/self/status\n";
 
-/// What of [`BAD`] is right.
+/// The valid part of [`BAD`].
 const PARTLY: [&str; 1] = ["TCP  C0000209:0050 rr"];
 
-/// What the unit promises, as the kernel says it: no capability but `CAP_NET_ADMIN` (12), no new
-/// ones, and a filter of system calls.
+/// What the unit promises, as the kernel reports it: no capability except `CAP_NET_ADMIN` (12), no
+/// new privileges, and a system call filter.
 const PROMISED: [&str; 3] = ["CapBnd:\t0000000000001000", "NoNewPrivs:\t1", "Seccomp:\t2"];
 
 /// Runs [`inside`] in a guest.
@@ -57,7 +58,7 @@ pub(super) fn check(folder: &Path, package: &Path, kernel: &ReadyKernel) -> Resu
     Ok(())
 }
 
-/// The packages that this machine lacks for systemd.
+/// The packages that this machine still needs to run systemd.
 fn systemd(folder: &Path) -> Result<Vec<PathBuf>> {
     if Path::new("/lib/systemd/systemd").exists() {
         return Ok(Vec::new());
@@ -68,18 +69,19 @@ fn systemd(folder: &Path) -> Result<Vec<PathBuf>> {
     apt.download(&apt.missing(&["systemd"])?, &folder.join("systemd"))
 }
 
-/// Where there is a kernel of its own: installs what is missing there, then boots machines.
+/// Runs in the guest: installs the missing packages there, then boots machines.
 pub(crate) fn inside(package: &Path, systemd: &[PathBuf]) -> Result<()> {
     if !systemd.is_empty() {
-        // Each file of the host that this kernel remembers is an open file of its process there, so
-        // that reading thousands of manual pages may be too much for it.
+        // Every host file that this kernel caches is an open file of its process on the host.
+        // Reading thousands of manual pages may open too many.
         succeed(Command::new("dpkg").args(["--no-triggers", "-i"]).args(systemd), TIMEOUT)?;
         std::fs::write("/proc/sys/vm/drop_caches", "2").context("can't let the host's files go")?;
     }
     let machine = ipvs_testkit::Machine::create("service")?;
-    // A container's, which forbids packages to start services.
+    // In a container, this file forbids packages to start services.
     let _ = std::fs::remove_file(machine.path("usr/sbin/policy-rc.d"));
-    // This machine may have one of the packages: then it isn't to be replaced, that is tried elsewhere.
+    // This machine may already have one of the packages. Purge it first: replacing it is tested
+    // elsewhere.
     let mut purge = Command::new("chroot");
     purge.arg(machine.path("")).args(["dpkg", "--purge", NAME, "ipvsadm"]);
     let _ = succeed(&mut purge, TIMEOUT);
@@ -126,14 +128,14 @@ struct Service<'a> {
 }
 
 impl<'a> Service<'a> {
-    /// Boots the machine in a network of its own, and so with an IPVS table of its own.
+    /// Boots the machine in its own network namespace, and so with its own IPVS table.
     fn boot(machine: &'a ipvs_testkit::Machine) -> Result<(Self, Namespace)> {
         let network = Namespace::create("service")?;
         let booted = machine.boot(&network)?;
         Ok((Self { machine, booted }, network))
     }
 
-    /// Runs systemctl, which has to succeed or to fail.
+    /// Runs systemctl, which must succeed if `succeeds` is set and fail otherwise.
     fn systemctl(&self, arguments: &[&str], succeeds: bool) -> Result<String> {
         let finished = self.booted.run("systemctl", arguments)?;
         ensure!(
@@ -148,7 +150,7 @@ impl<'a> Service<'a> {
         Ok(finished.stdout)
     }
 
-    /// The unit's state, and the kernel's virtual services.
+    /// Checks the unit's state and the kernel's virtual services.
     fn expect(&self, state: &str, services: &[&str]) -> Result<()> {
         let property = ["show", "--property=ActiveState", "--value", "ipvsadm"];
         let is = self.systemctl(&property, true)?;

@@ -1,6 +1,6 @@
-//! `cargo xtask dist`: what a distribution needs besides the source. The manual pages and
-//! completions that ipvsadm's table of flags makes, and a Debian package of it all that takes the
-//! place of Debian's `ipvsadm`.
+//! `cargo xtask dist`: what a distribution needs besides the source. That is the manual pages and
+//! completions, generated from ipvsadm's table of flags, and a Debian package that replaces
+//! Debian's `ipvsadm`.
 
 mod boot;
 mod package;
@@ -64,13 +64,13 @@ impl Dist {
 impl Dist {
     fn choice(&self) -> Result<Choice> {
         let choice = self.kernel.choice();
-        // There the changes to this machine's files would last.
+        // On the host, the changes to this machine's files would be permanent.
         ensure!(choice != Choice::Host, "this needs a fetched kernel, not this machine's own");
         Ok(choice)
     }
 }
 
-/// Writes a file, with the folders it is in.
+/// Writes a file, and creates its parent folders.
 fn write(path: &Path, content: impl AsRef<[u8]>) -> Result<PathBuf> {
     let failed = || format!("can't write {}", path.display());
     std::fs::create_dir_all(path.parent().with_context(failed)?).with_context(failed)?;

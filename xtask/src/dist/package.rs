@@ -1,8 +1,8 @@
-//! A Debian package of ipvsadm that takes the place of Debian's own.
+//! A Debian package of ipvsadm that replaces Debian's own.
 //!
-//! Its name is another one, so that no later version of Debian's is taken for an upgrade of it. It
-//! provides the name `ipvsadm` in the version of the C program whose commands it takes, which meets
-//! the dependencies of other packages.
+//! It has a different name, so that a later version of Debian's package isn't taken for an upgrade.
+//! It provides `ipvsadm`, in the version of the C program whose commands it accepts, which
+//! satisfies the dependencies of other packages.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -17,24 +17,24 @@ use super::{clear, write};
 use lab::paths;
 use lab::process::succeed;
 
-/// dpkg-deb compresses some megabytes.
+/// dpkg-deb compresses a few megabytes.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(super) const NAME: &str = "ipvsadm-rs";
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The version of Debian's package whose commands are taken.
+/// The version of Debian's package whose commands ours accepts.
 const PROVIDED: &str = "1:1.31";
 
-/// A role, because Debian's policy wants a name with an address. The project has no domain for mail:
+/// A role, because Debian's policy requires a name with an address. The project has no mail domain:
 /// reports go where SECURITY.md says, and nobody can ever own an address in `.invalid` (RFC 2606).
 const MAINTAINER: &str = "The ipvs-client project <maintainers@ipvs-client.invalid>";
 
-/// The unit of the service that restores at boot.
+/// The unit of the service that restores the rules at boot.
 pub(super) const SERVICE: &str = include_str!("debian/service");
 
-/// What is the same for every build: where it goes, what it is, and its permissions.
+/// Files that are the same in every build: path, contents and permissions.
 const CONTENTS: [(&str, &str, u32); 7] = [
     ("etc/init.d/ipvsadm", include_str!("debian/init"), 0o755),
     ("lib/systemd/system/ipvsadm.service", SERVICE, 0o644),
@@ -45,7 +45,7 @@ const CONTENTS: [(&str, &str, u32); 7] = [
     ("DEBIAN/postrm", include_str!("debian/postrm"), 0o755),
 ];
 
-/// Makes the package in `folder`; its path.
+/// Builds the package in `folder` and returns its path.
 pub(super) fn build(folder: &Path, texts: &Texts, program: &Path) -> Result<PathBuf> {
     let architecture = succeed(Command::new("dpkg").arg("--print-architecture"), TIMEOUT)
         .context("a Debian package takes a machine with dpkg")?;
@@ -68,7 +68,7 @@ pub(super) fn build(folder: &Path, texts: &Texts, program: &Path) -> Result<Path
         let text = std::fs::read(completion)
             .with_context(|| format!("can't read {}", completion.display()))?;
         match name(completion)? {
-            // bash looks for the name of the command, so each has one.
+            // bash looks completions up by command name, so each command gets a file.
             "ipvsadm.bash" => {
                 for command in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
                     let path = format!("usr/share/bash-completion/completions/{command}");
@@ -98,7 +98,7 @@ pub(super) fn build(folder: &Path, texts: &Texts, program: &Path) -> Result<Path
     Ok(package)
 }
 
-/// What is packed.
+/// The folder that becomes the package.
 struct Tree(PathBuf);
 
 impl Tree {
@@ -106,7 +106,7 @@ impl Tree {
         let file = write(&self.0.join(path), content)?;
         let failed = || format!("can't set the permissions of {}", file.display());
         set_permissions(&file, Permissions::from_mode(mode)).with_context(failed)?;
-        // Whatever the umask is.
+        // Set modes explicitly, so that the umask doesn't matter.
         for folder in file.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.0)) {
             set_permissions(folder, Permissions::from_mode(0o755)).with_context(failed)?;
         }
@@ -117,7 +117,7 @@ impl Tree {
         let text =
             std::fs::read(source).with_context(|| format!("can't read {}", source.display()))?;
         self.put(path, text, 0o644)?;
-        // Without name and time, so that the same text gives the same bytes.
+        // Omit name and time, so that the same text gives the same bytes.
         let mut command = Command::new("gzip");
         succeed(command.arg("-9n").arg(self.0.join(path)), TIMEOUT).map(drop)
     }
@@ -128,7 +128,7 @@ fn name(path: &Path) -> Result<&str> {
 }
 
 fn control(architecture: &str, glibc: &str) -> String {
-    // lsb-base has the functions of init scripts in releases before Debian 12.
+    // Before Debian 12, lsb-base has the functions for init scripts.
     format!(
         "Package: {NAME}\n\
          Version: {VERSION}\n\
@@ -148,7 +148,7 @@ fn control(architecture: &str, glibc: &str) -> String {
     )
 }
 
-/// The newest version of the C library that the program has symbols of.
+/// The newest version of the C library whose symbols the program uses.
 fn glibc(program: &[u8]) -> Result<String> {
     const PREFIX: &[u8] = b"GLIBC_2.";
     let minors = program.windows(PREFIX.len()).enumerate().filter_map(|(at, window)| {
@@ -165,7 +165,8 @@ fn glibc(program: &[u8]) -> Result<String> {
     Ok(format!("2.{newest}"))
 }
 
-/// In Debian's machine-readable format; Apache's license is on every Debian system.
+/// The copyright file, in Debian's machine-readable format. Every Debian system has the text of the
+/// Apache license.
 fn copyright() -> Result<String> {
     let path = paths::root().join("LICENSE-MIT");
     let mit =

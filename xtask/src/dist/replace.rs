@@ -1,4 +1,4 @@
-//! The test that the package replaces Debian's: `replace.sh`, in a kernel with IPVS.
+//! Tests that the package replaces Debian's: runs `replace.sh` on a kernel with IPVS.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use lab::{Job, ReadyKernel, paths, progress};
 
 const SCRIPT: &str = include_str!("replace.sh");
 
-/// Installing and removing packages several times, on a slow machine.
+/// Enough to install and remove packages several times on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Runs the script; its exit status.
+/// Runs the script and returns its exit status.
 pub(super) fn check(folder: &Path, package: &Path, kernel: &ReadyKernel) -> Result<u8> {
     let apt = Apt::machine(&paths::tools().join("apt"))?;
     apt.update()?;

@@ -1,4 +1,4 @@
-//! How much the boot-time service may do, by systemd's own count.
+//! How exposed the boot-time service is, by systemd's own score.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,17 +10,18 @@ use lab::progress;
 
 use super::{package, write};
 
-/// It reads one file.
+/// `systemd-analyze` reads a single file.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// systemd counts from 0 to 100, in tenths of what it prints. What is left is what the service is
-/// for: netlink and other sockets, the machine's network, CAP_NET_ADMIN, and being root.
+/// The highest score allowed, from 0 to 100: ten times the number that systemd prints. What remains
+/// is what the service needs: netlink and other sockets, the machine's network, CAP_NET_ADMIN, and
+/// root.
 const MOST: &str = "25";
 
-/// Has `systemd-analyze security` look at the unit, where there is one that can.
+/// Runs `systemd-analyze security` on the unit, if this machine has a version that can.
 pub(super) fn check(folder: &Path) -> Result<()> {
     let unit = write(&folder.join("ipvsadm.service"), package::SERVICE)?;
-    // It takes a file since systemd 250.
+    // It accepts a file since systemd 250.
     let help = succeed(Command::new("systemd-analyze").args(["security", "--help"]), TIMEOUT);
     if !help.is_ok_and(|help| help.contains("--offline")) {
         progress::note(

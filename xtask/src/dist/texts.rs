@@ -1,4 +1,4 @@
-//! The manual pages and completions: written, and tried in the programs that read them.
+//! Writes the manual pages and completions, and tests them in the programs that read them.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ impl Texts {
     }
 }
 
-/// Writes them below `folder`, where nothing else of that kind is afterwards.
+/// Writes them below `folder`, and removes older ones there.
 pub(super) fn write_all(folder: &Path) -> Result<Texts> {
     let below = |name: &str, files: [(&'static str, String); 3]| {
         let place = folder.join(name);
@@ -47,14 +47,14 @@ pub(super) fn write_all(folder: &Path) -> Result<Texts> {
     })
 }
 
-/// Writes and tries them; for the tests.
+/// Writes and tests them; for `cargo xtask test`.
 pub(crate) fn prove() -> Result<()> {
     let folder = paths::root().join("target/dist");
     let _lock = Lock::folder(&folder)?;
     check(&write_all(&folder)?)
 }
 
-/// Tries each in the program that reads it.
+/// Tests each in the program that reads it.
 pub(super) fn check(texts: &Texts) -> Result<()> {
     progress::note("trying manual pages and completions");
     for page in &texts.pages {
@@ -65,7 +65,7 @@ pub(super) fn check(texts: &Texts) -> Result<()> {
     fish(texts.completion("ipvsadm.fish")?)
 }
 
-/// A manual page has to be set without one warning, and in 80 columns.
+/// groff must format a manual page without any warning, and within 80 columns.
 fn groff(page: &Path) -> Result<()> {
     let mut command = tools::command("groff")?;
     command.args(["-ww", "-man", "-Tutf8", "-P-cbou", "-rLL=78n"]).arg(page);
@@ -125,7 +125,7 @@ fn fish(file: &Path) -> Result<()> {
     )
 }
 
-/// zsh completes only where somebody types: in a terminal that another zsh plays.
+/// zsh completes only on a terminal, so a second zsh emulates one.
 fn zsh(file: &Path) -> Result<()> {
     const SCRIPT: &str = include_str!("complete.zsh");
     let mut command = tools::command("zsh")?;
