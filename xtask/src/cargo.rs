@@ -9,23 +9,23 @@ use anyhow::{Context, Result, ensure};
 use lab::{Program, paths, process};
 use serde::Deserialize;
 
-/// The longest that one call of Cargo may take: a first build of everything on a slow machine.
+/// The timeout for one call of Cargo: enough for a first build of everything on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
-/// Cargo, to be run at the root of the workspace: the one that runs xtask.
+/// The Cargo that runs xtask, as a command to run at the root of the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::root());
     command
 }
 
-/// Runs a command to its end and gives each line of its standard output to `line`; whether it
-/// succeeded.
+/// Runs a command to its end, passing each line of its standard output to `line`. Returns whether
+/// it succeeded.
 pub(crate) fn watch(command: &mut Command, line: impl FnMut(&str)) -> Result<bool> {
     process::watch(command, TIMEOUT, line).map(|status| status.success())
 }
 
-/// A message of `--message-format json`, as far as it concerns programs.
+/// The parts of a `--message-format json` message that concern programs.
 #[derive(Debug, Deserialize)]
 struct Message {
     target: Option<Target>,
@@ -37,8 +37,8 @@ struct Target {
     name: String,
 }
 
-/// Builds something (`build -p ipvsadm`, `test -p ipvs-tests --no-run`); the path of the program
-/// `name` in it.
+/// Builds something (`build -p ipvsadm`, `test -p ipvs-tests --no-run`) and returns the path of its
+/// program `name`.
 pub(crate) fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
     let mut command = cargo();
     command.args(arguments).args(["--quiet", "--message-format", "json-render-diagnostics"]);
@@ -52,15 +52,15 @@ pub(crate) fn build(arguments: &[&str], name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("`cargo {}` built no program {name}", arguments.join(" ")))
 }
 
-/// The program `lab`, built.
+/// Builds the program `lab`.
 pub(crate) fn lab() -> Result<Program> {
     build(&["build", "-p", "lab", "--bin", "lab"], "lab").map(Program::at)
 }
 
-/// The program that is running now, for a guest to run it too.
+/// A copy of the running program, for a guest to run too.
 ///
-/// A copy: Cargo may have replaced the file meanwhile, as it does when it builds the whole
-/// workspace, whose dependencies have other features than those of xtask alone.
+/// A copy is needed because Cargo may have replaced the file meanwhile. It does so when it builds
+/// the whole workspace, which enables other features of the dependencies than xtask alone does.
 pub(crate) fn own() -> Result<PathBuf> {
     let kept = paths::root().join("target/xtask-in-guests");
     let copy = kept.with_extension(std::process::id().to_string());
@@ -70,7 +70,7 @@ pub(crate) fn own() -> Result<PathBuf> {
     Ok(kept)
 }
 
-/// The path of the program `name`, if that is what this message of Cargo's is about.
+/// The path of the program `name`, if this message of Cargo's is about it.
 fn executable(message: &str, name: &str) -> Option<PathBuf> {
     let message: Message = serde_json::from_str(message).ok()?;
     message.executable.filter(|_| message.target.is_some_and(|target| target.name == name))
@@ -80,7 +80,7 @@ fn executable(message: &str, name: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// Where a test program runs this: what is running is the test program.
+    /// In a test, the running program is the test program.
     #[test]
     fn the_running_program_is_had_whatever_became_of_its_file() {
         let copy = own().unwrap();

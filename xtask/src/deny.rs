@@ -1,4 +1,4 @@
-//! `cargo xtask deny`: what may be depended on, by the rules of deny.toml.
+//! `cargo xtask deny`: checks the dependencies against the rules of deny.toml.
 
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -10,7 +10,7 @@ use crate::install::Program;
 
 const CARGO_DENY: Program = Program { name: "cargo-deny", version: "0.20.2", arguments: &[] };
 
-/// What is looked at: the workspace, and the fuzz targets, which are one of their own.
+/// The workspaces to check: the main one, and that of the fuzz targets.
 const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
 
 #[derive(Debug, Args)]

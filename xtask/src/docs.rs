@@ -1,5 +1,5 @@
-//! The parts of README.md and the pages under `docs` that come from runs. Among them is the demo's
-//! transcript, which has to match what the demo prints.
+//! The generated parts of README.md and of the pages under `docs`. Among them is the demo's
+//! transcript, which must match what the demo prints.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use lab::paths;
 
 use crate::{cargo, demo};
 
-/// A part of a document that is replaced by the result of a run.
+/// A part of a document that a run generates.
 #[derive(Debug)]
 pub(crate) struct Part {
-    /// The document, from the root of the workspace.
+    /// The document, relative to the root of the workspace.
     pub(crate) file: &'static str,
-    /// What it is, for errors.
+    /// What to call it in errors.
     pub(crate) name: &'static str,
     /// The text before it.
     pub(crate) start: &'static str,
@@ -26,7 +26,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// The part as it stands in its document.
+    /// The part as it is in its document.
     pub(crate) fn recorded(&self) -> Result<String> {
         let document = self.document()?;
         let (_, part, _) = self.split(&document)?;
@@ -45,7 +45,7 @@ impl Part {
         Ok([before, text, after].concat())
     }
 
-    /// What is before the part, the part itself, and what is after it.
+    /// The text before the part, the part itself, and the text after it.
     pub(crate) fn split<'a>(&self, document: &'a str) -> Result<(&'a str, &'a str, &'a str)> {
         let Self { file, name, start, end } = self;
         let from = document.find(start).with_context(|| format!("{file} has no {name}"))?;
@@ -76,7 +76,7 @@ const EXCERPT: Part = Part {
     end: "```\n<!-- transcript:end -->\n",
 };
 
-/// The kernel on which the transcript is taken; others differ in more than numbers.
+/// The kernel that the transcript comes from; on others, more than numbers differs.
 pub(crate) const KERNEL: Choice = Choice::V6_1;
 
 /// Runs the demo and returns what it prints.
@@ -128,8 +128,8 @@ fn first_difference(recorded: &str, printed: &str) -> Option<String> {
     }
 }
 
-/// A line with its numbers masked: ports, times, counters and whose turn it was differ from run to
-/// run. The width of blanks goes with that of numbers.
+/// A line with its numbers masked: ports, times, counters and the real server whose turn it was
+/// differ from run to run. So does the width of blanks, which depends on that of the numbers.
 fn mask(line: &str) -> String {
     let mut masked = String::new();
     for c in line.chars() {

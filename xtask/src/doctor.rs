@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what this machine lacks for booting kernels.
+//! `cargo xtask doctor`: reports what this machine lacks to boot kernels.
 
 use anyhow::Result;
 use lab::DoctorCommand;

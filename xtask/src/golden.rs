@@ -8,7 +8,7 @@ use lab::{Job, KernelOptions, ReadyKernel, paths, progress};
 
 use crate::cargo;
 
-/// Several times what it takes on a slow machine.
+/// Several times longer than it takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Args)]

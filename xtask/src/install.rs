@@ -14,12 +14,13 @@ use crate::cargo::{self, cargo};
 pub(crate) struct Program {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// What `cargo install` is told besides, features for example.
+    /// Further arguments for `cargo install`, such as features.
     pub(crate) arguments: &'static [&'static str],
 }
 
 impl Program {
-    /// The path of the program. It is built if it isn't there, which takes a minute or a few.
+    /// Returns the path of the program. Builds it first if it is missing, which takes a few
+    /// minutes.
     pub(crate) fn path(&self) -> Result<PathBuf> {
         let Self { name, version, arguments } = self;
         let folder = paths::root().join("target").join(name).join(version);

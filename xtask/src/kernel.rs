@@ -1,4 +1,4 @@
-//! `cargo xtask kernel`: kernels, and commands in them.
+//! `cargo xtask kernel`: manages kernels and runs commands in them.
 
 use anyhow::Result;
 use lab::KernelCommand;

@@ -1,4 +1,4 @@
-//! The one door for people who work on the project: `cargo xtask help`.
+//! All of the project's development tasks; `cargo xtask help` lists them.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! The library's tree of dependencies without features stays what its documents say that it is.
+//! Tests that the library's dependency tree, without optional features, is what its documents say.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::collections::BTreeSet;
@@ -8,19 +8,19 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What is linked, besides the project's own crates. Whoever adds to this says why in
+/// The crates that are linked, besides the project's own. An addition must be justified in
 /// docs/dependencies.md.
 const LINKED: [&str; 8] =
     ["bitflags", "bytes", "libc", "linux-raw-sys", "log", "netlink-sys", "rustix", "thiserror"];
 
-/// What only runs while building.
+/// The crates that run only at build time.
 const BUILDING: [&str; 5] = ["proc-macro2", "quote", "syn", "thiserror-impl", "unicode-ident"];
 
-/// The project's own.
+/// The project's own crates.
 const OWN: [&str; 3] = ["ipvs-client", "ipvs-os", "ipvs-sys"];
 
-/// The crates that Cargo builds for the library, of these kinds of edges, on Linux; asked without
-/// the network.
+/// The crates that Cargo builds for the library on Linux, along these kinds of edges. Works
+/// offline.
 fn tree(edges: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -64,7 +64,7 @@ fn the_documents_name_all_of_it() {
     }
 }
 
-/// The crates of others that the manifests of a workspace name, asked without the network.
+/// The third-party crates that the manifests of a workspace name. Works offline.
 fn named_in_manifests(workspace: &str) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(workspace))
@@ -75,7 +75,7 @@ fn named_in_manifests(workspace: &str) -> BTreeSet<String> {
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap().iter();
     let dependencies = packages.flat_map(|package| package["dependencies"].as_array().unwrap());
-    // Our own are paths.
+    // Our own crates are path dependencies.
     let others = dependencies.filter(|dependency| dependency["path"].is_null());
     others.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
 }

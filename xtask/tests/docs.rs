@@ -1,5 +1,5 @@
-//! What the documents promise: a test that is named has to be a test in the file that is linked, and
-//! the line that adds a crate has to name that crate, in its current version.
+//! Checks what the documents promise. A named test must exist in the linked file, and the line that
+//! adds a crate must name that crate in its current version.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The function and the file of each link that names a function: ``[`function`](path/file.rs)``.
+/// The function and the file of each link whose text is a function: ``[`function`](path/file.rs)``.
 fn named_functions(text: &str) -> Vec<(&str, &str)> {
     let links = text.split("[`").skip(1);
     links
@@ -21,12 +21,12 @@ fn named_functions(text: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Whether a source has a test of that name: one of Rust's own harness, or one that is added to the
-/// suite of integration tests.
+/// Whether a source has a test of that name, either for Rust's own harness or for the integration
+/// test suite.
 fn has_test(source: &str, name: &str) -> bool {
     let head = format!("fn {name}(");
     let lines = || source.lines().map(str::trim_start);
-    // Between the attribute and the function there may be other attributes, but no blank line.
+    // Other attributes may stand between the attribute and the function, but no blank line.
     let mut marked = false;
     let of_rust = lines().any(|line| {
         let found = marked && line.starts_with(&head);
@@ -84,7 +84,7 @@ fn the_readme_compares_as_the_whole_comparison_does() {
     }
 }
 
-/// The packages of the workspace that are to be published: name, `MAJOR.MINOR`, and README.
+/// The workspace's packages to publish: name, `MAJOR.MINOR`, and README.
 fn published() -> Vec<(String, String, String)> {
     let output = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -108,8 +108,8 @@ fn published() -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// A reader who types the first lines gets this crate, and knows before that whether the registry
-/// has it. Once a version is published, the sentence goes, and this test with it.
+/// Each README begins with the lines that add this crate, and tells the reader whether the registry
+/// has it before they type them. Once a version is published, remove the sentence and this test.
 #[test]
 fn each_readme_begins_with_how_to_get_the_crate() {
     let published = published();

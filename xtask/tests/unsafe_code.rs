@@ -1,4 +1,4 @@
-//! Where unsafe code may be: in `ipvs-os`, and in `uml-xstate`, which isn't published; nowhere else.
+//! Tests that unsafe code is only in `ipvs-os`, and in `uml-xstate`, which isn't published.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The packages that may have it. Whoever adds to this says why in ARCHITECTURE.md.
+/// The packages that may contain unsafe code. An addition must be justified in ARCHITECTURE.md.
 const ALLOWED: [&str; 2] = ["ipvs-os", "uml-xstate"];
 
 #[test]
@@ -29,7 +29,7 @@ fn every_target_of_all_other_packages_forbids_it() {
         }
         for target in package["targets"].as_array().unwrap() {
             let kind = target["kind"][0].as_str().unwrap();
-            // What is shipped: tests, examples and build scripts aren't.
+            // Check only what is shipped: not tests, examples or build scripts.
             if !["lib", "bin", "proc-macro"].contains(&kind) {
                 continue;
             }

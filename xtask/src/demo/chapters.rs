@@ -9,11 +9,11 @@ use ipvs_testkit::{Capture, Host, Layout, Step, WebServer, eventually, output};
 use super::stage::{Stage, quietly, show};
 use super::{Site, alternate};
 
-/// How long to wait for what the kernel does in its own time: kernels before Linux 6.2 bring
-/// statistics up to date every 2 seconds.
+/// How long to wait for what the kernel does in the background: kernels before Linux 6.2 update
+/// statistics every 2 seconds.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The virtual service of every chapter.
+/// The virtual service that every chapter uses.
 const SERVICE: &str = "-t 10.10.10.53:80";
 
 const ONE_SUBNET: &str = "\n\x20                        client 10.10.10.1
@@ -279,7 +279,7 @@ addresses. The replies take the real servers' own route to the client, through a
     stage.claim(counted.packets_out == 0, "and none of them passed through the director")
 }
 
-/// Two requests while tcpdump runs on the client; shows and returns its two lines.
+/// Makes two requests while tcpdump runs on the client, then shows and returns its two lines.
 fn answers_on_the_wire(stage: &Stage, site: &Site) -> Result<Vec<String>> {
     let client = &site.cluster.client;
     let filter = "src host 10.10.10.53 and tcp[tcpflags] & tcp-syn != 0";
@@ -302,7 +302,7 @@ struct Counters {
     packets_out: u64,
 }
 
-/// Waits until the service has counted so many connections, then shows and returns its counters.
+/// Waits until the service has counted `connections`, then shows and returns its counters.
 fn counters(stage: &Stage, director: &Host, connections: u64) -> Result<Counters> {
     let command = "ipvsadm -L -n --stats";
     eventually(TIMEOUT, || {
@@ -328,7 +328,7 @@ fn rows(list: &str) -> impl Iterator<Item = Vec<&str>> {
     list.lines().map(|line| line.split_whitespace().collect())
 }
 
-/// A line with single blanks.
+/// The line, with runs of blanks reduced to one.
 fn squeezed(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

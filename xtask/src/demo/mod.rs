@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: the direct-routing cluster that the literature on LVS starts with, built, used and
-//! explained step by step on a real kernel. Everything it says is checked as it goes.
+//! `cargo xtask demo`: builds, uses and explains, step by step on a real kernel, the direct-routing
+//! cluster that the literature on LVS starts with. It checks every claim as it goes.
 
 mod chapters;
 mod shell;
@@ -16,7 +16,7 @@ use lab::{Job, KernelOption, progress};
 use crate::{cargo, docs};
 use stage::Stage;
 
-/// Several times what it takes on a slow machine.
+/// Several times longer than it takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Args)]
@@ -55,12 +55,12 @@ impl Demo {
     }
 }
 
-/// Runs the demo; needs root on a kernel with IPVS, with `ip`, `nginx`, `curl`, `tcpdump`
-/// and our `ipvsadm` on `PATH`. With `keep` it ends in an interactive shell on the director.
+/// Runs the demo. It needs root, a kernel with IPVS, and `ip`, `nginx`, `curl`, `tcpdump` and our
+/// `ipvsadm` on `PATH`. With `keep` it ends in an interactive shell on the director.
 ///
 /// # Errors
 ///
-/// If anything isn't as the demo says.
+/// If anything differs from what the demo says.
 pub(crate) fn inside(keep: bool) -> Result<()> {
     let mut stage = Stage::default();
     chapters::introduction(&stage)?;
@@ -76,11 +76,11 @@ pub(crate) fn inside(keep: bool) -> Result<()> {
     if keep { shell::on_director(&site) } else { Ok(()) }
 }
 
-/// What README.md shows of a transcript: the chapter in which the service is set up and used.
+/// The part of a transcript that README.md shows: the chapter that sets up and uses the service.
 ///
 /// # Errors
 ///
-/// If it isn't a transcript.
+/// If the text isn't a transcript.
 pub(crate) fn excerpt(transcript: &str) -> Result<&str> {
     let start = transcript.find("\n2. ").context("the transcript has no second chapter")? + 1;
     let length = transcript[start..].find("\n3. ").context("the second chapter has no end")?;
@@ -95,8 +95,8 @@ struct Site {
 }
 
 impl Site {
-    /// Builds it and shows the commands that `worth_showing` picks. That a loopback device is put
-    /// up goes without saying.
+    /// Builds the cluster and shows the commands that `worth_showing` selects. Bringing up a
+    /// loopback device goes without saying.
     fn build(
         stage: &Stage,
         label: &str,
@@ -113,7 +113,8 @@ impl Site {
         Ok(Self { web_servers, cluster })
     }
 
-    /// What sets up the virtual service, scheduled round robin, with its two real servers.
+    /// The commands that set up the virtual service, scheduled round robin, with its two real
+    /// servers.
     fn commands_for_the_table(&self) -> [String; 3] {
         let real_server =
             |server: &Host| format!("ipvsadm -a -t 10.10.10.53:80 -r {}:80 -g", server.addr);

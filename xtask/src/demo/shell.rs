@@ -1,4 +1,4 @@
-//! A shell on the director to play in after the demo.
+//! A shell on the director, to experiment in after the demo.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 use super::Site;
 use super::stage::quietly;
 
-/// Puts the table back to where the demo began and starts an interactive bash on the director, in
-/// which `client`, `web1` and `web2` run a command on those hosts. Ends when the shell does.
+/// Resets the table to where the demo began and starts an interactive bash on the director. In it,
+/// `client`, `web1` and `web2` run a command on those hosts. Ends when the shell does.
 ///
 /// # Errors
 ///
-/// If the table can't be set or bash not be started.
+/// If the table can't be set or bash can't be started.
 pub(super) fn on_director(site: &Site) -> Result<()> {
     let cluster = &site.cluster;
     quietly(&cluster.director, "ipvsadm -C")?;
@@ -31,8 +31,8 @@ pub(super) fn on_director(site: &Site) -> Result<()> {
     let file = std::env::temp_dir().join(format!("{}.bashrc", cluster.director.netns.name()));
     fs::write(&file, settings).with_context(|| format!("cannot write {file:?}"))?;
     let mut bash = cluster.director.netns.command("bash");
-    // The person at the keyboard ends it: the one wait without a deadline. How its last command
-    // went isn't the demo's.
+    // The user ends the shell, so this is the only wait without a deadline. The exit status of its
+    // last command doesn't concern the demo.
     let ended = bash.arg("--rcfile").arg(&file).arg("-i").status();
     fs::remove_file(&file).with_context(|| format!("cannot remove {file:?}"))?;
     ended.context("cannot start bash on the director")?;

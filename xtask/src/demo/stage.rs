@@ -1,15 +1,14 @@
-//! How the demo shows what it does: prose, commands with what they print, and claims that are
-//! checked.
+//! Presents the demo: prose, commands with their output, and claims, which it checks.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ipvs_testkit::{Finished, Host, Step, finish};
 
-/// How long a command of the demo may take; none takes a second.
+/// The timeout for a command of the demo; none takes a second.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Where the demo takes place: it prints to standard output.
+/// Presents the demo on standard output.
 #[derive(Debug, Default)]
 pub(super) struct Stage {
     chapters: usize,
@@ -23,12 +22,12 @@ impl Stage {
         println!("\n{}. {title}\n", self.chapters);
     }
 
-    /// Explains something; the text is printed as it is written.
+    /// Explains something; prints the text verbatim.
     pub(super) fn say(&self, text: &str) {
         println!("{text}");
     }
 
-    /// Shows a command that somebody else runs.
+    /// Shows a command that other code runs.
     pub(super) fn step(&self, step: Step<'_>) {
         println!("  {step}");
     }
@@ -45,12 +44,12 @@ impl Stage {
         Ok(output)
     }
 
-    /// Runs a shell command on `host` that is to fail, shows it and what it complains of, and
-    /// returns that.
+    /// Runs a shell command on `host` that is expected to fail, shows it and its error message, and
+    /// returns the message.
     ///
     /// # Errors
     ///
-    /// If it doesn't fail, or doesn't say why.
+    /// If it succeeds, or fails without a message.
     pub(super) fn refused(&self, host: &Host, command: &str) -> Result<String> {
         self.step(Step { host: Some(host.name), command });
         let Finished { status, stdout, stderr, .. } = shell(host, command)?;
@@ -59,11 +58,11 @@ impl Stage {
         Ok(stderr)
     }
 
-    /// States something about what was just seen, and checks it.
+    /// States a claim about what was just shown, and checks it.
     ///
     /// # Errors
     ///
-    /// If it isn't so.
+    /// If the claim doesn't hold.
     pub(super) fn claim(&mut self, holds: bool, claim: &str) -> Result<()> {
         ensure!(holds, "this was to be seen but wasn't: {claim}");
         println!("  ✓ {claim}");
@@ -71,7 +70,7 @@ impl Stage {
         Ok(())
     }
 
-    /// How many claims held.
+    /// How many claims have held.
     pub(super) fn claims(&self) -> usize {
         self.claims
     }

@@ -1,4 +1,5 @@
-//! `cargo xtask parity`: our ipvsadm and the C program, given the same commands.
+//! `cargo xtask parity`: runs the same commands with our ipvsadm and the C program, and compares
+//! the results.
 
 mod report;
 mod results;
@@ -19,20 +20,20 @@ use lab::{Job, KernelOption, KernelOptions, Program, ReadyKernel, paths, progres
 use crate::cargo;
 use results::{Corpus, Generated};
 
-/// Seconds that a sequence may take, several times what it takes on a machine that has other work.
+/// The timeout for a sequence, in seconds: several times what it takes on a busy machine.
 const SECONDS_A_SEQUENCE: u64 = 10;
 
-/// How long the corpus may take.
+/// The timeout for the corpus.
 const CORPUS: Duration = Duration::from_secs(40 * 60);
 
-/// Many times what it takes to boot a kernel, and to end it.
+/// Many times longer than it takes to boot a kernel and shut it down.
 const BOOT: Duration = Duration::from_secs(300);
 
-/// What the programs need besides themselves.
+/// The tools that the programs need.
 const TOOLS: &[&str] = &["ip", "modprobe", "ipvsadm"];
 
-/// Where the documents' tables are filled in, and which part of the random sequences runs there: a
-/// process takes three times as long in the older guest.
+/// The kernels that the documents' tables come from, each with the divisor of the number of random
+/// sequences to run there. A process takes three times as long in the older guest.
 const DOCS_KERNELS: [(Choice, u64); 2] = [(Choice::V6_1, 20), (Choice::V7_2, 1)];
 
 #[derive(Debug, Args)]
@@ -71,7 +72,7 @@ pub(crate) struct Part {
     ipvsadm: PathBuf,
     #[arg(long)]
     seconds: u64,
-    /// The file for the results, and what to compare.
+    /// The file for the results, and the programs to compare.
     #[arg(last = true)]
     arguments: Vec<OsString>,
 }
@@ -93,7 +94,7 @@ impl Part {
     }
 }
 
-/// The programs, built.
+/// The programs that were built.
 struct Programs {
     lab: Program,
     parity: PathBuf,
@@ -144,7 +145,7 @@ impl Parity {
     fn generated(&self, choice: Choice, sequences: u64, programs: &Programs) -> Result<Generated> {
         let folder = folder(choice)?;
         let guests = match self.guests {
-            // This machine's own kernel is but one.
+            // This machine has only one kernel of its own.
             _ if choice == Choice::Host => 1,
             Some(guests) => guests,
             None => thread::available_parallelism().map_or(1, |count| count.get() as u64),
@@ -187,7 +188,7 @@ impl Parity {
         command.arg("--lab").arg(programs.lab.path());
         command.arg("--program").arg(&programs.parity).arg("--ipvsadm").arg(&programs.ipvsadm);
         if let Some(reference) = &self.reference {
-            // The guest has the environment of the process that starts it.
+            // The guest inherits the environment of the process that starts it.
             command.env("IPVSADM_REFERENCE", reference);
         }
         command.arg("--seconds").arg(limit.as_secs().to_string());
@@ -196,15 +197,15 @@ impl Parity {
     }
 }
 
-/// Runs processes side by side; fails if one does. What each does in its kernel has the deadline
-/// `limit`.
+/// Runs processes in parallel, and fails if one of them fails. Each has the timeout `limit` for its
+/// work in the kernel, plus the time to boot.
 fn run_all(commands: Vec<Command>, limit: Duration) -> Result<()> {
     let deadline = Instant::now() + limit + BOOT;
     let mut parts = Vec::new();
     for mut command in commands {
         parts.push(Running::start(&mut command)?);
     }
-    // All are waited for before anything is said of one.
+    // Wait for all of them before reporting a failure.
     let mut ends = Vec::new();
     for part in &mut parts {
         ends.push(part.wait(deadline.saturating_duration_since(Instant::now()))?);
@@ -214,7 +215,7 @@ fn run_all(commands: Vec<Command>, limit: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Where the results of a kernel go, without those of another time.
+/// Creates the folder for the results of a kernel.
 fn folder(choice: Choice) -> Result<PathBuf> {
     let folder = paths::root().join("target/reports").join(choice.name()).join("parity");
     std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;

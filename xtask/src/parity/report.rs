@@ -1,4 +1,4 @@
-//! Figures of the comparison, on the terminal and in the documents.
+//! Shows the figures of the comparison, on the terminal and in the documents.
 
 use std::fmt::Write as _;
 
@@ -61,7 +61,7 @@ pub(crate) fn summary(release: &str, corpus: &Corpus, generated: &Generated) -> 
     text
 }
 
-/// Replaces the tables in the documents. There are no differences except intended ones.
+/// Replaces the tables in the documents. Assumes that there are only intended differences.
 pub(crate) fn write_docs(runs: &[Run]) -> Result<()> {
     let rows = runs.iter().map(|run| SummaryRow {
         kernel: format!("Linux {}", run.release),
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use lab::paths;
 
-    /// The page counts what is in the corpus: its sequences and the commands in them.
+    /// The counts on the page match the corpus: its sequences, and the commands in them.
     #[test]
     fn the_page_is_up_to_date_with_the_corpus() {
         let tables = TABLES.recorded().unwrap();

@@ -1,4 +1,4 @@
-//! What the comparison wrote.
+//! The results that the comparison wrote.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,11 +7,11 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-/// From so many sequences on nothing may be missed.
+/// The number of sequences from which on everything must have been covered.
 const ENOUGH: u64 = 10_000;
 
-/// Per cent of the commands that have to reach the kernel, and to succeed: where most fail early,
-/// that they fail alike says little.
+/// The percentages of commands that must reach the kernel, and that must succeed. If most fail
+/// early, equal results prove little.
 const SHARES: (f64, f64) = (60.0, 30.0);
 
 /// The corpus.
@@ -37,7 +37,7 @@ pub(crate) struct Generated {
     pub(crate) differences: Vec<String>,
 }
 
-/// What they reached.
+/// What the sequences covered.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) sequences: u64,
@@ -59,7 +59,7 @@ pub(crate) fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
 }
 
 impl Generated {
-    /// Adds those of another kernel of the same kind.
+    /// Adds the results from another kernel of the same kind.
     pub(crate) fn add(&mut self, other: Self) {
         let (own, other_tally) = (&mut self.tally, other.tally);
         own.sequences += other_tally.sequences;
@@ -103,7 +103,7 @@ fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
-/// All that is wrong with a comparison.
+/// Everything that is wrong with a comparison.
 pub(crate) fn problems(release: &str, corpus: &Corpus, generated: &Generated) -> Vec<String> {
     let tally = &generated.tally;
     let mut problems: Vec<String> = corpus

@@ -1,4 +1,4 @@
-//! Checks the links of a site as it came out, places within pages included.
+//! Checks the links of the generated site, including anchors within pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-/// What a page links to, and what can be linked to in it.
+/// The targets that a page links to, and the anchors that it offers.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Page {
     targets: BTreeSet<String>,
@@ -25,7 +25,7 @@ impl Page {
     }
 }
 
-/// The links in the site's pages that lead nowhere. Those to other sites aren't followed.
+/// The broken links in the site's pages. Links to other sites aren't followed.
 pub(super) fn broken(site: &Path) -> Result<Vec<String>> {
     let mut files = BTreeSet::new();
     collect(site, site, &mut files)?;
@@ -35,7 +35,7 @@ pub(super) fn broken(site: &Path) -> Result<Vec<String>> {
             .with_context(|| format!("can't read {}", file.display()))?;
         pages.insert(file.clone(), Page::read(&html));
     }
-    // Its links are from where the site is served, which isn't known.
+    // Its links start from where the site is served, which isn't known.
     pages.remove(Path::new("404.html"));
     ensure!(pages.len() > 1, "the site has no pages");
     let mut broken = Vec::new();

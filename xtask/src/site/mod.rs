@@ -1,8 +1,8 @@
-//! `cargo xtask site`: a site of the workspace's Markdown pages, by mdBook.
+//! `cargo xtask site`: builds a site from the workspace's Markdown pages, with mdBook.
 //!
-//! The pages stay where they are; mdBook gets copies, at the same paths, so that their links lead to the
-//! same places as in a checkout. Its `src` can't be the checkout itself, because it copies all that is
-//! there, `target` included.
+//! The pages stay where they are. mdBook gets copies at the same paths, so their links work as in a
+//! checkout. Its `src` can't be the checkout itself, because it copies everything there, `target`
+//! included.
 
 mod links;
 #[cfg(test)]
@@ -22,11 +22,11 @@ use crate::cargo;
 use crate::install::Program;
 
 /// The last release that builds with the oldest Rust that the workspace supports. Its server and
-/// search aren't needed, and take most of the time to build it.
+/// search aren't needed, and account for most of its build time.
 const MDBOOK: Program =
     Program { name: "mdbook", version: "0.4.52", arguments: &["--no-default-features"] };
 
-/// The list of pages, and the folder that its links start from.
+/// The list of pages. Its links start from the folder it is in.
 const SUMMARY: &str = "docs/SUMMARY.md";
 const SETTINGS: &str = "docs/book.toml";
 
@@ -63,7 +63,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(html.join("index.html"))
 }
 
-/// Copies the pages, and the files that they link to, to where mdBook looks for them.
+/// Copies the pages, and the files they link to, to where mdBook expects them.
 fn stage(root: &Path, source: &Path) -> Result<()> {
     let read = |path: &Path| {
         fs::read_to_string(root.join(path))
@@ -83,7 +83,7 @@ fn stage(root: &Path, source: &Path) -> Result<()> {
     for path in &pages {
         let text = read(path)?;
         for file in page::files(path, &text)?.difference(&pages) {
-            // mdBook makes pages only of what the summary names.
+            // mdBook makes pages only from the files that the summary names.
             ensure!(
                 file.extension().is_none_or(|extension| extension != "md"),
                 "{} links to {}, which {SUMMARY} lacks",

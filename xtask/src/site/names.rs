@@ -1,4 +1,4 @@
-//! Every path, file and item that the Markdown pages of the workspace name exists.
+//! Tests that every path, file and item named in the workspace's Markdown pages exists.
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::collections::BTreeSet;
@@ -9,11 +9,12 @@ use lab::paths::root;
 
 use super::page;
 
-/// The folders that pages name files in, from the root or from the page's own folder.
+/// The folders whose files pages name, relative to the root or to the page's own folder.
 const FOLDERS: [&str; 9] =
     [".cargo", ".ci", "benches", "crates", "docs", "fuzz", "src", "tests", "xtask"];
 
-/// All files of the checkout, from its root. What is built or found by fuzzing is left out.
+/// All files of the checkout, relative to its root, except build output and the findings of
+/// fuzzing.
 fn files() -> BTreeSet<PathBuf> {
     fn collect(folder: &Path, root: &Path, files: &mut BTreeSet<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -32,7 +33,7 @@ fn files() -> BTreeSet<PathBuf> {
     files
 }
 
-/// The page without its code blocks: what is in them is an example, not a claim.
+/// The page without its code blocks: they contain examples, not claims.
 fn prose(text: &str) -> String {
     let mut prose = String::new();
     page::each_prose(text, |part| {
@@ -54,7 +55,7 @@ fn links(prose: &str) -> Vec<(String, String)> {
     links
 }
 
-/// The code spans of a page that are one word. Code that has backticks in it is an example.
+/// The code spans of a page that are one word. Code that contains backticks is an example.
 fn code(prose: &str) -> Vec<&str> {
     let spans = page::code_spans(prose).into_iter().map(|span| &prose[span]);
     let single = spans.filter_map(|span| span.strip_prefix('`')?.strip_suffix('`'));
@@ -68,7 +69,7 @@ fn is_path(span: &str) -> bool {
         && span.split_once('/').is_some_and(|(first, _)| FOLDERS.contains(&first))
 }
 
-/// Whether a part of a path stands for any name, as in `crates/NAME/TOPIC.rs`.
+/// Whether a part of a path is a placeholder, as in `crates/NAME/TOPIC.rs`.
 fn has_placeholder(span: &str) -> bool {
     span.split('/').any(|part| {
         let name = part.strip_suffix(".rs").unwrap_or(part);
@@ -88,7 +89,7 @@ fn defines(source: &str, name: &str) -> bool {
     })
 }
 
-/// What a page names and there isn't.
+/// The names in a page that don't exist.
 fn problems(file: &Path, text: &str, files: &BTreeSet<PathBuf>) -> Vec<String> {
     let exists = |path: &Path| {
         files.contains(path) || files.iter().any(|file| file.starts_with(path) && file != path)

@@ -1,4 +1,4 @@
-//! Pages as Markdown: which files they link to, and what mdBook can't know about them.
+//! Pages as Markdown: finds the files they link to, and rewrites what mdBook can't handle.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Result, ensure};
 
-/// The files that a page links to, from the root of the workspace.
+/// The files that a page links to, relative to the root of the workspace.
 pub(super) fn files(page: &Path, text: &str) -> Result<BTreeSet<PathBuf>> {
     let mut files = BTreeSet::new();
     let mut problem = Ok(());
@@ -22,7 +22,7 @@ pub(super) fn files(page: &Path, text: &str) -> Result<BTreeSet<PathBuf>> {
     problem.map(|()| files)
 }
 
-/// A page whose links are from the root of the workspace, for a page that is moved there.
+/// The page with its links relative to the root of the workspace, for a page that is moved there.
 pub(super) fn moved_to_root(page: &Path, text: &str) -> Result<String> {
     let mut problem = Ok(());
     let text = each_prose(text, |prose| {
@@ -40,8 +40,8 @@ pub(super) fn moved_to_root(page: &Path, text: &str) -> Result<String> {
     problem.map(|()| text)
 }
 
-/// A page without what only rustdoc understands: links to items become their text, and in a page that
-/// has such links a code block without a language is Rust.
+/// The page without what only rustdoc understands. Links to items become their text. In a page with
+/// such links, a code block without a language becomes Rust.
 pub(super) fn without_rustdoc(text: &str) -> String {
     let is_item = |target: &str| target.contains("::");
     let mut has_items = false;
@@ -85,8 +85,8 @@ fn without_shortcuts(prose: &str) -> String {
     text + rest
 }
 
-/// The path of a link's target from the root of the workspace; none for other sites, rustdoc's items
-/// and places in the same page.
+/// The path of a link's target, relative to the root of the workspace. `None` for other sites,
+/// rustdoc's items and anchors in the same page.
 pub(super) fn resolved(page: &Path, target: &str) -> Result<Option<PathBuf>> {
     let path = target.split('#').next().unwrap_or_default();
     if path.is_empty() || path.contains(':') {
@@ -105,7 +105,7 @@ pub(super) fn resolved(page: &Path, target: &str) -> Result<Option<PathBuf>> {
     Ok(Some(normal))
 }
 
-/// Applies a function to all of a page except its code blocks.
+/// Applies a function to all text of a page except its code blocks.
 pub(super) fn each_prose(text: &str, mut change: impl FnMut(&str) -> String) -> String {
     let mut changed = String::new();
     let mut prose = String::new();
@@ -122,7 +122,7 @@ pub(super) fn each_prose(text: &str, mut change: impl FnMut(&str) -> String) -> 
     changed + &change(&prose)
 }
 
-/// Replaces each `[text](target)`. What is in a code span is no link.
+/// Replaces each `[text](target)`. A link in a code span doesn't count.
 pub(super) fn rewrite_links(prose: &str, mut link: impl FnMut(&str, &str) -> String) -> String {
     let code = code_spans(prose);
     let is_in_code = |at: &usize| code.iter().any(|span| span.contains(at));
@@ -141,7 +141,7 @@ pub(super) fn rewrite_links(prose: &str, mut link: impl FnMut(&str, &str) -> Str
     text + &prose[done..]
 }
 
-/// Where the code spans are: between runs of as many backticks, within a paragraph.
+/// The ranges of the code spans: between backtick runs of equal length, within a paragraph.
 pub(super) fn code_spans(prose: &str) -> Vec<Range<usize>> {
     let ticks = |at: usize| prose[at..].bytes().take_while(|byte| *byte == b'`').count();
     let mut spans = Vec::new();
@@ -151,7 +151,7 @@ pub(super) fn code_spans(prose: &str) -> Vec<Range<usize>> {
         let width = ticks(start);
         let paragraph = prose[start..].find("\n\n").map_or(prose.len(), |end| start + end);
         let mut end = start + width;
-        // The next run that is as wide, if there is one.
+        // The next run of the same length, if any.
         while let Some(next) = prose[end..paragraph].find('`') {
             end += next + ticks(end + next);
             if prose[..end].len() - prose[..end].trim_end_matches('`').len() == width {

@@ -1,4 +1,5 @@
-//! How many tests passed, failed and were skipped, read from what test programs print and report.
+//! Counts the tests that passed, failed or were skipped, from the output and reports of test
+//! programs.
 
 use std::collections::BTreeSet;
 use std::ops::AddAssign;
@@ -11,9 +12,9 @@ pub(crate) struct Counts {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
     pub(crate) skipped: u64,
-    /// What failed: its name and, on lines of their own, what it said where a report has that.
+    /// The failed tests: the name and, on lines of its own, the message if the report has one.
     pub(crate) failures: Vec<String>,
-    /// What was skipped, with the reason.
+    /// The skipped tests, each with the reason.
     pub(crate) skips: Vec<String>,
 }
 
@@ -22,12 +23,12 @@ impl Counts {
         self.passed + self.failed + self.skipped
     }
 
-    /// The names of what was skipped.
+    /// The names of the skipped tests.
     pub(crate) fn skipped_names(&self) -> BTreeSet<&str> {
         self.skips.iter().filter_map(|skip| Some(skip.split_once(": ")?.0)).collect()
     }
 
-    /// Takes in a line that a program of Rust's own test harness prints.
+    /// Reads a line printed by Rust's own test harness.
     pub(crate) fn read_line(&mut self, line: &str) {
         if let Some(rest) = line.strip_prefix("test result: ") {
             self.read_result(rest);
@@ -59,7 +60,7 @@ impl Counts {
         }
     }
 
-    /// Takes in a line of the report that the integration tests write: a JSON object.
+    /// Reads a line of the integration tests' report: a JSON object.
     pub(crate) fn read_report(&mut self, line: &str) -> Result<()> {
         let line: ReportLine = serde_json::from_str(line)
             .with_context(|| format!("not a line of a test report: {line}"))?;
@@ -81,11 +82,11 @@ impl Counts {
     }
 }
 
-/// The most lines of a failed test's message that the summary repeats.
+/// The maximum number of lines of a failed test's message that the summary repeats.
 const MOST_LINES: usize = 20;
 
-/// A failed test with its message indented below its name. A log may be all that is left of a run,
-/// and only the end of it.
+/// A failed test with its message indented below its name. The end of a log may be all that is left
+/// of a run.
 fn failure(name: &str, reason: &str) -> String {
     let mut lines = reason.lines().map(str::trim_end).filter(|line| !line.is_empty());
     let mut text = name.to_owned();

@@ -1,10 +1,10 @@
-//! Other work for the machine's processors, beside which tests have to hold as well.
+//! Load on the machine's processors, under which tests must pass as well.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-/// Threads that compute without pause until this is dropped.
+/// Threads that keep processors busy until this is dropped.
 #[derive(Debug)]
 pub(super) struct Load {
     stop: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ impl Drop for Load {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A thread that only waits can't panic.
+            // A thread that only spins can't panic.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that proves the project, step by step.
+//! `cargo xtask test`: runs all of the project's checks, step by step.
 
 pub(crate) mod counts;
 mod load;
@@ -20,11 +20,11 @@ use counts::Counts;
 use load::Load;
 use summary::Summary;
 
-/// How long all integration tests together may take on one kernel: half an hour, or the one that
-/// takes half an hour itself.
+/// The timeout for all integration tests together on one kernel. They take up to half an hour, and
+/// one of them may take half an hour by itself.
 const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
-/// What integration tests run besides our own programs.
+/// The tools that integration tests run, besides our own programs.
 const TOOLS: &[&str] = &[
     "ip",
     "tc",
@@ -38,8 +38,7 @@ const TOOLS: &[&str] = &[
     "tcpdump",
 ];
 
-/// The package whose tests need a kernel with IPVS; it's left out of all other steps that run
-/// something.
+/// The package whose tests need a kernel with IPVS; all other steps that run code leave it out.
 const INTEGRATION: &str = "ipvs-tests";
 
 /// Tells tests which kernel they run on.
@@ -71,7 +70,7 @@ struct Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Looks at the code: right or wrong as a whole.
+    /// Checks the code, and passes or fails as a whole.
     Check,
     /// Runs tests.
     Tests,
@@ -101,7 +100,7 @@ const STEPS: [Step; 9] = [
         kind: Kind::Check,
     },
     Step {
-        // Not among the targets that are tested without being named, so not linted with them.
+        // These aren't among the default test targets, so the other lints don't cover them.
         name: "lints of the guest's tests",
         arguments: &[
             "clippy",
@@ -125,7 +124,7 @@ const STEPS: [Step; 9] = [
         kind: Kind::Check,
     },
     Step {
-        // What would be published builds by itself, without the rest of the workspace.
+        // The packages to publish build on their own, without the rest of the workspace.
         name: "packages",
         arguments: &[
             "package",
@@ -178,7 +177,7 @@ const STEPS: [Step; 9] = [
     },
 ];
 
-/// What `cargo xtask kernel` promises of a guest, tried on a kernel that was fetched.
+/// Tests what `cargo xtask kernel` promises about a guest, on a fetched kernel.
 const GUEST: Step = Step {
     name: "the guest itself",
     arguments: &[
@@ -201,7 +200,7 @@ impl Test {
         let lab = cargo::lab()?;
         let choices = self.kernels.choices();
         if choices.iter().any(|choice| choice.series().is_some()) {
-            // Not after minutes of other tests.
+            // Fail now, not after minutes of other tests.
             lab::before_boot(self.kernels.guest, &lab)?;
         }
         let mut summary = Summary::default();
@@ -231,7 +230,7 @@ impl Test {
                 None => summary.missed(format!("kernel {}", choice.name())),
             }
         }
-        // What is too old or too new for one of them is for another.
+        // A test that one kernel is too old or too new for must run on another.
         if Choice::FETCHED.iter().all(|choice| choices.contains(choice)) {
             let never = summary.never_run();
             if !never.is_empty() {
@@ -290,19 +289,19 @@ impl Test {
         let report = Report::new(choice)?;
         let status = programs.job(choice, filter, &report.folder).run(kernel)?;
         let counts = report.read()?;
-        // A filter may well be meant for other tests than these.
+        // The filter may be meant for other tests.
         let problem = if counts.total() == 0 && filter.is_none() {
             Some("they reported no test".to_owned())
         } else {
-            // A failure that was reported speaks for itself.
+            // A reported failure needs no further explanation.
             (status != 0 && counts.failed == 0).then(|| format!("they ended with status {status}"))
         };
         Ok(Some(Outcome { counts, problem }))
     }
 }
 
-/// Runs the demo, which checks its own claims, and compares what it prints with the transcript, which
-/// is of one kernel.
+/// Runs the demo, which checks its own claims, and compares its output with the transcript. The
+/// transcript comes from a single kernel.
 fn demo(choice: Choice, summary: &mut Summary) {
     progress::note("the demo");
     summary.time("demo".to_owned(), || {
@@ -314,16 +313,16 @@ fn demo(choice: Choice, summary: &mut Summary) {
     });
 }
 
-/// What came of a step that runs tests.
+/// The outcome of a step that runs tests.
 #[derive(Debug)]
 struct Outcome {
     counts: Counts,
-    /// What is wrong although no test says so.
+    /// A problem that no test reported.
     problem: Option<String>,
 }
 
 impl Step {
-    /// Runs it. A check has no outcome but an error.
+    /// Runs the step. A check has no outcome except an error.
     fn run(&self, filter: Option<&str>, kernel: Option<Choice>) -> Result<Option<Outcome>> {
         if self.arguments.first() == Some(&"package") {
             packages::forget_unpacked()?;
@@ -333,7 +332,7 @@ impl Step {
         if let Some(kernel) = kernel {
             command.env(KERNEL_VARIABLE, kernel.name());
         }
-        // Warnings of rustdoc are links that lead nowhere.
+        // rustdoc warns about broken links.
         command.env("RUSTDOCFLAGS", "-D warnings");
         if let (Kind::Tests, Some(filter)) = (self.kind, filter) {
             command.args(["--", filter]);
@@ -357,12 +356,12 @@ impl Step {
     }
 }
 
-/// What the integration tests consist of.
+/// The programs that the integration tests consist of.
 #[derive(Debug)]
 struct Programs {
     tests: PathBuf,
     ipvsadm: PathBuf,
-    /// The example of the library that is tried under traffic.
+    /// The library's example that is tested under traffic.
     controller: PathBuf,
 }
 
@@ -406,10 +405,10 @@ impl Programs {
 
 const REPORT: &str = "report.jsonl";
 
-/// What the names of steps begin with that run the integration tests.
+/// The prefix of the names of steps that run the integration tests.
 const ON_KERNEL: &str = "integration tests on ";
 
-/// The report of the integration tests on one kernel: a file in a folder of its own, which is all
+/// The report of the integration tests on one kernel. It is a file in its own folder, the only part
 /// of the checkout that the guest may change.
 struct Report {
     folder: PathBuf,
@@ -443,7 +442,7 @@ impl Report {
     }
 }
 
-/// How long something took.
+/// Runs `work`, and returns its result and how long it took.
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     (work(), start.elapsed())

@@ -1,4 +1,4 @@
-//! What Cargo remembers of packages that it verified before.
+//! Deletes what Cargo cached of packages that it verified before.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,21 +8,21 @@ use anyhow::{Context, Result};
 
 use lab::paths;
 
-/// Where packages are verified, below the checkout. Not where everything else is built: there Cargo
-/// would find what it made of the same version before, which it never takes for out of date.
+/// The target folder for verifying packages, below the checkout. It isn't the usual one: there
+/// Cargo would find its earlier build of the same version, and never consider that out of date.
 pub(super) const TARGET: &str = "target/verify";
 
-/// Deletes the sources of our own packages that `cargo package` unpacked the last time, and what it
-/// built of them.
+/// Deletes the sources of our own packages that the last `cargo package` unpacked, and what it
+/// built from them.
 ///
-/// It verifies packages that need one another through a registry below the target folder, and
-/// unpacks what it takes from there into its home. There it finds it again the next time, and
-/// doesn't look whether that is still what is in the package: the version is the same.
+/// Cargo verifies packages that depend on one another through a registry below the target folder,
+/// and unpacks them from there into its home. Next time it reuses the unpacked sources. It doesn't
+/// check whether they still match the package, because the version is the same.
 pub(super) fn forget_unpacked() -> Result<()> {
     let home = cargo_home().context("neither CARGO_HOME nor HOME is set")?;
     let version = concat!("-", env!("CARGO_PKG_VERSION"));
     for registry in folders(&home.join("registry/src"))? {
-        // A registry in a folder has no host in its name, as crates.io has.
+        // Unlike crates.io, a registry in a folder has no host in its name.
         if !registry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"-")) {
             continue;
         }
@@ -34,7 +34,7 @@ pub(super) fn forget_unpacked() -> Result<()> {
             }
         }
     }
-    // Named for the package and a hash.
+    // The name is that of the package and a hash.
     for built in folders(&paths::root().join(TARGET).join("debug/.fingerprint"))? {
         let name = built.file_name().and_then(OsStr::to_str).unwrap_or_default();
         if name.rsplit_once('-').is_some_and(|(package, _)| is_ours(package)) {
@@ -54,7 +54,7 @@ fn cargo_home() -> Option<PathBuf> {
     std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(home)
 }
 
-/// What is in a folder; nothing if it isn't there.
+/// The entries of a folder; none if it doesn't exist.
 fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

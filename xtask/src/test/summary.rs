@@ -1,4 +1,4 @@
-//! What is said at the end of all steps.
+//! The summary at the end of all steps.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use lab::progress;
 use super::counts::Counts;
 use super::{ON_KERNEL, Outcome, timed};
 
-/// What came of every step.
+/// The outcome of every step.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     rows: Vec<Row>,
@@ -19,7 +19,7 @@ pub(crate) struct Summary {
 #[derive(Debug)]
 struct Row {
     name: String,
-    /// None for a step that runs no tests.
+    /// `None` for a step that runs no tests.
     counts: Option<Counts>,
     problem: Option<String>,
     time: Duration,
@@ -46,13 +46,13 @@ impl Summary {
         self.rows.push(Row { name, counts: None, problem, time: Duration::ZERO });
     }
 
-    /// Records that something is wrong with the run as a whole.
+    /// Records a problem with the run as a whole.
     pub(crate) fn fail(&mut self, problem: String) {
         let name = "all steps".to_owned();
         self.rows.push(Row { name, counts: None, problem: Some(problem), time: Duration::ZERO });
     }
 
-    /// All tests together; a step that failed as a whole counts as one that failed.
+    /// The counts of all tests together. A step that failed as a whole counts as one failed test.
     pub(crate) fn counts(&self) -> Counts {
         let mut all = Counts::default();
         for row in &self.rows {
@@ -64,7 +64,7 @@ impl Summary {
         all
     }
 
-    /// The names of the integration tests that were skipped on each of the kernels.
+    /// The names of the integration tests that were skipped on every kernel.
     pub(crate) fn never_run(&self) -> Vec<&str> {
         let on_kernels = self.rows.iter().filter(|row| row.name.starts_with(ON_KERNEL));
         on_kernels
@@ -110,7 +110,7 @@ impl fmt::Display for Summary {
             named.chain(row.problem.clone()).collect()
         })?;
         let Counts { passed, failed, skipped, .. } = self.counts();
-        // The last line, alone: what machines read.
+        // The last line stands alone, for machines to read.
         writeln!(f, "\n{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
@@ -182,7 +182,7 @@ mod tests {
             summary.time(name, || Ok(Some(outcome(5, skips, &[]))));
         }
         assert_eq!(summary.never_run(), ["a::newest"]);
-        // What a kernel didn't come to isn't known to be skipped there.
+        // A kernel that never ran a test doesn't count as having skipped it.
         summary.time(format!("{ON_KERNEL}Linux 8.0"), || Err(anyhow!("it didn't boot")));
         assert_eq!(summary.never_run(), [""; 0]);
     }
