@@ -76,7 +76,7 @@ const EXCERPT: Part = Part {
     end: "```\n<!-- transcript:end -->\n",
 };
 
-/// The kernel that the transcript comes from; on others, more than numbers differs.
+/// The kernel that the transcript comes from; on others, more than the numbers differs.
 pub(crate) const KERNEL: Choice = Choice::V6_1;
 
 /// Runs the demo and returns what it prints.

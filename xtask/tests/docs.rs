@@ -108,8 +108,9 @@ fn published() -> Vec<(String, String, String)> {
         .collect()
 }
 
-/// Each README begins with the lines that add this crate, and tells the reader whether the registry
-/// has it before they type them. Once a version is published, remove the sentence and this test.
+/// Each README begins with the lines that add its crate, and says whether the registry has it, so
+/// that readers know before they type them. Once a version is published, remove the sentence and
+/// this test.
 #[test]
 fn each_readme_begins_with_how_to_get_the_crate() {
     let published = published();

@@ -110,8 +110,7 @@ impl Bench {
         Ok(0)
     }
 
-    /// Measures in one boot: everything requested, or only a quick overview if that was measured
-    /// before.
+    /// Measures in one boot: everything requested, or only at a glance if that was measured before.
     fn measure(&self, kernel: &ReadyKernel, programs: &Programs, pinned: bool) -> Result<Report> {
         let is_glance = !pinned && self.kernel.guest.processors.is_none();
         let pinned = pinned && kernel.is_fetched();

@@ -21,7 +21,7 @@ use load::Load;
 use summary::Summary;
 
 /// The timeout for all integration tests together on one kernel. They take up to half an hour, and
-/// one of them may take half an hour by itself.
+/// so does the endurance test, which runs only on request.
 const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 /// The tools that integration tests run, besides our own programs.
