@@ -5,13 +5,13 @@ use ipvsadm::Exit;
 
 use crate::program::Machine;
 
-/// Any bytes as command lines of `ipvsadm`, one a line, with a tab between words: the program never
-/// panics, the kernel understands what it sends, and it can list what it has made. The rules it then
-/// saves make the same table when they are restored, except for what rules can't express.
+/// Any bytes as command lines of `ipvsadm`, one per line, with tabs between words: the program
+/// never panics, the kernel understands what it sends, and the program can list what it has made.
+/// The rules it then saves restore to the same table, except for what rules can't express.
 ///
 /// # Panics
 ///
-/// If one of these doesn't hold.
+/// If one of these properties doesn't hold.
 pub fn argv(input: &[u8]) {
     let machine = Machine::new();
     for line in input.split(|byte| *byte == b'\n') {
@@ -19,7 +19,7 @@ pub fn argv(input: &[u8]) {
             .split(|byte| *byte == b'\t')
             .map(|word| OsString::from_vec(word.to_vec()))
             .collect();
-        // With options only, there is no word at which they could end.
+        // A line of options only has no word at which they could end.
         let posix = words.iter().all(is_option).then(|| {
             let mut posix = machine.fork();
             posix.is_posix = true;
@@ -46,16 +46,16 @@ fn is_option(word: &OsString) -> bool {
     word.as_encoded_bytes().starts_with(b"-")
 }
 
-/// The lines of rules, sorted: services can come in another order, because the C program's order
-/// depends on which was added first where addresses are far apart.
+/// The lines of rules, sorted. The order of services can differ: where addresses are far apart, the
+/// C program's order depends on which was added first.
 fn lines_in_order(rules: &[u8]) -> Vec<String> {
     let mut lines: Vec<_> = String::from_utf8_lossy(rules).lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }
 
-/// Whether rules have something that both this program and the C program write, but neither reads: a
-/// firewall mark as a negative number, or scheduler flags none of which has a name.
+/// Whether rules contain something that both this program and the C program write but neither
+/// reads: a firewall mark as a negative number, or scheduler flags without a name.
 fn is_unreadable(rules: &[u8]) -> bool {
     let contains = |text: &[u8]| rules.windows(text.len()).any(|part| part == text);
     contains(b" -f -") || contains(b" -b \n")

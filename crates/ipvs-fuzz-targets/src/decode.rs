@@ -1,11 +1,11 @@
 use ipvs_sys::{Body, Family, Header, Message, Messages};
 
-/// Any bytes as a datagram: decoding never panics, and what decodes encodes to something that
-/// decodes to the same.
+/// Any bytes as a datagram: decoding never panics, and whatever decodes can be encoded again and
+/// decodes to the same value.
 ///
 /// # Panics
 ///
-/// If one of these doesn't hold.
+/// If one of these properties doesn't hold.
 pub fn decode(datagram: &[u8]) {
     for frame in Messages::new(datagram) {
         let Ok(frame) = frame else { return };

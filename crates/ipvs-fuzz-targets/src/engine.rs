@@ -6,15 +6,15 @@ use ipvs_sys::Command;
 const KINDS: [RequestKind; 4] =
     [RequestKind::Change, RequestKind::AcknowledgedChange, RequestKind::Get, RequestKind::Dump];
 
-/// Any bytes as the answers to a window of requests: the engine never panics, settles each
-/// request once and in order, and takes another window afterwards.
+/// Any bytes as the replies to a window of requests: the engine never panics, completes each
+/// request once and in order, and accepts another window afterwards.
 ///
-/// The first byte says which requests there are: one more than its upper three bits, each of the kind
-/// that two of its bits select. Datagrams follow, each after a byte with its length.
+/// The first byte selects the requests: its upper three bits plus one give their number, and two of
+/// its bits select the kind of each. Datagrams follow, each preceded by a byte with its length.
 ///
 /// # Panics
 ///
-/// If one of these doesn't hold.
+/// If one of these properties doesn't hold.
 pub fn engine(input: &[u8]) {
     let Some((&first, answers)) = input.split_first() else { return };
     let mut engine = Engine::new(Duration::from_secs(1));
@@ -36,7 +36,7 @@ pub fn engine(input: &[u8]) {
     let mut rest = answers;
     while let Some((&length, tail)) = rest.split_first() {
         let (datagram, tail) = tail.split_at(usize::from(length).min(tail.len()));
-        // That it makes no sense is for whoever fed it to act on.
+        // A malformed reply is for the caller to act on.
         let _ = engine.handle_datagram(datagram, &mut on_event);
         rest = tail;
     }

@@ -4,12 +4,12 @@ use ipvs::plan::{Options, Plan, Prune, Scope};
 use ipvs::{Client, Table};
 use ipvs_model::Kernel;
 
-/// Any bytes as a file with a table, in TOML or JSON, or with a plan: reading never panics, what is
-/// read can be written and read again, and a table that can be set up reads back equal.
+/// Any bytes as a file with a table, in TOML or JSON, or with a plan: reading never panics,
+/// whatever is read can be written and read again, and a table that can be set up reads back equal.
 ///
 /// # Panics
 ///
-/// If one of these doesn't hold.
+/// If one of these properties doesn't hold.
 pub fn files(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
     if let Ok(table) = toml::from_str(text) {
@@ -20,7 +20,7 @@ pub fn files(input: &[u8]) {
     }
     if let Ok(plan) = serde_json::from_str(text) {
         try_plan(&plan);
-        // Steps that don't fit the table are refused, which is reported.
+        // Steps that don't fit the table are refused with an error.
         let _ = client().apply(&plan);
     }
 }
@@ -50,7 +50,7 @@ fn try_plan(plan: &Plan) {
     assert!(lines >= plan.steps().len(), "each step has a line");
 }
 
-/// A client of a model of the kernel that has room for the shortest times.
+/// A client of a model kernel that has room for the shortest times.
 fn client() -> Client<Kernel> {
     well(Client::with_transport(Kernel::builder().ticks_per_second(1000).build()))
 }

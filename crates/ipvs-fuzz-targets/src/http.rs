@@ -1,7 +1,7 @@
 use probe::{Closed, Conversation as _, Http, Pattern, Step};
 
-/// A server's reply, behind three bytes that say how it's asked and cut: the verdict is the same
-/// however the reply is cut into pieces, and what it says is one line.
+/// A server's reply, after three bytes that select the request and how the reply is cut. The
+/// verdict is the same however the reply is cut into pieces, and its message is a single line.
 pub fn http(input: &[u8]) {
     let Some((&[settings, cut, limit], reply)) = input.split_first_chunk() else { return };
     let mut http = Http::new("/").redirects(settings & 1).body_limit(limit.into());

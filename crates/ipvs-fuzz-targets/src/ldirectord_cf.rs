@@ -26,7 +26,7 @@ impl Surroundings for Nowhere {
     }
 }
 
-/// Any text as `ldirectord.cf`: it's read, or refused with places that are in it.
+/// Any text as `ldirectord.cf`: it is either read, or refused with positions that lie inside it.
 pub fn ldirectord_cf(input: &[u8]) {
     let Ok(source) = std::str::from_utf8(input) else { return };
     let (config, diagnostics) = parse(source, &Nowhere);

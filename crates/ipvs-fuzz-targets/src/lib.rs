@@ -1,9 +1,9 @@
-//! What each fuzz target does with an input, which may be any bytes. A target panics if what its
-//! documentation claims doesn't hold.
+//! What each fuzz target does with an input of arbitrary bytes. A target panics if a property that
+//! its documentation claims doesn't hold.
 //!
 //! The programs that libFuzzer feeds are in `fuzz/fuzz_targets`. A test of this crate runs the same
-//! functions on the seeds from which fuzzing starts, and on every input that once made one fail:
-//! `fuzz/seeds/TARGET/*`.
+//! functions on `fuzz/seeds/TARGET/*`: the seeds from which fuzzing starts, and every input that
+//! once made a target fail.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,7 @@ pub use restore::restore;
 /// A target: its name, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 9] = [
     ("argv", argv),
     ("connections", connections),

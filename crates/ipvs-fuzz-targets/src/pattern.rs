@@ -1,6 +1,7 @@
 use probe::Pattern;
 
-/// A pattern, a newline, and what it's looked for in: it's refused at a place in it, or it ends.
+/// A pattern, a newline, and the text to search: an error points inside the pattern, and every
+/// search ends.
 pub fn pattern(input: &[u8]) {
     let (pattern, subject) = input
         .iter()

@@ -1,4 +1,4 @@
-//! The program `ipvsadm` on a machine that is a model: its kernel, and the few names it knows.
+//! The program `ipvsadm` on a model machine: its kernel, and the few names it knows.
 
 use std::ffi::{CStr, OsString};
 use std::io::{BufReader, Cursor};
@@ -16,16 +16,16 @@ pub(crate) struct Run {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// A machine to run the program on, one time after the other.
+/// A machine on which the program runs, once or several times in sequence.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
     kernel: Kernel,
-    /// Whether options end at the first word that is none.
+    /// Whether options end at the first word that isn't one.
     pub(crate) is_posix: bool,
 }
 
 impl Machine {
-    /// One whose kernel keeps timeouts of any length.
+    /// A machine whose kernel keeps timeouts of any length.
     pub(crate) fn new() -> Self {
         Self { kernel: Kernel::builder().ticks_per_second(1).build(), is_posix: false }
     }
@@ -35,12 +35,12 @@ impl Machine {
         Self { kernel: self.kernel.fork(), ..*self }
     }
 
-    /// Runs the program with these arguments and nothing on standard input.
+    /// Runs the program with these arguments and empty standard input.
     pub(crate) fn run(&self, words: impl IntoIterator<Item = impl Into<OsString>>) -> Run {
         self.run_with_input(words, b"", 1)
     }
 
-    /// The same with standard input, of which `at_once` bytes arrive at a time.
+    /// Runs the program with standard input, of which `at_once` bytes arrive at a time.
     pub(crate) fn run_with_input(
         &self,
         words: impl IntoIterator<Item = impl Into<OsString>>,
@@ -87,7 +87,7 @@ impl Host for Machine {
     }
 }
 
-/// A host and a service that have names.
+/// A host and a service with names.
 struct FewNames;
 
 const HOST: &[u8] = b"director";

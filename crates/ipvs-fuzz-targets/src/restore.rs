@@ -2,16 +2,16 @@ use ipvsadm::Exit;
 
 use crate::program::Machine;
 
-/// Any bytes as what `ipvsadm -R` reads. However they arrive, the outcome is the same: all at once, so
-/// that changes go to the kernel together, or so slowly that each goes alone. A strict restore
-/// changes nothing or does what its lines do one by one.
+/// Any bytes as the input of `ipvsadm -R`. The outcome doesn't depend on how they arrive: all at
+/// once, so that changes go to the kernel together, or so slowly that each goes alone. A strict
+/// restore either changes nothing or does what its lines do one by one.
 ///
-/// The first byte says whether the restore is strict (its lowest bit), and how many bytes arrive at
-/// once (the others, and one more).
+/// The lowest bit of the first byte says whether the restore is strict. The other bits, plus one,
+/// give the number of bytes that arrive at once.
 ///
 /// # Panics
 ///
-/// If one of these doesn't hold.
+/// If one of these properties doesn't hold.
 pub fn restore(input: &[u8]) {
     let Some((&first, text)) = input.split_first() else { return };
     let (strict, at_once) = (first & 1 == 1, usize::from(first >> 1) + 1);

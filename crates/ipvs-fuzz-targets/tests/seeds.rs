@@ -1,4 +1,4 @@
-//! Every fuzz target on every input that is kept: seeds, and inputs that once made it fail.
+//! Every fuzz target on every stored input: seeds, and inputs that once made it fail.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't continue has failed")]
 
@@ -42,7 +42,7 @@ fn every_target_has_a_program_and_seeds_and_nothing_else_does() {
     }
 }
 
-/// Inputs should reach the places where something can go wrong.
+/// Inputs should reach the code where something can go wrong.
 #[test]
 fn most_seeds_mean_something() {
     let seeds = fuzz().join("seeds");

@@ -1,5 +1,5 @@
-//! Batches against the kernel: a result for each change, in order, and nothing lost. What was
-//! written is read back by the C `ipvsadm`.
+//! Batches against the kernel: one result per change, in order, and nothing lost. The C `ipvsadm`
+//! reads back what was written.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_batch_outlives_the_module).kernel_wide());
 }
 
-/// The service of that number.
+/// The service with that number.
 fn service(n: usize) -> Result<ServiceKey> {
     Ok(ServiceKey::udp(([192, 0, 2, 53], u16::try_from(n)?).into()))
 }
@@ -33,8 +33,8 @@ fn kinds(results: &[Result<(), Error>]) -> Vec<Option<ErrorKind>> {
     results.iter().map(|result| result.as_ref().err().map(Error::kind)).collect()
 }
 
-/// 1,000 changes, 100 times the same ten on a service of its own. What each does follows from the
-/// kernel's rules, so its result and what is left are known beforehand.
+/// 1,000 changes: the same ten on each of 100 services. The kernel's rules determine what each
+/// does, so its result and the final table are known beforehand.
 fn mixed_changes_have_a_result_each_in_order(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
@@ -81,7 +81,7 @@ fn mixed_changes_have_a_result_each_in_order(context: &mut Context) -> Result<()
     Ok(())
 }
 
-/// Each failure is an answer, and more than 256 unread answers overflow a default receive buffer.
+/// Each failure is a reply, and more than 256 unread replies overflow a default receive buffer.
 fn many_failures_overflow_nothing(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -118,7 +118,7 @@ fn every_change_can_be_in_a_batch(context: &mut Context) -> Result<()> {
         .set_timeouts(Timeouts::default().udp(std::time::Duration::from_secs(77)))
         .start_sync_daemon(&daemon)
         .start_sync_daemon(&daemon)
-        // Stopped as soon as it is started, a daemon may end the command without an answer.
+        // A daemon that is stopped as soon as it is started may end the command without a reply.
         .stop_sync_daemon(SyncRole::Backup)
         .stop_sync_daemon(SyncRole::Backup)
         .start_sync_daemon(&daemon);
@@ -136,7 +136,7 @@ fn every_change_can_be_in_a_batch(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Loading the module again gives the family another id: requests with the old one are not executed.
+/// Reloading the module gives the family another id; requests with the old id are not executed.
 fn a_batch_outlives_the_module(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client: Client = connect(&netns)?;

@@ -1,4 +1,4 @@
-//! Real servers that are taken out while clients are connected, and a watch that sees it.
+//! Real servers taken out while clients are connected, and a watch that observes it.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -25,11 +25,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
 /// Longer than anything here takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often a drain looks again here.
+/// How often a drain polls here.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// A cluster whose web servers answer with their names, and its director's client. What is closed
-/// is forgotten after a second.
+/// A cluster whose web servers reply with their names, and its director's client. Closed
+/// connections are forgotten after a second.
 fn site(context: &mut Context) -> Result<(Vec<WebServer>, Cluster, Client)> {
     let cluster = context.cluster(Layout::OneSubnet)?;
     let start = |server: &ipvs_testkit::Host| WebServer::start_new(&server.netns, server.name);
@@ -41,7 +41,7 @@ fn site(context: &mut Context) -> Result<(Vec<WebServer>, Cluster, Client)> {
     Ok((web_servers, cluster, client))
 }
 
-/// Opens a connection to the VIP, and says which real server has it.
+/// Opens a connection to the VIP, and returns the name of the real server that got it.
 fn open(cluster: &Cluster, client: &mut Client) -> Result<(TcpStream, DestinationKey)> {
     let addr = SocketAddr::from((Ipv4Addr::new(10, 10, 10, 53), 80));
     let stream = cluster.client.netns.run(|| TcpStream::connect_timeout(&addr, TIMEOUT))??;
@@ -69,7 +69,7 @@ fn an_open_connection_is_waited_for(context: &mut Context) -> Result<()> {
                 ensure!(entry.destination.weight == 0, "it takes new connections");
                 Ok(())
             })?;
-            // New clients go to the other one, and this one is served on.
+            // New clients go to the other real server; this client is still served.
             for _ in 0..4 {
                 assert_eq!(cluster.request()?, other.name);
             }
@@ -119,7 +119,8 @@ fn udp_clients_are_waited_for(context: &mut Context) -> Result<()> {
     client.add_destination(&service, &Destination::new(server))?;
     let socket = cluster.client.netns.run(|| UdpSocket::bind("0.0.0.0:0"))??;
     eventually(TIMEOUT, || {
-        // Each time: it is forgotten after a second, which may pass before anybody looks.
+        // A closed connection is forgotten after a second, possibly before anybody looks, so check
+        // each time.
         socket.send_to(b"hello", "10.10.10.53:53")?;
         let entry = client.destination(&service, server)?.context("it is there")?;
         ensure!(entry.inactive_connections == 1, "the packet isn't there yet");
@@ -139,7 +140,7 @@ fn a_watch_sees_changes_and_traffic(context: &mut Context) -> Result<()> {
     for _ in 0..4 {
         cluster.request()?;
     }
-    // Linux 6.1 brings counters up to date every 2 seconds.
+    // Linux 6.1 updates counters every 2 seconds.
     let mut carried = 0;
     eventually(TIMEOUT, || {
         for change in watch.poll(&mut client)? {
@@ -156,7 +157,7 @@ fn a_watch_sees_changes_and_traffic(context: &mut Context) -> Result<()> {
     })?;
     assert_eq!(carried, 4);
 
-    // Somebody else is at work: the C ipvsadm.
+    // Another program makes changes: the C ipvsadm.
     let reader = Reader::new(&cluster.director.netns)?;
     let [web1, web2] = &cluster.servers;
     reader.lines(&["-e", "-t", "10.10.10.53:80", "-r", &web1.addr.to_string(), "-w", "7"])?;
@@ -173,7 +174,7 @@ fn a_watch_sees_changes_and_traffic(context: &mut Context) -> Result<()> {
         },
         TableChange::DestinationRemoved { service, destination: server(web2.addr) },
     ];
-    // Which of the two came first can't be told afterwards.
+    // Afterwards, nobody can tell which of the two came first.
     ensure!(changes.len() == 2 && wanted.iter().all(|it| changes.contains(it)), "{changes:?}");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Edits that write only what differs, against the kernel. What was written is read back by the C
-//! `ipvsadm`.
+//! Edits that write only differences, against the kernel. The C `ipvsadm` reads back what was
+//! written.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -82,14 +82,14 @@ fn edits_keep_what_they_do_not_name(context: &mut Context) -> Result<()> {
     assert!(!client.edit_service(&vip, |service| service.scheduler = Some(Scheduler::WRR))?);
     let saved = ["-A -t 192.0.2.53:80 -s wrr", "-a -t 192.0.2.53:80 -r 192.0.2.102:80 -g -w 0"];
     assert_eq!(reader.saved()?, saved);
-    // The C tool doesn't save thresholds, but lists them.
+    // The C tool lists thresholds but doesn't save them.
     let listed = reader.listed("--thresholds")?;
     ensure!(listed[1].starts_with("-> 192.0.2.102:80 20 10 "), "{listed:?}");
     Ok(())
 }
 
-/// Starting a daemon as it is reported, or as it was asked for, would change nothing: the kernel's own
-/// choices count (`start_sync_thread` in `ip_vs_sync.c`).
+/// Starting a daemon as it is reported, or as it was requested, would change nothing: the kernel's
+/// own choices count (`start_sync_thread` in `ip_vs_sync.c`).
 fn sync_daemons_become_what_is_wanted(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
@@ -129,7 +129,7 @@ fn sync_daemons_become_what_is_wanted(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Real servers of both families, and a daemon: the kernel takes either only without the other.
+/// Real servers of both families, and a daemon: the kernel accepts one only without the other.
 fn directors_become_what_is_wanted(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;

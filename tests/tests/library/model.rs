@@ -1,4 +1,4 @@
-//! The model answers as the kernel does: the same random requests to both, and the same answers.
+//! The model replies as the kernel does: the same random requests to both get the same replies.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,30 +16,30 @@ use rustix::io::Errno;
 
 use crate::test;
 
-/// Requests of one run.
+/// Number of requests in one run.
 const REQUESTS: usize = 16_000;
-/// After how many of them the whole tables are compared.
+/// Number of requests after which the whole tables are compared.
 const BETWEEN_TABLES: usize = 100;
-/// How often each kind of error has to come up.
+/// How often each kind of error has to occur.
 const AT_LEAST: usize = 20;
-/// Names that no module has make the kernel run modprobe each time: on a busy machine that takes
-/// longest.
+/// The kernel runs modprobe for each name that no module has; on a busy machine that takes longest.
 const LIMIT: Duration = Duration::from_secs(180);
-/// Another seed than the usual one.
+/// A seed other than the usual one.
 const SEED_VARIABLE: &str = "IPVS_MODEL_SEED";
 const SEED: u64 = 0x1b5_2026;
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    // Before Linux 7.1 a list skips or repeats entries if other namespaces' services come or go.
+    // Before Linux 7.1, a list skips or repeats entries while services of other namespaces come or
+    // go.
     suite.add(test!(answers_as_the_kernel_does).kernel_wide().limit(LIMIT));
 }
 
-/// The kernel's errors, each with the flaw of the request that it is about; without a flaw it is
-/// the table that the request doesn't fit.
+/// The kernel's errors, each with the flaw in the request that causes it. Without a flaw, the
+/// request doesn't fit the table.
 ///
-/// Not here, because no request brings them about: ENOMEM, EMSGSIZE, and ENOPROTOOPT while the
-/// module is unloaded. Nor are EINTR, which stands for success (see `Client::stop_sync_daemon`),
-/// and EPERM, since the model knows of no privileges.
+/// Some errors are missing because no request causes them: ENOMEM, EMSGSIZE, and ENOPROTOOPT while
+/// the module is unloaded. EINTR is missing because it stands for success (see
+/// `Client::stop_sync_daemon`), and EPERM because the model has no notion of privileges.
 const ERRORS: &[(Command, Flaw, Errno)] = &[
     (Command::NewService, Flaw::None, Errno::EXIST),
     (Command::NewService, Flaw::Scheduler, Errno::NOENT),
@@ -90,7 +90,7 @@ const ERRORS: &[(Command, Flaw, Errno)] = &[
     (Command::SetConfig, Flaw::Timeout, Errno::INVAL),
 ];
 
-/// Those of Linux 7.2 and later, and of stable series before it that were updated.
+/// Those of Linux 7.2 and later, and of updated earlier stable series.
 const UPPER_THRESHOLDS: &[(Command, Flaw, Errno)] = &[
     (Command::NewDest, Flaw::UpperThreshold, Errno::INVAL),
     (Command::SetDest, Flaw::UpperThreshold, Errno::INVAL),
@@ -142,11 +142,11 @@ fn answers_as_the_kernel_does(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// A model with the settings of the running kernel that aren't the same on all, and whether they
+/// A model with those settings of the running kernel that differ between kernels, and whether they
 /// limit upper thresholds.
 fn alike(netns: &Namespace, version: KernelVersion) -> Result<(Builder, bool)> {
     let mut client = connect(netns)?;
-    // Longer timeouts than INT_MAX ticks are refused.
+    // Timeouts longer than INT_MAX ticks are refused.
     let mut peer = Peer::new(netns.run(NetlinkSocket::open)??)?;
     let mut ticks = None;
     for rate in [100, 250, 300, 1000] {
@@ -174,7 +174,7 @@ fn alike(netns: &Namespace, version: KernelVersion) -> Result<(Builder, bool)> {
     Ok((model, limit))
 }
 
-/// Asks both, and returns the answer of both.
+/// Sends the request to both, and returns both replies.
 fn same(
     real: &mut Peer<impl Transport>,
     model: &mut Peer<impl Transport>,
@@ -190,7 +190,7 @@ fn same(
     Ok(expected)
 }
 
-/// What identifies a service, in some order.
+/// What identifies a service, as a sort key.
 fn key(service: &sys::Service) -> impl Ord + use<> {
     let sys::Service { family, fwmark, protocol, addr, port, .. } = *service;
     (family, fwmark, protocol, addr, port)

@@ -1,4 +1,4 @@
-//! Numbers at the ends of what the kernel has room for, and beyond.
+//! Numbers at the limits of what the kernel has room for, and beyond.
 
 use std::time::Duration;
 
@@ -20,18 +20,19 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(timeouts_of_other_programs_are_read_planned_and_saved));
 }
 
-/// A busy machine takes a tenth of that.
+/// Even a busy machine takes a tenth of that.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The model's own test has the same property, with any ticks a second.
+/// The model's own test checks the same property with any number of ticks per second.
 fn what_is_accepted_reads_back_equal(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
     values::check_many(&mut connect(&netns)?, 1500)
 }
 
-/// Persistence timeouts in seconds, as another program may write them: at and beyond what `-p` and
-/// the library take, and what 32 bits of ticks hold with 100, 250, 300 and 1,000 ticks a second.
+/// Persistence timeouts in seconds, as another program may write them: at and beyond the limits of
+/// `-p` and of the library, and of what 32 bits of ticks hold at 100, 250, 300 and 1,000 ticks per
+/// second.
 const SECONDS: [u32; 16] = [
     0,
     1,
@@ -93,7 +94,7 @@ fn add_as_another_program(other: &mut Peer<NetlinkSocket>, seconds: u32) -> Resu
     Ok(())
 }
 
-/// Nothing is written for who wants what is there.
+/// Nothing is written if the table already is as wanted.
 fn stays_as_it_is(client: &mut Client, service: &Service) -> Result<()> {
     assert_eq!(client.ensure_service(service)?, Ensured::Unchanged);
     ensure!(!client.edit_service(&service.key, |_| ())?);
@@ -107,7 +108,8 @@ fn stays_as_it_is(client: &mut Client, service: &Service) -> Result<()> {
     Ok(())
 }
 
-/// `-S` writes what `-R` and the C tool's `-R` take, and says so where it's another timeout.
+/// `-S` writes what `-R` and the C tool's `-R` accept, and reports it where it writes another
+/// timeout.
 fn is_saved(netns: &Namespace, restored: &Namespace, timeout: u64) -> Result<()> {
     let ours = our_ipvsadm()?;
     let saved = finish(netns.command(&ours).args(["-S", "-n"]), LIMIT)?;
@@ -124,8 +126,8 @@ fn is_saved(netns: &Namespace, restored: &Namespace, timeout: u64) -> Result<()>
     Ok(())
 }
 
-/// A plan that gives the service a timeout in range ends, and one that leaves it as it is but
-/// changes something else says what is wrong with it.
+/// A plan that gives the service a timeout in range succeeds. A plan that leaves the timeout alone
+/// but changes something else reports what is wrong with it.
 fn is_planned_against(client: &mut Client, service: &Service) -> Result<()> {
     let table =
         |service: &Service| ipvs::Table::new().with(ipvs::TableService::new(service.clone()));
