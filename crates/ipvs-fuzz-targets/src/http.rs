@@ -6,7 +6,7 @@ pub fn http(input: &[u8]) {
     let Some((&[settings, cut, limit], reply)) = input.split_first_chunk() else { return };
     let mut http = Http::new("/").redirects(settings & 1).body_limit(limit.into());
     if settings & 2 != 0 {
-        // It's one that anybody may write.
+        // A pattern that anybody might write.
         http = http.receive(Pattern::perl("ok$").unwrap_or_else(|error| panic!("{error}")));
     }
     let closed = if settings & 4 != 0 { Closed::End } else { Closed::Reset };

@@ -1,5 +1,5 @@
-//! The example `controller` in the direct-routing cluster: its file changes while clients go on
-//! asking, and none of them may notice.
+//! The example `controller` in the direct-routing cluster: its file changes while clients keep
+//! sending requests, and none of them may notice.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -21,15 +21,14 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(no_request_fails_while_servers_come_and_go).limit(Duration::from_secs(180)));
 }
 
-/// How long real servers may drain. Connections that are closed count as inactive for two minutes
-/// more, so that this is what takes a server out while there is traffic.
+/// How long real servers may drain. Closed connections count as inactive for another two minutes,
+/// so while there is traffic, this timeout is what takes a real server out.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How long the controller may take to do what its file says.
+/// How long the controller may take to apply its file.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the file says, one after the other: the scheduler, and the weight of each web server that
-/// is wanted.
+/// The successive contents of the file: the scheduler, and the weight of each wanted web server.
 const STATES: [(&str, [Option<u32>; 2]); 21] = [
     ("rr", [Some(1), Some(1)]),
     ("rr", [None, Some(1)]),
@@ -61,8 +60,9 @@ fn no_request_fails_while_servers_come_and_go(context: &mut Context) -> Result<(
         .iter()
         .map(|server| WebServer::start_new(&server.netns, server.name))
         .collect::<Result<Vec<_>>>()?;
-    // A client's port may come around while IPVS still remembers a closed connection from it, for two
-    // minutes. If that went to a real server that is gone, its packets are dropped, unless this is on.
+    // A client may reuse a port while IPVS still remembers a closed connection from it, for two
+    // minutes. If that connection went to a real server that is gone, its packets are dropped
+    // unless this is on.
     connect(&cluster.director.netns)?.set_sysctl(sysctl::EXPIRE_NODEST_CONN, true)?;
     let file = env::temp_dir().join(format!("{}.toml", cluster.director.netns.name()));
     write(&file, &cluster, STATES[0])?;
@@ -81,7 +81,7 @@ fn no_request_fails_while_servers_come_and_go(context: &mut Context) -> Result<(
             let before = stream.done.load(Ordering::Relaxed);
             reaches(&cluster, &mut controller, state)
                 .with_context(|| format!("{state:?}\n{}", controller_said(&controller)))?;
-            // Too few requests would show nothing.
+            // Too few requests would prove nothing.
             eventually(TIMEOUT, || {
                 let done = stream.done.load(Ordering::Relaxed) - before;
                 ensure!(done >= 10, "only {done} requests");
@@ -100,7 +100,7 @@ fn no_request_fails_while_servers_come_and_go(context: &mut Context) -> Result<(
     Ok(())
 }
 
-/// Requests without end.
+/// Sends requests without end.
 #[derive(Default)]
 struct Stream {
     stop: AtomicBool,
@@ -120,12 +120,12 @@ impl Stream {
     }
 }
 
-/// The example, which `CONTROLLER` names.
+/// The example, whose path is in `CONTROLLER`.
 fn program() -> Result<PathBuf> {
     env::var_os("CONTROLLER").map(PathBuf::from).context("CONTROLLER doesn't name the example")
 }
 
-/// Writes the file of a state, in one go for who reads it.
+/// Writes the file of a state so that readers see it whole.
 fn write(file: &Path, cluster: &Cluster, state: (&str, [Option<u32>; 2])) -> Result<()> {
     let (scheduler, weights) = state;
     let mut text =
@@ -142,7 +142,7 @@ fn write(file: &Path, cluster: &Cluster, state: (&str, [Option<u32>; 2])) -> Res
     Ok(())
 }
 
-/// Waits until the kernel has what the file says, as the C ipvsadm lists it.
+/// Waits until the C ipvsadm lists what the file says.
 fn reaches(
     cluster: &Cluster,
     controller: &mut Background,

@@ -1,4 +1,4 @@
-//! What the kernel does and its manual doesn't say, as far as users of the library meet it.
+//! Undocumented behavior of the kernel, as far as it concerns users of the library.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ fn http() -> Result<ServiceKey> {
     Ok("tcp/192.0.2.53:80".parse()?)
 }
 
-/// To a dump of the destinations of a missing service the kernel answers with an empty success.
+/// The kernel replies to a dump of the destinations of a missing service with an empty success.
 fn a_missing_service_is_not_an_empty_one(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -34,9 +34,9 @@ fn a_missing_service_is_not_an_empty_one(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// The kernel cuts a list into datagrams of at most 32 KiB, with a dozen or two entries for each
-/// 4 KiB: these take many. Nobody else may change a table meanwhile, not even that of another
-/// namespace.
+/// The kernel cuts a list into datagrams of at most 32 KiB, with a dozen or two entries per 4 KiB,
+/// so these lists take many datagrams. Nobody else may change a table meanwhile, not even in
+/// another namespace.
 fn long_lists_arrive_whole(context: &mut Context) -> Result<()> {
     const COUNT: u16 = 600;
     let netns = context.netns("director")?;
@@ -71,14 +71,14 @@ fn long_lists_arrive_whole(context: &mut Context) -> Result<()> {
 fn a_client_stays_in_its_namespace(context: &mut Context) -> Result<()> {
     let (one, other) = (context.netns("one")?, context.netns("other")?);
     let mut client = connect(&one)?;
-    // Used from a thread that is somewhere else.
+    // Used from a thread in another namespace.
     other.run(|| client.add_service(&Service::new(http()?)).map_err(anyhow::Error::from))??;
     assert_eq!(Reader::new(&one)?.saved()?, ["-A -t 192.0.2.53:80 -s wlc"]);
     assert_eq!(connect(&other)?.services()?, []);
     Ok(())
 }
 
-/// The same mark on IPv4 and on IPv6 packets.
+/// The same mark on IPv4 packets and on IPv6 packets.
 fn a_mark_is_two_services(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -98,7 +98,7 @@ fn a_mark_is_two_services(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// It's the C tool that refuses this, not the kernel.
+/// The C tool refuses this, not the kernel.
 fn port_0_needs_no_persistence(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -112,7 +112,7 @@ fn port_0_needs_no_persistence(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Up to Linux 7.0 the module makes one table for all namespaces when it is loaded.
+/// Up to Linux 7.0, the module makes one table for all namespaces when it is loaded.
 fn the_connection_table_is_made_when_needed(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;

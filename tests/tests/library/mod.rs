@@ -1,4 +1,4 @@
-//! The library against a real kernel, read back by other means.
+//! The library against a real kernel, with results read back by other means.
 
 mod batch;
 mod controller;

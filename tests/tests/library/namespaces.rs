@@ -1,5 +1,5 @@
-//! Clients of other network namespaces, and what they read there, while no thread of the caller's
-//! moves.
+//! Clients of other network namespaces, and what they read there, while the caller's threads stay
+//! where they are.
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, UdpSocket};
@@ -37,7 +37,7 @@ fn http() -> Result<ServiceKey> {
     Ok("tcp/192.0.2.1:80".parse()?)
 }
 
-/// The namespace that the calling thread is in.
+/// The namespace of the calling thread.
 fn here() -> Result<PathBuf> {
     Ok(fs::read_link("/proc/thread-self/ns/net")?)
 }
@@ -46,8 +46,8 @@ fn path_of(netns: &testkit::Namespace) -> PathBuf {
     Path::new("/run/netns").join(netns.name())
 }
 
-/// By name, path, descriptor, process, thread, and as the current one: what each adds is there,
-/// says the C tool, and nowhere else.
+/// By name, path, descriptor, process, thread, and as the current one: the C tool finds what each
+/// client adds in that namespace, and nowhere else.
 fn clients_act_where_they_were_opened(context: &mut Context) -> Result<()> {
     let (netns, other) = (context.netns("director")?, context.netns("other")?);
     let mut sleeper = netns.command("sleep").arg("60").stdin(Stdio::null()).spawn()?;
@@ -84,7 +84,7 @@ fn clients_act_where_they_were_opened(context: &mut Context) -> Result<()> {
         client.add_service(&Service::new(http()?))?;
         assert_eq!(reader.saved()?, ["-A -t 192.0.2.1:80 -s wlc"]);
         client.delete_service(&http()?)?;
-        // Files are that namespace's too.
+        // Files belong to that namespace, too.
         client.set_sysctl(sysctl::AM_DROPRATE, 17)?;
         assert_eq!(netns.read_sysctl("net.ipv4.vs.am_droprate")?, "17");
         assert_eq!(client.sysctl(sysctl::AM_DROPRATE)?, Some(17));
@@ -115,7 +115,7 @@ fn a_handle_outlives_the_name(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// On a thread that gives its rights up, and ends with the test.
+/// Runs on a thread that drops its rights and ends with the test.
 fn plain_users_are_told_what_they_may_not_enter(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let handle = Namespace::named(netns.name())?;
@@ -142,7 +142,7 @@ fn plain_users_are_told_what_they_may_not_enter(context: &mut Context) -> Result
                 assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::PermissionDenied));
             }
 
-            // Where the thread is already, it may look, and no more.
+            // In the thread's current namespace it may read, but nothing else.
             let mut own = Client::connect()?;
             own.connections()?;
             ensure!(own.sysctl(sysctl::AM_DROPRATE)?.is_some(), "the setting is missing");
@@ -162,11 +162,11 @@ fn another_kind_of_namespace_is_refused(_: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// A real server that takes nothing: what counts is what the director remembers.
+/// A real server that receives nothing: only what the director remembers matters.
 const SINK: &str = "192.0.2.10:99";
 
-/// One connection to a server of the other family, and persistent services of a firewall mark in
-/// both families. Lists are read by a thread that is elsewhere.
+/// One connection to a real server of the other family, and persistent services of a firewall mark
+/// in both families. A thread in another namespace reads the lists.
 fn connections_are_the_namespaces_own(context: &mut Context) -> Result<()> {
     let (netns, other) = (context.netns("director")?, context.netns("other")?);
     add_dummy_device(&netns)?;
@@ -196,7 +196,7 @@ fn connections_are_the_namespaces_own(context: &mut Context) -> Result<()> {
     let all = connections(&mut client)?;
     // A template and a connection for each mark.
     assert_eq!(all.len(), 5, "{all:#?}");
-    // Under two lines of titles.
+    // Below two title lines.
     assert_eq!(Reader::new(&netns)?.lines(&["-L", "-n", "-c"])?.len() - 2, all.len());
     assert_eq!(connections(&mut elsewhere)?, []);
 
@@ -247,7 +247,7 @@ fn balanced(netns: &testkit::Namespace) -> Result<(Client, ServiceKey)> {
     Ok((client, key))
 }
 
-/// The last estimate stays in the kernel when estimation stops, and isn't one any more.
+/// The last estimate stays in the kernel when estimation stops, but no longer is an estimate.
 fn rates_are_absent_where_none_are_estimated(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
@@ -266,11 +266,11 @@ fn rates_are_absent_where_none_are_estimated(context: &mut Context) -> Result<()
     assert_eq!(rates(&mut client, &key)?, [None; 3]);
     let counted = client.service(&key)?.context("the service is gone")?.stats;
     ensure!(counted.incoming_packets > 0, "{counted:?}");
-    // What the kernel reports nevertheless can be had by who asks for it.
+    // Callers can still ask for what the kernel reports regardless.
     client.set_stale_rates(true);
     let [service, ..] = rates(&mut client, &key)?;
     ensure!(service.is_some_and(|rates| rates.incoming_packets > 0), "{service:?}");
-    // Another client sees it too, and another namespace doesn't.
+    // Another client sees it too; another namespace doesn't.
     let mut second = Client::connect_in(&Namespace::named(netns.name())?)?;
     assert_eq!(rates(&mut second, &key)?, [None; 3]);
     let other = context.netns("other")?;

@@ -1,5 +1,5 @@
-//! Every operation of the client against the kernel. What was written is read back by the C
-//! `ipvsadm`, whose format the expectations are written in, and by the client itself.
+//! Every client operation against the kernel. The client itself reads back what was written, and so
+//! does the C `ipvsadm`, in whose format the expectations are written.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -118,7 +118,7 @@ fn services_read_back(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// `linux/net/netfilter/ipvs/Kconfig` has these 13, each a module of its own.
+/// The 13 schedulers of `linux/net/netfilter/ipvs/Kconfig`, each a separate module.
 fn every_scheduler_of_linux_loads(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
@@ -143,7 +143,8 @@ fn every_scheduler_of_linux_loads(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Goes from one service to the next that differs in every field, and back to the plainest.
+/// Changes a service to the next one, which differs in every field, and at the end back to the
+/// plainest.
 fn services_are_replaced_whole(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
@@ -194,13 +195,13 @@ fn services_are_deleted(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// What becomes of a real server, read in every way.
+/// How a real server looks, read in every way.
 struct Expected<'a> {
     /// The end of the C tool's `-a -t 192.0.2.53:80 -r …` line.
     saved: &'a str,
     /// The C tool's threshold columns.
     thresholds: &'a str,
-    /// The line in `/proc/net/ip_vs`, from the address on.
+    /// The line in `/proc/net/ip_vs`, starting at the address.
     proc_line: &'a str,
 }
 
@@ -273,7 +274,7 @@ fn destinations_read_back(context: &mut Context) -> Result<()> {
                 proc_line: "C0000268:0050 Tunnel 65536",
             },
         ),
-        // Another family than the service's: through a tunnel only.
+        // A family other than the service's: only through a tunnel.
         (
             at("[2001:db8::104]:80")?.forward(Forward::Tunnel(Tunnel::Ipip)),
             Expected {
@@ -289,7 +290,7 @@ fn destinations_read_back(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// The C tool can't set these, `-S` has no option for them, and to `/proc` all that is left is Masq.
+/// The C tool can't set these, `-S` has no option for them, and `/proc` shows only Masq.
 fn local_and_bypass_destinations_read_back(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
@@ -367,7 +368,7 @@ fn destinations_are_replaced_whole(context: &mut Context) -> Result<()> {
             "-i -w 1 --tun-type gue --tun-port 6080 --tun-csum",
             "1 0",
         ),
-        // Nothing is left of the tunnel before.
+        // Nothing is left of the previous tunnel.
         (server.forward(Forward::Tunnel(Tunnel::Ipip)), "-i -w 1 --tun-type ipip", "0 0"),
         (server, "-g -w 1", "0 0"),
     ];
@@ -388,7 +389,7 @@ fn destinations_are_deleted(context: &mut Context) -> Result<()> {
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
     let key: ServiceKey = "tcp/[2001:db8::53]:80".parse()?;
     client.add_service(&Service::new(key))?;
-    // They differ in one half of the key each.
+    // Each differs in one half of the key.
     let servers = ["[2001:db8::102]:80", "[2001:db8::102]:81", "[2001:db8::103]:80"];
     for server in servers {
         client.add_destination(&key, &Destination::new(server.parse()?))?;
@@ -471,8 +472,8 @@ fn sync_daemons_start_and_stop(context: &mut Context) -> Result<()> {
     assert_eq!(daemons()?, [line]);
     assert_eq!(client.sync_daemons()?, std::slice::from_ref(&master));
 
-    // The other role beside it, with what the kernel chooses (linux/net/netfilter/ipvs/
-    // ip_vs_sync.c: IP_VS_SYNC_GROUP, IP_VS_SYNC_PORT).
+    // The other role in addition, with the values that the kernel chooses
+    // (linux/net/netfilter/ipvs/ ip_vs_sync.c: IP_VS_SYNC_GROUP, IP_VS_SYNC_PORT).
     client.start_sync_daemon(&SyncDaemon::new(SyncRole::Backup, eth0))?;
     let listed = daemons()?;
     ensure!(listed.len() == 2 && listed[0] == line, "{listed:#?}");
@@ -516,7 +517,7 @@ fn sync_daemons_start_and_stop(context: &mut Context) -> Result<()> {
 fn info_is_what_the_c_tool_says(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
-    // From Linux 7.1 on the table is made when it's first needed.
+    // Since Linux 7.1, the table is made when it is first needed.
     client.add_service(&Service::new(http()?))?;
     let info = client.info()?;
     assert_eq!(info.version, Version { major: 1, minor: 2, patch: 1 });

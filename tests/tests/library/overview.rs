@@ -1,4 +1,4 @@
-//! The table in short: one list of services and one reading of `/proc/net/ip_vs`.
+//! The table in short: one list of services and one read of `/proc/net/ip_vs`.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -21,13 +21,13 @@ use crate::test;
 /// How many services nobody touches: many more than the kernel lists at once.
 const SERVICES: u16 = 200;
 
-/// How many real servers the first of them has, which over netlink are a list in several datagrams;
-/// the others have [`FEW`].
+/// How many real servers the first of these services has; over netlink, their list takes several
+/// datagrams. The others have [`FEW`].
 const MANY: u16 = 400;
 const FEW: u16 = 4;
 
-/// How many services, and how many real servers of the first service, a writer adds or deletes in
-/// one go.
+/// How many services, and how many real servers of the first service, a writer adds or deletes at
+/// once.
 const AT_ONCE: (u16, u16) = (20, 40);
 
 /// How often the table is read in each way while others change it.
@@ -52,7 +52,7 @@ fn server(n: u16) -> Destination {
     Destination::new(DestinationKey::new([10, 0, high, low].into(), 80))
 }
 
-/// The kernel's lists over netlink are the reference: all kinds of services and of real servers.
+/// The kernel's lists over netlink are the reference: all kinds of services and real servers.
 fn tells_what_the_lists_tell(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -93,7 +93,7 @@ fn tells_what_the_lists_tell(context: &mut Context) -> Result<()> {
     batch.add_service(&Service::new("tcp/192.0.2.2:80".parse()?));
     client.run(&batch).into_iter().collect::<Result<Vec<_>, _>>()?;
 
-    // Since Linux 7.1 the table is resized some time after it has grown, which changes the order.
+    // Since Linux 7.1, the table is resized some time after it has grown, which changes the order.
     let (snapshot, overview) = eventually(Duration::from_secs(10), || {
         let (snapshot, overview) = (client.snapshot()?, client.overview()?);
         let long: Vec<_> = (&snapshot).into_iter().map(|it| it.entry.service.key).collect();
@@ -107,7 +107,7 @@ fn tells_what_the_lists_tell(context: &mut Context) -> Result<()> {
         let long: Vec<_> = long.destinations.iter().map(DestinationSummary::from).collect();
         assert_eq!(short.destinations, long, "{}", short.entry.service.key);
     }
-    // What the file has no clear word for is asked for.
+    // The library queries what the file leaves ambiguous.
     let summaries = client.summaries(overview.len());
     let told = |key: &ServiceKey| summaries.get(key).is_some();
     let keys = overview.iter().map(|service| service.entry.service.key);
@@ -125,8 +125,8 @@ fn tells_what_the_lists_tell(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// The kernel writes the real servers of one service at once: a list that the file tells is whole,
-/// whatever changes. Over netlink it comes in parts, and lacks something.
+/// The kernel writes the real servers of one service at once, so a list from the file is whole,
+/// whatever changes. Over netlink the list comes in parts, and may lack entries.
 fn lacks_no_real_server_that_nobody_touched(context: &mut Context) -> Result<()> {
     let mut stage = Stage::new(context)?;
     for writers in [Writers::Here, Writers::Elsewhere] {
@@ -138,7 +138,7 @@ fn lacks_no_real_server_that_nobody_touched(context: &mut Context) -> Result<()>
     Ok(())
 }
 
-/// Which way misses more.
+/// Which way of reading misses more.
 fn thousands_of_reads(context: &mut Context) -> Result<()> {
     let mut stage = Stage::alone(context)?;
     stage.compare("no other namespace has services", &[Writers::Nobody, Writers::Here])?;
@@ -165,7 +165,7 @@ impl fmt::Display for Way {
     }
 }
 
-/// Who changes tables meanwhile.
+/// Which tables change during the reads.
 #[derive(Clone, Copy, Debug)]
 enum Writers {
     Nobody,
@@ -183,12 +183,12 @@ impl fmt::Display for Writers {
     }
 }
 
-/// What reads lacked of what nobody touched.
+/// Entries that nobody touched but that reads missed.
 #[derive(Debug, Default)]
 struct Missed {
     reads: usize,
     changes: usize,
-    /// Reads that lacked something.
+    /// Reads that missed something.
     torn: usize,
     services: usize,
     /// Real servers of services that were not missed themselves.
@@ -206,7 +206,7 @@ impl fmt::Display for Missed {
     }
 }
 
-/// Two namespaces, each with a table that nobody touches and a writer who adds to it.
+/// Two namespaces, each with a table that nobody touches and a writer that adds to it.
 struct Stage {
     here: Namespace,
     elsewhere: Namespace,
@@ -231,7 +231,7 @@ impl Stage {
         fill(&mut connect(&self.elsewhere)?)
     }
 
-    /// Reads in every way while each of these writes, and prints what was missed.
+    /// Reads in every way while each of these writers runs, and prints what was missed.
     fn compare(&mut self, what: &str, writers: &[Writers]) -> Result<()> {
         for &writers in writers {
             for way in [Way::File, Way::Lists, Way::Overview] {
@@ -285,7 +285,7 @@ impl Stage {
             Way::Lists => {
                 for entry in self.client.services()? {
                     let key = entry.service.key;
-                    // What a writer adds isn't looked for, and may be gone.
+                    // What a writer adds isn't checked; it may be gone already.
                     if (1..=SERVICES).any(|n| service(n) == key) {
                         let servers = self.client.destinations(&key)?;
                         let keys = servers.iter().map(|entry| entry.destination.key());
@@ -327,7 +327,7 @@ fn fill(client: &mut Client) -> Result<()> {
     Ok(())
 }
 
-/// Adds and deletes services, and real servers of the first service, until told to stop.
+/// Adds and deletes services, and real servers of the first service, until stopped.
 fn churn(client: &mut Client, stop: &AtomicBool, changes: &AtomicUsize) -> Result<()> {
     let mut batch = Batch::new();
     for spurt in (0..8).cycle() {

@@ -22,11 +22,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(the_last_live_server_stays_whatever_the_kernel_refuses));
 }
 
-/// How many pairs of tables are tried.
+/// How many pairs of tables to try.
 const PAIRS: u8 = 30;
 
-/// A plan leads from one table to the other. The C `ipvsadm` then says the same of it as of a
-/// namespace where the second table was set up one by one.
+/// A plan leads from one table to the other. The C `ipvsadm` then shows the same for it as for a
+/// namespace where the second table was set up object by object.
 fn planned_tables_are_as_if_made_from_nothing(context: &mut Context) -> Result<()> {
     let (planned, made) = (context.netns("planned")?, context.netns("made")?);
     let (mut by_plan, mut by_hand) = (connect(&planned)?, connect(&made)?);
@@ -74,8 +74,8 @@ fn web(weights: &[(u8, u32)]) -> TableService {
     service
 }
 
-/// What the kernel refuses with EINVAL in an IPv4 service (`ip_vs_add_dest`): another address family
-/// without a tunnel.
+/// What the kernel refuses with EINVAL in an IPv4 service (`ip_vs_add_dest`): another address
+/// family without a tunnel.
 fn refused() -> Result<Destination> {
     Ok(Destination::new("[fd00::1]:80".parse::<DestinationKey>()?).forward(Forward::Masquerade))
 }
@@ -150,8 +150,8 @@ fn a_server_that_the_kernel_refuses_holds_back_no_other(context: &mut Context) -
     listed(&reader, &[])
 }
 
-/// Generated tables in which some services are wanted to have a real server that the kernel refuses:
-/// all that can be done is done, and a live service stays live.
+/// Generated tables in which some services should get a real server that the kernel refuses:
+/// everything else is applied, and a live service stays live.
 fn the_last_live_server_stays_whatever_the_kernel_refuses(context: &mut Context) -> Result<()> {
     let mut client = connect(&context.netns("director")?)?;
     let options = Options::new().prune(Prune::Everything, Scope::everything());

@@ -17,22 +17,22 @@ use ipvs_tests::{Reader, connect};
 
 use crate::test;
 
-/// How many services nobody touches. Each is a list to be read, and a guest of User-Mode Linux takes
-/// a tenth of a millisecond for one.
+/// How many services nobody touches. Each is a separate list to read, and a User-Mode Linux guest
+/// takes a tenth of a millisecond per list.
 const SERVICES: u16 = 10;
 
-/// How many real servers of the first of them nobody touches: a list in three datagrams, and it is
-/// between the second and the third that the reader is most often away, reading the first.
+/// How many real servers of the first service nobody touches: a list in three datagrams. The reader
+/// is most often away, reading the first datagram, between the second and the third.
 const SERVERS: u16 = 200;
 
-/// How many real servers, and how many services, a writer deletes or adds in one go.
+/// How many real servers, and how many services, a writer deletes or adds at once.
 const AT_ONCE: (u16, u16) = (14, 2);
 
-/// How long a writer pauses after each second time.
+/// How long a writer pauses after every second round.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// How long others change the table, if the test isn't asked for by name, and how much longer on a
-/// machine that is too busy for so many snapshots and changes.
+/// How long others change the table if the test isn't requested by name, and the limit on a machine
+/// that is too busy for enough snapshots and changes in that time.
 const SPELL: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(40);
 const ENOUGH: usize = 10;
@@ -47,7 +47,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     }
 }
 
-/// A large table, of which no snapshot ever came about beside a writer every 10 ms.
+/// A large table, of which no snapshot used to succeed while a writer changed it every 10 ms.
 fn lists_are_whole_beside_a_busy_writer(context: &mut Context) -> Result<()> {
     const SERVICES: u16 = 5000;
     const SERVERS: u16 = 5;
@@ -67,7 +67,7 @@ fn lists_are_whole_beside_a_busy_writer(context: &mut Context) -> Result<()> {
     let options = SnapshotOptions::default().consistency(Consistency::Lists);
     thread::scope(|scope| {
         let written = scope.spawn(|| -> Result<()> {
-            // A service comes, gets a real server, changes its weight, and goes.
+            // A service appears, gets a real server, changes its weight, and disappears.
             for n in 0.. {
                 let key = service(OTHER + n / 4 % 100);
                 match n % 4 {
@@ -93,7 +93,7 @@ fn lists_are_whole_beside_a_busy_writer(context: &mut Context) -> Result<()> {
             let snapshot = client.snapshot_with(&options)?;
             let during = writes.load(Ordering::Relaxed) - before;
             if during == 0 {
-                // The writer didn't get the processor meanwhile: that snapshot shows nothing.
+                // The writer didn't get the processor meanwhile, so that snapshot proves nothing.
                 return Ok(());
             }
             beside_writes += 1;
@@ -115,7 +115,8 @@ fn lists_are_whole_beside_a_busy_writer(context: &mut Context) -> Result<()> {
         let written = written.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
         read.and(written)?;
         ensure!(beside_writes == 5, "somebody wrote during {beside_writes} of 50 snapshots");
-        // Nothing keeps the kernel from skipping one service in every list; it won't in every snapshot.
+        // The kernel may happen to skip the same service in every list, but it won't in every
+        // snapshot.
         ensure!(whole > 0, "each snapshot lacked a service that nobody touched");
         Ok(())
     })
@@ -139,7 +140,7 @@ fn has_what_the_c_tool_saves(context: &mut Context) -> Result<()> {
         client.add_destination(&service(port), &server(port).weight(4))?;
     }
     let snapshot = client.snapshot()?;
-    // The kernel's order is not the same everywhere, and the C tool sorts.
+    // The kernel's order differs between systems, and the C tool sorts.
     let mut services: Vec<_> = snapshot.services().iter().collect();
     services.sort_by_key(|service| *service.key());
     let mut lines = Vec::new();
@@ -158,7 +159,7 @@ fn has_what_the_c_tool_saves(context: &mut Context) -> Result<()> {
 
 /// A single list may lack entries that nobody touched; a snapshot is complete, or an error.
 fn never_lacks_what_nobody_touched(context: &mut Context) -> Result<()> {
-    // How many come about in so short a time is a matter of the machine.
+    // How many snapshots succeed in so short a time depends on the machine.
     let outcome = Outcome::of(context, SPELL, ENOUGH)?;
     ensure!(outcome.complete >= ENOUGH, "{outcome:?}");
     Ok(())
@@ -175,24 +176,24 @@ fn a_minute_of_changes(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// What came of two writers and a reader in one namespace.
+/// The results of two writers and a reader in one namespace.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// How many snapshots came about, and how many didn't because the table changed too fast.
+    /// How many snapshots succeeded, and how many failed because the table changed too fast.
     complete: usize,
     gave_up: usize,
-    /// How often the table was read for those that came about.
+    /// How often the table was read for the successful snapshots.
     passes: u32,
-    /// How many single lists of real servers were read, and how many of them lacked some that
-    /// nobody touched.
+    /// How many single lists of real servers were read, and how many of them lacked real servers
+    /// that nobody touched.
     lists: usize,
     torn: usize,
-    /// How many changes the writers made meanwhile.
+    /// How many changes the writers made in that time.
     changes: usize,
 }
 
 impl Outcome {
-    /// What came of so long a time, or of a longer one until there are `enough` snapshots.
+    /// Runs for this time, or longer until there are `enough` snapshots, and returns the results.
     fn of(context: &mut Context, spell: Duration, enough: usize) -> Result<Self> {
         let netns = context.netns("director")?;
         let mut client = connect(&netns)?;
@@ -206,8 +207,8 @@ impl Outcome {
         for result in client.run(&batch) {
             result?;
         }
-        // More than once: since Linux 7.1 the table is resized when it has grown, which may change
-        // the order.
+        // More than once: since Linux 7.1, the table is resized after it has grown, which may
+        // change the order.
         eventually(Duration::from_secs(10), || {
             let mut alone = Self::default();
             alone.snapshot(&mut client)?;
@@ -291,12 +292,11 @@ fn lacking_servers(list: &[DestinationEntry]) -> usize {
     (1..=SERVERS).filter(|&n| !there.contains(&server(n).key())).count()
 }
 
-/// Adds and deletes services and real servers of its own until told to stop; returns how many
-/// changes that took.
+/// Adds and deletes its own services and real servers until stopped; returns the number of changes.
 fn churn(client: &mut Client, writer: u16, stop: &AtomicBool) -> Result<usize> {
     let (mut batch, mut changes) = (Batch::new(), 0);
     let mut there: Option<Range<u16>> = None;
-    // Which ones moves on all the time, so that no two spurts are alike.
+    // The entries move on each time, so that no two rounds are alike.
     for spurt in (0..32).cycle() {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -311,7 +311,7 @@ fn churn(client: &mut Client, writer: u16, stop: &AtomicBool) -> Result<usize> {
             }
         }
         changes += apply(client, &batch)?;
-        // A reader comes in between, and finds that what it has not read yet has moved up.
+        // A reader runs in between, and finds that the entries it hasn't read yet have moved up.
         thread::sleep(Duration::from_millis(1));
         batch.clear();
         for n in next {
@@ -321,7 +321,7 @@ fn churn(client: &mut Client, writer: u16, stop: &AtomicBool) -> Result<usize> {
             }
         }
         changes += apply(client, &batch)?;
-        // Now and then a pause in which a reader can see the same table twice.
+        // An occasional pause, in which a reader can see the same table twice.
         let pause = if spurt % 2 == 0 { PAUSE } else { Duration::from_millis(1) };
         thread::sleep(pause);
     }

@@ -39,7 +39,7 @@ fn settings(netns: &Namespace) -> Result<Vec<(String, String)>> {
     })?
 }
 
-/// And there are no others than those that the oldest kernel lacks.
+/// There are no other settings, except for those that the oldest kernel lacks.
 fn each_setting_of_the_kernel_has_a_constant(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let kernel: BTreeSet<_> = settings(&netns)?.into_iter().map(|(name, _)| name).collect();
@@ -60,7 +60,7 @@ fn each_setting_of_the_kernel_has_a_constant(context: &mut Context) -> Result<()
     Ok(())
 }
 
-/// Reads each setting and writes what was read, and returns the names of those that the kernel
+/// Reads each setting and writes back what was read; returns the names of settings that the kernel
 /// doesn't have.
 macro_rules! write_back {
     ($client:expr, $($setting:ident)*) => {{
@@ -72,7 +72,7 @@ macro_rules! write_back {
             match client.sysctl(setting)? {
                 None => absent.push(setting.name()),
                 Some(value) => match client.set_sysctl(setting, value) {
-                    // It is the initial namespace's.
+                    // It belongs to the initial namespace.
                     Err(error) if setting.name() == "debug_level" => {
                         assert_eq!(error.kind(), ErrorKind::PermissionDenied);
                     }
@@ -103,13 +103,13 @@ fn settings_written_back_change_nothing(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Those of the initial network namespace, where they differ from one to another; what depends on
-/// the machine only has to exist.
+/// Checked in the initial network namespace where settings differ between namespaces. Settings that
+/// depend on the machine only have to exist.
 fn the_model_has_the_default_settings(context: &mut Context) -> Result<()> {
     const OF_MACHINE: [&str; 2] = ["sync_qlen_max", "est_cpulist"];
     const OF_NAMESPACE: [&str; 2] = ["conn_lfactor", "svc_lfactor"];
     let netns = context.netns("director")?;
-    // Whoever looks for the service loads the module, and so there are settings.
+    // Looking for IPVS loads the module, which creates the settings.
     connect(&netns)?;
     let version = context.kernel();
     let mut model = Kernel::builder().version(version.major, version.minor).build();
@@ -137,14 +137,14 @@ fn the_model_has_the_default_settings(context: &mut Context) -> Result<()> {
         compared += 1;
     }
     ensure!(compared > 25, "only {compared} settings were compared");
-    // And the model has no others; two come with the modules of two schedulers.
+    // The model has no other settings; two come with the modules of two schedulers.
     for name in sysctl::NAMES.iter().filter(|name| !name.starts_with("lblc")) {
         assert_eq!(of_model(name)?.is_some(), kernel.contains_key(*name), "{name}");
     }
     Ok(())
 }
 
-/// One of each type, read back from the file itself.
+/// One setting of each type, read back from the file itself.
 fn settings_are_set(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;

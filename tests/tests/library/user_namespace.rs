@@ -1,5 +1,5 @@
-//! Users without privileges in network namespaces of their own: IPVS's socket options stand in for
-//! generic netlink, and say the same.
+//! Unprivileged users in network namespaces of their own: IPVS's socket options replace generic
+//! netlink there, and report the same.
 //!
 //! The references are the C tool and generic netlink, which root uses from outside.
 
@@ -40,17 +40,17 @@ pub(crate) fn add_to(suite: &mut Suite) {
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A network namespace that the user `nobody` made and owns, in a user namespace of theirs. Its
+/// A network namespace that the user `nobody` made and owns, in a user namespace of their own. Its
 /// loopback device has the address 192.0.2.53, and two more for servers.
 struct UserNetwork {
     _holder: Background,
     netns: String,
-    /// What the script said.
+    /// The script's output.
     said: String,
 }
 
 impl UserNetwork {
-    /// Makes one, and runs a shell script inside as its root.
+    /// Makes a namespace, and runs a shell script inside it as its root.
     fn start(script: &str) -> Result<Self> {
         let script = format!(
             "set -e; ip link set lo up; ip addr add 192.0.2.53/32 dev lo
@@ -71,7 +71,7 @@ impl UserNetwork {
         Ok(Self { _holder: holder, netns: format!("/proc/{pid}/ns/net"), said })
     }
 
-    /// Runs `work` inside the network namespace, on a thread of its own, as root of the machine.
+    /// Runs `work` inside the network namespace, on a separate thread, as root of the machine.
     fn as_root<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         let entered = || {
             let file = File::open(&self.netns)?;
@@ -82,8 +82,8 @@ impl UserNetwork {
         joined.unwrap_or_else(|_| Err(anyhow!("a panic in {}", self.netns)))
     }
 
-    /// Runs `work` inside as `nobody`, who has no rights on the machine, but as the owner of the
-    /// user namespace has all rights in it.
+    /// Runs `work` inside the namespace as `nobody`, who has no rights on the machine but, as the
+    /// owner of the user namespace, has all rights in it.
     fn as_owner<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         self.as_root(|| {
             become_nobody()?;
@@ -100,7 +100,7 @@ impl UserNetwork {
     }
 }
 
-/// Makes the calling thread, and no other, one of the user `nobody`.
+/// Makes only the calling thread one of the user `nobody`.
 fn become_nobody() -> Result<()> {
     let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     set_thread_groups(&[])?;
@@ -117,7 +117,7 @@ fn at(addr: &str) -> Result<Destination> {
     Ok(Destination::new(addr.parse()?))
 }
 
-/// Checks that something fails in that way.
+/// Checks that an operation fails with this kind of error.
 fn fails<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) -> Result<Error> {
     match result {
         Ok(value) => Err(anyhow!("no {kind:?} but {value:?}")),
@@ -126,7 +126,8 @@ fn fails<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind) -> Resul
     }
 }
 
-/// Services in the order of their keys, and their servers in the kernel's, without counters.
+/// Services in the order of their keys, and their real servers in the kernel's order, without
+/// counters.
 fn table<T: Transport>(client: &mut Client<T>) -> Result<Vec<(Service, Vec<Destination>)>> {
     let mut table = Vec::new();
     for entry in client.services()? {
@@ -176,7 +177,7 @@ fn the_owner_administers(_context: &mut Context) -> Result<()> {
         table
     };
     assert_eq!(sorted(seen), expected);
-    // Root sees the same by generic netlink, and the C tool.
+    // Root sees the same through generic netlink, and so does the C tool.
     let outside = network.as_root(|| {
         let mut client = Client::connect()?;
         let table = table(&mut client)?;
@@ -222,7 +223,8 @@ fn the_owner_administers(_context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Connections to the virtual service reach the server, which listens elsewhere, and are counted.
+/// Connections to the virtual service reach the real server, which listens elsewhere, and are
+/// counted.
 fn traffic_is_balanced(_context: &mut Context) -> Result<()> {
     const CONNECTIONS: u64 = 5;
     let network = UserNetwork::start("")?;
@@ -262,7 +264,7 @@ fn traffic_is_balanced(_context: &mut Context) -> Result<()> {
             Ok(())
         })?;
         client.zero(Some(&key))?;
-        // Of packets some may be counted later: those that closed connections.
+        // Some packets may be counted later: those that closed connections.
         let stats = client.service(&key)?.context("the service is there")?.stats;
         assert_eq!(stats.connections, 0);
         Ok(())
@@ -329,7 +331,7 @@ fn what_has_no_place_is_refused(_context: &mut Context) -> Result<()> {
         }
         assert_eq!((table(&mut client)?, client.sync_daemons()?), before);
 
-        // What remains of sync daemons works.
+        // The rest of the sync daemon operations work.
         client.start_sync_daemon(&master.clone().sync_id(5))?;
         let running = client.sync_daemons()?;
         assert_eq!(running, [master.sync_id(5)]);
@@ -339,7 +341,8 @@ fn what_has_no_place_is_refused(_context: &mut Context) -> Result<()> {
     })
 }
 
-/// What happens on one kernel if the same is attempted in two namespaces by different interfaces.
+/// The same attempts in two namespaces, through different interfaces, have the same outcome on one
+/// kernel.
 fn both_interfaces_say_the_same(context: &mut Context) -> Result<()> {
     let (one, other) = (context.netns("netlink")?, context.netns("options")?);
     for netns in [&one, &other] {
@@ -358,7 +361,7 @@ fn both_interfaces_say_the_same(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// What a list of attempts led to: for each its value without counters, or the kind of error.
+/// The outcome of each attempt in a list: its value without counters, or the kind of error.
 fn outcomes<T: Transport>(client: &mut Client<T>) -> Result<Vec<String>> {
     let mut outcomes = Vec::new();
     macro_rules! attempt {
@@ -445,7 +448,7 @@ fn outcomes<T: Transport>(client: &mut Client<T>) -> Result<Vec<String>> {
     Ok(outcomes)
 }
 
-/// More entries than there is room for at first, twice over.
+/// More entries than the buffer has room for at first, twice over.
 fn long_lists_are_whole(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut netlink = netns.run(Client::connect)??;
@@ -453,7 +456,7 @@ fn long_lists_are_whole(context: &mut Context) -> Result<()> {
     assert_eq!(options.services()?, []);
     for mark in 1..=600 {
         options.add_service(&Service::new(format!("fwmark/{mark}").parse()?))?;
-        // Both where the room ends and one further.
+        // At the limit of the room, and one entry either side.
         if [63, 64, 65, 511, 512, 513].contains(&mark) {
             assert_eq!(options.services()?.len(), mark);
         }
@@ -466,7 +469,7 @@ fn long_lists_are_whole(context: &mut Context) -> Result<()> {
         }
     }
     assert_eq!(table(&mut options)?, table(&mut netlink)?);
-    // IPv6 services are out of sight, and don't get in the way.
+    // IPv6 services are invisible, and don't get in the way.
     netlink.add_service(&Service::new("fwmark6/1".parse()?))?;
     assert_eq!(options.services()?.len() + 1, netlink.services()?.len());
     Ok(())
@@ -475,12 +478,12 @@ fn long_lists_are_whole(context: &mut Context) -> Result<()> {
 fn who_may_use_which_interface(context: &mut Context) -> Result<()> {
     let mine = context.netns("director")?;
     let theirs = UserNetwork::start("")?;
-    // Root, in either.
+    // Root, in either namespace.
     for mut client in [mine.run(Client::connect)??, theirs.as_root(|| Ok(Client::connect()?))?] {
         client.info()?;
         assert_eq!(client.kernel_interface(), Some(KernelInterface::Netlink));
     }
-    // Somebody else's namespace is not for nobody; but they get into it only in a test.
+    // `nobody` has no rights in another user's namespace, and could enter it only in a test.
     mine.run(|| -> Result<()> {
         become_nobody()?;
         let mut client = Client::connect()?;
@@ -495,7 +498,7 @@ fn who_may_use_which_interface(context: &mut Context) -> Result<()> {
         fails(options.services(), ErrorKind::PermissionDenied)?;
         Ok(())
     })??;
-    // What one interface refuses is executed by the other, once and as a whole.
+    // What one interface refuses, the other executes, once and as a whole.
     theirs.as_owner(|| {
         let mut client = Client::connect()?;
         client.add_service(&Service::new(http()?))?;
@@ -531,7 +534,7 @@ fn the_command_line_tool(_context: &mut Context) -> Result<()> {
         = 0\n";
     let said = &network.said;
     ensure!(said.starts_with(expected), "expected: {expected}\nfound: {said}");
-    // What follows the table that is empty then.
+    // The output that follows the table, which is empty by then.
     let rest = "Forward Weight ActiveConn InActConn\n\
         = 0\n= 0\n= 0\n= 0\nTimeout (tcp tcpfin udp): 100 110 120\n= 0\n";
     ensure!(said.ends_with(rest), "expected: {rest}\nfound: {said}");
@@ -543,7 +546,7 @@ fn the_command_line_tool(_context: &mut Context) -> Result<()> {
             "-a -t 192.0.2.53:80 -r 192.0.2.103:80 -g -w 1",
         ]
     );
-    // The scheduler's module was loaded on behalf of a user without privileges.
+    // The kernel loaded the scheduler's module on behalf of an unprivileged user.
     ensure!(fs::exists("/sys/module/ip_vs_rr")?, "ip_vs_rr");
     Ok(())
 }

@@ -1,13 +1,13 @@
-//! What the kernel refuses comes out as the right error: (command, errno) → meaning.
+//! The kernel's refusals map to the right errors: (command, errno) → meaning.
 //!
-//! The expectations are those of `ip_vs_genl_set_cmd` and what it calls in the kernel's
-//! `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`. Three files bring each about:
+//! The expectations are those of `ip_vs_genl_set_cmd` and the functions it calls in the kernel's
+//! `net/netfilter/ipvs/ip_vs_ctl.c` and `ip_vs_sync.c`. Three files cause the errors:
 //!
 //! - this one: ESRCH, ENOENT, EEXIST, EINVAL, ERANGE, ENODEV, EPERM by the library's own requests;
-//! - `raw.rs`: EAFNOSUPPORT, EINTR, and EINVAL for what the library refuses to ask for;
-//! - `modules.rs`: ENOPROTOOPT, and modules that are missing.
+//! - `raw.rs`: EAFNOSUPPORT, EINTR, and EINVAL for requests that the library refuses to send;
+//! - `modules.rs`: ENOPROTOOPT, and missing modules.
 //!
-//! Two can't be had here, and only what the library makes of them is tested, with the library:
+//! Two errors can't be caused here; the library's own tests check what it makes of them:
 //!
 //! - ENOMEM, from an allocation of a few hundred bytes that fails. The kernel rather kills
 //!   processes than let one of that size fail, and none of the kernels that the tests boot has
@@ -38,8 +38,8 @@ use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_thread
 
 use crate::test;
 
-/// From here on every kernel refuses an upper threshold above `INT_MAX`. Stable series before it get
-/// that by an update: Linux 6.12.101 takes any, 6.12.113 doesn't.
+/// From this version on, every kernel refuses an upper threshold above `INT_MAX`. Earlier stable
+/// series get the check in an update: Linux 6.12.101 accepts any threshold, 6.12.113 doesn't.
 const UPPER_THRESHOLDS_HAVE_A_LIMIT: KernelVersion = KernelVersion::new(7, 2);
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -58,7 +58,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_client_outlives_the_module).kernel_wide());
 }
 
-/// Checks that something fails with that meaning and that error number.
+/// Checks that an operation fails with this meaning and this error number.
 fn fails<T: std::fmt::Debug>(
     result: Result<T, Error>,
     kind: ErrorKind,
@@ -121,7 +121,7 @@ fn of_services(context: &mut Context) -> Result<()> {
         ErrorKind::SchedulerOrPersistenceEngineNotFound,
         Errno::NOENT,
     )?;
-    // The client is none the worse for any of it, and nothing has changed.
+    // The client stays usable after all of these errors, and nothing has changed.
     assert_eq!(client.service(&key)?.context("it was added")?.service, Service::new(key));
     Ok(())
 }
@@ -149,7 +149,7 @@ fn of_destinations(context: &mut Context) -> Result<()> {
     assert_eq!(object, Some(Object::Destination(v4, key)));
     fails(again, ErrorKind::DestinationExists, Errno::EXIST)?;
 
-    // Values that neither adding nor setting takes.
+    // Values that neither adding nor setting accepts.
     let fresh = at("192.0.2.103:80")?;
     for bad in [fresh.weight(1 << 31), fresh.thresholds(5, 6)] {
         refused(&mut client, &v4, &bad, &server, ErrorKind::OutOfRange, Errno::RANGE)?;
@@ -172,7 +172,8 @@ fn of_destinations(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a real server is neither added as `bad`, nor set to that where it is `there`.
+/// Checks that a real server can't be added as `bad`, and that the existing `there` can't be set to
+/// it.
 fn refused(
     client: &mut Client,
     service: &ServiceKey,
@@ -187,7 +188,7 @@ fn refused(
     fails(client.set_destination(service, &change), kind, errno).context(format!("{change:?}"))
 }
 
-/// Kernels from before the check take any number, and may compare it as a negative one.
+/// Kernels from before the check accept any number, and may compare it as a negative one.
 fn of_upper_thresholds(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -246,8 +247,8 @@ fn of_sync_daemons(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// The sync protocol can't carry connections whose ends are of different families, so the kernel
-/// has either of them.
+/// The sync protocol can't transfer connections whose ends have different families, so the kernel
+/// refuses one while it has the other.
 fn of_mixed_families_and_sync_daemons(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
@@ -272,7 +273,7 @@ fn of_timeouts(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
     let before = client.timeouts()?;
-    // More than INT_MAX ticks, however few of them a second has.
+    // More than INT_MAX ticks, however few ticks a second has.
     let long = Some(Duration::from_secs(u64::from(u32::MAX)));
     let fine = Some(Duration::from_secs(900));
     for (what, change) in [
@@ -290,18 +291,18 @@ fn of_timeouts(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Every command needs CAP_NET_ADMIN, those that only read too.
+/// Every command needs CAP_NET_ADMIN, even those that only read.
 fn without_privileges(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     connect(&netns)?.add_service(&Service::new(http()?))?;
-    // Capabilities are a thread's own, and this one ends with the closure.
+    // Capabilities belong to a thread, and this one ends with the closure.
     netns.run(|| -> Result<()> {
         let none = CapabilitySet::empty();
         set_capabilities(
             None,
             CapabilitySets { effective: none, permitted: none, inheritable: none },
         )?;
-        // Finding out that there is IPVS takes no privileges.
+        // Finding out whether IPVS exists takes no privileges.
         let mut client = Client::connect()?;
         let key = http()?;
         let denied = ErrorKind::PermissionDenied;
@@ -325,15 +326,15 @@ fn without_privileges(context: &mut Context) -> Result<()> {
 fn as_another_user(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let nobody = Uid::from_raw(65534);
-    // As above, only this thread becomes somebody else.
+    // As above, only this thread changes its user.
     netns.run(|| -> Result<()> {
         set_thread_res_uid(nobody, nobody, nobody)?;
         denied_by_the_kernel()
     })?
 }
 
-/// Root of a user namespace of one's own has capabilities, but none that counts for generic netlink:
-/// neither in a network namespace of others, nor in its own.
+/// Root of a user namespace has capabilities there, but generic netlink honors none of them:
+/// neither in other users' network namespaces, nor in its own.
 fn in_a_user_namespace(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     for options in ["-Ur", "-Urn"] {
@@ -346,10 +347,10 @@ fn in_a_user_namespace(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Set where this program is started by one of its own tests.
+/// Set if one of this program's own tests started it.
 const CHILD: &str = "IPVS_TESTS_CHILD";
 
-/// What it says then if all went well.
+/// What it prints then if all went well.
 const AS_EXPECTED: &str = "denied as expected";
 
 /// What this program does instead of running tests if one of them started it.
@@ -367,7 +368,8 @@ pub(crate) fn as_child() -> Option<ExitCode> {
     })
 }
 
-/// Checks that the caller may neither read nor write through generic netlink, and is told why.
+/// Checks that the caller may neither read nor write through generic netlink, and that the error
+/// explains why.
 fn denied_by_the_kernel() -> Result<()> {
     let mut client = Client::with_transport(NetlinkSocket::open()?)?;
     let denied = ErrorKind::PermissionDenied;
@@ -386,7 +388,7 @@ fn a_client_outlives_the_module(context: &mut Context) -> Result<()> {
     client.flush()?;
 
     unload_modules()?;
-    // The kernel loads it again by itself, under another family id perhaps.
+    // The kernel loads it again by itself, perhaps with another family id.
     assert_eq!(client.services()?, []);
     ensure!(!Path::new("/sys/module/ip_vs_nq").exists(), "nobody has asked for nq since");
     client.add_service(&Service::new(key).scheduler(Scheduler::NQ))?;

@@ -1,4 +1,4 @@
-//! Modules that are missing or on their way out, and who loads them: the kernel, never the library.
+//! Modules that are missing or being unloaded. Only the kernel loads modules, never the library.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn http() -> Result<ServiceKey> {
     Ok("tcp/192.0.2.53:80".parse()?)
 }
 
-/// A text that ends with what to do about it.
+/// A text that ends with how to fix it.
 fn text<T: std::fmt::Debug>(result: Result<T, ipvs::Error>) -> Result<String> {
     match result {
         Ok(value) => bail!("no error but {value:?}"),
@@ -61,7 +61,7 @@ fn what_is_missing_is_named(context: &mut Context) -> Result<()> {
     ensure_says(&either, &["no scheduler wlc", "persistence engine pis", "module ip_vs_pe_pis"])?;
     ensure_says(&either, &hint)?;
 
-    // Of many, each says its own.
+    // If several are missing, each error names its own.
     let mut batch = Batch::new();
     batch.add_service(&plain).set_service(&misspelt).set_service(&strange);
     let texts: Vec<_> = client.run(&batch).into_iter().skip(1).map(text).collect::<Result<_>>()?;
@@ -69,12 +69,12 @@ fn what_is_missing_is_named(context: &mut Context) -> Result<()> {
     ensure_says(&texts[1], &["no persistence engine pis"])
 }
 
-/// ENOPROTOOPT of `NEW_SERVICE`: the module can't be used any more, but hasn't gone yet.
+/// ENOPROTOOPT of `NEW_SERVICE`: the module can't be used any more, but isn't gone yet.
 ///
-/// The kernel is in that state only while unloading waits for requests that are being executed,
-/// and a request only gets there if it was sent before. So one request makes the kernel wait (for a
-/// module that it hasn't), a second one waits for its turn behind it, and the module is unloaded
-/// between the two.
+/// The kernel is in that state only while unloading waits for requests that are being executed, and
+/// a request only gets there if it was sent before. So one request makes the kernel wait (for a
+/// module that it doesn't have), a second one queues behind it, and the module is unloaded between
+/// the two.
 fn while_the_module_is_unloaded(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let deadline = Instant::now() + Duration::from_secs(40);
@@ -90,7 +90,7 @@ fn while_the_module_is_unloaded(context: &mut Context) -> Result<()> {
     };
     println!("{attempts} attempts");
     load_modules()?;
-    // What was refused wasn't done, and there is nothing left of it.
+    // The refused request had no effect and left nothing behind.
     outcome?;
     assert_eq!(connect(&netns)?.services()?, []);
     Ok(())
@@ -105,11 +105,11 @@ fn refused_while_unloaded(netns: &Namespace) -> Result<bool> {
     let service = Service::new(http()?);
     client.flush()?;
     unload_dependents()?;
-    // At real-time priority, so that it goes on first once both may.
+    // At real-time priority, so that it continues first once both may.
     let result = at_real_time_priority(|| {
         thread::scope(|scope| {
             let late = scope.spawn(|| {
-                // Until the other is on its way.
+                // Until the other request has been sent.
                 thread::sleep(Duration::from_millis(5));
                 client.add_service(&service)
             });
@@ -132,15 +132,15 @@ fn refused_while_unloaded(netns: &Namespace) -> Result<bool> {
     }
 }
 
-/// How many processes and threads have been started since boot, by anybody.
+/// How many processes and threads anybody has started since boot.
 fn started() -> Result<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
     let line = stat.lines().find_map(|line| line.strip_prefix("processes "));
     Ok(line.context("/proc/stat counts no processes")?.trim().parse()?)
 }
 
-/// Whether there's a time that `action` starts no process: others may start some meanwhile, but not
-/// each time.
+/// Whether `action` starts no process in at least one of several attempts: others may start some
+/// meanwhile, but not each time.
 fn starts_no_process(mut action: impl FnMut() -> Result<()>) -> Result<bool> {
     for _ in 0..20 {
         let before = started()?;
@@ -155,7 +155,7 @@ fn starts_no_process(mut action: impl FnMut() -> Result<()>) -> Result<bool> {
 fn no_program_is_executed(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let key = http()?;
-    // What would be seen if it did.
+    // What the check would see if it did.
     ensure!(!starts_no_process(|| output(&mut Command::new("true")).map(drop))?);
 
     netns.run(|| {
@@ -170,7 +170,7 @@ fn no_program_is_executed(context: &mut Context) -> Result<()> {
         Ok(())
     })??;
 
-    // The kernel runs modprobe, and a library that did so itself would find it elsewhere, too.
+    // The kernel runs modprobe; a library that ran it itself would find it elsewhere, too.
     unload_modules()?;
     let modprobe = ReplacedModprobe::by("")?;
     let quiet = netns.run(|| {

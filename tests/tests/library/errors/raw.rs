@@ -1,5 +1,5 @@
-//! What the kernel refuses, or doesn't answer, only where a request is none of the library's: each
-//! is rewritten on its way, so that the answer still comes to the library.
+//! Requests that the library never sends, and which the kernel refuses or doesn't acknowledge. Each
+//! is a library request rewritten on its way, so the library still receives the reply.
 
 use std::time::Duration;
 use std::{fs, thread};
@@ -18,7 +18,7 @@ use crate::test;
 /// A family that is neither IPv4 nor IPv6: `AF_UNIX`.
 const STRANGE_FAMILY: u16 = 1;
 
-/// How long to try what one attempt may miss.
+/// How long to retry what a single attempt may miss.
 const LIMIT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -103,7 +103,7 @@ fn set_netmask(messages: &mut [sys::Message], netmask: u32) {
     }
 }
 
-/// EINVAL of `NEW_SERVICE` and `NEW_DEST` for each attribute that they can't do without.
+/// EINVAL of `NEW_SERVICE` and `NEW_DEST` for each required attribute that is missing.
 fn of_missing_attributes(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let [key, _] = keys()?;
@@ -148,7 +148,7 @@ fn each_dest(messages: &mut [sys::Message], change: fn(&mut sys::Dest)) {
     messages.iter_mut().filter_map(|message| message.dest.as_mut()).for_each(change);
 }
 
-/// EINVAL of `DEL_SERVICE`, ZERO and `GET_SERVICE` for a key that is none.
+/// EINVAL of `DEL_SERVICE`, ZERO and `GET_SERVICE` for an invalid key.
 fn of_incomplete_keys(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let [key, _] = keys()?;
@@ -171,14 +171,14 @@ fn of_incomplete_keys(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// EINTR of `DEL_DAEMON`, to which the kernel sends no answer (`netlink_rcv_skb`): the daemon's
-/// thread is stopped before it first ran (`kthread_stop`).
+/// EINTR of `DEL_DAEMON`, to which the kernel sends no reply (`netlink_rcv_skb`): the daemon's
+/// thread is stopped before it first runs (`kthread_stop`).
 ///
-/// A real-time sender sees to that where there is one processor: what starts and stops the daemon
-/// doesn't wait in between, and until it waits no ordinary thread runs, whatever else the machine
-/// does. The scheduler keeps a share of each second for ordinary threads nevertheless, so a sender
-/// that was held up may have to try again. Where there are more processors, the daemon's thread may
-/// start on another one, and either answer is right.
+/// On a single processor, a real-time sender ensures that: it starts and stops the daemon without
+/// waiting in between, and no ordinary thread runs until it waits, however busy the machine is. The
+/// scheduler still reserves a share of each second for ordinary threads, so a sender that was held
+/// up may have to try again. With more processors, the daemon's thread may start on another one,
+/// and either reply is right.
 fn of_a_daemon_that_never_ran(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;
@@ -204,14 +204,14 @@ fn of_a_daemon_that_never_ran(context: &mut Context) -> Result<()> {
 /// How a daemon is started and stopped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sent {
-    /// By one datagram.
+    /// In one datagram.
     Together,
-    /// By two, with a pause in which the daemon can run.
+    /// In two, with a pause in which the daemon can run.
     Apart,
 }
 
-/// Starts and stops a daemon, and returns whether the kernel acknowledged the latter. The library
-/// finds it stopped either way.
+/// Starts and stops a daemon, and returns whether the kernel acknowledged the stop. The library
+/// considers it stopped either way.
 fn start_and_stop(netns: &Namespace, role: SyncRole, sent: Sent) -> Result<bool> {
     let daemon = SyncDaemon::new(role, InterfaceName::new("eth0")?);
     let mut wire = match sent {
