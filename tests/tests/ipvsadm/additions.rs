@@ -1,6 +1,6 @@
-//! What our `ipvsadm` does that the C program doesn't: keeping what isn't given, saving everything,
-//! connections of one service or server, comments. The C program reads back what became of it, and
-//! refuses each of the options.
+//! What our `ipvsadm` does that the C program doesn't: keeping options that aren't given, saving
+//! everything, listing the connections of one service or real server, comments. The C program reads
+//! back the results, and refuses each of these options.
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -31,7 +31,7 @@ fn theirs(netns: &Namespace, arguments: &str) -> Result<Finished> {
     })
 }
 
-/// So no command line that works with the C program means something else with ours.
+/// So no command line that works with the C program has another meaning with ours.
 fn the_c_program_refuses_them(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     for (line, option) in [
@@ -74,7 +74,7 @@ fn an_edit_keeps_what_is_not_given(context: &mut Context) -> Result<()> {
         assert_eq!(said(&ours(&netns, &edit)?), (Some(0), "", ""), "{edit}");
         assert_eq!(reader.saved()?[0], service(rest), "{edit}");
     }
-    // Without --keep the rest is reset, as the C program resets it.
+    // Without --keep, everything else is reset, as the C program resets it.
     ours(&netns, "-E -u 192.0.2.53:53 -s wrr")?.success()?;
     assert_eq!(reader.saved()?[0], service("-s wrr"));
 
@@ -144,7 +144,7 @@ fn an_edit_that_keeps_wants_what_it_edits(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// They see what the lines before them did, and the lines after them see what they did.
+/// They see the effects of earlier lines, and later lines see theirs.
 fn edits_that_keep_have_their_place_in_a_restore(context: &mut Context) -> Result<()> {
     let lines = "-A -t 192.0.2.53:80 -s sh\n\
                  -a -t 192.0.2.53:80 -r 192.0.2.102 -i -w 5\n\
@@ -174,7 +174,7 @@ fn edits_that_keep_have_their_place_in_a_restore(context: &mut Context) -> Resul
     let netns = context.netns("plain")?;
     let finished = restore(&netns, our_ipvsadm()?, &[], lines)?;
     let words = "incompatible scheduler flag `mh-port'\nNo such destination\n";
-    // The code is that of the last line, as ever.
+    // As always, the code is that of the last line.
     assert_eq!(said(&finished), (Some(0), "", words));
     check(&netns)?;
 
@@ -191,7 +191,8 @@ fn edits_that_keep_have_their_place_in_a_restore(context: &mut Context) -> Resul
     check(&netns)
 }
 
-/// What is to be saved: each kind of service and server, and all that the C program leaves out.
+/// The rules to save: each kind of service and real server, and everything that the C program
+/// leaves out.
 const EVERYTHING: &str = "\
 --set 901 121 301
 -A -t 192.0.2.53:80 -s sh -b sh-port,flag-3
@@ -235,8 +236,8 @@ fn everything_is_saved_and_restored(context: &mut Context) -> Result<()> {
 
     let saved = ours(&source, "-S --all")?.success()?;
     assert_eq!(ours(&source, "-S -n --all")?.success()?, saved, "numbers either way");
-    // The C program's own save, which can't bring these back, has them as a negative mark and -b
-    // without its third flag.
+    // The C program's own save can't restore these: it writes a negative mark, and -b without its
+    // third flag.
     for line in
         ["-A -f 4294967295 -s mh -b mh-fallback", "-A -t 192.0.2.53:80 -s sh -b sh-port,flag-3"]
     {
@@ -265,7 +266,7 @@ fn everything_is_saved_and_restored(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// The library can set what no option says: a service for all ports that isn't persistent.
+/// The library can set what no option can: a service for all ports that isn't persistent.
 fn a_save_of_everything_names_what_no_line_says(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = ipvs_tests::connect(&netns)?;
@@ -308,7 +309,7 @@ fn connections_of_one_service_and_one_server(context: &mut Context) -> Result<()
         Ok(())
     })??;
 
-    // The C program lists all of them; what a filter has to leave is found by words.
+    // The C program lists all connections; comparing words shows what a filter has to keep.
     let all = theirs(&netns, "-L -n -c")?.success()?;
     let (titles, lines) = all.split_at(all.match_indices('\n').nth(1).context("no titles")?.0 + 1);
     let words = |line: &str| -> Vec<String> {
@@ -344,14 +345,14 @@ fn connections_of_one_service_and_one_server(context: &mut Context) -> Result<()
         let document = json(&netns, &format!("-L -c --json --only {options}"))?;
         assert_eq!(document["connections"].as_array().map(Vec::len), Some(count), "{options}");
     }
-    // Without it, it is the conflict that it is for the C program.
+    // Without --only, it is the same conflict as for the C program.
     for arguments in ["-L -c -u 192.0.2.1:53", "-L -c -r 192.0.2.102"] {
         assert_eq!(said(&ours(&netns, arguments)?), said(&theirs(&netns, arguments)?));
     }
     Ok(())
 }
 
-/// The C program shows either, whatever it is told.
+/// The C program shows one or the other, whatever its options.
 fn counters_and_rates_are_in_one_document(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     add_dummy_device(&netns)?;

@@ -1,7 +1,7 @@
-//! The command line tool in the surroundings that tools are run in: pipes that close, disks that
-//! are full, users who may not; and what it does that the C tool doesn't.
+//! The command line tool in everyday surroundings: closed pipes, full disks, unprivileged users;
+//! and what it does that the C tool doesn't.
 //!
-//! Where the C tool does the same, it is run beside ours and says what is expected.
+//! Where the C tool does the same, it runs next to ours and provides the expectation.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -40,7 +40,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(settings_as_json));
 }
 
-/// Runs the C tool and ours, which have to agree in all they say.
+/// Runs the C tool and ours; all their output has to be equal.
 fn same(netns: &Namespace, prepare: impl Fn(&mut Command) + Send + Sync) -> Result<Finished> {
     let reference = run(netns, c_ipvsadm()?, &prepare)?;
     let ours = run(netns, our_ipvsadm()?, &prepare)?;
@@ -54,7 +54,7 @@ fn same(netns: &Namespace, prepare: impl Fn(&mut Command) + Send + Sync) -> Resu
     Ok(ours)
 }
 
-/// A namespace with a service and two servers.
+/// A namespace with a service and two real servers.
 fn director(context: &mut Context) -> Result<Namespace> {
     let netns = context.netns("director")?;
     for arguments in [
@@ -192,7 +192,7 @@ fn long_connections_are_shown_whole(context: &mut Context) -> Result<()> {
 
     let document = json(&netns, "-L -c --json")?;
     let connections = document["connections"].as_array().context("connections")?;
-    // Two titles, and a line a connection.
+    // Two title lines, and one line per connection.
     assert_eq!(connections.len() + 2, text.lines().count());
     let templates: Vec<_> = connections
         .iter()
@@ -228,8 +228,8 @@ fn help_and_version_are_for_everybody(context: &mut Context) -> Result<()> {
 }
 
 /// Both texts are those of the C tool, in these three situations on Linux 6.1: it tries a raw
-/// socket, which users may not open, before it finds that there is no IPVS. What comes before
-/// them is modprobe's.
+/// socket, which unprivileged users may not open, before it finds that there is no IPVS. Anything
+/// before them comes from modprobe.
 fn who_may_not_is_told(context: &mut Context) -> Result<()> {
     const QUESTION: &str =
         "Are you sure that IP Virtual Server is built in the kernel or as module?\n";
@@ -305,7 +305,7 @@ fn a_strict_restore_counts_what_is_refused(context: &mut Context) -> Result<()> 
         ensure!(line.starts_with(beginning), "{line:?}, expected {beginning:?}");
     }
     ensure!(lines[2].contains("check the spelling"), "the library's hint: {}", lines[2]);
-    // The line after them was executed nevertheless.
+    // The lines after it were still executed.
     ensure!(Reader::new(&netns)?.saved()?.contains(&"-A -f 9 -s wlc".to_owned()));
     Ok(())
 }
@@ -326,7 +326,7 @@ fn the_table_as_json(context: &mut Context) -> Result<()> {
     assert_eq!(document["ipvs_version"], "1.2.1");
     let services = document["services"].as_array().context("services")?;
     assert_eq!(services.len(), 2);
-    // In the order of `-L`: marks are compared as signed numbers, so this one is -1.
+    // In the order of `-L`: it compares marks as signed numbers, so this one is -1.
     let (marked, http) = (&services[0], &services[1]);
     assert_eq!((&http["fwmark"], &http["port"]), (&Value::Null, &Value::from(80)));
     assert_eq!(marked["fwmark"], 4_294_967_295_u32);

@@ -1,5 +1,5 @@
-//! Commands at random, which the C program and ours have to answer alike. `cargo xtask parity` runs
-//! many times as many.
+//! Random commands, to which the C program and ours have to respond alike. `cargo xtask parity`
+//! runs many times as many.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(both_programs_answer_alike).limit(LIMIT));
 }
 
-/// Far more than the half minute that it takes on an idle machine.
+/// Far longer than the half minute that it takes on an idle machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Which sequences: always the same, so that a failure comes again.
+/// The sequences: always the same, so that a failure is reproducible.
 const PLAN: Plan = Plan { seed: 20_260_101, first: 0, sequences: 60, fresh_every: 50 };
 
 fn both_programs_answer_alike(_: &mut Context) -> Result<()> {
@@ -32,7 +32,7 @@ fn both_programs_answer_alike(_: &mut Context) -> Result<()> {
     ensure!(differences.is_empty(), "seed {}:\n{}", PLAN.seed, differences.join("\n"));
     ensure!(tally.unknown.is_empty(), "messages that nobody knows: {:?}", tally.unknown);
     ensure!(tally.again > 0, "nothing was run in fresh namespaces");
-    // Where most commands fail early, that they fail alike says little.
+    // If most commands fail early, equal failures prove little.
     ensure!(tally.percent_reached() >= 60.0 && tally.percent_succeeded() >= 30.0, "{tally:?}");
     Ok(())
 }

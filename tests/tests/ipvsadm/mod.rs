@@ -1,4 +1,4 @@
-//! The command line tool: beside the C program, and what it has on top of it.
+//! The command line tool, compared with the C program, and its additions.
 
 mod additions;
 mod cli;

@@ -1,4 +1,4 @@
-//! The corpus of commands, which the C program and ours have to answer alike.
+//! The corpus of commands, to which the C program and ours have to respond alike.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use ipvs_tests::parity::{Tools, topics};
 
 use crate::test;
 
-/// How long a topic may take: the longest has some 800 commands, which a busy machine takes minutes for.
+/// The limit for one topic: the longest has some 800 commands, which take a busy machine minutes.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// A test a topic.
+/// One test per topic.
 macro_rules! topics {
     ($($topic:ident),* $(,)?) => {
         pub(crate) fn add_to(suite: &mut Suite) {

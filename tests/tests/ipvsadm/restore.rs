@@ -1,4 +1,4 @@
-//! Restores of many lines, up to a million, over no more objects than a table has on a good day.
+//! Restores of many lines, up to a million, that touch no more objects than a large table has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::test;
 
-/// How many lines the C tool, which is a good deal slower, has to say something of.
+/// How many lines are compared with the C tool, which is a good deal slower.
 const COMPARED: usize = 20_000;
 const MANY: usize = 100_000;
 const MILLION: usize = 1_000_000;
@@ -24,14 +24,14 @@ const MILLION: usize = 1_000_000;
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(no_line_waits_for_the_next));
     suite.add(test!(many_lines).limit(Duration::from_secs(3 * 60)));
-    // A guest of User-Mode Linux took three minutes for it, so it's for who asks for it by name:
+    // A User-Mode Linux guest took three minutes for it, so it runs only when requested by name:
     // `cargo xtask test a_million_lines`.
     if env::args().skip(1).any(|word| word.contains("a_million_lines")) {
         suite.add(test!(a_million_lines).limit(Duration::from_secs(15 * 60)));
     }
 }
 
-/// Lines go to the kernel together, but not if that means to wait for one that is still to come.
+/// Lines go to the kernel together, but never wait for a line that hasn't arrived yet.
 fn no_line_waits_for_the_next(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut command = Command::new(our_ipvsadm()?);
@@ -41,7 +41,7 @@ fn no_line_waits_for_the_next(context: &mut Context) -> Result<()> {
     let reader = Reader::new(&netns)?;
     let mut expected = Vec::new();
     for port in 1..=3 {
-        // Two lines and the beginning of the next.
+        // Two lines and the beginning of a third.
         write!(stdin, "-A -f {port} -s rr\n-A -f {} -s rr\n -A", port + 10)?;
         expected.extend([format!("-A -f {port} -s rr"), format!("-A -f {} -s rr", port + 10)]);
         expected.sort();
@@ -79,7 +79,7 @@ fn restore_many(context: &mut Context, count: usize) -> Result<()> {
 
     let whole = context.netns("whole")?;
     let all = restore(&whole, &our_ipvsadm()?, count)?;
-    // More lines take no more memory; the allowance is for the allocator.
+    // More lines take no more memory, within an allowance for the allocator.
     let (few, many) = (few.memory, all.memory);
     assert!(many <= few + 1024, "{few} kB for {COMPARED} lines, {many} kB for {count}");
     Ok(())
@@ -89,12 +89,12 @@ struct Restored {
     code: Option<i32>,
     stderr: String,
     table: BTreeSet<String>,
-    /// The most that it ever had, in kB.
+    /// Its peak memory, in kB.
     memory: u64,
 }
 
-/// Runs the first `count` lines with `-R`, and compares the outcome with what [`Lines`] knows of
-/// it: the table, how often the kernel refused, and the last line's exit code.
+/// Runs the first `count` lines with `-R`, and compares the outcome with what [`Lines`] expects:
+/// the table, how often the kernel refused, and the last line's exit code.
 fn restore(netns: &Namespace, program: &Path, count: usize) -> Result<Restored> {
     let mut stderr = File::from(memfd_create("stderr", MemfdFlags::CLOEXEC)?);
     let mut command = Command::new(program);
@@ -107,7 +107,7 @@ fn restore(netns: &Namespace, program: &Path, count: usize) -> Result<Restored> 
         stdin.write_all(line.as_bytes()).context("ipvsadm doesn't read on")?;
     }
     stdin.flush()?;
-    // While it waits for more, or is about to.
+    // It is waiting for more input by now, or about to.
     let memory = peak_memory(child.id())?;
     drop(stdin);
     let code = child.wait()?.code();
@@ -119,7 +119,7 @@ fn restore(netns: &Namespace, program: &Path, count: usize) -> Result<Restored> 
     let name = program.display();
     assert_eq!(table, lines.table(), "{name}, {count} lines");
     assert_eq!(said.lines().count(), lines.refused, "{name}, {count} lines");
-    // -1 where the kernel refused, 0 where it didn't; the last line's counts.
+    // The last line decides: -1 if the kernel refused it, 0 if not.
     assert_eq!(code, Some(if lines.last_was_refused { 255 } else { 0 }), "{name}, {count} lines");
     Ok(Restored { code, stderr: said, table, memory })
 }
@@ -134,19 +134,19 @@ fn peak_memory(process: u32) -> Result<u64> {
     number.trim().parse().with_context(|| format!("VmHWM:{line}"))
 }
 
-/// Makes lines that seem drawn by lot, and keeps a table of what they do.
+/// Generates pseudo-random lines, and keeps track of their effect on the table.
 #[derive(Default)]
 struct Lines {
     drawn: u64,
-    /// The servers' weights, by service and server.
+    /// The real servers' weights, by service and real server.
     services: BTreeMap<u64, BTreeMap<u64, u64>>,
     refused: usize,
     last_was_refused: bool,
 }
 
 impl Lines {
-    /// Services are told apart by their ports, servers by the end of their addresses: 1,000
-    /// objects at most.
+    /// Services differ in their ports, real servers in the end of their addresses: 1,000 objects at
+    /// most.
     const SERVICES: u64 = 100;
     const SERVERS: u64 = 9;
 

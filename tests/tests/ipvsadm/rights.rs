@@ -1,5 +1,5 @@
-//! What each command says to those who may and to those who may not, and where the machine gives it
-//! less than usual.
+//! What each command reports to privileged and unprivileged users, and on machines that offer less
+//! than usual.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(values_at_and_past_their_limits));
 }
 
-/// Every command, in an order in which root can carry all of them out, and whether it lists.
+/// Every command, in an order in which root can execute them all, and whether it lists.
 const COMMANDS: [&str; 22] = [
     "-A -t 192.0.2.53:80 -s rr",
     "-E -t 192.0.2.53:80 -s wrr -p 60",
@@ -47,7 +47,7 @@ const COMMANDS: [&str; 22] = [
 
 const QUESTION: &str = "Are you sure that IP Virtual Server is built in the kernel or as module?\n";
 
-/// The text is the C tool's, which has nothing else to say to those who may not.
+/// The text is the C tool's, which has no other for unprivileged users.
 fn nobody_may_do_anything(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let public = PublicCopy::new()?;
@@ -59,15 +59,15 @@ fn nobody_may_do_anything(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program in a shell's hands: `around` gets it and its arguments as "$@".
+/// Runs a program through a shell: the script `around` gets the program and its arguments as "$@".
 fn within(netns: &Namespace, program: &Path, around: &str, arguments: &str) -> Result<Finished> {
     run(netns, "sh", |command| {
         command.args(["-ec", around, "sh"]).arg(program).args(arguments.split_whitespace());
     })
 }
 
-/// Runs all commands; each has to succeed without a word on standard error, and to say what root
-/// is told by it elsewhere.
+/// Runs all commands. Each has to succeed with nothing on standard error, and to print what root
+/// sees elsewhere.
 fn all_commands(context: &mut Context, around: &str) -> Result<()> {
     load_modules()?;
     let (theirs, ours) = (context.netns("theirs")?, context.netns("ours")?);
@@ -89,7 +89,7 @@ fn all_commands(context: &mut Context, around: &str) -> Result<()> {
     Ok(())
 }
 
-/// A user without any other privilege, now and forever.
+/// A user with no privileges, and no way to gain any.
 fn cap_net_admin_is_enough(context: &mut Context) -> Result<()> {
     let user = format!("--reuid {NOBODY} --regid {NOBODY} --clear-groups --no-new-privs");
     let capabilities = "--inh-caps=-all,+net_admin --ambient-caps=+net_admin \
@@ -120,8 +120,8 @@ fn without_proc_only_connections_are_missing(context: &mut Context) -> Result<()
     Ok(())
 }
 
-/// The kernel's list has a title at least, so another file system has to stand in for /proc. Ours
-/// opens its network namespace there besides.
+/// The kernel's list has at least a title, so another file system has to replace /proc. Our program
+/// also opens its network namespace there.
 fn an_empty_list_of_connections_is_none(context: &mut Context) -> Result<()> {
     let script = "mount -t tmpfs none /mnt && cd /mnt && mkdir -p net thread-self/net thread-self/ns && \
                   : > net/ip_vs_conn && : > thread-self/net/ip_vs_conn && : > thread-self/ns/net && \
@@ -137,8 +137,8 @@ fn an_empty_list_of_connections_is_none(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// Options whose last word is a number, the least and the most of it that is taken, and what is
-/// said about others. The C tool is asked the same, and has to agree.
+/// Options whose last word is a number, the smallest and the largest number accepted, and the
+/// message for others. The C tool has to agree.
 fn values_at_and_past_their_limits(context: &mut Context) -> Result<()> {
     const SERVICE: &str = "-A -t 192.0.2.53:80";
     const SERVER: &str = "-a -t 192.0.2.53:80 -r 192.0.2.102";
@@ -184,7 +184,7 @@ fn values_at_and_past_their_limits(context: &mut Context) -> Result<()> {
             }
             let finished = both(&format!("{command} {option} {text}"))?;
             let taken = text.parse().is_ok_and(|number: i64| (least..=most).contains(&number));
-            // What the tool takes, the kernel may still refuse.
+            // The kernel may still refuse what the tool accepts.
             ensure!(
                 taken || !finished.status.success(),
                 "`{command} {option} {text}` is past a limit: {finished:?}"

@@ -389,7 +389,7 @@ fn destinations_are_deleted(context: &mut Context) -> Result<()> {
     let (mut client, reader) = (connect(&netns)?, Reader::new(&netns)?);
     let key: ServiceKey = "tcp/[2001:db8::53]:80".parse()?;
     client.add_service(&Service::new(key))?;
-    // Each differs in one half of the key.
+    // The second and third key each differ from the first in one half.
     let servers = ["[2001:db8::102]:80", "[2001:db8::102]:81", "[2001:db8::103]:80"];
     for server in servers {
         client.add_destination(&key, &Destination::new(server.parse()?))?;

@@ -1,5 +1,5 @@
-//! Programs of all kinds that write and read one table at the same time: threads with the library,
-//! our ipvsadm and the C one.
+//! Programs of all kinds that write and read one table at the same time: threads that use the
+//! library, our ipvsadm and the C one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,27 +19,27 @@ use ipvs_tests::{Reader, c_ipvsadm, connect, our_ipvsadm, restore, run};
 
 use crate::test;
 
-/// How long they go on, and how much longer if somebody has nothing to show by then.
+/// How long they run, and the limit if some have achieved nothing by then.
 const SPELL: Duration = Duration::from_secs(6);
 const LONGEST: Duration = Duration::from_secs(40);
-/// How many snapshots there have to be.
+/// How many snapshots have to succeed.
 const SNAPSHOTS: usize = 5;
 /// How many real servers nobody touches: a list in two datagrams.
 const UNTOUCHED: u8 = 120;
-/// How many services each writer has of its own.
+/// How many services of its own each writer has.
 const SERVICES: usize = 8;
-/// A pause between two spurts of a writer.
+/// A writer's pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(10);
-/// So long all writers are busy. Then none begins anything until there is another snapshot: one takes
-/// two looks at the same table, and so it begins in the midst of changes and comes to its end.
+/// How long all writers are busy. After that, none starts a round until there is another snapshot,
+/// which needs two equal looks at the table: it begins amid changes and completes once they pause.
 const BUSY: Duration = Duration::from_millis(250);
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(nothing_is_lost_between_writers_of_all_kinds));
 }
 
-/// Each writer has entries of its own, and real servers of its own in a service of all; besides,
-/// all fight for one service. Of its own entries none is lost or changed by the others.
+/// Each writer has its own entries, and its own real servers in a shared service; besides, all
+/// fight for one service. Writers neither lose nor change each other's entries.
 fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result<()> {
     let netns = context.netns("director")?;
     let mut client = connect(&netns)?;
@@ -53,7 +53,7 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
     let start = Instant::now();
     let (stop, complete) = (AtomicBool::new(false), AtomicUsize::new(0));
     let calm = RwLock::new(());
-    // What each writer and each list has come to.
+    // How many rounds each writer and each list has completed.
     let rounds: [AtomicUsize; 6] = Default::default();
     let (writers, readers) = thread::scope(|scope| -> Result<_> {
         let (netns, stop, complete, calm) = (&netns, &stop, &complete, &calm);
@@ -67,7 +67,7 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
                     None => writer.use_library(netns, stop),
                     Some(program) => writer.use_program(netns, program, stop),
                 };
-                // The others needn't go on.
+                // The others needn't continue.
                 stop.fetch_or(done.is_err(), Ordering::Relaxed);
                 done.with_context(|| format!("writer {lane}")).map(|()| writer)
             }));
@@ -137,7 +137,7 @@ fn nothing_is_lost_between_writers_of_all_kinds(context: &mut Context) -> Result
     Ok(())
 }
 
-/// The service that all have real servers in.
+/// The service in which all have real servers.
 fn shared() -> Service {
     Service::new(ServiceKey::tcp(([192, 0, 2, 1], 80).into())).scheduler(Scheduler::RR)
 }
@@ -160,7 +160,7 @@ fn contested_server() -> Destination {
     untouched_server(1)
 }
 
-/// How many of the entries that nobody touches a table lacks.
+/// How many of the entries that nobody touches are missing from a table.
 fn missing(table: &Table) -> usize {
     let there = table.get(&untouched().key);
     let lacks = |number: &u8| {
@@ -170,27 +170,27 @@ fn missing(table: &Table) -> usize {
     (1..=UNTOUCHED).filter(lacks).count()
 }
 
-/// What the library says, and both programs, where somebody else was faster; nothing else may
-/// happen. The words are those of the C program.
+/// The errors of the library and of both programs when somebody else was faster; no others may
+/// occur. The words are those of the C program.
 const LOST_RACES: [(ErrorKind, &str); 4] = [
     (ErrorKind::ServiceExists, "Service already exists"),
     (ErrorKind::ServiceNotFound, "No such service"),
     (ErrorKind::DestinationExists, "Destination already exists"),
     (ErrorKind::DestinationNotFound, "No such destination"),
 ];
-/// The same as a missing service, where a real server is meant.
+/// The text for a missing service in commands for real servers.
 const NOT_DEFINED: &str = "Service not defined";
 
 struct Writer<'a> {
     lane: u8,
-    /// Held by whoever wants no changes.
+    /// Write-locked to stop all changes.
     calm: &'a RwLock<()>,
-    /// How often it was at work.
+    /// How many rounds it has completed.
     rounds: &'a AtomicUsize,
     changes: Changes,
-    /// How many changes of its own it has made.
+    /// How many changes it has made to its own entries.
     done: usize,
-    /// What came of those of the contested service.
+    /// The outcomes of its changes to the contested service.
     met: BTreeMap<String, usize>,
 }
 
@@ -200,7 +200,7 @@ impl<'a> Writer<'a> {
         Self { lane, calm, rounds, changes, done: 0, met: BTreeMap::new() }
     }
 
-    /// Ends a round: from here on there may be calm.
+    /// Ends a round: a pause in the changes may begin from here on.
     fn rest(&self) {
         self.rounds.fetch_add(1, Ordering::Relaxed);
         thread::sleep(PAUSE);
@@ -286,7 +286,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Counts those that come about; returns in how many passes they did, and how many didn't.
+/// Counts snapshots; returns the total passes of those that succeeded, and how many failed.
 fn use_snapshots(
     netns: &Namespace,
     stop: &AtomicBool,
@@ -309,7 +309,8 @@ fn use_snapshots(
     Ok((passes, gave_up))
 }
 
-/// Lists by a program: how many. They may lack something, but they come about.
+/// Lists the table with a program, and returns how often. Lists may lack entries, but have to
+/// succeed.
 fn use_lists(
     netns: &Namespace,
     program: &Path,

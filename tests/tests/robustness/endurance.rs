@@ -1,5 +1,5 @@
-//! Whatever the library can do, at random and without end: the kernel, the model of it and a plain
-//! table stay the same, and the process takes no more memory and no more files.
+//! Everything the library can do, at random and without end: the kernel, its model and a plain
+//! table stay equal, and the process uses no more memory and no more files.
 
 use std::env;
 use std::fs;
@@ -18,32 +18,34 @@ use ipvs_tests::{Reader, add_dummy_device, connect};
 
 use crate::test;
 
-/// How long it lasts if it isn't asked for by name.
+/// How long the test runs if it isn't requested by name.
 const SPELL: Duration = Duration::from_secs(8);
-/// How many seconds it lasts if it is: half an hour if this variable isn't set.
+/// How many seconds the test runs if it is requested by name; half an hour if this variable isn't
+/// set.
 const DURATION_VARIABLE: &str = "IPVS_ENDURANCE_SECONDS";
 const HALF_AN_HOUR: u64 = 30 * 60;
-/// Another sequence than the usual one.
+/// Selects another sequence than the usual one.
 const SEED_VARIABLE: &str = "IPVS_ENDURANCE_SEED";
 const SEED: u64 = 20_261_123;
 
-/// After how many operations all is compared.
+/// How many operations lie between full comparisons.
 const BETWEEN_COMPARISONS: u64 = 1000;
-/// With each how manieth comparison the C tool, which has to be started, is asked as well.
+/// In every how manieth comparison the C tool, which has to be started, is asked as well.
 const BETWEEN_LISTS_OF_THE_C_TOOL: u64 = 10;
-/// After this many comparisons, and a tenth of the time, everything has once been as large as it
-/// gets.
+/// After this many comparisons and a tenth of the time, everything has reached its largest size
+/// once.
 const WARM: u64 = 25;
-/// How much the memory may vary, in kB: the allocator's pages. A byte an operation would be seen
-/// after a million.
+/// How much the memory may vary, in kB, because of the allocator's pages. A leak of one byte per
+/// operation would show after a million.
 const ALLOWANCE: u64 = 1024;
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    // Before Linux 7.1 a list skips or repeats entries if other namespaces' services come or go.
+    // Before Linux 7.1, a list skips or repeats entries while services of other namespaces come or
+    // go.
     suite.add(test!(a_while).kernel_wide());
     // `cargo xtask test half_an_hour`.
     if env::args().skip(1).any(|word| word.contains("half_an_hour")) {
-        // What isn't a number is the test's own error.
+        // If the value isn't a number, the test itself reports that.
         let limit = duration().unwrap_or_default() + Duration::from_secs(120);
         suite.add(test!(half_an_hour).kernel_wide().limit(limit));
     }
@@ -61,7 +63,7 @@ fn duration() -> Result<Duration> {
     Ok(Duration::from_secs(number(DURATION_VARIABLE, HALF_AN_HOUR)?))
 }
 
-/// The number in a variable.
+/// The number in an environment variable.
 fn number(variable: &str, usual: u64) -> Result<u64> {
     match env::var(variable) {
         Ok(text) => text.parse().with_context(|| format!("{variable} is no number")),
@@ -107,7 +109,7 @@ fn endure(context: &mut Context, spell: Duration) -> Result<()> {
     Ok(())
 }
 
-/// What this process holds.
+/// The resources that this process holds.
 #[derive(Debug)]
 struct Footprint {
     /// In kB.
@@ -124,12 +126,12 @@ impl Footprint {
     }
 }
 
-/// One thing that a program asks of a client. None can fail.
+/// One operation on a client. None can fail.
 #[derive(Debug)]
 enum Operation {
     One(Change),
     Batch(Vec<Change>),
-    /// Makes the table this one.
+    /// Changes the table into this one.
     Plan(Table),
     EnsureService(Service),
     EnsureDestination(ServiceKey, Destination),
@@ -145,14 +147,14 @@ enum Operation {
     Destinations(ServiceKey),
     Services,
     Snapshot,
-    /// Another client from now on.
+    /// Continues with another client.
     Connect,
 }
 
-/// What a client said.
+/// The result that a client returned.
 #[derive(Debug, PartialEq)]
 enum Said {
-    /// Only that it is done, in so many operations.
+    /// Success, after this many operations.
     Done(usize),
     Ensured(Ensured),
     Whether(bool),
@@ -161,7 +163,7 @@ enum Said {
     Table(Table),
 }
 
-/// Asks a client.
+/// Executes an operation on a client.
 fn ask<T: Transport>(client: &mut Client<T>, operation: &Operation) -> Result<Said> {
     let done = |result: Result<(), Error>| result.map(|()| Said::Done(1));
     Ok(match operation {
@@ -218,7 +220,7 @@ fn ask<T: Transport>(client: &mut Client<T>, operation: &Operation) -> Result<Sa
     })
 }
 
-/// The kernel, the model of it, and what both have to be like.
+/// The kernel, its model, and the state that both should have.
 struct Trio<'a> {
     netns: &'a Namespace,
     reader: Reader<'a>,
@@ -228,7 +230,7 @@ struct Trio<'a> {
     changes: Changes,
     timeouts: Timeouts,
     daemons: [Option<SyncDaemon>; 2],
-    /// A table that was there once, to return to.
+    /// An earlier table, to return to.
     earlier: Table,
 }
 
@@ -250,7 +252,7 @@ impl<'a> Trio<'a> {
         })
     }
 
-    /// What comes next; the plain table is then what it will lead to.
+    /// Draws the next operation; the plain table already includes its effect.
     fn draw(&mut self) -> Result<Operation> {
         let changes = &mut self.changes;
         Ok(match changes.random().below(1000) {
@@ -267,7 +269,7 @@ impl<'a> Trio<'a> {
             }
             703..730 => {
                 let key = changes.any_key();
-                // Half of the time what is there already.
+                // Half of the time, the service that exists already.
                 let there = changes.table().get(&key).map(|it| it.service().clone());
                 let service = match there {
                     Some(service) if changes.random().one_in(2) => service,
@@ -350,7 +352,7 @@ impl<'a> Trio<'a> {
         Ok(Operation::StartDaemon(daemon))
     }
 
-    /// A service that is there.
+    /// A service that exists.
     fn existing(&mut self) -> Option<ServiceKey> {
         let number = self.changes.table().len();
         let index = self.changes.random().below(number);
@@ -370,7 +372,7 @@ impl<'a> Trio<'a> {
         self.changes.become_table(table);
     }
 
-    /// Asks both, and returns how many operations it was.
+    /// Executes an operation on both, and returns how many operations that was.
     fn carry_out(&mut self, operation: &Operation) -> Result<u64> {
         if let Operation::Connect = operation {
             self.real = connect(self.netns)?;
@@ -412,7 +414,7 @@ impl<'a> Trio<'a> {
             lines.sort();
             ensure!(lines == saved(expected), "the C ipvsadm: {lines:#?}");
         }
-        // Linux does so every second or two.
+        // Linux does that every second or two.
         self.kernel.empty_trash();
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Programs that are killed while they change the table: what they were to do has been done up to
-//! some place, in order, nothing else has, and whoever starts again gets to the end.
+//! Programs that are killed while they change the table: their changes have been applied in order
+//! up to some point, nothing else has changed, and a second run completes the work.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -24,14 +24,14 @@ use splitmix::Random;
 
 use crate::test;
 
-/// How often each program is killed if the test isn't asked for by name, and in how many different
-/// places of its work that has to have been; on a machine that is busy it goes on for so long until
-/// there are as many.
+/// The limits if the test isn't requested by name: how often each program is killed, at how many
+/// different positions that has to happen, and how long the test continues on a busy machine until
+/// it has seen that many.
 const FEW: (usize, usize, Duration) = (15, 8, Duration::from_secs(2 * 60));
-/// The same if it is.
+/// The limits if the test is requested by name.
 const MANY: (usize, usize, Duration) = (100, 20, Duration::from_secs(12 * 60));
 
-/// The wanted table: as long as it takes to have a good many windows of 128 requests.
+/// The wanted table: large enough for a good many windows of 128 requests.
 const SERVICES: u8 = 16;
 const SERVERS: u8 = 200;
 
@@ -40,7 +40,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Tells this program to apply the plan instead of running tests.
 const APPLY: &str = "IPVS_TESTS_APPLY";
-/// What it says when it is about to begin.
+/// What the program prints when it is about to begin.
 const READY: &[u8] = b"ready\n";
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -71,17 +71,17 @@ fn a_hundred_kills_of_a_plan(context: &mut Context) -> Result<()> {
     kill_and_resume::<Apply>(context, MANY)
 }
 
-/// Something that leads to the wanted table.
+/// A program that produces the wanted table.
 trait Work: Sized {
-    /// What is there before.
+    /// The table before it starts.
     fn start() -> Table;
 
     fn new() -> Result<Self>;
 
-    /// Starts it in the namespace, and returns when it may begin to change the table.
+    /// Starts the program in the namespace, and returns when it is about to change the table.
     fn spawn(&mut self, netns: &Namespace) -> Result<Child>;
 
-    /// How many of its steps have been done, if `table` is what there is after these.
+    /// How many of its steps have been done, given the table that they left.
     fn position(&self, table: &Table) -> Result<usize>;
 }
 
@@ -136,8 +136,8 @@ fn kill_and_resume<W: Work>(
     Ok(())
 }
 
-/// When to kill: between about the first change and about the end. How fast a program gets from one
-/// to the other depends on what else the machine does.
+/// When to kill: roughly between the first change and the end. The time from one to the other
+/// depends on what else the machine does.
 #[derive(Debug)]
 struct Span {
     first: Duration,
@@ -149,7 +149,7 @@ impl Span {
         self.first + (self.last - self.first).mul_f64(random.below(1000) as f64 / 1000.0)
     }
 
-    /// Takes in what came of a kill.
+    /// Adjusts the span to the outcome of a kill.
     fn learn(&mut self, delay: Duration, position: usize, was_running: bool) {
         if !was_running {
             self.last = self.last.mul_f64(0.8);
@@ -165,7 +165,7 @@ impl Span {
     }
 }
 
-/// Lets it come to its end, and says how long that took.
+/// Lets the program finish, and returns how long that took.
 fn finish(work: &mut impl Work, netns: &Namespace) -> Result<Duration> {
     let mut child = work.spawn(netns)?;
     let began = Instant::now();
@@ -208,12 +208,12 @@ fn wanted() -> Table {
         .collect()
 }
 
-/// The services that the programs under test are about; all others are somebody else's.
+/// The services that the programs under test manage; all others belong to somebody else.
 fn scope() -> Result<Scope> {
     Ok(Scope::nothing().or_addresses("10.20.0.0/16".parse()?, .., None))
 }
 
-/// Makes their part of the table what it was at the start, from nothing.
+/// Resets their part of the table to its initial state.
 fn set_up(client: &mut Client, start: &Table) -> Result<()> {
     for service in client.services()? {
         if scope()?.contains(&service.service.key) {
@@ -231,7 +231,7 @@ fn set_up(client: &mut Client, start: &Table) -> Result<()> {
     Ok(())
 }
 
-/// `ipvsadm --restore` of the wanted table, over what is there of it already.
+/// `ipvsadm --restore` of the wanted table, on top of what exists already.
 struct Restore {
     lines: Vec<String>,
     file: File,
@@ -251,7 +251,7 @@ impl Work for Restore {
     fn spawn(&mut self, netns: &Namespace) -> Result<Child> {
         self.file.rewind()?;
         let mut command = Command::new(our_ipvsadm()?);
-        // It complains of each line that is there already.
+        // It complains about each line whose object exists already.
         command
             .arg0("ipvsadm")
             .arg("--restore")
@@ -269,7 +269,7 @@ impl Work for Restore {
     }
 }
 
-/// A program that makes a plan and carries it out: this one.
+/// A program that makes a plan and applies it: this one.
 struct Apply {
     plan: Plan,
 }
@@ -281,7 +281,7 @@ impl Apply {
 }
 
 impl Work for Apply {
-    /// Half of the services, with other weights, and with real servers and services that have to go.
+    /// Half of the services, with other weights, and with real servers and services to be deleted.
     fn start() -> Table {
         let mut table = Table::new();
         for number in 1..=SERVICES / 2 {
@@ -302,13 +302,13 @@ impl Work for Apply {
         let mut command = Command::new(env::current_exe()?);
         command.env(APPLY, "1").stdout(Stdio::piped());
         let mut child = netns.run(|| command.spawn())?.context("cannot start this program")?;
-        // It reads the table before it changes it. If it fails it ends, and so does this.
+        // It reads the table before it changes it. If it fails, it ends, and so does this read.
         let mut stdout = child.stdout.take().context("its output is a pipe")?;
         stdout.read_exact(&mut [0; READY.len()]).context("it got nowhere")?;
         Ok(child)
     }
 
-    /// What is left to do is the plan's end.
+    /// The remaining steps are the end of the plan.
     fn position(&self, table: &Table) -> Result<usize> {
         let rest = Plan::diff(table, &wanted(), &Self::options()?);
         let (steps, rest) = (self.plan.steps(), rest.steps());
@@ -317,7 +317,7 @@ impl Work for Apply {
     }
 }
 
-/// What this program does instead of running tests if one of these started it.
+/// What this program does instead of running tests if one of these tests started it.
 pub(crate) fn as_child() -> Option<ExitCode> {
     env::var_os(APPLY)?;
     Some(match apply() {
@@ -338,7 +338,7 @@ fn apply() -> Result<()> {
     Ok(client.apply(&plan)?)
 }
 
-/// What nobody was asked to touch.
+/// What none of the programs may touch.
 struct Surroundings<'a> {
     netns: &'a Namespace,
     here: Reader<'a>,
@@ -372,7 +372,7 @@ impl<'a> Surroundings<'a> {
         Ok(new)
     }
 
-    /// Services of others, one of them in the network that follows that of the wanted ones.
+    /// Services of others, one of them in the network next to that of the wanted services.
     fn beside() -> Table {
         ["tcp/10.21.0.1:80", "fwmark/80"]
             .into_iter()
@@ -385,7 +385,7 @@ impl<'a> Surroundings<'a> {
             .collect()
     }
 
-    /// All but the table of this namespace.
+    /// Everything except the table of this namespace.
     fn look(&self, client: &mut Client) -> Result<Vec<String>> {
         let mut seen = self.other.proc_table()?;
         seen.push(format!("{:?}", client.timeouts()?));
@@ -402,7 +402,7 @@ impl<'a> Surroundings<'a> {
         Ok(seen)
     }
 
-    /// The same as the C tool says it; to start it takes long.
+    /// The same according to the C tool, which takes long to start.
     fn listed_by_c_tool(&self) -> Result<Vec<String>> {
         let mut lines = self.other.saved()?;
         lines.extend(self.here.lines(&["-L", "--timeout"])?);

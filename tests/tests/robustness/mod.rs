@@ -1,4 +1,4 @@
-//! Programs that are killed, that write at once, and that run for long.
+//! Programs that are killed, that write concurrently, and that run for long.
 
 mod concurrency;
 mod endurance;

@@ -9,8 +9,8 @@ use ipvs_tests::{Reader, balance, connect, connections, ours, take_turns, vip};
 
 use crate::test;
 
-/// For what the kernel does in its own time: before Linux 6.2 statistics are brought up to date
-/// every 2 seconds.
+/// For what the kernel does at its own pace: before Linux 6.2, statistics are updated every 2
+/// seconds.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -70,10 +70,10 @@ fn requests_alternate(context: &mut Context, layout: Layout) -> Result<()> {
     Ok(())
 }
 
-/// The first packet of an answer, as the client sees it.
+/// The first packet of a reply, as the client sees it.
 const SYN_ACK: &str = "src host 10.10.10.53 and src port 80 and tcp[tcpflags] & tcp-syn != 0";
 
-/// The first packet in either direction: of an answer too, if one should come by.
+/// The first packet in either direction, including a reply if one should pass by.
 const SYN: &str = "tcp port 80 and tcp[tcpflags] & tcp-syn != 0";
 
 fn replies_come_from_the_real_servers(context: &mut Context) -> Result<()> {
@@ -89,9 +89,9 @@ fn replies_come_from_the_real_servers(context: &mut Context) -> Result<()> {
         let way = format!("{} > {}, ", server.mac(), client.mac());
         ensure!(line.starts_with(&way), "{name} answered, but the wire says {line}");
     }
-    // What the director sees comes from the client, and goes on to the servers' MAC addresses.
-    // tcpdump shows packets late but in order: when those of a third request are there, in and
-    // out, so is every one of the first two.
+    // The director sees packets from the client, and forwards them to the servers' MAC addresses.
+    // tcpdump shows packets late but in order: once it shows those of a third request, incoming and
+    // outgoing, it has shown all of the first two.
     site.requests(1)?;
     let lines = at_director.wait_for(6, TIMEOUT)?;
     for server in servers {
@@ -99,7 +99,7 @@ fn replies_come_from_the_real_servers(context: &mut Context) -> Result<()> {
         ensure!(lines.iter().any(|line| line.starts_with(&way)), "{way}: {lines:#?}");
     }
     ensure!(lines.iter().all(|line| !line.contains("10.10.10.53.80 >")), "{lines:#?}");
-    // Only the director may say that it has the VIP.
+    // Only the director may announce the VIP.
     let neighbour = output(client.netns.command("ip").args(["neigh", "show", "10.10.10.53"]))?;
     ensure!(neighbour.contains(&director.mac()), "{neighbour}");
     Ok(())
@@ -116,7 +116,7 @@ fn replies_from_a_server_subnet_come_through_its_router(context: &mut Context) -
     let way = format!("{router} > {}, ", client.mac());
     let lines = at_client.wait_for(2, TIMEOUT)?;
     ensure!(lines.iter().all(|line| line.starts_with(&way)), "{way}: {lines:#?}");
-    // The third request is a mark, as above; this leg has only what goes out.
+    // The third request is a marker, as above; this leg has only outgoing packets.
     site.requests(1)?;
     let lines = at_director.wait_for(3, TIMEOUT)?;
     ensure!(lines.iter().all(|line| !line.contains("10.10.10.53.80 >")), "{lines:#?}");
@@ -158,14 +158,14 @@ fn connections_are_listed(context: &mut Context) -> Result<()> {
         assert_eq!(connection.virtual_addr, "10.10.10.53:80".parse()?);
         assert_eq!((&connection.persistence_engine, &connection.persistence_data), (&None, &None));
     }
-    // Of a connection that is about to end, each reader may see another state.
+    // Each reader may see a different state of a connection that is about to end.
     let reader = Reader::new(director)?;
     eventually(TIMEOUT, || {
         let mut ours = connections(&mut client)?
             .iter()
             .map(|c| format!("TCP {} {} {} {}", c.state, c.client, c.virtual_addr, c.destination))
             .collect::<Vec<_>>();
-        // All but the time to expiry, which passes.
+        // All but the time to expiry, which counts down.
         let without_time = |line: &String| {
             let words = line.split(' ').enumerate().filter(|(place, _)| *place != 1);
             words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
@@ -186,7 +186,7 @@ fn counters_count_and_start_again(context: &mut Context) -> Result<()> {
     balance(&mut client, &site.cluster)?;
     site.requests(4)?;
 
-    // Once nothing changes any more, two readers see the same.
+    // Once nothing changes any more, both readers see the same.
     let reader = Reader::new(director)?;
     let row = eventually(TIMEOUT, || {
         let ours = client.service(&vip()?)?.context("no service")?.stats;
@@ -207,7 +207,7 @@ fn counters_count_and_start_again(context: &mut Context) -> Result<()> {
     ensure!(row.incoming_packets >= 4 * 4, "a request takes 4 packets or more: {row:?}");
     ensure!(row.incoming_bytes > row.incoming_packets * 40, "{row:?}");
     assert_eq!((row.outgoing_packets, row.outgoing_bytes), (0, 0), "replies bypass the director");
-    // Each counter is brought up to date in its own time.
+    // Each counter is updated at its own time.
     eventually(TIMEOUT, || {
         for destination in client.destinations(&vip()?)? {
             ensure!(destination.stats.connections == 2, "{destination:?}");

@@ -1,4 +1,4 @@
-//! Every forwarding method from end to end: who answers, and what is on the wire.
+//! Every forwarding method from end to end: who replies, and what is on the wire.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use ipvs_tests::{Forwarded, connect, take_turns};
 
 use crate::test;
 
-/// Longer than any packet takes to tcpdump.
+/// Longer than any packet takes to reach tcpdump.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const VIP: IpAddr = IpAddr::V4(addresses::VIP);
@@ -39,12 +39,12 @@ struct Site {
     cluster: Cluster,
     client: Client,
     service: ServiceKey,
-    /// The virtual service's.
+    /// The address of the virtual service.
     addr: SocketAddr,
 }
 
 impl Site {
-    /// Builds it with a service at `addr`, round robin, that has no real server yet.
+    /// Builds a site with a round-robin service at `addr` that has no real server yet.
     fn build(context: &mut Context, layout: Layout, addr: SocketAddr) -> Result<Self> {
         let cluster = context.dual_stack_cluster(layout)?;
         let start = |host: &ipvs_testkit::Host| WebServer::start_new(&host.netns, host.name);
@@ -55,7 +55,8 @@ impl Site {
         Ok(Self { _web_servers: web_servers, cluster, client, service, addr })
     }
 
-    /// Makes these the ways to the two real servers, by their addresses of the family of `like`.
+    /// Makes this the forwarding method of both real servers, by their addresses of the family of
+    /// `like`.
     fn forward_by(&mut self, forward: Forward, like: IpAddr, port: u16) -> Result<()> {
         for host in &self.cluster.servers {
             let server = Endpoint::new(host.addr_like(like), port);
@@ -73,8 +74,8 @@ impl Site {
         servers.map(|server| Forwarded { client, vip, port, server })
     }
 
-    /// Makes requests and sees that both real servers answer in turn, and that the director sent
-    /// each on in a packet that a filter for that real server matches.
+    /// Sends requests and checks that both real servers take turns, and that the director forwarded
+    /// each request in a packet that matches the filter for that real server.
     fn check(&self, device: &str, filters: &[String; 2]) -> Result<()> {
         let [filter1, filter2] = filters;
         let filter = format!("({filter1}) or ({filter2})");
@@ -87,7 +88,7 @@ impl Site {
             for host in &self.cluster.servers {
                 let way = format!(" > {}, ", host.mac());
                 let count = lines.iter().filter(|line| line.contains(&way)).count();
-                // A packet may have been sent again.
+                // A packet may have been retransmitted.
                 ensure!(count >= 2, "{count} requests went to {}: {lines:#?}", host.name);
             }
             Ok(())
@@ -125,7 +126,7 @@ fn masquerading_of_ipv6(context: &mut Context) -> Result<()> {
 }
 
 fn masquerading(context: &mut Context, vip: IpAddr) -> Result<()> {
-    // The one method that can change the port.
+    // The only method that can change the port.
     let mut site = Site::build(context, Layout::BehindDirector, SocketAddr::new(vip, 8000))?;
     site.forward_by(Forward::Masquerade, vip, 80)?;
     let replies = format!("src host {vip} and tcp src port 8000");
@@ -156,7 +157,7 @@ fn tunnels_of_ipv6_in_ipv4(context: &mut Context) -> Result<()> {
 /// The port of GUE tunnels; any will do.
 const GUE_PORT: u16 = 5555;
 
-/// Goes through all kinds of tunnels, with outer headers of the family of `outer`.
+/// Tests all kinds of tunnels, with outer headers of the family of `outer`.
 fn tunnels(context: &mut Context, vip: IpAddr, outer: IpAddr) -> Result<()> {
     let mut site = Site::build(context, Layout::OneSubnet, SocketAddr::new(vip, 80))?;
     let gue = |checksum| Tunnel::Gue { port: GUE_PORT, checksum };
@@ -209,7 +210,7 @@ fn the_director_is_a_real_server(context: &mut Context, vip: IpAddr) -> Result<(
     let mut capture = Capture::start(&director.netns, "eth0", &leaving)?;
     let answers = site.requests(4)?;
     ensure!(take_turns(&answers, ["director", "web1"]), "{answers:?}");
-    // What leaves the director goes to the other one, and by its own method.
+    // Packets that leave one director go to the other, by its own method.
     let mut by_direct_routing =
         Capture::start(&director.netns, "eth0", &to_web1.by_direct_routing(&web1.mac()))?;
     ensure!(site.requests(2)?.contains(&"web1".to_owned()));

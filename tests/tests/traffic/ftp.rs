@@ -1,4 +1,4 @@
-//! FTP through masquerading, which needs a helper that knows the protocol: `ip_vs_ftp`.
+//! FTP through masquerading, which needs a helper that understands the protocol: `ip_vs_ftp`.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use ipvs_tests::{connect, connections};
 
 use crate::test;
 
-/// Longer than packets take to tcpdump, and the kernel to give a module free.
+/// Longer than packets take to reach tcpdump, and than the kernel takes to release a module.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
-    // The module is every namespace's.
+    // All namespaces share the module.
     suite.add(test!(active_ftp_needs_the_module).kernel_wide());
 }
 
@@ -30,7 +30,7 @@ impl Module {
         Ok(Self)
     }
 
-    /// Unloads it; connections that still use it are the kernel's to end.
+    /// Unloads the module; the kernel has to end connections that still use it.
     fn unload() -> Result<()> {
         eventually(TIMEOUT, || output(Command::new("modprobe").args(["-r", "ip_vs_ftp"])).map(drop))
     }
@@ -64,8 +64,8 @@ fn active_ftp_needs_the_module(context: &mut Context) -> Result<()> {
         ftp_servers.push(FtpServer::start_new(&host.netns, "greeting", host.name)?);
     }
 
-    // The server's own connection to the client isn't part of the service: it comes with the
-    // server's own address, which the client can't answer.
+    // The server's own connection to the client isn't part of the service: it comes from the
+    // server's own address, to which the client can't reply.
     let failed = download(&cluster)?;
     let said = format!("{}\n{}", failed.stdout, failed.stderr);
     ensure!(said.contains("< 230 "), "not even the login worked: {said}");
@@ -85,7 +85,7 @@ fn active_ftp_needs_the_module(context: &mut Context) -> Result<()> {
     let listed = connections(&mut client)?;
     let count = listed.iter().filter(|it| it.belongs_to(&data)).count();
     ensure!(count == 2, "2 connections for data were made: {listed:#?}");
-    // The namespace, and with it the connections that use the module, has to go first.
+    // The namespace has to go first, and with it the connections that use the module.
     drop((client, ftp_servers, capture, cluster));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Firewall marks from end to end: whoever sets them, IPVS goes by them.
+//! Firewall marks from end to end: IPVS follows them, whatever sets them.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -17,8 +17,8 @@ use ipvs_tests::{connect, connections, take_turns};
 
 use crate::test;
 
-/// Before 6.17 every kernel with iptables had them; since then they are an option
-/// (`CONFIG_NETFILTER_XTABLES_LEGACY`) that Debian's kernel doesn't choose.
+/// Before 6.17, every kernel with iptables had the legacy tables. Since then they are an option
+/// (`CONFIG_NETFILTER_XTABLES_LEGACY`) that Debian's kernel doesn't enable.
 const LEGACY_TABLES: Requires = Requires::kernel_before("iptables without nftables", (6, 17));
 
 const VIP: IpAddr = IpAddr::V4(addresses::VIP);
@@ -38,7 +38,7 @@ struct Site {
 }
 
 impl Site {
-    /// Builds it; nothing is marked yet.
+    /// Builds the site; nothing is marked yet.
     fn build(context: &mut Context) -> Result<Self> {
         let cluster = context.dual_stack_cluster(Layout::OneSubnet)?;
         let start = |host: &ipvs_testkit::Host| WebServer::start_new(&host.netns, host.name);
@@ -55,7 +55,7 @@ impl Site {
         Ok(Self { _web_servers: web_servers, cluster, client })
     }
 
-    /// Sees that the requests to an address are answered by both real servers in turn.
+    /// Checks that both real servers take turns at requests to an address.
     fn is_balanced(&self, vip: IpAddr) -> Result<()> {
         let request = || self.cluster.request_from((vip, 80));
         let answers = (0..4).map(|_| request()).collect::<Result<Vec<_>>>()?;
@@ -63,8 +63,8 @@ impl Site {
         Ok(())
     }
 
-    /// Sees that requests to an address aren't balanced: the director has no web server, and says
-    /// so at once.
+    /// Checks that requests to an address aren't balanced: the director has no web server, and
+    /// refuses them at once.
     fn is_refused(&self, vip: IpAddr) -> Result<()> {
         let answer = self.cluster.request_from((vip, 80));
         ensure!(answer.is_err(), "{vip}: {answer:?} although nothing is marked");
@@ -72,7 +72,7 @@ impl Site {
     }
 }
 
-/// The service of the mark, 7, for one family.
+/// The service of mark 7 for one family.
 fn service(vip: IpAddr) -> Result<ServiceKey> {
     let mark = NonZeroU32::new(7).context("7 isn't 0")?;
     Ok(ServiceKey::Fwmark { family: Family::of(vip), mark })
@@ -99,7 +99,7 @@ fn packets_that_tc_marks_are_balanced(context: &mut Context) -> Result<()> {
     tc(director, &format!("{} ipv6 matchall action skbedit mark 7", filter.replace('1', "2")))?;
     site.is_balanced(VIP6)?;
 
-    // Each family has a service of its own, whatever the mark.
+    // Each family has its own service, whatever the mark.
     site.client.delete_service(&service(VIP)?)?;
     site.is_refused(VIP)?;
     site.is_balanced(VIP6)
@@ -115,7 +115,7 @@ fn a_mark_joins_ports_under_persistence(context: &mut Context) -> Result<()> {
         let persistence = Persistence::new(Duration::from_secs(300));
         site.client
             .set_service(&Service::new(service).scheduler(Scheduler::RR).persistent(persistence))?;
-        // Round robin would take the other server for each of these.
+        // Round robin would select the other real server for each of these.
         let mut answers = Vec::new();
         for _ in 0..3 {
             answers.push(site.cluster.request_from((vip, 80))?);
@@ -150,7 +150,8 @@ fn packets_that_iptables_marks_are_balanced(context: &mut Context) -> Result<()>
     Ok(())
 }
 
-/// Where the extensions of an iptables are that was unpacked and not installed: beside it.
+/// The directory with the extensions of an iptables that was unpacked but not installed: next to
+/// the program.
 fn extensions(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let program = std::env::split_paths(&path).map(|folder| folder.join(program));

@@ -1,4 +1,4 @@
-//! Packets: where they go, who answers, and what the kernel counts.
+//! Packets: where they go, who replies, and what the kernel counts.
 
 mod direct_routing;
 mod forwarding;

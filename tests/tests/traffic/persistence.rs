@@ -1,4 +1,4 @@
-//! Clients that belong together: by their network, or by what SIP says.
+//! Clients that belong together, by their network or by their SIP calls.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -22,16 +22,16 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(sip_calls_stay_together));
 }
 
-/// Two networks of clients. All addresses are the client's.
+/// Two networks of clients. All addresses belong to the client's namespace.
 struct Networks {
     vip: IpAddr,
-    /// The addresses of each.
+    /// The client addresses of each network.
     clients: [[&'static str; 2]; 2],
-    /// What the servers send to the client: both networks.
+    /// The destination of the servers' route to the client: covers both networks.
     route: &'static str,
-    /// What makes each network one client.
+    /// The mask that makes each network count as one client.
     mask: PersistenceMask,
-    /// The address of each that the kernel remembers.
+    /// The address of each network that the kernel remembers.
     remembered: [&'static str; 2],
 }
 
@@ -100,7 +100,7 @@ fn clients_of_a_network_stay_together(context: &mut Context, networks: &Networks
         check_template(&mut client, &service, network.parse()?, server)?;
     }
 
-    // Each client for itself again: two of one network get different servers.
+    // Each client counts by itself again: two clients of one network get different real servers.
     client.remove_service(&service)?;
     client.add_service(&wanted.persistent(Persistence::new(TIMEOUT)))?;
     for server in servers {
@@ -112,7 +112,7 @@ fn clients_of_a_network_stay_together(context: &mut Context, networks: &Networks
     Ok(())
 }
 
-/// Looks for the memory of a network: it's there once, leads to `server` and lasts.
+/// Checks the template of a network: there is exactly one, it leads to `server`, and it lasts.
 fn check_template(
     client: &mut Client,
     service: &ServiceKey,
@@ -125,7 +125,7 @@ fn check_template(
         anyhow::bail!("one template for {network} was to be there: {listed:#?}");
     };
     assert_eq!(template.destination, server.into());
-    // The kernel goes by its ticks, and gives a template no less than a minute once it has ended.
+    // The kernel counts in ticks, and extends a template that has ended by at least a minute.
     let lasts = TIMEOUT - Duration::from_secs(60)..=TIMEOUT;
     ensure!(lasts.contains(&template.expires), "{template:?}");
     Ok(())
@@ -138,8 +138,8 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     let vip = SocketAddr::from((addresses::VIP, 5060));
     let service = ServiceKey::udp(vip.try_into()?);
     let mut client = connect(&cluster.director.netns)?;
-    // Calls are told apart among clients that count as one, which without the engine would all have
-    // the same server.
+    // Calls are told apart among clients that count as one, and that would all get the same real
+    // server without the persistence engine.
     let mask = PersistenceMask::v4("255.255.255.0".parse()?);
     let wanted = Service::new(service)
         .scheduler(Scheduler::RR)
@@ -160,7 +160,7 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
     };
     let mut chosen = Vec::new();
     for call in ["first@client.example", "second@client.example"] {
-        // Each from a port of its own, as calls through different proxies would come.
+        // Each from its own port, as calls through different proxies would arrive.
         let answers = ["10.10.10.1", "10.10.10.2", "10.10.10.1"].map(|from| request(from, call));
         let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
         ensure!(answers.iter().all(|answer| *answer == answers[0]), "{call}: {answers:?}");
@@ -186,7 +186,7 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
         ]
     );
 
-    // Where each address is a client for itself, it has calls of its own.
+    // If each address counts as a client by itself, each has its own calls.
     client.set_service(&wanted.persistent(Persistence::new(TIMEOUT)))?;
     let third = ["10.10.10.1", "10.10.10.2"].map(|from| request(from, "third@client.example"));
     let [one, other] = third;

@@ -10,7 +10,7 @@ use ipvs_tests::{ask, connect, connections, take_turns};
 
 use crate::test;
 
-/// Longer than an answer takes.
+/// Longer than any reply takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -81,7 +81,7 @@ fn clients_take_turns(
     Ok(())
 }
 
-/// Adds a service, round robin, and servers that answer with their names.
+/// Adds a round-robin service, and servers that reply with their names.
 fn serve(
     cluster: &Cluster,
     client: &mut Client,
@@ -96,7 +96,7 @@ fn serve(
     for host in &cluster.servers {
         let server = Endpoint::new(host.addr_like(vip), port);
         client.add_destination(&service, &Destination::new(server).forward(forward))?;
-        // Only masquerading changes the address that requests are for.
+        // Only masquerading changes the destination address of requests.
         let at = match forward {
             Forward::Masquerade => server.into(),
             _ => SocketAddr::new(vip, port),
@@ -109,7 +109,7 @@ fn serve(
     Ok(servers)
 }
 
-/// A new socket, and so a new port, of the family of `peer`.
+/// A new socket, and so a new port, of the address family of `peer`.
 fn socket_for(peer: SocketAddr) -> std::io::Result<UdpSocket> {
     UdpSocket::bind(if peer.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" })
 }

@@ -1,5 +1,6 @@
-//! The kernel's 13 schedulers with real traffic: who answers is what a second description of the
-//! scheduler says (`ipvs_tests::schedulers`), and what that of no other scheduler says.
+//! The kernel's 13 schedulers with real traffic: the real servers that reply are those that a
+//! second description of the scheduler predicts (`ipvs_tests::schedulers`), and that no other
+//! scheduler's description predicts.
 
 use std::net::SocketAddrV4;
 use std::num::NonZeroU32;
@@ -36,17 +37,17 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_server_of_weight_0_keeps_what_it_has));
 }
 
-/// The firewall mark of all packets where a service has many addresses.
+/// The firewall mark of all packets if a service has many addresses.
 const MARK: NonZeroU32 = NonZeroU32::new(7).unwrap();
 
-/// What happens, one after the other.
+/// One event of a script.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    /// The client of that number connects to the virtual address of that number.
+    /// The client with the first number connects to the virtual address with the second.
     Open(u16, u16),
-    /// The connection that was opened as the n-th, counted from 0, is closed.
+    /// The n-th opened connection, counted from 0, is closed.
     Close(usize),
-    /// The real server of that number gets that weight.
+    /// The real server with that number gets that weight.
     Weight(usize, u32),
 }
 use Event::{Close, Open, Weight};
@@ -56,9 +57,9 @@ struct Site {
     farm: Farm,
     client: Client,
     key: ServiceKey,
-    /// What is known of the real servers when a script begins.
+    /// The known state of the real servers when a script begins.
     servers: Vec<Server>,
-    /// What the script opened, in this order: from where, to where, and who answered.
+    /// The connections that the script opened, in order: from where, to where, and who answered.
     arrivals: Vec<(SocketAddrV4, SocketAddrV4, Option<usize>)>,
     held: Vec<Option<Held>>,
     last_port: u16,
@@ -77,8 +78,8 @@ impl Site {
         Ok(site)
     }
 
-    /// The service has no scheduler at first: a scheduler that comes to servers that are there
-    /// starts with them, not in the state that their additions leave.
+    /// The service has no scheduler at first: a scheduler that is set once the real servers exist
+    /// starts fresh with them, not in the state that their additions leave.
     fn build(context: &mut Context, weights: &[u32], key: ServiceKey) -> Result<Self> {
         let farm = Farm::build(context, u8::try_from(weights.len())?)?;
         let mut client = connect(&farm.director)?;
@@ -87,7 +88,7 @@ impl Site {
             .zip(weights)
             .map(|(number, weight)| Server::new(Farm::server(number), *weight))
             .collect();
-        // The kernel puts new ones in front.
+        // The kernel inserts new ones in front.
         for server in servers.iter().rev() {
             client.add_destination(&key, &destination(server.addr, server.weight))?;
         }
@@ -122,7 +123,7 @@ impl Site {
     }
 
     fn open(&mut self, mut client: SocketAddrV4, target: SocketAddrV4) -> Result<()> {
-        // A port that nobody had before, and that is known if the connection is refused too.
+        // An unused port, which is known even if the connection is refused.
         self.last_port += 1;
         client.set_port(self.last_port);
         let held = Held::open(&self.farm.client, client, target)?;
@@ -137,7 +138,7 @@ impl Site {
         as_digits(self.arrivals.iter().map(|(_, _, server)| *server))
     }
 
-    /// Who would have answered by the description of a scheduler, and what it left behind.
+    /// Who would have answered according to the description of a scheduler, and the state it left.
     fn predict(&self, script: &[Event], rule: Rule) -> Result<(String, Model)> {
         let mut model = Model::new(rule.0, rule.1, self.servers.clone());
         let mut chosen = Vec::new();
@@ -148,7 +149,7 @@ impl Site {
                     let (client, target, _) = arrivals.next().context("not played")?;
                     chosen.push(model.arrive(*client, *target.ip()));
                 }
-                // Nobody's connection, if this scheduler would have refused it.
+                // There is no connection to close if this scheduler would have refused it.
                 Close(index) => chosen[index].into_iter().for_each(|server| model.leave(server)),
                 Weight(server, weight) => model.set_weight(server, weight),
             }
@@ -156,8 +157,8 @@ impl Site {
         Ok((as_digits(chosen.into_iter()), model))
     }
 
-    /// Plays a script with the first rule, and checks that it explains who answered, that none of
-    /// the others does, and that the C ipvsadm lists the same connections. They are closed then.
+    /// Plays a script with the first rule. Checks that this rule explains who answered, that no
+    /// rival does, and that the C ipvsadm lists the same connections. Then closes them.
     fn only(&mut self, rule: Rule, rivals: &[Rule], script: &[Event]) -> Result<String> {
         self.schedule(rule.0, rule.1)?;
         self.play(script)?;
@@ -179,7 +180,7 @@ impl Site {
         Ok(answers)
     }
 
-    /// [`Site::only`] for a scheduler without switches, the rivals being all others.
+    /// [`Site::only`] for a scheduler without flags, with all other schedulers as rivals.
     fn only_this(&mut self, scheduler: Scheduler, script: &[Event]) -> Result<String> {
         let rules: Vec<_> = Scheduler::KNOWN.iter().map(|other| plain(*other)).collect();
         self.only(plain(scheduler), &rules, script)
@@ -214,7 +215,7 @@ impl Site {
     }
 }
 
-/// A scheduler and its switches.
+/// A scheduler and its flags.
 type Rule = (Scheduler, SchedulerFlags);
 
 fn plain(scheduler: Scheduler) -> Rule {
@@ -241,7 +242,7 @@ fn rr_takes_turns(context: &mut Context) -> Result<()> {
 fn wrr_takes_turns_by_weight(context: &mut Context) -> Result<()> {
     let mut site = Site::of_one_address(context, &[8, 2, 4])?;
     let answers = site.only_this(Scheduler::WRR, &[Open(0, 0); 14])?;
-    // By twos, their common divisor: rounds for those of weight 8, 6, 4 and 2 or more.
+    // In steps of two, the common divisor: one round each for weights of at least 8, 6, 4 and 2.
     assert_eq!(answers, "00020120002012");
     Ok(())
 }
@@ -255,7 +256,8 @@ fn lc_goes_by_connections(context: &mut Context) -> Result<()> {
         [open, open, open, open, open, open],
     ];
     let answers = site.only_this(Scheduler::LC, script.as_flattened())?;
-    // The closed ones count a little: of 1 and 2 with one open each, 2 has fewer closed ones.
+    // Closed connections count a little: 1 and 2 have one open connection each, and 2 has fewer
+    // closed ones.
     assert_eq!(answers, "012012121021021");
     Ok(())
 }
@@ -281,8 +283,8 @@ fn nq_lets_nobody_be_idle(context: &mut Context) -> Result<()> {
     let open = Open(0, 0);
     let script = [[open; 7], [open, open, open, open, Close(0), open, open]];
     let answers = site.only_this(Scheduler::NQ, script.as_flattened())?;
-    // First one for each, then the fastest until the others would be no slower; but as soon as the
-    // slowest is idle it has the next.
+    // Each gets one first, then the fastest until the others would be no slower; but as soon as the
+    // slowest is idle, it gets the next.
     assert_eq!(answers, "0121111111102");
     Ok(())
 }
@@ -305,7 +307,8 @@ fn ovf_fills_one_server_after_the_other(context: &mut Context) -> Result<()> {
     let open = Open(0, 0);
     let script = [[open; 5], [open; 5], [Close(0), open, Close(5), open, open]];
     let answers = site.only_this(Scheduler::OVF, script.as_flattened())?;
-    // Full is a server with one connection more than its weight; when all are full, nobody answers.
+    // A real server is full with one connection more than its weight; when all are full, nobody
+    // answers.
     assert_eq!(answers, "111122200-12-");
     Ok(())
 }
@@ -344,8 +347,8 @@ fn lblcr_keeps_a_virtual_address_on_servers(context: &mut Context) -> Result<()>
     Ok(())
 }
 
-/// After a while without a change the busiest of the servers of a virtual address has to go, and
-/// isn't asked again even when it's idle.
+/// After a while without a change, the busiest real server of a virtual address has to go, and
+/// isn't chosen again even when it is idle.
 fn lblcr_lets_go_of_the_busiest_server(context: &mut Context) -> Result<()> {
     const WHILE: Duration = Duration::from_secs(1);
     let mut site = Site::of_all_addresses(context, &[2, 2, 2])?;
@@ -354,7 +357,7 @@ fn lblcr_lets_go_of_the_busiest_server(context: &mut Context) -> Result<()> {
     site.play(&[Open(0, 1); 4])?;
     assert_eq!(site.answers(), "0001", "the address has both of them");
     std::thread::sleep(WHILE + WHILE / 2);
-    // The next connection is scheduled before one is sent away.
+    // The next connection is scheduled before a real server is removed.
     site.play(&[Open(0, 1), Close(0), Close(1), Close(2), Open(0, 1)])?;
     assert_eq!(site.answers(), "000111");
     Ok(())
@@ -383,7 +386,7 @@ fn has_switches(
     fallback: SchedulerFlags,
 ) -> Result<()> {
     let mut site = Site::of_one_address(context, &[1, 1, 1])?;
-    // Each client twice, before and while a server rests.
+    // Each client connects twice, before and while a real server rests.
     let clients = || (0..12).chain(0..12).map(|client| Open(client, 0));
     let script: Vec<_> =
         clients().chain([Weight(1, 0)]).chain(clients()).chain([Weight(1, 1)]).collect();
@@ -396,7 +399,7 @@ fn has_switches(
         ensure!(resting.contains('-') != rule.1.contains(fallback), "{rule:?}: {answers}");
         ensure!(before.contains('1') && !resting.contains('1'), "{rule:?}: {answers}");
         if !rule.1.contains(port) {
-            // Who has another server isn't touched.
+            // Clients of other real servers aren't affected.
             let moved = |(a, b): (char, char)| a != b && a != '1';
             ensure!(!before.chars().zip(resting.chars()).any(moved), "{rule:?}: {answers}");
         }
@@ -404,12 +407,13 @@ fn has_switches(
     Ok(())
 }
 
-/// Eight servers, of which one goes: `mh` was made so that the others keep their clients.
+/// One of eight real servers goes: `mh` was designed so that the others keep their clients.
 ///
-/// The one's clients, an eighth, have to go elsewhere. Of the others `sh`, which counts servers off,
-/// moves most: on average 6 of 7. With `mh` a server keeps each place of the table that it has, but
-/// for the few where the one that went had taken away a place that another likes better: section 5.3
-/// of the paper on Maglev measures some percent, so 1 in 20 is the bound here.
+/// Its clients, an eighth, have to move. Of the other clients, `sh`, which picks servers by
+/// counting, moves most: on average 6 of 7. With `mh`, a real server keeps the places of the table
+/// that it has, except for a few: those it loses to a server that prefers them, but had lost the
+/// place it would now take to the one that went. Section 5.3 of the paper on Maglev measures a few
+/// percent, so 1 in 20 is the bound here.
 fn mh_leaves_most_clients_where_they_are(context: &mut Context) -> Result<()> {
     const GONE: usize = 3;
     let mut site = Site::of_one_address(context, &[1; 8])?;
@@ -457,7 +461,8 @@ fn mh_leaves_most_clients_where_they_are(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// For every scheduler: no new connections for a server of weight 0, and its old one goes on.
+/// For every scheduler: a real server of weight 0 gets no new connections, and its old one keeps
+/// working.
 fn a_server_of_weight_0_keeps_what_it_has(context: &mut Context) -> Result<()> {
     const RESTING: usize = 1;
     let mut site = Site::of_all_addresses(context, &[50, 50, 50])?;
@@ -469,7 +474,7 @@ fn a_server_of_weight_0_keeps_what_it_has(context: &mut Context) -> Result<()> {
     model.set_weight(RESTING, 0);
     site.set_weight(RESTING, 0)?;
 
-    // Somebody at each of the first 12 addresses wants to each of the first 12.
+    // A client at each of the first 12 addresses connects to one of the first 12 virtual addresses.
     let script: Vec<_> = (0..12).map(|number| Open(number, 11 - number)).collect();
     for scheduler in Scheduler::KNOWN {
         site.schedule(*scheduler, SchedulerFlags::empty())?;

@@ -1,5 +1,5 @@
-//! Connection synchronisation with real traffic: what one director knows, another one learns, and
-//! can take over.
+//! Connection synchronization with real traffic: a second director learns what the first one knows,
+//! and can take over.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
@@ -17,16 +17,16 @@ use nix::errno::Errno;
 
 use crate::test;
 
-/// The master's messages may wait for others to go along for some seconds.
+/// The master may hold messages back for some seconds to fill them.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a download is: more than fits into the buffers along its way, 6 MB in the receiver and 4
-/// in the sender by default (`tcp_rmem`, `tcp_wmem`), when a part has been read.
+/// The length of a download. With a part read, the rest is more than fits into the buffers along
+/// its way: by default 6 MB in the receiver and 4 in the sender (`tcp_rmem`, `tcp_wmem`).
 const LENGTH: usize = 40 << 20;
-/// That part.
+/// The part that is read first.
 const PART: usize = LENGTH / 4;
 
-/// The default multicast group of the sync daemons is 224.0.0.81; this is its like on one link.
+/// The link-local counterpart of 224.0.0.81, the default multicast group of the sync daemons.
 const GROUP: &str = "ff02::81";
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -73,12 +73,13 @@ impl Site {
         (0..count).map(open).collect()
     }
 
-    /// Waits until the backup has exactly these connections, by our reading and the C ipvsadm's.
+    /// Waits until the backup has exactly these connections, according to both the library and the
+    /// C ipvsadm.
     fn wait_for(&mut self, held: &mut [Held]) -> Result<()> {
         let reader = Reader::new(&self.directors.both[1])?;
         eventually(TIMEOUT, || {
-            // A connection is announced with some of its packets: normally with the third, and every
-            // fiftieth from there on.
+            // Only some packets of a connection announce it: normally the third, and every fiftieth
+            // after that.
             held.iter_mut().try_for_each(Held::ask)?;
             let ours = connections(&mut self.clients[1])?;
             let row = |held: &Held| {
@@ -113,7 +114,7 @@ fn daemon(role: SyncRole) -> Result<SyncDaemon> {
     Ok(SyncDaemon::new(role, InterfaceName::new("eth0")?).sync_id(7))
 }
 
-/// Starts a download and reads a part.
+/// Starts a download and reads a part of it.
 fn begin(site: &Site) -> Result<([DownloadServer; 2], Download)> {
     let [web1, web2] = &site.directors.servers;
     let servers =
@@ -130,7 +131,7 @@ fn a_download_survives_the_directors_end(context: &mut Context) -> Result<()> {
     let (servers, mut download) = begin(&site)?;
 
     let known = eventually(TIMEOUT, || {
-        // Packets of the client's, so that there is something to tell the backup.
+        // Packets from the client, so that there is something to tell the backup.
         download.read_to(download.received + 4096)?;
         let [active, backup] = &mut site.clients;
         let (active, backup) = (connections(active)?, connections(backup)?);
@@ -161,14 +162,15 @@ fn a_download_survives_the_directors_end(context: &mut Context) -> Result<()> {
     let ends = format!("{} {VIP} {}", known.client, known.destination);
     ensure!(list.iter().any(|line| line.ends_with(&ends)), "{ends}: {list:#?}");
 
-    // And it serves new clients.
+    // The second director serves new clients, too.
     drop(servers);
     let _servers = site.serve_names()?;
     assert_eq!(site.hold(2)?.len(), 2);
     Ok(())
 }
 
-/// The same without a backup daemon: that the download survives isn't TCP's merit.
+/// The same without a backup daemon, which shows that the download doesn't survive thanks to TCP
+/// alone.
 fn without_a_backup_it_breaks(context: &mut Context) -> Result<()> {
     let mut site = Site::build(context)?;
     site.start(&daemon(SyncRole::Master)?)?;
@@ -176,7 +178,8 @@ fn without_a_backup_it_breaks(context: &mut Context) -> Result<()> {
     site.directors.fail_over()?;
     let error = download.read_to(LENGTH).err().ok_or(anyhow!("the download went on"))?;
     let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-    // The second director takes the packets for its own, of a connection that it doesn't have.
+    // The second director accepts the packets locally, as part of a connection that it doesn't
+    // have.
     ensure!(kind == Some(io::ErrorKind::ConnectionReset), "{error:#}");
     Ok(())
 }
@@ -206,13 +209,13 @@ fn a_backup_takes_its_own_clusters_connections(context: &mut Context) -> Result<
     let _servers = site.serve_names()?;
     site.start(&daemon(SyncRole::Master)?)?;
     site.start(&daemon(SyncRole::Backup)?.sync_id(8))?;
-    // Every second packet is enough to be announced again.
+    // Every second packet announces a connection again.
     let often = SyncThreshold { packets: 1, period: 2 };
     site.clients[0].set_sysctl(sysctl::SYNC_THRESHOLD, often)?;
     let mut messages = Capture::start(&site.directors.both[1], "eth0", "dst port 8848 and udp")?;
     let mut held = Vec::new();
-    // The master waits for two seconds to fill a message: when the second has come, the backup has
-    // seen the first.
+    // The master waits for two seconds to fill a message: once the second has arrived, the backup
+    // has processed the first.
     for count in [1, 2] {
         held.extend(site.hold(4)?);
         held.iter_mut().try_for_each(Held::ask)?;

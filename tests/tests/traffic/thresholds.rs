@@ -1,5 +1,5 @@
-//! Thresholds of real servers with real traffic: a server that has as many connections as it may
-//! have gets no more, until enough of them have ended.
+//! Thresholds of real servers with real traffic: a real server with as many connections as it may
+//! have gets no more until enough of them have ended.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use ipvs_tests::{Reader, balance, connect, vip};
 
 use crate::test;
 
-/// For connections to expire a second after they were closed.
+/// Makes connections expire a second after they were closed.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(crate) fn add_to(suite: &mut Suite) {
@@ -21,7 +21,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(nobody_answers_if_all_are_full));
 }
 
-/// A cluster with round robin, whose servers give their names.
+/// A cluster with a round-robin service, whose servers reply with their names.
 struct Site {
     cluster: Cluster,
     client: Client,
@@ -53,7 +53,7 @@ impl Site {
         Ok(self.client.set_destination(&vip()?, &destination)?)
     }
 
-    /// Opens that many connections; those that were refused are missing.
+    /// Opens this many connections; refused ones are missing from the result.
     fn open(&self, count: usize) -> Result<Vec<Held>> {
         let client = SocketAddrV4::new(addresses::CLIENT, 0);
         let target = SocketAddrV4::new(addresses::VIP, 80);
@@ -61,7 +61,8 @@ impl Site {
         (0..count).filter_map(open).collect()
     }
 
-    /// Waits until the C ipvsadm lists so many connections of a server, closed ones included.
+    /// Waits until the C ipvsadm lists this many connections of a real server, closed ones
+    /// included.
     fn wait_for(&self, server: usize, connections: u32) -> Result<()> {
         let reader = Reader::new(&self.cluster.director.netns)?;
         let start = format!("-> {} Route ", self.key(server));
@@ -76,12 +77,12 @@ impl Site {
     }
 }
 
-/// How many of them each server has.
+/// How many of these connections each real server has.
 fn shares(held: &[Held]) -> [usize; 2] {
     ["web1", "web2"].map(|name| held.iter().filter(|held| held.server == name).count())
 }
 
-/// Closes that many connections of `web1`.
+/// Closes this many connections of `web1`.
 fn close(held: &mut Vec<Held>, count: usize) -> Result<()> {
     for _ in 0..count {
         let index = held.iter().position(|held| held.server == "web1").context("web1 has none")?;
@@ -100,8 +101,8 @@ fn without_a_lower_threshold_it_comes_back_below_three_quarters(
     comes_back(context, [8, 0], 6)
 }
 
-/// A server with two thresholds is full with as many connections as the upper one; with `enough`
-/// left it still is, with one less it isn't any more.
+/// A real server with two thresholds is full when it has as many connections as the upper one. It
+/// stays full with `enough` connections left, and is available again with one less.
 fn comes_back(context: &mut Context, [upper, lower]: [u32; 2], enough: usize) -> Result<()> {
     let mut site = Site::build(context)?;
     site.set_thresholds(0, upper, lower)?;
@@ -119,7 +120,7 @@ fn comes_back(context: &mut Context, [upper, lower]: [u32; 2], enough: usize) ->
     held.extend(site.open(2 * full)?);
     let room = full - (enough - 1);
     assert_eq!(shares(&held), [full, full + 6 + 2 * full - room], "it takes connections again");
-    // Nobody was thrown out.
+    // No existing connection was dropped.
     held.iter_mut().try_for_each(Held::ask)
 }
 
