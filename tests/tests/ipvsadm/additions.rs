@@ -313,7 +313,7 @@ fn connections_of_one_service_and_one_server(context: &mut Context) -> Result<()
     let all = theirs(&netns, "-L -n -c")?.success()?;
     let (titles, lines) = all.split_at(all.match_indices('\n').nth(1).context("no titles")?.0 + 1);
     let words = |line: &str| -> Vec<String> {
-        // Not the second: time goes on.
+        // Without the second word: the time to expiry counts down.
         let mut words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
         words.remove(1);
         words

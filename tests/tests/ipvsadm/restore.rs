@@ -1,4 +1,4 @@
-//! Restores of many lines, up to a million, that touch no more objects than a large table has.
+//! Restores of many lines, up to a million, that touch no more objects than an ordinary table has.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;

@@ -89,7 +89,7 @@ fn all_commands(context: &mut Context, around: &str) -> Result<()> {
     Ok(())
 }
 
-/// A user with no privileges, and no way to gain any.
+/// A user with no other privilege, and no way to gain one.
 fn cap_net_admin_is_enough(context: &mut Context) -> Result<()> {
     let user = format!("--reuid {NOBODY} --regid {NOBODY} --clear-groups --no-new-privs");
     let capabilities = "--inh-caps=-all,+net_admin --ambient-caps=+net_admin \

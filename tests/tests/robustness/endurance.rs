@@ -30,7 +30,7 @@ const SEED: u64 = 20_261_123;
 
 /// How many operations lie between full comparisons.
 const BETWEEN_COMPARISONS: u64 = 1000;
-/// In every how manieth comparison the C tool, which has to be started, is asked as well.
+/// One comparison in this many includes the C tool, which has to be started.
 const BETWEEN_LISTS_OF_THE_C_TOOL: u64 = 10;
 /// After this many comparisons and a tenth of the time, everything has reached its largest size
 /// once.

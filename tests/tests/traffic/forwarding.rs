@@ -210,7 +210,7 @@ fn the_director_is_a_real_server(context: &mut Context, vip: IpAddr) -> Result<(
     let mut capture = Capture::start(&director.netns, "eth0", &leaving)?;
     let answers = site.requests(4)?;
     ensure!(take_turns(&answers, ["director", "web1"]), "{answers:?}");
-    // Packets that leave one director go to the other, by its own method.
+    // Packets that leave the director go to the other real server, by that one's own method.
     let mut by_direct_routing =
         Capture::start(&director.netns, "eth0", &to_web1.by_direct_routing(&web1.mac()))?;
     ensure!(site.requests(2)?.contains(&"web1".to_owned()));

@@ -125,7 +125,7 @@ fn check_template(
         anyhow::bail!("one template for {network} was to be there: {listed:#?}");
     };
     assert_eq!(template.destination, server.into());
-    // The kernel counts in ticks, and extends a template that has ended by at least a minute.
+    // The kernel counts in ticks, and gives an expired template at least another minute.
     let lasts = TIMEOUT - Duration::from_secs(60)..=TIMEOUT;
     ensure!(lasts.contains(&template.expires), "{template:?}");
     Ok(())

@@ -410,10 +410,10 @@ fn has_switches(
 /// One of eight real servers goes: `mh` was designed so that the others keep their clients.
 ///
 /// Its clients, an eighth, have to move. Of the other clients, `sh`, which picks servers by
-/// counting, moves most: on average 6 of 7. With `mh`, a real server keeps the places of the table
-/// that it has, except for a few: those it loses to a server that prefers them, but had lost the
-/// place it would now take to the one that went. Section 5.3 of the paper on Maglev measures a few
-/// percent, so 1 in 20 is the bound here.
+/// counting, moves most: on average 6 of 7. With `mh`, a real server keeps its places in the table,
+/// except for a few: those that change because the one that went had occupied a place that another
+/// real server prefers. Section 5.3 of the paper on Maglev measures a few percent, so 1 in 20 is
+/// the bound here.
 fn mh_leaves_most_clients_where_they_are(context: &mut Context) -> Result<()> {
     const GONE: usize = 3;
     let mut site = Site::of_one_address(context, &[1; 8])?;
