@@ -33,15 +33,15 @@ pub fn completions() -> [(&'static str, String); 3] {
     completions::files()
 }
 
-/// What an option or command is called.
+/// The names of an option or command.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct FlagNames {
-    /// The letters after one dash.
+    /// The letters that stand for it after one dash.
     pub shorts: &'static [char],
-    /// The name after two dashes.
+    /// Its name after two dashes.
     pub long: &'static str,
-    /// Whether a value follows, or may follow.
+    /// Whether a value follows or may follow.
     pub takes_value: bool,
     /// Whether the C program doesn't have it.
     pub is_addition: bool,

@@ -1,4 +1,4 @@
-//! What was typed: values checked one by one, combinations not yet.
+//! The words as typed: values are checked one by one, combinations not yet.
 
 use std::ffi::{OsStr, OsString};
 use std::net::IpAddr;
@@ -14,7 +14,8 @@ use crate::text::messages::UsageError;
 use crate::text::numbers::{self, TIMEOUT_MAX};
 use crate::text::scheduler_flags::{self, WordError};
 
-/// A command and its options as typed, each value valid by itself; `None` for one that isn't given.
+/// A command and its options as typed, each value valid by itself; `None` for an option that isn't
+/// given.
 #[derive(Clone, Debug)]
 pub(crate) struct Args {
     pub(crate) command: CommandKind,
@@ -31,9 +32,9 @@ pub(crate) struct Args {
     pub(crate) mask: PersistenceMask,
     pub(crate) engine: Option<Vec<u8>>,
 
-    /// `-r`; without a port of its own, with that of the service given before it.
+    /// `-r`; without its own port, with that of the service given before it.
     pub(crate) server: Option<(IpAddr, u16)>,
-    /// Whether the real server has a port of its own.
+    /// Whether the real server has its own port.
     pub(crate) server_has_port: bool,
     pub(crate) forwarding: Option<Forwarding>,
     pub(crate) weight: Option<u32>,
@@ -86,7 +87,7 @@ impl Args {
         }
     }
 
-    /// Reads the words that are no options: three for `--set`, none otherwise.
+    /// Reads the words that aren't options: three for `--set`, none otherwise.
     pub(crate) fn read_leftovers(&mut self, mut words: &[OsString]) -> Result<(), UsageError> {
         if self.command == CommandKind::SetTimeouts {
             let Some((values, rest)) = words.split_first_chunk::<3>() else {
@@ -135,7 +136,7 @@ impl Args {
     }
 }
 
-/// Reads the words of `-b`. If the scheduler isn't known, words of any are taken.
+/// Reads the words of `-b`. If the scheduler isn't known, any scheduler's words are accepted.
 pub(crate) fn scheduler_flags(
     words: &[u8],
     scheduler: Option<&[u8]>,
@@ -153,7 +154,7 @@ pub(crate) fn scheduler_flags(
     Ok(flags)
 }
 
-/// What was said about the checksums of a gue tunnel.
+/// The checksum option given for a gue tunnel.
 pub(crate) fn gue_checksum(given: OptionSet) -> Option<GueChecksum> {
     [
         (OptionKind::TunRemCsum, GueChecksum::Remote),
@@ -164,7 +165,7 @@ pub(crate) fn gue_checksum(given: OptionSet) -> Option<GueChecksum> {
     .find_map(|(kind, checksum)| given.contains(kind).then_some(checksum))
 }
 
-/// What was said about the checksums of a gre tunnel.
+/// The checksum option given for a gre tunnel.
 pub(crate) fn gre_checksum(given: OptionSet) -> Option<bool> {
     [(OptionKind::TunCsum, true), (OptionKind::TunNoCsum, false)]
         .into_iter()

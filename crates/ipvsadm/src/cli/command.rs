@@ -1,4 +1,4 @@
-//! What to do: a command line whose options go together.
+//! The command to execute: a command line whose options go together.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::text::list::Format;
 use crate::text::messages::UsageError;
 use crate::text::numbers::Scale;
 
-/// What to do, with everything needed for it.
+/// A command, with everything needed to execute it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Change(Change),
-    /// An edit that keeps what isn't given.
+    /// An edit that keeps options that aren't given.
     Update(Update),
     List(List),
     Save {
@@ -77,7 +77,7 @@ impl ConnectionFilter {
 }
 
 impl List {
-    /// What the program lists without any argument.
+    /// The list that the program shows without arguments.
     pub(crate) fn everything() -> Self {
         Self {
             what: Listed::Table,
@@ -91,8 +91,8 @@ impl List {
 }
 
 impl Command {
-    /// Checks in the order of the C program, which decides the message that a user with several
-    /// mistakes sees.
+    /// Checks in the order of the C program. The order decides which message users see if they make
+    /// several mistakes.
     pub(crate) fn new(args: &Args) -> Result<Self, UsageError> {
         let keeps = args.has(OptionKind::Keep);
         // A scheduler that is kept isn't known yet.
@@ -183,7 +183,7 @@ fn destination(args: &Args) -> Result<Destination, UsageError> {
     let tunnel_type = args.tunnel_type.unwrap_or(TunnelType::Ipip);
     matrix::check_tunnel(tunnel_type, args.given)?;
 
-    // Direct routing and tunnels don't translate ports, so the server's is the service's.
+    // Direct routing and tunnels don't translate ports, so the real server's port is the service's.
     if let ServiceKey::Addr { port: service_port, .. } = key {
         if forwarding != Forwarding::Masquerading {
             port = service_port;
@@ -216,7 +216,7 @@ fn tunnel(args: &Args, tunnel_type: TunnelType) -> Tunnel {
     }
 }
 
-/// The C program treats a service whose address and port are all zero as none.
+/// Like the C program, treats a service whose address and port are all zero as missing.
 fn is_all_zero(key: &ServiceKey) -> bool {
     matches!(key, ServiceKey::Addr { addr, port: 0, .. } if addr.is_unspecified())
 }
@@ -465,7 +465,8 @@ pub(super) mod tests {
             ("-r 10.1.0.1", &[0, 2, 3, 4]),
             ("-r 10.1.0.1:8080", &[0]),
             ("-r 10.1.0.1 -t 10.0.0.1:80", &[0]),
-            // The service lends its port elsewhere, but here it would leave out the server's own.
+            // Elsewhere the service lends its port, but here that would exclude the real server's
+            // own.
             ("-t 10.0.0.1:80 -r 10.1.0.1", &[0]),
             ("-t 10.0.0.1:80 -r 10.1.0.1:80", &[]),
             ("-t [2001:db8::1]:80", &[]),

@@ -9,7 +9,7 @@ pub(crate) fn files() -> [(&'static str, String); 3] {
     [("ipvsadm.bash", bash()), ("_ipvsadm", zsh()), ("ipvsadm.fish", fish())]
 }
 
-/// What is known about the value after a flag; `None` if no value has to follow.
+/// Properties of the value after a flag; `None` if no value has to follow.
 fn values(flag: &Flag) -> Option<Choices> {
     matches!(flag.takes, Takes::Value(_) | Takes::Choice).then_some(flag.choices)
 }

@@ -109,7 +109,7 @@ mod tests {
             }
         }
         for line in help.lines() {
-            // What a terminal has at least, since the VT100.
+            // The minimum width of a terminal since the VT100.
             assert!(line.len() <= 80 && !line.ends_with(' '), "{line}");
         }
     }

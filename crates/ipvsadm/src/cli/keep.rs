@@ -1,4 +1,4 @@
-//! `-E --keep` and `-e --keep`: what is given is merged into what the kernel has.
+//! `-E --keep` and `-e --keep`: the given options are merged into the kernel's object.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::cli::kinds::{Forwarding, OptionKind, OptionSet, TunnelType};
 use crate::cli::matrix;
 use crate::text::messages::UsageError;
 
-/// A change that keeps what isn't given. Whether it fits shows only when the object is read.
+/// A change that keeps options that aren't given. Only reading the object shows whether it fits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Update {
     Service(ServiceUpdate),
     Server(ServerUpdate),
 }
 
-/// What to change of a virtual service; `None` keeps.
+/// The changes to a virtual service; `None` keeps a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceUpdate {
     pub(crate) key: ServiceKey,
     scheduler: Option<Option<Scheduler>>,
-    /// The value of `-b`, unread: its words may belong to a scheduler that is kept.
+    /// The value of `-b`, not parsed yet: its words may belong to a scheduler that is kept.
     scheduler_flags: Option<Vec<u8>>,
     /// Seconds.
     timeout: Option<u32>,
@@ -55,7 +55,7 @@ impl ServiceUpdate {
         Ok(update)
     }
 
-    /// Changes a service as the kernel has it. Flags are kept only with their scheduler.
+    /// Changes a service as the kernel has it. Flags are kept only together with their scheduler.
     pub(crate) fn apply(&self, service: &mut Service) -> Result<(), UsageError> {
         if let Some(scheduler) = self.scheduler.filter(|new| *new != service.scheduler) {
             service.scheduler = scheduler;
@@ -83,7 +83,7 @@ impl ServiceUpdate {
     }
 }
 
-/// What to change of a real server; `None` keeps.
+/// The changes to a real server; `None` keeps a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerUpdate {
     pub(crate) service: ServiceKey,
@@ -117,8 +117,8 @@ impl ServerUpdate {
             matrix::check_tunnel(kind, with_kept_port(args.given, kind))?;
         }
         if let ServiceKey::Addr { port: service_port, .. } = service {
-            // A given method decides, as without --keep. If the kernel's is kept, the port that was
-            // typed may be that of a masqueraded server.
+            // A given method decides, as without --keep. If the kernel's method is kept, the typed
+            // port may be that of a masqueraded real server.
             let is_services = forwarding.is_some_and(|method| method != Forwarding::Masquerading);
             if is_services || !args.server_has_port {
                 port = service_port;
@@ -162,13 +162,13 @@ impl ServerUpdate {
         }
     }
 
-    /// A tunnel's port and checksums are kept only with its type.
+    /// A tunnel's port and checksums are kept only together with its type.
     fn tunnel(&self, kept: Tunnel) -> Result<Tunnel, UsageError> {
         let kept_type = match kept {
             Tunnel::Ipip => Some(TunnelType::Ipip),
             Tunnel::Gue { .. } => Some(TunnelType::Gue),
             Tunnel::Gre { .. } => Some(TunnelType::Gre),
-            // A type that this version has no options for.
+            // A type for which this version has no options.
             _ => None,
         };
         let kind = self.tunnel_type.or(kept_type).ok_or(UsageError::TunnelOptions)?;
@@ -226,7 +226,7 @@ mod tests {
         String::from_utf8(error.message(OsStr::new("ipvsadm"))).unwrap()
     }
 
-    /// What `-E --keep` makes of a service.
+    /// The result of `-E --keep` on a service.
     fn service(before: &Service, options: &str) -> Result<Service, String> {
         let Update::Service(update) = update(&format!("-E -u 10.0.0.1:53 --keep {options}")) else {
             panic!("{options}")
@@ -292,7 +292,7 @@ mod tests {
         );
         let mh = service(&full, "-s mh -b mh-port").unwrap();
         assert_eq!(mh.scheduler_flags, SchedulerFlags::MH_PORT);
-        // Which scheduler is kept shows only when the service is read.
+        // Only reading the service shows which scheduler is kept.
         assert_eq!(
             service(&full, "-b mh-port"),
             Err("incompatible scheduler flag `mh-port'\n".into())
@@ -316,13 +316,13 @@ mod tests {
     fn one_packet_scheduling_needs_udp_here_too() {
         let message = "One-Packet Scheduling is only for UDP virtual services\n";
         assert_eq!(refused("-E -t 10.0.0.1:80 --keep -o"), message);
-        // It may already be persistent, so port 0 is no mistake.
+        // The service may already be persistent, so port 0 is no mistake.
         accepted("-E -t 10.0.0.1:0 --keep -s rr");
     }
 
     const GUE: Forward = Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: GueChecksum::Remote });
 
-    /// What `-e --keep` makes of a server of weight 7 and thresholds 500 and 300.
+    /// The result of `-e --keep` on a real server of weight 7 and thresholds 500 and 300.
     fn server(forward: Forward, options: &str) -> Result<Destination, String> {
         let line = format!("-e -t 10.0.0.1:80 -r 10.1.0.1 --keep {options}");
         let Update::Server(update) = update(&line) else { panic!("{line}") };
@@ -399,10 +399,10 @@ mod tests {
         for (line, expected) in [
             ("-e -t 10.0.0.1:80 -r 10.1.0.1 --keep", "10.1.0.1:80"),
             ("-e -r 10.1.0.1 -t 10.0.0.1:80 --keep", "10.1.0.1:80"),
-            // It may be masqueraded, so its port may differ from the service's...
+            // The real server may be masqueraded, so its port may differ from the service's.
             ("-e -t 10.0.0.1:80 -r 10.1.0.1:8080 --keep -w 0", "10.1.0.1:8080"),
             ("-e -t 10.0.0.1:80 -r 10.1.0.1:8080 --keep -m", "10.1.0.1:8080"),
-            // ...but with another method given, as without --keep.
+            // With another method given, it may not, as without --keep.
             ("-e -t 10.0.0.1:80 -r 10.1.0.1:8080 --keep -g", "10.1.0.1:80"),
             ("-e -f 1 -r 10.1.0.1:8080 --keep", "10.1.0.1:8080"),
             ("-e -f 1 -r 10.1.0.1 --keep", "10.1.0.1:0"),

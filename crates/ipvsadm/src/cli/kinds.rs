@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What to do.
+/// The commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommandKind {
     AddService,
@@ -21,9 +21,9 @@ pub(crate) enum CommandKind {
     StopDaemon,
 }
 
-/// A place that at most one flag of a command line can fill: `-t` and `-f` share one. In the order
-/// in which combinations are checked, which decides the message that a user with several mistakes
-/// sees.
+/// A slot that at most one flag of a command line can fill: `-t` and `-f` share one. In the order
+/// in which combinations are checked, which decides the message that users with several mistakes
+/// see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OptionKind {
     Numeric,
@@ -60,7 +60,7 @@ pub(crate) enum OptionKind {
     TunNoCsum,
     TunCsum,
     TunRemCsum,
-    // Options that the C program lacks come last, so that they change none of its messages.
+    // Options that the C program lacks come last, so that they don't change its messages.
     Json,
     Strict,
     Keep,
@@ -98,7 +98,7 @@ impl TunnelType {
     }
 }
 
-/// What options are checked against: the command, and the type of a tunnel.
+/// The context in which options are checked: the command, or the type of a tunnel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Context {
     Command(CommandKind),
@@ -128,7 +128,7 @@ impl OptionSet {
         Self(self.0 | 1 << kind as u32)
     }
 
-    /// Adds a kind; false if it was there.
+    /// Adds a kind; false if the set already has it.
     pub(crate) fn insert(&mut self, kind: OptionKind) -> bool {
         let is_new = !self.contains(kind);
         *self = self.with(kind);

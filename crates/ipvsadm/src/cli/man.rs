@@ -1,4 +1,4 @@
-//! The manual pages. What they say about flags comes from the rows of the flags, the synopsis from the
+//! The manual pages. The text about flags comes from the rows of the flags, the synopsis from the
 //! help, and the differences from the C program from README.md.
 
 use std::fmt::Write as _;
@@ -190,7 +190,7 @@ impl Page {
     fn new(name: &str, what: &str) -> Self {
         let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
         let title = title.replace('-', "\\-");
-        // Without a date, so that the page depends on the program only.
+        // Without a date, so that the page depends only on the program.
         let mut page =
             Self(format!(".TH {title} 8 \"\" \"ipvsadm {version}\" \"System Administration\"\n"));
         page.section("Name");
@@ -264,7 +264,7 @@ impl Page {
     }
 }
 
-/// A flag as it is typed, with its value.
+/// A flag as typed, with its value.
 fn names(flag: &Flag) -> String {
     let mut names = String::new();
     for short in flag.shorts {
@@ -309,7 +309,7 @@ fn literal(text: &str) -> String {
     exact(text).replace('-', "\\-")
 }
 
-/// Escapes ASCII characters that groff would show as others.
+/// Escapes ASCII characters that groff would replace with others.
 fn exact(text: &str) -> String {
     text.replace('\\', "\\e").replace('^', "\\(ha").replace('~', "\\(ti")
 }
@@ -337,7 +337,7 @@ mod tests {
 
     #[test]
     fn the_sections_are_those_of_man_pages() {
-        // man-pages(7) has the names and the order.
+        // The names and their order come from man-pages(7).
         let page = ipvsadm();
         let sections: Vec<_> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
         assert_eq!(

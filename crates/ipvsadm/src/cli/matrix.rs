@@ -1,11 +1,11 @@
-//! Which options go with which command, and with which type of tunnel: what the rows of the flags say,
-//! as the C program's table of commands and options.
+//! Which options go with which command and with which type of tunnel. This is the content of the
+//! flags' rows in the form of the C program's table of commands and options.
 
 use crate::cli::flags::{self, BY_KIND, Flag, Need, Role, SECTIONS};
 use crate::cli::kinds::{CommandKind, Context, OptionKind, OptionSet, TunnelType};
 use crate::text::messages::{Demand, UsageError};
 
-/// What a command or a tunnel type makes of options; those in no set are illegal.
+/// How a command or a tunnel type treats options; options in no set are illegal.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     required: OptionSet,
@@ -55,7 +55,7 @@ impl Rules {
     }
 }
 
-/// The kinds of options in the order of checking, with what messages call them.
+/// The kinds of options in the order of checking, with their names in messages.
 fn kinds() -> impl Iterator<Item = (OptionKind, &'static str)> {
     BY_KIND.iter().filter_map(|flag| match flag.role {
         Role::Option(kind) => Some((kind, flag.called())),
@@ -68,9 +68,9 @@ struct Matrix {
     rules: [Rules; Context::COUNT],
     /// All options.
     all: OptionSet,
-    /// The options that say more about a type of tunnel.
+    /// The options that refine a type of tunnel.
     tunnel_options: OptionSet,
-    /// The options that go with `-L -c --only`, too.
+    /// The options that also go with `-L -c --only`.
     connection_selectors: OptionSet,
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn check_tunnel(tunnel: TunnelType, given: OptionSet) -> Result<(), U
     rules.check(given, MATRIX.tunnel_options, || Demand::TunnelType(tunnel.name()))
 }
 
-/// Those of the options given that only tunnels have.
+/// Those of the given options that only tunnels have.
 pub(crate) fn tunnel_options(given: OptionSet) -> OptionSet {
     given.intersection(MATRIX.tunnel_options.with(OptionKind::TunType))
 }
@@ -186,7 +186,8 @@ mod tests {
         ("only", "--only"),
     ];
 
-    /// The words of a command with all it requires, its name in messages, and what else it takes.
+    /// The words of a command with everything it requires, its name in messages, and what else it
+    /// accepts.
     const COMMANDS: [(&str, &str, &[&str], &[&str]); 12] = {
         const SERVICE: &[&str] =
             &["scheduler", "persistent", "netmask", "ops", "pe", "sched-flags"];
@@ -281,7 +282,7 @@ mod tests {
                     option,
                     "ops" | "tun-port" | "tun-nocsum" | "tun-csum" | "tun-remcsum" | "tun-type"
                 ) {
-                    // Those have further conditions, which tests of their own look at.
+                    // These have further conditions, which tests of their own cover.
                     accepted(&line);
                 }
             }

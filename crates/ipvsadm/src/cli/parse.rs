@@ -10,7 +10,7 @@ use crate::cli::flags::{self, Flag, Role, Takes};
 use crate::text::messages::{Syntax, UsageError};
 use crate::text::names::Resolver;
 
-/// What a command line asks for.
+/// The result of parsing a command line.
 #[derive(Debug)]
 pub(crate) enum Parsed {
     Help,
@@ -62,9 +62,9 @@ pub(crate) fn parse(
 /// An option with its value, if it takes one.
 type PlainOption<'a> = (&'static Flag, Option<&'a OsStr>);
 
-/// A fast path for most lines of a restore: the options of a line that has a command of one letter and
-/// options of one letter, each without a value or with its value as the next word. For such words all
-/// rules agree. `None` for all other lines.
+/// A fast path for most lines of a restore: those with a one-letter command and one-letter options,
+/// each without a value or with its value as the next word. For such words, all parsing rules
+/// agree. `None` for all other lines.
 fn plain_options<'a>(words: &[&'a OsStr]) -> Option<Vec<PlainOption<'a>>> {
     let mut options = Vec::with_capacity(words.len());
     let mut words = words.iter();
@@ -103,9 +103,9 @@ struct Event {
     value: Option<OsString>,
 }
 
-/// The options among words, by popt's rules. They differ from lexopt's: optional values may be the
-/// next word, a value given to a flag that takes none is an error before the flag counts, and messages
-/// quote the last word consumed.
+/// The options among words, by popt's rules. They differ from lexopt's: an optional value may be
+/// the next word, a value given to a flag that takes none is an error before the flag counts, and
+/// messages quote the last word consumed.
 struct Events<'a> {
     words: &'a [&'a OsStr],
     dialect: Dialect,
@@ -159,7 +159,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    /// Between words, lexopt tells how many are left; inside a word, the count is still right.
+    /// Between words, lexopt can tell how many are left; inside a word, the count is still right.
     fn count_consumed(&mut self) {
         if let Some(rest) = self.parser.try_raw_args() {
             self.consumed = self.words.len() - rest.as_slice().len();
@@ -187,7 +187,7 @@ impl<'a> Events<'a> {
 
     /// Whether `=` and a value stand right after the flag just read.
     fn value_is_attached(&mut self) -> bool {
-        // lexopt shows what follows only by advancing, so a copy advances.
+        // lexopt shows what follows only by advancing, so this advances a copy.
         self.parser.try_raw_args().is_none() && self.parser.clone().next().is_err()
     }
 }
@@ -375,7 +375,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Words of flags, values and rubbish.
+    /// Words made of flags, values and garbage.
     fn any_word() -> impl Strategy<Value = Vec<u8>> {
         let flag = select(flags::all().collect::<Vec<_>>()).prop_map(|flag| flag.long);
         prop_oneof![
@@ -421,7 +421,7 @@ pub(super) mod tests {
         }
     }
 
-    /// Words that are mostly plain.
+    /// Mostly plain words.
     fn plain_word() -> impl Strategy<Value = String> {
         let letters = flags::all().flat_map(|flag| flag.shorts).collect::<Vec<_>>();
         prop_oneof![
@@ -432,7 +432,7 @@ pub(super) mod tests {
     }
 
     proptest! {
-        /// The reference is what lexopt with the rules of popt makes of the same words.
+        /// The reference is lexopt's result for the same words, under popt's rules.
         #[test]
         fn the_fast_path_reads_what_the_slow_one_reads(words in vec(plain_word(), 1..8), posix: bool) {
             let words: Vec<_> = words.iter().map(OsStr::new).collect();

@@ -1,4 +1,4 @@
-//! What the shell is told about a run.
+//! The exit status of a run.
 
 use ipvs::ErrorKind;
 
@@ -8,11 +8,11 @@ use crate::text::messages::UsageError;
 /// How a run ended. The codes are those of the C program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything was done.
+    /// Everything succeeded.
     Success,
-    /// What was to be listed or saved couldn't be read, or rules can't express all of it.
+    /// The data to list or save couldn't be read, or rules can't express all of it.
     Incomplete,
-    /// Standard input couldn't be read, or standard output not written.
+    /// Standard input couldn't be read, or standard output couldn't be written.
     InputOutput,
     /// `ipvsadm-save` was given an option that it doesn't have.
     SaveUsage,

@@ -1,4 +1,4 @@
-//! What the program takes from the machine it runs on.
+//! The program's interface to the machine it runs on.
 
 use std::env;
 use std::process::Command;
@@ -8,31 +8,32 @@ use rustix::net::{AddressFamily, SocketType, ipproto};
 
 use crate::text::names::{Resolver, SystemNames};
 
-/// What the program takes from the machine it runs on. Files under `/proc` are the
-/// [`Transport`]'s.
+/// The program's interface to the machine it runs on. Files under `/proc` belong to the
+/// [`Transport`].
 pub trait Host {
-    /// The way to the kernel.
+    /// The connection to the kernel.
     type Transport: Transport;
 
-    /// Opens a way to the kernel's IPVS.
+    /// Opens a connection to the kernel's IPVS.
     ///
     /// # Errors
     ///
     /// As [`Client::connect`].
     fn connect(&mut self) -> Result<Client<Self::Transport>, Error>;
 
-    /// Loads the kernel's module, where the kernel doesn't do so by itself. False if that failed.
+    /// Loads the kernel's module, where the kernel doesn't do so by itself. Returns false on
+    /// failure.
     fn load_module(&mut self) -> bool;
 
-    /// Whether this user may open raw sockets. The C program tries one where there is no IPVS, for
-    /// the interface of kernels before 2.6.28, and its failure is all that an ordinary user hears
-    /// about.
+    /// Whether this user may open raw sockets. Where there is no IPVS, the C program tries one, for
+    /// the interface of kernels before 2.6.28, and its failure is all that an unprivileged user
+    /// sees.
     fn may_open_raw_sockets(&self) -> bool;
 
-    /// Where names of hosts and services are looked up.
+    /// The source of host and service names.
     fn names(&self) -> &dyn Resolver;
 
-    /// Whether options end at the first word that is none.
+    /// Whether options end at the first word that isn't one.
     fn is_posix(&self) -> bool;
 }
 
@@ -47,7 +48,7 @@ impl Host for System {
         Client::connect()
     }
 
-    /// Whatever modprobe has to complain about it says itself.
+    /// modprobe prints its own complaints.
     fn load_module(&mut self) -> bool {
         let status = Command::new("/sbin/modprobe").args(["--", "ip_vs"]).status();
         status.is_ok_and(|status| status.success())
@@ -62,7 +63,7 @@ impl Host for System {
         &SystemNames
     }
 
-    /// The environment variables are those that popt looks at.
+    /// The environment variables are those that popt checks.
     fn is_posix(&self) -> bool {
         let is_set = |name| env::var_os(name).is_some();
         is_set("POSIXLY_CORRECT") || is_set("POSIX_ME_HARDER")

@@ -16,7 +16,7 @@ pub(crate) struct Kernel<T> {
     pub(crate) info: Info,
     /// Changes of a restore, which go to the kernel together.
     pending: Batch,
-    /// One that follows them, alone: it depends on what they lead to.
+    /// A change that follows them, alone: it depends on their result.
     pending_update: Option<Update>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Kernel<T> {
 pub(crate) enum Refusal {
     /// The kernel refused it, or didn't reply.
     Kernel(Error),
-    /// It doesn't fit the object that it was to change.
+    /// It doesn't fit the object that it was meant to change.
     Mismatch(UsageError),
 }
 
@@ -59,8 +59,8 @@ impl fmt::Display for Refusal {
 }
 
 impl<T: Transport> Kernel<T> {
-    /// Connects, and makes sure that this user may administer IPVS. The kernel loads its module by
-    /// itself; where that is switched off, modprobe may still be able to.
+    /// Connects, and checks that this user may administer IPVS. The kernel loads its module by
+    /// itself; where that is disabled, modprobe may still succeed.
     pub(crate) fn connect(host: &mut impl Host<Transport = T>) -> Result<Self, Error> {
         match host.connect().and_then(Self::new) {
             Err(error) if error.kind() == ErrorKind::NotAvailable && host.load_module() => {
@@ -81,17 +81,17 @@ impl<T: Transport> Kernel<T> {
         self.pending.push(change);
     }
 
-    /// Queues an update, which is the last before a flush.
+    /// Queues an update, which has to be the last before a flush.
     pub(crate) fn queue_update(&mut self, update: Update) {
         self.pending_update = Some(update);
     }
 
-    /// Whether no more changes fit behind the pending ones.
+    /// Whether the pending changes have to be flushed before another is queued.
     pub(crate) fn must_flush(&self) -> bool {
         self.pending.is_full() || self.pending_update.is_some()
     }
 
-    /// Executes the pending changes, and reports how each of them ended.
+    /// Executes the pending changes, and reports the outcome of each.
     pub(crate) fn flush(&mut self, mut on_result: impl FnMut(Result<(), Refusal>)) {
         self.client.run_each(&self.pending, |_, result| on_result(result.map_err(Refusal::Kernel)));
         self.pending.clear();
@@ -100,7 +100,7 @@ impl<T: Transport> Kernel<T> {
         }
     }
 
-    /// Reads an object, and writes it back changed unless it already is as wanted.
+    /// Reads an object, and writes it back with its changes unless it already is as wanted.
     pub(crate) fn update(&mut self, update: &Update) -> Result<(), Refusal> {
         let mut applied = Ok(());
         match update {

@@ -5,12 +5,12 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt as _;
 
-/// The longest word; a longer one becomes several, as with the C program.
+/// The longest word; longer ones are split into several, as with the C program.
 const WORD_MAX: usize = 4096;
 /// The limit for the bytes in the words of a line, which bounds memory.
 const LINE_MAX: usize = 1 << 20;
 
-/// What a restore reads.
+/// The input of a restore.
 pub trait Input: BufRead {
     /// Whether a whole line can be read without waiting for anything.
     fn has_line(&self) -> bool;
@@ -49,8 +49,8 @@ impl<R: BufRead> Lines<R> {
         Self { input, line: Line::default(), number: 0 }
     }
 
-    /// Lines of which nothing is lost: long words are neither split nor cut at a NUL, `ipvsadm` is
-    /// dropped only at the beginning, and the last line never needs a newline. A word that begins with
+    /// Reads lines without loss: long words are neither split nor cut at a NUL, `ipvsadm` is
+    /// dropped only at the beginning, and the last line needs no newline. A word that begins with
     /// `#` and the rest of its line are a comment.
     pub(crate) fn strict(input: R) -> Self {
         let mut lines = Self::new(input);
@@ -63,7 +63,7 @@ impl<R: BufRead> Lines<R> {
         self.number
     }
 
-    /// The words of the next line, without `ipvsadm` wherever it stands; `None` at the end.
+    /// The words of the next line, with every `ipvsadm` removed; `None` at the end.
     ///
     /// A last line that ends in two or more blanks instead of a newline counts as unfinished and is
     /// dropped, as the C program does.
@@ -102,9 +102,9 @@ struct Line {
     strict: bool,
     /// The words, one after the other.
     text: Vec<u8>,
-    /// The place of each word in the text.
+    /// The position of each word in the text.
     words: Vec<Range<usize>>,
-    /// The beginning of the word that is being read.
+    /// The start of the word being read.
     start: usize,
     /// Blanks since the last word.
     blanks: usize,
@@ -166,7 +166,7 @@ impl Line {
             length = word.iter().position(|b| *b == 0).unwrap_or(length);
         }
         let word = self.start..self.start + length;
-        // The C program drops its name even where it is a value.
+        // The C program drops its own name even where it is a value.
         let is_name = &self.text[word.clone()] == b"ipvsadm";
         if !is_name || (self.strict && !self.words.is_empty()) {
             self.words.push(word);
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(lines("a\0b c \0 ipvsadm\0x\n"), [["a", "c", ""]]);
     }
 
-    /// Each was seen with the C program.
+    /// Each was observed with the C program.
     #[test]
     fn a_last_line_without_newline_counts_unless_two_blanks_end_it() {
         for run in ["-C", "-C ", "-C\t", "-C\r", "-C ipvsadm", "-C ipvsadm "] {
@@ -278,12 +278,12 @@ mod tests {
             ("-C\t#all\r\n", &["-C"]),
             ("ipvsadm # -C", &[]),
             ("-A -s rr #", &["-A", "-s", "rr"]),
-            // Within a word it is a character like any other.
+            // Within a word it is an ordinary character.
             ("-s r#r -t #", &["-s", "r#r", "-t"]),
         ] {
             assert_eq!(strict(text), [words], "{text:?}");
         }
-        // Only there: for the C program these are words.
+        // Only here: the C program treats these as words.
         assert_eq!(lines("-C # x\n"), [["-C", "#", "x"]]);
     }
 

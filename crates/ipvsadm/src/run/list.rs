@@ -1,4 +1,4 @@
-//! `-L`: what to list is read from the kernel, put in order, and written as text or JSON.
+//! `-L`: reads the requested objects from the kernel, sorts them, and writes them as text or JSON.
 
 use std::io::{self, Write};
 
@@ -41,7 +41,7 @@ fn list_as_text<T: Transport>(
             table.version(kernel.info.version, kernel.info.connection_table_size)?;
             let services = kernel.client.services()?;
             table.titles()?;
-            // This format shows nothing that summaries lack.
+            // This format shows nothing beyond summaries.
             let summaries =
                 (list.format == Format::Plain).then(|| kernel.client.summaries(services.len()));
             for service in in_order(&services, list.sorted, sort::services) {
@@ -134,7 +134,7 @@ fn list_as_json<T: Transport>(
     Ok(())
 }
 
-/// The real servers of a service that was listed.
+/// The real servers of a listed service.
 pub(crate) fn servers<T: Transport>(
     kernel: &mut Kernel<T>,
     service: &ServiceEntry,
@@ -158,8 +158,8 @@ fn none_if_deleted<E>(servers: Result<Vec<E>, ipvs::Error>) -> Result<Vec<E>, ip
     }
 }
 
-/// The connections that a filter admits. A list that can't be read is an error before the titles
-/// are written, as with the C program.
+/// The connections that pass a filter. As with the C program, if the list can't be read, the error
+/// comes before the titles.
 fn connections<T: Transport>(
     kernel: &mut Kernel<T>,
     only: ConnectionFilter,
@@ -174,7 +174,7 @@ fn connections<T: Transport>(
     }
 }
 
-/// Sorted if that is asked for, and otherwise in the kernel's order.
+/// Sorted if requested, otherwise in the kernel's order.
 fn in_order<T>(entries: &[T], sorted: bool, sort: fn(&[T]) -> Vec<&T>) -> Vec<&T> {
     if sorted { sort(entries) } else { entries.iter().collect() }
 }

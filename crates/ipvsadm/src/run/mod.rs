@@ -1,7 +1,7 @@
 //! Runs: executing what a command line asks for.
 //!
-//! [`program::run`] is the whole program, over any [`host::Host`] and any streams. The binary gives it
-//! this machine's; tests and fuzzing a model of the kernel, and buffers.
+//! [`program::run`] is the whole program, over any [`host::Host`] and any streams. The binary
+//! passes this machine's; tests and fuzzing pass a model of the kernel and buffers.
 
 pub(crate) mod exit;
 pub(crate) mod host;

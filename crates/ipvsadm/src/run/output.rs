@@ -26,7 +26,8 @@ impl<O: Write, E: Write> Output<O, E> {
         Self { stdout: BufWriter::with_capacity(32 * 1024, stdout), stderr, is_terminal }
     }
 
-    /// Writes a message to standard error, behind what standard output has on a terminal.
+    /// Writes a message to standard error; on a terminal, after everything written to standard
+    /// output.
     pub(crate) fn complain(&mut self, message: &[u8]) -> io::Result<()> {
         if (self.is_terminal)(self.stdout.get_ref()) {
             self.stdout.flush()?;

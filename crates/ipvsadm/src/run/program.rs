@@ -1,4 +1,4 @@
-//! A whole run: what the program does with its arguments and standard input.
+//! A whole run of the program, on its arguments and standard input.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::run::tool::{Task, Tool};
 use crate::run::wrappers;
 
 /// Runs the program with the words of its command line, its name first. Called as `ipvsadm-save` or
-/// `ipvsadm-restore` it does what those scripts do.
+/// `ipvsadm-restore`, it acts like those scripts.
 pub(crate) fn run<H: Host, O: Write, E: Write>(
     words: Vec<OsString>,
     host: H,
@@ -90,7 +90,7 @@ fn restore_script<H: Host, O: Write, E: Write>(
     tool: &mut Tool<H, O, E>,
     stdin: impl Input,
 ) -> anyhow::Result<Exit> {
-    // All of it before the table is cleared: it may come from an `ipvsadm-save` of that table.
+    // Reads all of it before clearing the table: it may come from an `ipvsadm-save` of that table.
     let rules = wrappers::read_rules(stdin).context("cannot read the rules from standard input")?;
     run_words(tool, &[OsString::from("-C")], &[][..])?;
     run_words(tool, &[OsString::from("-R")], rules.as_slice())

@@ -11,8 +11,8 @@ use crate::run::lines::{Input, Lines};
 use crate::run::tool::{Task, Tool};
 
 /// Runs each line of `input`. Changes go to the kernel together, but the effect is that of one at a
-/// time: nothing else is done before the pending changes, and none of them waits for a line that is
-/// yet to arrive.
+/// time: pending changes are flushed before anything else is done, and never wait for a line that
+/// hasn't arrived yet.
 ///
 /// # Errors
 ///

@@ -16,7 +16,7 @@ use crate::run::lines::Lines;
 use crate::run::tool::{Task, Tool};
 use crate::text::messages::UsageError;
 
-/// What the lines of a restore ask for, each with its line's number.
+/// The commands in the lines of a restore, each with its line number.
 type Plan = Vec<(u64, Line)>;
 
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ enum Line {
     Update(Update),
 }
 
-/// Executes the lines of `input` if all of them are right; otherwise the kernel is left alone.
+/// Executes the lines of `input` if all of them are valid; otherwise leaves the kernel alone.
 ///
 /// # Errors
 ///
@@ -39,7 +39,7 @@ pub(crate) fn restore_strictly<H: Host, O: Write, E: Write>(
     Ok(execute_plan(tool, &mut kernel, &plan)?)
 }
 
-/// Complains about every line that is wrong; if one is, there is no plan.
+/// Reports every invalid line; if there is one, there is no plan.
 fn read_plan<H: Host, O: Write, E: Write>(
     tool: &mut Tool<H, O, E>,
     input: impl BufRead,
@@ -58,7 +58,7 @@ fn read_plan<H: Host, O: Write, E: Write>(
         }
         commands += 1;
         let mut add = |line| {
-            // Nothing is executed if a line is wrong, so what follows one needn't be kept.
+            // Nothing is executed if a line is invalid, so the lines after it needn't be kept.
             if wrong == 0 {
                 plan.push((number, line));
             }
@@ -119,7 +119,7 @@ fn complain<H, O: Write, E: Write>(tool: &mut Tool<H, O, E>, message: &str) -> i
     tool.out.complain(&message)
 }
 
-/// How a plan ended.
+/// The outcome of a plan.
 #[derive(Debug, Default)]
 struct Tally {
     total: usize,
@@ -131,9 +131,9 @@ struct Tally {
 }
 
 impl Tally {
-    /// Continues after lines that the kernel refuses. But after a missing reply, later lines may not
-    /// mean what they were meant to: then nothing more is sent. A flush is what the library sends at
-    /// once, so no more than that can be in flight.
+    /// Continues after lines that the kernel refuses, but sends nothing after a missing reply:
+    /// later lines may no longer have their intended meaning. The library sends a flush at once, so
+    /// no more than a flush can be in flight.
     fn execute<T: Transport>(
         &mut self,
         plan: &Plan,
@@ -167,8 +167,8 @@ impl Tally {
         Ok(())
     }
 
-    /// Counts a line, and reports it unless it was executed. Of several lines whose replies are
-    /// missing only the first is reported: they have one cause.
+    /// Counts a line, and reports it unless it was executed. If the replies of several lines are
+    /// missing, only the first is reported: they have one cause.
     fn add(
         &mut self,
         number: u64,
@@ -223,8 +223,8 @@ impl Tally {
     }
 }
 
-/// Whether a line is flushed alone: the library waits for the end of a daemon, and an edit that keeps
-/// what isn't given reads first.
+/// Whether a line is flushed alone: the library waits for a daemon to end, and an edit that keeps
+/// options that aren't given reads first.
 fn goes_alone(line: &Line) -> bool {
     matches!(line, Line::Change(Change::StopSyncDaemon(_)) | Line::Update(_))
 }
@@ -244,7 +244,7 @@ mod tests {
         Line::Change(Change::AddService(Service::new(format!("fwmark/{mark}").parse().unwrap())))
     }
 
-    /// How a plan ended, which lines were reported, and the kernel's services.
+    /// The outcome of a plan, the reported lines, and the kernel's services.
     fn executed<T: Transport>(
         plan: &Plan,
         transport: T,
@@ -288,7 +288,8 @@ mod tests {
         );
     }
 
-    /// Nor is an edit that keeps what isn't given begun, though it follows what was in flight.
+    /// An edit that keeps options that aren't given isn't started either, although it follows what
+    /// was in flight.
     #[test]
     fn an_edit_that_keeps_goes_alone() {
         let key = "tcp/192.0.2.53:80".parse().unwrap();
@@ -324,19 +325,19 @@ mod tests {
         assert_eq!(service.scheduler_flags, SchedulerFlags::SH_PORT);
     }
 
-    /// Passes on the first reply to one window, and loses the others.
+    /// Delivers only the first reply to one window, and loses the others.
     #[derive(Debug)]
     struct OneAnswer {
         model: model::Kernel,
-        /// How many windows there are until then, that one included.
+        /// The number of windows until then, including that one.
         windows: usize,
-        /// Whether it was passed on.
+        /// Whether the first reply was delivered.
         passed: bool,
     }
 
     impl Transport for OneAnswer {
         fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
-            // Questions are shorter than two changes.
+            // Queries are shorter than two changes.
             self.windows -= usize::from(datagram.len() > 100 && self.windows > 0);
             self.model.send(datagram)
         }
@@ -361,7 +362,7 @@ mod tests {
     #[test]
     fn what_is_in_flight_when_a_reply_is_lost_is_unknown_and_the_last() {
         let mut plan: Plan = (1..=400).map(|number| (number, adding(number))).collect();
-        // Both are there already: one in the first window of 128, one in the second.
+        // Both exist already: one in the first window of 128, one in the second.
         plan[99].1 = adding(7);
         plan[149].1 = adding(8);
         let model = model::Kernel::new();

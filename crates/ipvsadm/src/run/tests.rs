@@ -16,7 +16,7 @@ use crate::text::names::tests::TestNames;
 struct ModelHost {
     kernel: model::Kernel,
     is_privileged: bool,
-    /// Whether the module is loaded, and if not, whether it can be.
+    /// Whether the module is loaded, and if not, whether it can be loaded.
     is_loaded: bool,
     has_module: bool,
 }
@@ -171,7 +171,7 @@ fn a_restore_ends_as_its_last_line_ends() {
     let lines = "-A -f 1\n-A -f 1\n-A -f 2\n";
     assert_eq!(run(&kernel, "ipvsadm -R", lines), ran(Exit::Success, "", exists));
     assert_eq!(run(&kernel, "ipvsadm -R", "-A -f 3\n-A -f 3\n"), ran(Exit::Refused, "", exists));
-    // It goes on after what popt rejects, and stops at all other mistakes.
+    // It continues after what popt rejects, and stops at all other mistakes.
     assert_eq!(
         run(&kernel, "ipvsadm -R", "-A -f 4 --bogus\n-A -f 5\n-A -f 6 -w 1\n-A -f 7\n"),
         ran(

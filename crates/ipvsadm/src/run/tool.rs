@@ -1,4 +1,4 @@
-//! One command line: what it asks for, and doing that.
+//! One command line: parsing and executing it.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -18,14 +18,14 @@ use crate::text::messages::{self, UsageError};
 /// The program, on a host and with streams to write to.
 #[derive(Debug)]
 pub(crate) struct Tool<H, O: Write, E> {
-    /// What it was called as, which messages quote.
+    /// The name it was called by, which messages quote.
     pub(crate) program: OsString,
     dialect: Dialect,
     pub(crate) host: H,
     pub(crate) out: Output<O, E>,
 }
 
-/// What a command line asks for.
+/// The result of parsing a command line.
 #[derive(Debug)]
 pub(crate) enum Task {
     /// Help or the version.
@@ -33,7 +33,7 @@ pub(crate) enum Task {
     Command(Command),
 }
 
-/// How a command line ended.
+/// The outcome of a command line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outcome {
     pub(crate) exit: Exit,
@@ -47,7 +47,8 @@ impl<H: Host, O: Write, E: Write> Tool<H, O, E> {
         Self { program, dialect, host, out }
     }
 
-    /// Connects to the kernel; complains if there is no IPVS for this user.
+    /// Connects to the kernel; reports an error if IPVS is missing or this user may not administer
+    /// it.
     pub(crate) fn connect(&mut self) -> io::Result<Option<Kernel<H::Transport>>> {
         match Kernel::connect(&mut self.host) {
             Ok(kernel) => Ok(Some(kernel)),
@@ -59,7 +60,7 @@ impl<H: Host, O: Write, E: Write> Tool<H, O, E> {
         }
     }
 
-    /// Finds out what a command line asks for.
+    /// Parses a command line.
     pub(crate) fn interpret(&self, words: &[&OsStr]) -> Result<Task, UsageError> {
         if words.is_empty() {
             return Ok(Task::Command(Command::List(List::everything())));
@@ -71,7 +72,7 @@ impl<H: Host, O: Write, E: Write> Tool<H, O, E> {
         })
     }
 
-    /// Does what a command line asks for, restores excepted: they are no commands within a restore.
+    /// Executes a command line, except for restores: they aren't commands within a restore.
     pub(crate) fn execute(
         &mut self,
         kernel: &mut Kernel<H::Transport>,

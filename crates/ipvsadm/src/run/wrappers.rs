@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead};
 use std::os::unix::ffi::OsStrExt as _;
 
-/// The words of `ipvsadm` that `ipvsadm-save [-n]` stands for; `None` for an option that it doesn't
-/// have. Words without a dash are ignored.
+/// The words of `ipvsadm` that correspond to `ipvsadm-save [-n]`; `None` for an option that it
+/// doesn't have. Words without a dash are ignored.
 pub(crate) fn save_command(words: &[OsString]) -> Option<Vec<OsString>> {
     let mut command = vec![OsString::from("-S")];
     for word in words {
@@ -19,7 +19,7 @@ pub(crate) fn save_command(words: &[OsString]) -> Option<Vec<OsString>> {
     Some(command)
 }
 
-/// What `ipvsadm-save`, called by its name, says to an option that it doesn't have.
+/// The message of `ipvsadm-save`, called by its name, for an option that it doesn't have.
 pub(crate) fn save_usage(name: &OsStr) -> Vec<u8> {
     let usage = b": Script to save the IPVS table to stdout.\n   \
                   With the -n option, prints out the table in numeric format.\n";

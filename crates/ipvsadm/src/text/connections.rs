@@ -14,7 +14,7 @@ pub(crate) struct ConnectionTable<'a, W> {
     text: EndpointText<'a>,
     /// Whether to show the persistence engine's data.
     engine: bool,
-    /// The line that is being built.
+    /// The line under construction.
     line: Vec<u8>,
 }
 
@@ -80,7 +80,7 @@ impl<'a, W: Write> ConnectionTable<'a, W> {
     }
 }
 
-/// What the kernel calls a protocol in its list of connections.
+/// The kernel's name for a protocol in its list of connections.
 fn protocol(line: &mut Vec<u8>, protocol: Protocol) {
     let word: &[u8] = match protocol.number() {
         6 => b"TCP",
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use crate::text::names::tests::TestNames;
 
-    /// The kernel's lines are as Linux 6.1 wrote them.
+    /// The kernel's lines are as written by Linux 6.1.
     fn connections(engine: bool) -> String {
         let proc = "Pro FromIP   FPrt ToIP     TPrt DestIP   DPrt State       Expires PEName PEData\n\
                     UDP 0A000001 13CE 0A000001 13C4 C0A80A01 13C4 UDP             299\n\

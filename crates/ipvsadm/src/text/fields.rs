@@ -4,7 +4,7 @@ use ipvs::{
     Family, Forward, ForwardMethod, GueChecksum, Protocol, Scheduler, Service, ServiceKey, Tunnel,
 };
 
-/// The protocol in which ports have names; firewall marks have none.
+/// The protocol whose port names apply; firewall marks have none.
 pub(crate) fn protocol_of(service: &ServiceKey) -> Option<Protocol> {
     match *service {
         ServiceKey::Addr { protocol, .. } => Some(protocol),

@@ -16,7 +16,7 @@ use crate::text::scheduler_flags;
 
 const SCHEMA_VERSION: u32 = 1;
 
-/// A document with a list, whose elements are written one by one.
+/// A document with a list, whose elements are written one at a time.
 pub(crate) struct Document<W> {
     out: W,
     empty: bool,
@@ -66,7 +66,7 @@ impl<W: Write> Document<W> {
         Ok(serde_json::to_writer(&mut self.out, element)?)
     }
 
-    /// Ends the document, which is not valid JSON before.
+    /// Ends the document, which is invalid JSON until then.
     pub(crate) fn end(mut self) -> io::Result<()> {
         self.out.write_all(if self.empty { b"]}\n" } else { b"\n]}\n" })
     }
@@ -364,7 +364,7 @@ fn protocol_text(protocol: Protocol) -> String {
     }
 }
 
-/// The words of `-b` that stand for the flags, and what no word stands for in hexadecimal.
+/// The words of `-b` for the flags, and flags without a word in hexadecimal.
 fn scheduler_flags(service: &Service) -> Vec<String> {
     let (words, rest) = scheduler_flags::words(service);
     let bits = (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| rest.bits() & bit != 0);
@@ -530,8 +530,8 @@ mod tests {
         );
     }
 
-    /// The address is in the form of the lists, and the time within what every reader of JSON holds
-    /// (2^53).
+    /// The address is in the form of the lists, and the time within what every JSON reader can
+    /// represent (2^53).
     #[test]
     fn addresses_and_times_at_their_edges() {
         let proc = "title\nTCP 0000:0000:0000:0000:0000:0000:0a09:0003 0000 \

@@ -1,7 +1,7 @@
 //! Building lines of columns in memory. Apart from the kernel's work, this is most of the cost of a
 //! list.
 
-/// A line that is being built.
+/// A line under construction.
 pub(crate) trait LineBuffer {
     /// Appends a number in decimal digits.
     fn number(&mut self, number: u64);
@@ -9,16 +9,16 @@ pub(crate) trait LineBuffer {
     /// Appends a signed number in decimal digits.
     fn signed(&mut self, number: i32);
 
-    /// Appends blanks until what follows `start` is `width` wide; longer text stays as it is.
+    /// Appends blanks until the text from `start` is `width` wide; longer text stays as it is.
     fn pad(&mut self, start: usize, width: usize);
 
-    /// Appends a number, and blanks after it up to `width`.
+    /// Appends a number, followed by blanks up to `width`.
     fn number_left(&mut self, number: u64, width: usize);
 
-    /// Appends a number, and blanks before it up to `width`.
+    /// Appends a number, preceded by blanks up to `width`.
     fn number_right(&mut self, number: u64, width: usize);
 
-    /// Appends a text, and blanks after it up to `width`.
+    /// Appends a text, followed by blanks up to `width`.
     fn text_left(&mut self, text: &[u8], width: usize);
 }
 

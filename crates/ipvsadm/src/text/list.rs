@@ -24,7 +24,7 @@ const SERVER_WIDTH: usize = 28;
 /// The beginning of the line of a real server.
 const SERVER_START: &[u8] = b"  -> ";
 
-/// Which columns the table has.
+/// The columns of the table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Format {
     #[default]
@@ -42,7 +42,7 @@ pub(crate) struct Table<'a, W> {
     text: EndpointText<'a>,
     format: Format,
     scale: Scale,
-    /// The line that is being built.
+    /// The line under construction.
     line: Vec<u8>,
 }
 
@@ -205,7 +205,7 @@ impl<'a, W: Write> Table<'a, W> {
         self.connections(counts)
     }
 
-    /// The summary of a real server, in the plain format, which shows no more.
+    /// The summary of a real server, in the plain format, which shows nothing else.
     pub(crate) fn summary(
         &mut self,
         service: &ServiceKey,
@@ -220,7 +220,7 @@ impl<'a, W: Write> Table<'a, W> {
         })
     }
 
-    /// The beginning of the line of a real server, which is the same in every format.
+    /// The beginning of a real server's line, which is the same in every format.
     fn start_server(&mut self, service: &ServiceKey, addr: IpAddr, port: u16) {
         const WIDTH: usize = SERVER_START.len() + SERVER_WIDTH;
         let line = &mut self.line;
@@ -452,7 +452,7 @@ mod tests {
             "TCP  [2001:db8:1111:2222:3333:4444:5555:6666]:65535 wlc persistent 100 mask 64\n"
         );
         let sctp = ServiceKey::sctp("10.0.0.1:2905".parse().unwrap());
-        // The engine is shown with persistence only.
+        // The persistence engine is shown only with persistence.
         let idle = Service::new(sctp).scheduler(None).persistence_engine(PersistenceEngine::SIP);
         assert_eq!(plain(&idle), "SCTP 10.0.0.1:2905 none\n");
         let mark = |family, mark| {

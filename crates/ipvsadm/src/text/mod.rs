@@ -1,5 +1,5 @@
-//! Text: how lists, JSON, addresses, numbers and messages look, and how addresses and numbers are read.
-//! Nothing here knows the command line or the kernel's state.
+//! Text: the form of lists, JSON, addresses, numbers and messages, and the parsing of addresses and
+//! numbers. Nothing here knows the command line or the kernel's state.
 
 pub(crate) mod connections;
 pub(crate) mod fields;

@@ -1,4 +1,4 @@
-//! Addresses and ports as text: how they are read from the command line, and how lists show them.
+//! Addresses and ports as text: parsing them from the command line, and formatting them for lists.
 
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -45,7 +45,7 @@ impl Resolver for SystemNames {
     }
 }
 
-/// What `/etc/services` calls a protocol.
+/// The name of a protocol in `/etc/services`.
 fn protocol_name(protocol: Protocol) -> Option<&'static CStr> {
     match protocol {
         Protocol::Tcp => Some(c"tcp"),
@@ -96,12 +96,12 @@ pub(crate) fn parse_endpoint(
 }
 
 pub(crate) fn parse_ipv6(text: &[u8]) -> Option<Ipv6Addr> {
-    // A fast path for other texts: an IPv6 address has two colons at least.
+    // A fast path for other texts: an IPv6 address has at least two colons.
     text.iter().filter(|byte| **byte == b':').nth(1)?;
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// Reads an IPv4 address as `inet_aton` does, or a host's name.
+/// Reads an IPv4 address as `inet_aton` does, or a host name.
 pub(crate) fn parse_ipv4_or_host(text: &[u8], names: &dyn Resolver) -> Option<Ipv4Addr> {
     ipvs_os::parse_ipv4_lenient(text).or_else(|| names.host_by_name(text))
 }

@@ -47,14 +47,14 @@ pub(crate) fn parse<T: TryFrom<i64>>(text: &[u8], range: RangeInclusive<i64>) ->
     if valid { T::try_from(number.value).ok() } else { None }
 }
 
-/// Reads a text as glibc's `atoi` does: it ignores what follows the digits, no digits are 0, and a
-/// number that is too large loses its upper bits.
+/// Reads a text as glibc's `atoi` does: it ignores what follows the digits, reads 0 if there are
+/// none, and drops the upper bits of a number that is too large.
 pub(crate) fn atoi(text: &[u8]) -> i32 {
     #[allow(clippy::cast_possible_truncation, reason = "as atoi does")]
     strtol(text).map_or(0, |number| number.value as i32)
 }
 
-/// The same 32 bits as a signed number, which is how the C program shows and compares some.
+/// The same 32 bits as a signed number, which is how the C program shows and compares some numbers.
 pub(crate) fn signed(number: u32) -> i32 {
     i32::from_ne_bytes(number.to_ne_bytes())
 }

@@ -13,7 +13,7 @@ pub(crate) static NAMES: [&str; SchedulerFlags::NAMES.len()] = {
     names
 };
 
-/// Why a word isn't taken.
+/// Why a word isn't accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WordError {
     Unknown,
@@ -21,7 +21,7 @@ pub(crate) enum WordError {
     Foreign,
 }
 
-/// The flag that a word stands for. If the scheduler isn't known, a word of any is taken.
+/// The flag of a word. If the scheduler isn't known, any scheduler's word is accepted.
 pub(crate) fn by_word(word: &[u8], scheduler: Option<&[u8]>) -> Result<SchedulerFlags, WordError> {
     let known = SchedulerFlags::NAMES.into_iter().find(|it| it.name.as_bytes() == word);
     let known = known.ok_or(WordError::Unknown)?;
@@ -31,7 +31,7 @@ pub(crate) fn by_word(word: &[u8], scheduler: Option<&[u8]>) -> Result<Scheduler
     }
 }
 
-/// The words for a service's flags, and the bits that have none.
+/// The words for a service's flags, and the bits without a word.
 pub(crate) fn words(service: &Service) -> (Vec<&'static str>, SchedulerFlags) {
     let flags = service.scheduler_flags;
     (flags.names(service.scheduler).map(|it| it.name).collect(), flags.unnamed())
@@ -48,7 +48,7 @@ pub(crate) fn listed(service: &Service) -> Option<String> {
     Some(listed.map(|it| it.name).collect::<Vec<_>>().join(","))
 }
 
-/// What `-b` has to be given for the same flags. `None` without flags.
+/// The value of `-b` that sets the same flags. `None` without flags.
 pub(crate) fn to_read(service: &Service) -> Option<String> {
     let (words, _) = words(service);
     (!words.is_empty()).then(|| words.join(","))

@@ -33,8 +33,8 @@ fn servers<T>(entries: &[T], key: impl Fn(&T) -> DestinationKey) -> Vec<&T> {
     if !is_total_order(entries.iter().map(|entry| key(entry).addr)) {
         return merge_sort(entries, compare);
     }
-    // Any stable sort has the same result then, and this one is fast on a reversed list: the kernel
-    // often lists real servers in the reverse order of their addition.
+    // In that case any stable sort has the same result, and this one is fast on a reversed list:
+    // the kernel often lists real servers in the reverse order of their addition.
     let mut order: Vec<&T> = entries.iter().collect();
     order.sort_by(|a, b| compare(a, b).cmp(&0));
     order
@@ -115,9 +115,9 @@ fn or_else(order: i32, next: impl FnOnce() -> i32) -> i32 {
     if order == 0 { next() } else { order }
 }
 
-/// The merge sort of glibc 2.36's `qsort`: sorts halves of `n / 2` and `n - n / 2`, and takes from
-/// the left one as long as it doesn't compare greater. The entries stay where they are: there may be so
-/// many that a second copy would be most of the cost of a list.
+/// The merge sort of glibc 2.36's `qsort`: it sorts halves of `n / 2` and `n - n / 2`, and takes
+/// from the left half as long as its entry doesn't compare greater. The entries stay in place: with
+/// many of them, a second copy would be most of the cost of a list.
 fn merge_sort<T>(entries: &[T], compare: impl Fn(&T, &T) -> i32) -> Vec<&T> {
     let mut order: Vec<&T> = entries.iter().collect();
     let mut scratch = order.clone();

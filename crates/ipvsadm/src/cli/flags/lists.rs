@@ -1,4 +1,4 @@
-//! What to list, and how.
+//! Options that select what to list, and how.
 
 use crate::cli::flags::{Flag, Need, Role};
 use crate::cli::kinds::CommandKind::{List, Save};
@@ -6,7 +6,7 @@ use crate::cli::kinds::Context::{self, Command};
 use crate::cli::kinds::OptionKind;
 
 const WITH_LISTS: &[(Context, Need)] = &[(Command(List), Need::Optional)];
-/// Says what is listed, of which there is one.
+/// For options that select the list, of which only one may be given.
 const LISTED: &[(Context, Need)] = &[(Command(List), Need::Exclusive)];
 
 pub(super) static FLAGS: [Flag; 12] = [

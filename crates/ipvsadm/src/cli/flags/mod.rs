@@ -22,33 +22,33 @@ use crate::text::messages::UsageError;
 use crate::text::names::Resolver;
 use crate::text::numbers;
 
-/// A flag as typed, and all that is known about it.
+/// A flag as typed, with all its properties.
 #[derive(Debug)]
 pub(crate) struct Flag {
-    /// The letters after one dash that stand for it.
+    /// The letters that stand for it after one dash.
     pub(crate) shorts: &'static [char],
-    /// The name after two dashes.
+    /// Its name after two dashes.
     pub(crate) long: &'static str,
-    /// What messages call it, if that isn't its long name.
+    /// Its name in messages, if that isn't its long name.
     pub(crate) called: Option<&'static str>,
     pub(crate) role: Role,
     pub(crate) takes: Takes,
-    /// What is known about its value, for completions and for `{choices}` in [`doc`](Self::doc).
+    /// The kind of its value, for completions and for `{choices}` in [`doc`](Self::doc).
     pub(crate) choices: Choices,
-    /// What it goes with, and how; it is illegal with all other commands and tunnel types.
+    /// The commands and tunnel types it goes with, and how; it is illegal with all others.
     pub(crate) goes_with: &'static [(Context, Need)],
-    /// Whether it goes with `-L -c --only`, whatever else is said about lists.
+    /// Whether it goes with `-L -c --only`, whatever applies to lists in general.
     pub(crate) selects_connections: bool,
     doc: &'static str,
     /// What it does to the arguments.
     read: fn(&mut Args, &Value<'_>) -> Result<(), UsageError>,
 }
 
-/// What a flag is.
+/// The role of a flag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Command(CommandKind),
-    /// At most one of each kind is taken.
+    /// At most one option of each kind is accepted.
     Option(OptionKind),
     /// An option that may be repeated and goes with every command.
     Free,
@@ -56,18 +56,18 @@ pub(crate) enum Role {
     Version,
 }
 
-/// Whether a flag has a value; the text names it in the help.
+/// Whether a flag has a value; the text is the value's name in the help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Takes {
     Nothing,
     Value(&'static str),
     /// One of the flag's choices.
     Choice,
-    /// A value may follow: in the same word, or as the next one if that begins with no dash.
+    /// A value may follow: in the same word, or as the next word if that doesn't begin with a dash.
     Optional(&'static str),
 }
 
-/// What is known about a value.
+/// The kinds of values, as far as completions know them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Choices {
     Unknown,
@@ -85,7 +85,7 @@ pub(crate) enum Need {
     Exclusive,
 }
 
-/// The value of a flag, and what reading it takes.
+/// The value of a flag, and what is needed to read it.
 pub(crate) struct Value<'a> {
     /// `None` if the flag has none.
     given: Option<&'a OsStr>,
@@ -102,7 +102,7 @@ impl<'a> Value<'a> {
         self.word().as_bytes()
     }
 
-    /// What the value begins with, as the C program cuts it to the kernel's fields.
+    /// The beginning of the value, cut as the C program cuts it to fit the kernel's fields.
     fn cut(&self, max: usize) -> Vec<u8> {
         let bytes = self.bytes();
         bytes[..bytes.len().min(max)].to_vec()
@@ -118,7 +118,7 @@ impl<'a> Value<'a> {
 }
 
 impl Flag {
-    /// What rows are based on.
+    /// The defaults of a row.
     const BASE: Self = Self {
         shorts: &[],
         long: "",
@@ -132,12 +132,12 @@ impl Flag {
         read: |_, _| Ok(()),
     };
 
-    /// What messages call it.
+    /// Its name in messages.
     pub(crate) fn called(&self) -> &'static str {
         self.called.unwrap_or(self.long)
     }
 
-    /// What is said about it in the help and the manual.
+    /// Its description in the help and the manual.
     pub(crate) fn doc(&self) -> String {
         match self.choices {
             Choices::Words(words) => self.doc.replace("{choices}", &words.join(", ")),
@@ -145,13 +145,13 @@ impl Flag {
         }
     }
 
-    /// The beginning of what is said about it, as far as it fits beside it.
+    /// The beginning of its description, as far as it fits next to the flag.
     pub(crate) fn summary(&self) -> &'static str {
         let end = self.doc.find([';', ':', ',']).filter(|end| *end >= 12);
         end.map_or(self.doc, |end| &self.doc[..end])
     }
 
-    /// What stands for its value in the help, if it has one.
+    /// The placeholder for its value in the help, if it has one.
     pub(crate) fn placeholder(&self) -> Option<String> {
         match (self.takes, self.choices) {
             (Takes::Nothing, _) => None,
@@ -161,7 +161,7 @@ impl Flag {
         }
     }
 
-    /// Adds the flag to the arguments before it.
+    /// Adds the flag to the preceding arguments.
     pub(crate) fn read(
         &self,
         args: &mut Args,
@@ -205,7 +205,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Flag> {
     SECTIONS.iter().flat_map(|section| section.flags)
 }
 
-/// The flag that a letter after one dash stands for.
+/// The flag of a letter after one dash.
 pub(crate) fn by_short(letter: char) -> Option<&'static Flag> {
     BY_SHORT.get(letter as usize).copied().flatten()
 }
@@ -233,7 +233,7 @@ pub(crate) fn by_long(name: &str) -> Option<&'static Flag> {
     all().find(|flag| flag.long == name)
 }
 
-/// What messages call a command.
+/// The name of a command in messages.
 pub(crate) fn command_name(command: CommandKind) -> &'static str {
     let flag = all().find(|flag| flag.role == Role::Command(command));
     flag.map_or("", Flag::called)
@@ -302,7 +302,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Whichever of them was typed, messages call it the same, and it goes with the same commands.
+    /// Messages use the same name whichever flag of a kind was typed, and all go with the same
+    /// commands.
     #[test]
     fn flags_of_one_kind_differ_in_their_value_only() {
         for flag in all() {

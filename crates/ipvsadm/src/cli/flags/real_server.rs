@@ -168,7 +168,7 @@ pub(super) static FLAGS: [Flag; 12] = [
     },
 ];
 
-/// The service, as far as it was given before, decides which port names are known, and lends its port.
+/// The service given before, if any, decides which port names are known, and lends its port.
 fn address(args: &mut Args, value: &Value<'_>) -> Result<(), UsageError> {
     let (protocol, service_port) = match args.service {
         None => (None, 0),

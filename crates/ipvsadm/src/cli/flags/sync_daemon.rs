@@ -1,4 +1,4 @@
-//! Options of synchronisation daemons.
+//! Options of synchronization daemons.
 
 use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,7 +23,7 @@ pub(super) static FLAGS: [Flag; 6] = [
         goes_with: &[
             (Command(StartDaemon), Need::Optional),
             (Command(StopDaemon), Need::Optional),
-            // It does nothing there, but the C program accepts it.
+            // It has no effect there, but the C program accepts it.
             (Command(List), Need::Optional),
         ],
         doc: "Sync ID, which tells clusters on one network apart, 0 to 255; default 0",

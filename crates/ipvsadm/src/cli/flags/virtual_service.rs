@@ -16,10 +16,10 @@ use crate::text::names;
 use crate::text::numbers;
 use crate::text::scheduler_flags;
 
-/// What `-p` without a value stands for, in seconds.
+/// The default value of `-p`, in seconds.
 const PERSISTENT_DEFAULT: u32 = 360;
 
-/// The longest texts that the kernel's fields, and the C program's buffer for flags, have room for.
+/// The longest texts that fit the kernel's fields and the C program's buffer for flags.
 const SCHEDULER_MAX: usize = 15;
 const ENGINE_MAX: usize = 16;
 const SCHEDULER_FLAGS_MAX: usize = 127;
@@ -192,7 +192,7 @@ fn address(args: &mut Args, value: &Value<'_>, protocol: Protocol) -> Result<(),
     Ok(())
 }
 
-/// The service, as far as it was given before, decides which kind of mask it is.
+/// The service given before, if any, decides which kind of mask it is.
 fn netmask(args: &Args, value: &Value<'_>) -> Result<PersistenceMask, UsageError> {
     match args.service.map(|service| service.family()) {
         Some(Family::V6) => u32::try_from(numbers::atoi(value.bytes()))
@@ -230,7 +230,7 @@ mod tests {
             let message = format!("invalid fwmark value `{value}' specified\n");
             assert_eq!(complaint(&format!("-A -f {bad}")), message);
         }
-        // Sic: with an empty line after it.
+        // Sic: followed by an empty line.
         assert_eq!(complaint("-A -6 -f 1"), "-6 used before -f\n\n");
         assert_eq!(complaint("-A -t 10.0.0.1:80 -6"), "-6 used before -f\n\n");
     }
@@ -246,7 +246,7 @@ mod tests {
             ("-A -f 1 -M mask24", v4([255, 255, 255, 0])),
             ("-A -t [::1]:80 -M 64", v6(64)),
             ("-A -f 1 -6 -M 4294967360", v6(64)),
-            // An IPv6 address or -6 that comes later resets the mask.
+            // A later IPv6 address or -6 resets the mask.
             ("-A -M 64 -t [::1]:80", PersistenceMask::HOST),
             ("-A -f 1 -M 255.255.0.0 -6", PersistenceMask::HOST),
         ] {

@@ -1,4 +1,4 @@
-//! `-S --all`: rules that also bring back what those of `-S` leave out.
+//! `-S --all`: rules that also restore what the rules of `-S` leave out.
 
 use std::ffi::OsStr;
 use std::mem;
@@ -22,7 +22,7 @@ pub(crate) struct AllRules<F> {
     read: F,
     /// The lines so far.
     pub(crate) text: Vec<u8>,
-    /// The objects that they don't bring back exactly, in words.
+    /// Descriptions of the objects that the rules don't restore exactly.
     pub(crate) inexact: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ impl<F: Fn(&[&OsStr]) -> Option<Change>> AllRules<F> {
         self.end_line(&Change::SetTimeouts(wanted), || "the timeouts of idle connections".into());
     }
 
-    /// False if the service is left out: then its real servers must be, too.
+    /// False if the service is left out: then its real servers have to be left out, too.
     pub(crate) fn service(&mut self, service: &Service) -> bool {
         // Writing to a vector doesn't fail.
         let _ = self.rules.service(service);
@@ -60,7 +60,7 @@ impl<F: Fn(&[&OsStr]) -> Option<Change>> AllRules<F> {
         let _ = self.rules.server(service, server);
         let mut wanted = *server;
         if wanted.forward == Forward::LocalNode {
-            // The kernel chooses this one itself, for an address of the director.
+            // The kernel selects this one itself for an address of the director.
             wanted.forward = Forward::DirectRoute;
         }
         self.end_line(&Change::AddDestination { service: *service, destination: wanted }, || {
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn what_no_command_line_can_express_is_named() {
         let mut rules = rules();
-        // The longest that `--set` takes is 31 days.
+        // The longest timeout that `--set` accepts is 31 days.
         rules.timeouts(&timeouts([2_678_401, 120, 300]));
         let odd = SchedulerFlags::from_bits_retain(0x100) | SchedulerFlags::FLAG_1;
         let tcp = ServiceKey::tcp("10.0.0.1:80".parse().unwrap());

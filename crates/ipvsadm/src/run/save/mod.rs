@@ -1,4 +1,4 @@
-//! `-S`: the table is read from the kernel and written as rules, which `-R` reads.
+//! `-S`: reads the table from the kernel and writes it as rules, which `-R` reads.
 
 mod all;
 mod rules;
@@ -25,7 +25,7 @@ pub(crate) fn save<T: Transport, O: Write, E: Write>(
     out: &mut Output<O, E>,
 ) -> Result<(), ShowError> {
     let mut rules = Rules::new(&mut *out, EndpointText::new(numeric, names));
-    // Rules have no rates, so there is no need to find out whether these are current.
+    // Rules contain no rates, so there is no need to find out whether these are current.
     kernel.client.set_stale_rates(true);
     let services = kernel.client.services()?;
     let mut changed = String::new();

@@ -17,9 +17,10 @@ use crate::text::scheduler_flags;
 pub(crate) struct Rules<'a, W> {
     pub(crate) out: W,
     text: EndpointText<'a>,
-    /// Whether to write what the C program leaves out, or writes in a form that neither program reads.
+    /// Whether to write what the C program leaves out or writes in a form that neither program
+    /// reads.
     pub(crate) all: bool,
-    /// The line that is being built.
+    /// The line under construction.
     line: Vec<u8>,
 }
 
@@ -76,7 +77,7 @@ impl<'a, W: Write> Rules<'a, W> {
         let method: &[u8] = match destination.forward {
             Forward::Masquerade => b" -m",
             Forward::Tunnel(_) => b" -i",
-            // The kernel chooses the other methods itself.
+            // The kernel selects the other methods itself.
             _ => b" -g",
         };
         line.extend_from_slice(method);
@@ -127,14 +128,14 @@ impl<'a, W: Write> Rules<'a, W> {
     }
 }
 
-/// The nearest persistence timeout that `-p` takes, in seconds. The kernel has another one only if a
-/// program other than the C program and this one set up the service.
+/// The nearest persistence timeout that `-p` accepts, in seconds. The kernel has an unacceptable
+/// one only if a program other than the C program and this one set up the service.
 pub(crate) fn saved_timeout(persistence: &Persistence) -> u64 {
     persistence.timeout.as_secs().clamp(1, TIMEOUT_MAX.unsigned_abs())
 }
 
-/// Says that a service's persistence timeout is saved as another one, with a newline; empty if it is
-/// saved as it is. The C program says nothing, and rejects what it saved.
+/// The warning that a service's persistence timeout is saved as another one, with a newline; empty
+/// if it is saved as it is. The C program prints no warning, and rejects what it saved.
 pub(crate) fn saved_timeout_message(service: &Service) -> String {
     let Some(persistence) = &service.persistence else { return String::new() };
     let (kept, saved) = (persistence.timeout.as_secs(), saved_timeout(persistence));
