@@ -473,7 +473,7 @@ fn sync_daemons_start_and_stop(context: &mut Context) -> Result<()> {
     assert_eq!(client.sync_daemons()?, std::slice::from_ref(&master));
 
     // The other role in addition, with the values that the kernel chooses
-    // (linux/net/netfilter/ipvs/ ip_vs_sync.c: IP_VS_SYNC_GROUP, IP_VS_SYNC_PORT).
+    // (linux/net/netfilter/ipvs/ip_vs_sync.c: IP_VS_SYNC_GROUP, IP_VS_SYNC_PORT).
     client.start_sync_daemon(&SyncDaemon::new(SyncRole::Backup, eth0))?;
     let listed = daemons()?;
     ensure!(listed.len() == 2 && listed[0] == line, "{listed:#?}");

@@ -416,8 +416,8 @@ impl<'a> Surroundings<'a> {
         Ok(())
     }
 
-    /// Reads the whole table, with the library and the C tool, checks that all that is nobody's
-    /// is as it was, and returns the rest.
+    /// Reads the whole table with the library and the C tool, checks that everything outside the
+    /// programs' part is unchanged, and returns their part.
     fn check(&self, client: &mut Client) -> Result<Table> {
         let now = self.look(client)?;
         ensure!(now == self.before, "{now:#?}\ninstead of {:#?}", self.before);
