@@ -82,7 +82,7 @@ mod tests {
 
     /// In a test, the running program is the test program.
     #[test]
-    fn the_running_program_is_had_whatever_became_of_its_file() {
+    fn the_running_program_is_copied_even_if_its_file_is_gone() {
         let copy = own().unwrap();
         assert_eq!(fs::read(copy).unwrap(), fs::read("/proc/self/exe").unwrap());
     }

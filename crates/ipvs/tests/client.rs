@@ -44,7 +44,7 @@ fn an_answer_that_is_cut_short_is_an_error_and_the_next_call_works() {
 
 /// It may have been executed, whatever is wrong with the reply.
 #[test]
-fn a_change_whose_answer_cannot_be_had_has_an_unknown_outcome() {
+fn a_change_without_a_reply_has_an_unknown_outcome() {
     let acts = || [Act::Cut, Act::ReceiveError(EIO), Act::ReceiveError(1)];
     let mut script = script(acts().into_iter().chain(acts()));
     let mut client = client(&mut script);

@@ -97,7 +97,7 @@ fn main_ends_with_a_sentence() {
 }
 
 #[test]
-fn what_became_of_ten_thousand_steps_is_told_in_few_lines() {
+fn ten_thousand_outcomes_are_reported_in_a_few_lines() {
     let servers: Vec<_> = (0..10_000_u32)
         .map(|n| Destination::new(DestinationKey::new([10, 1, (n >> 8) as u8, n as u8].into(), 80)))
         .collect();

@@ -139,7 +139,7 @@ fn a_service_of_others_is_not_even_read() {
 }
 
 #[test]
-fn what_the_kernel_refuses_is_told() {
+fn what_the_kernel_refuses_is_reported() {
     let mut client = Client::with_transport(Kernel::new()).unwrap();
     let web = untouched().destination(server(3).weight(u32::MAX));
     let error = client.reconcile(&web, &Options::new()).unwrap_err();
@@ -278,7 +278,7 @@ fn a_service_that_the_first_lists_skip_is_in_the_one_after_all_others() {
 }
 
 #[test]
-fn a_watch_reads_as_it_is_told() {
+fn a_watch_reads_as_configured() {
     let mut asked = 0_u32;
     let mut client = one()
         .before(|_, services| {

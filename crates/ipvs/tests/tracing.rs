@@ -181,7 +181,7 @@ fn a_reloaded_module_is_worth_a_warning() {
 }
 
 #[test]
-fn what_is_given_up_is_told_with_its_cause() {
+fn what_is_given_up_is_reported_with_its_cause() {
     let lines = heard(Level::DEBUG, || {
         let (kernel, mut client) = balanced();
         kernel.fail(Fault::on(ipvs::Operation::Zero).lost_answer()).unwrap();

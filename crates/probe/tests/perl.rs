@@ -204,7 +204,7 @@ fn known_patterns_mean_the_same() {
 }
 
 #[test]
-fn what_can_not_be_had_is_refused_where_it_stands() {
+fn unsupported_constructs_are_refused_where_they_stand() {
     for (pattern, offset, what) in [
         ("a(?=b)", 1, "look-ahead"),
         ("a(?!b)", 1, "look-ahead"),

@@ -33,7 +33,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(long_connections_are_shown_whole));
     suite.add(test!(no_scheduler_flags_are_none));
     suite.add(test!(help_and_version_are_for_everybody));
-    suite.add(test!(who_may_not_is_told).kernel_wide());
+    suite.add(test!(a_missing_permission_is_reported).kernel_wide());
     suite.add(test!(a_strict_restore_is_whole_or_not_begun));
     suite.add(test!(a_strict_restore_counts_what_is_refused));
     suite.add(test!(the_table_as_json));
@@ -230,7 +230,7 @@ fn help_and_version_are_for_everybody(context: &mut Context) -> Result<()> {
 /// Both texts are those of the C tool, in these three situations on Linux 6.1: it tries a raw
 /// socket, which unprivileged users may not open, before it finds that there is no IPVS. Anything
 /// before them comes from modprobe.
-fn who_may_not_is_told(context: &mut Context) -> Result<()> {
+fn a_missing_permission_is_reported(context: &mut Context) -> Result<()> {
     const QUESTION: &str =
         "Are you sure that IP Virtual Server is built in the kernel or as module?\n";
     let denied = format!("Can't initialize ipvs: Permission denied (you must be root)\n{QUESTION}");

@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn progress_is_told_in_a_few_words() {
+    fn progress_is_reported_in_a_few_words() {
         assert_eq!(doing("   Compiling libc v0.2.191"), Some("Compiling libc v0.2.191"));
         assert_eq!(
             doing("     Running unittests src/lib.rs (build/debug/deps/ipvs_sys-4f85dc0f93833292)"),

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processors_state_is_told_whatever_its_size() {
+    fn the_processor_state_is_reported_whatever_its_size() {
         let said = |size| {
             let all = with(|facts| facts.tracing.trial = Ok(size));
             all.iter().find(|finding| finding.subject == "processor state").unwrap().clone()

@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_about_it_counts_whoever_sends_it() {
+    fn an_error_about_it_counts_whatever_its_source() {
         let echo = Echo::new(SERVER, 7, 8, 9);
         let router = "10.10.10.254".parse().unwrap();
         let error = |kind: u8, quoted: &[u8]| {
