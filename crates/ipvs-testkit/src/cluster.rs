@@ -1,4 +1,4 @@
-//! The direct-routing cluster that the literature on LVS starts with.
+//! The direct-routing cluster that introductions to LVS start with.
 //!
 //! ```text
 //!             client 10.10.10.1
@@ -10,12 +10,12 @@
 //!     VIP on eth0   VIP on lo, no ARP for it
 //! ```
 //!
-//! Requests reach the director, which has the virtual address (VIP) 10.10.10.53; it sends them on
-//! to a real server's MAC address unchanged. The real server has the VIP too, so it takes them, and
-//! answers the client itself. Only the director may answer ARP requests for the VIP.
+//! Requests reach the director, which has the virtual address (VIP) 10.10.10.53. It forwards them
+//! unchanged to a real server's MAC address. The real server accepts them because it has the VIP
+//! too, and replies directly to the client. Only the director may answer ARP requests for the VIP.
 //!
-//! Other [layouts](Layout) put the real servers elsewhere. A [dual-stack](Cluster::dual_stack)
-//! cluster has an IPv6 address beside each IPv4 one.
+//! Other [layouts](Layout) place the real servers elsewhere. A [dual-stack](Cluster::dual_stack)
+//! cluster has an IPv6 address for each IPv4 one.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -36,22 +36,22 @@ pub mod addresses {
     pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 1);
     /// The director's own address.
     pub const DIRECTOR: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 52);
-    /// The virtual address, which the clients connect to.
+    /// The virtual address that clients connect to.
     pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 53);
-    /// The virtual address for IPv6, `2001:db8:0:10::53`.
+    /// The virtual IPv6 address, `2001:db8:0:10::53`.
     pub const VIP6: Ipv6Addr = twin(VIP);
-    /// The two real servers where they share the clients' subnet.
+    /// The two real servers when they share the clients' subnet.
     pub const NEAR_SERVERS: [Ipv4Addr; 2] =
         [Ipv4Addr::new(10, 10, 10, 102), Ipv4Addr::new(10, 10, 10, 103)];
     /// The router's address in the clients' subnet.
     pub const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 254);
 
-    /// The two real servers where they have a subnet of their own.
+    /// The two real servers when they have a subnet of their own.
     pub const FAR_SERVERS: [Ipv4Addr; 2] =
         [Ipv4Addr::new(192, 168, 200, 102), Ipv4Addr::new(192, 168, 200, 103)];
-    /// The director's second leg, in the servers' subnet.
+    /// The director's second address, in the real servers' subnet.
     pub const FAR_DIRECTOR: Ipv4Addr = Ipv4Addr::new(192, 168, 200, 52);
-    /// The router's address in the servers' subnet.
+    /// The router's address in the real servers' subnet.
     pub const FAR_ROUTER: Ipv4Addr = Ipv4Addr::new(192, 168, 200, 254);
 }
 
@@ -59,14 +59,14 @@ use addresses::{
     CLIENT, DIRECTOR, FAR_DIRECTOR, FAR_ROUTER, FAR_SERVERS, NEAR_SERVERS, ROUTER, VIP, VIP6,
 };
 
-/// The IPv6 address of the device that has `addr`: `2001:db8:0` and the last two numbers of `addr`,
-/// spelled alike, so that 10.10.10.102 goes with `2001:db8:0:10::102`.
+/// The IPv6 address of the device that has `addr`: `2001:db8:0`, then the last two numbers of
+/// `addr` with the same digits. For example, 10.10.10.102 goes with `2001:db8:0:10::102`.
 pub const fn twin(addr: Ipv4Addr) -> Ipv6Addr {
     let [_, _, subnet, host] = addr.octets();
     Ipv6Addr::new(0x2001, 0xdb8, 0, spelled(subnet), 0, 0, 0, spelled(host))
 }
 
-/// The number whose hexadecimal digits are the decimal ones of `number`.
+/// The number whose hexadecimal digits are the decimal digits of `number`.
 const fn spelled(number: u8) -> u16 {
     let number = number as u16;
     number / 100 * 0x100 + number / 10 % 10 * 0x10 + number % 10
@@ -77,22 +77,22 @@ const fn spelled(number: u8) -> u16 {
 pub enum Layout {
     /// Clients, director and real servers share 10.10.10.0/24.
     OneSubnet,
-    /// The real servers are in 192.168.200.0/24, where the director has a second leg, because
-    /// direct routing needs to reach a server's MAC address. Their way to the client is a router
-    /// of its own: the replies bypass the director here too.
+    /// The real servers are in 192.168.200.0/24. The director has a second interface there, because
+    /// direct routing needs to reach a real server's MAC address. The real servers reach the client
+    /// through a router of their own, so replies bypass the director here too.
     ServerSubnet,
-    /// The real servers are in 192.168.200.0/24 behind the director, which is their only way out,
-    /// as masquerading needs it. They don't have the VIP, and nobody else has a route to them.
+    /// The real servers are in 192.168.200.0/24 behind the director. It is their only way out, as
+    /// masquerading requires. They don't have the VIP, and no other host has a route to them.
     BehindDirector,
 }
 
-/// A command that builds the cluster, as a person would type it (they are executed in bundles,
-/// to the same effect).
+/// A command that builds the cluster, as a person would type it. The commands are executed in
+/// batches, with the same result.
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'a> {
-    /// The host it is typed on; `None` is the machine that the namespaces are made on.
+    /// The host to type it on; `None` is the machine that hosts the namespaces.
     pub host: Option<&'a str>,
-    /// The command. Namespaces go by the host's name in it, their real names being longer.
+    /// The command. It names each namespace after its host, because the real names are longer.
     pub command: &'a str,
 }
 
@@ -119,7 +119,7 @@ impl Host {
         mac_of(self.addr)
     }
 
-    /// The address of its `eth0` that is of the same family as `other`.
+    /// The address of its `eth0` in the same address family as `other`.
     pub fn addr_like(&self, other: IpAddr) -> IpAddr {
         match other {
             IpAddr::V4(_) => self.addr.into(),
@@ -133,32 +133,32 @@ impl Host {
 pub struct Cluster {
     /// Sends the requests.
     pub client: Host,
-    /// Has the VIP on `eth0` and IPVS's table.
+    /// Has the VIP on `eth0`, and the IPVS table.
     pub director: Host,
     /// The real servers, with the VIP on `lo`.
     pub servers: [Host; 2],
-    /// Between the two subnets of [`Layout::ServerSubnet`].
+    /// Connects the two subnets of [`Layout::ServerSubnet`].
     pub router: Option<Host>,
-    /// What the hosts are plugged into.
+    /// The switch that the hosts are plugged into.
     _switch: Host,
 }
 
 impl Cluster {
-    /// Builds the cluster; `label` tells its namespaces from others in `ip netns list`, and
-    /// `observer` is told each command.
+    /// Builds the cluster. `label` distinguishes its namespaces in `ip netns list`; `observer` is
+    /// called with each command.
     ///
     /// # Errors
     ///
-    /// If a command fails; the error shows what it said.
+    /// If a command fails; the error includes its output.
     pub fn build(label: &str, layout: Layout, observer: &mut dyn FnMut(Step<'_>)) -> Result<Self> {
         Self::assemble(layout, Builder { label, observer, ipv6: false })
     }
 
-    /// Builds the cluster with an IPv6 address beside each IPv4 one, its [`twin`].
+    /// Builds the cluster with an IPv6 address for each IPv4 one: its [`twin`].
     ///
     /// # Errors
     ///
-    /// As [`Cluster::build`].
+    /// See [`Cluster::build`].
     pub fn dual_stack(label: &str, layout: Layout) -> Result<Self> {
         Self::assemble(layout, Builder { label, observer: &mut |_| (), ipv6: true })
     }
@@ -209,7 +209,7 @@ impl Cluster {
 
         let [web1, web2] = servers;
         Ok(Self {
-            // First, because it makes the other hosts' devices.
+            // This comes first because it creates the other hosts' devices.
             _switch: builder.set_up(switch)?,
             client: builder.set_up(client)?,
             director: builder.set_up(director)?,
@@ -218,20 +218,22 @@ impl Cluster {
         })
     }
 
-    /// Requests `http://VIP/` from the client and returns the answer without its line's end.
+    /// Requests `http://VIP/` from the client and returns the response without its trailing
+    /// newline.
     ///
     /// # Errors
     ///
-    /// If the connection is refused, or nothing comes for 20 seconds.
+    /// If the connection is refused, or nothing arrives for 20 seconds.
     pub fn request(&self) -> Result<String> {
         self.request_from((VIP, 80))
     }
 
-    /// Requests `/` of a web server from the client and returns the answer without its line's end.
+    /// Requests `/` of a web server from the client and returns the response without its trailing
+    /// newline.
     ///
     /// # Errors
     ///
-    /// As [`Cluster::request`].
+    /// See [`Cluster::request`].
     pub fn request_from(&self, server: impl Into<SocketAddr>) -> Result<String> {
         let server = server.into();
         let answer = self.client.netns.run(|| get(server))?;
@@ -242,36 +244,36 @@ impl Cluster {
     }
 }
 
-/// How long a request may wait for each packet of the answer.
+/// How long a request may wait for each packet of the response.
 const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
-/// Asks a web server for `/` on a connection of its own; the answer with its headers.
+/// Requests `/` from a web server on a new connection; returns the response with its headers.
 fn get(server: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&server, REQUEST_LIMIT)?;
     stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    // In one write, and so in one packet.
+    // One write, and so one packet.
     stream.write_all(format!("GET / HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     Ok(answer)
 }
 
-/// The MAC address that the device with `addr` has: `02:00`, then the last two numbers of the
-/// address with two digits a byte, so that 10.10.10.102 has `02:00:00:10:01:02`.
+/// The MAC address of the device that has `addr`: `02:00`, then the last two numbers of the address
+/// with two digits a byte. For example, 10.10.10.102 has `02:00:00:10:01:02`.
 pub(crate) fn mac_of(addr: Ipv4Addr) -> String {
     let [_, _, subnet, host] = addr.octets();
     let digits = |number: u8| format!("{:02}:{:02}", number / 100, number % 100);
     format!("02:00:{}:{}", digits(subnet), digits(host))
 }
 
-/// A host and what is to be done on it, in this order: first the sysctls, then commands of `ip`.
+/// A host and how to set it up: first the sysctls, then the `ip` commands, in this order.
 struct Draft {
     host: Host,
     sysctls: Vec<String>,
     ip: Vec<String>,
-    /// The same with namespaces going by their hosts' names.
+    /// The same commands, with namespaces named after their hosts.
     ip_as_shown: Vec<String>,
-    /// Whether it has IPv6 addresses too.
+    /// Whether it also has IPv6 addresses.
     ipv6: bool,
 }
 
@@ -282,7 +284,7 @@ impl Draft {
         self.ip.push(command);
     }
 
-    /// A command that only a host with IPv6 needs.
+    /// Adds a command that only a host with IPv6 needs.
     fn ip6(&mut self, command: impl Into<String>) {
         if self.ipv6 {
             self.ip(command);
@@ -294,7 +296,7 @@ impl Draft {
         self.ip(format!("link set {name} up"));
     }
 
-    /// Lays a cable from this switch to a new device of `other` and gives that its address.
+    /// Connects this switch to a new device of `other`, which gets the address `addr`.
     fn plug(&mut self, bridge: &str, other: &mut Self, device: &str, addr: Ipv4Addr) {
         let (name, mac) = (other.host.name, mac_of(addr));
         let cable = format!("link add {name}-{device} type veth peer name {device} address {mac}");
@@ -308,8 +310,8 @@ impl Draft {
 
     fn take_the_vip(&mut self) {
         self.ip(format!("addr add {VIP}/32 dev eth0"));
-        // Never a source address of the director's own choice: the real servers have it too, and
-        // would drop a tunnel's packets from it.
+        // Keep the director from choosing this as a source address: the real servers have it too,
+        // and would drop tunneled packets that come from it.
         self.ip6(format!("addr add {VIP6}/128 dev eth0 preferred_lft 0"));
     }
 
@@ -319,20 +321,20 @@ impl Draft {
     }
 
     fn take_packets_for_the_vip(&mut self) {
-        // Answer ARP only for addresses of the device asked on, and name only those in ARP
-        // requests: in force before the host has the VIP.
+        // Answer ARP only for addresses of the device that was asked, and use only those in ARP
+        // requests. This must be in force before the host has the VIP.
         for device in ["all", "eth0"] {
             let conf = format!("net.ipv4.conf.{device}");
             self.sysctls.push(format!("{conf}.arp_ignore=1 {conf}.arp_announce=2"));
         }
         self.ip(format!("addr add {VIP}/32 dev lo"));
-        // IPv6 hosts name an address only on the device that has it.
+        // With IPv6, a host only advertises an address on the device that has it.
         self.ip6(format!("addr add {VIP6}/128 dev lo"));
     }
 
     fn forward_packets(&mut self) {
-        // Replies carry the VIP as their source, which the route back to it says to be on eth0:
-        // the router must not take that for a forgery.
+        // Replies have the VIP as their source, but the route back to the VIP points to eth0. The
+        // router must not drop them as spoofed.
         let conf = "net.ipv4.conf";
         self.sysctls.push(format!("{conf}.all.rp_filter=0 {conf}.eth1.rp_filter=0"));
         self.sysctls.push("net.ipv4.ip_forward=1".to_owned());
@@ -353,9 +355,9 @@ impl Builder<'_> {
         (self.observer)(Step { host: None, command: &format!("ip netns add {name}") });
         let netns = Namespace::create_bare(&format!("{}-{name}", self.label))?;
         if self.ipv6 {
-            // IPv6 may be a module, which the first socket loads.
+            // IPv6 may be a module, which opening the first socket loads.
             netns.run(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)))?.context("no IPv6 here")?;
-            // Addresses can be used at once: nobody else has them.
+            // Make addresses usable at once: no other host has them.
             netns.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         }
         let host = Host { name, netns, addr };

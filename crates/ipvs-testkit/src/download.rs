@@ -1,4 +1,4 @@
-//! A long download whose content is checked byte by byte, and which waits when it's told to.
+//! A long download that is checked byte by byte and that the test can pause.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddrV4, TcpListener, TcpStream};
@@ -14,18 +14,18 @@ use crate::namespace::Namespace;
 /// How long either side waits for the other.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How often a server looks whether it is to end.
+/// How often a server checks whether it should stop.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// After how many bytes the content begins again: a prime number, so that no buffer or segment that
-/// is lost or comes twice goes unnoticed.
+/// The content repeats after this many bytes. The number is prime, so that no lost or duplicated
+/// buffer or segment goes unnoticed.
 const PERIOD: usize = 65_521;
 
-/// How much is read and written at once.
+/// How much is read or written at a time.
 const CHUNK: usize = 32 << 10;
 
-/// A server that sends everybody who connects so many bytes, and closes the connection. Dropping it
-/// ends it.
+/// A server that sends a fixed number of bytes to every client that connects, then closes the
+/// connection. Dropping it stops it.
 #[derive(Debug)]
 pub struct DownloadServer {
     stop: Arc<AtomicBool>,
@@ -37,7 +37,7 @@ impl DownloadServer {
     ///
     /// # Errors
     ///
-    /// If the address can't be listened on.
+    /// If the server can't listen on the address.
     pub fn start(netns: &Namespace, addr: SocketAddrV4, length: usize) -> Result<Self> {
         let listener = netns.run(|| TcpListener::bind(addr))?;
         let listener = listener.with_context(|| format!("cannot listen on {addr}"))?;
@@ -48,7 +48,7 @@ impl DownloadServer {
             thread::Builder::new().name("download server".to_owned()).spawn(move || {
                 while !stopped.load(Ordering::Relaxed) {
                     match listener.accept() {
-                        // A client that goes away is no reason to stop.
+                        // A client that disconnects is no reason to stop.
                         Ok((client, _)) => drop(send(client, length, &stopped)),
                         Err(_) => thread::sleep(PAUSE),
                     }
@@ -83,20 +83,20 @@ fn send(mut client: TcpStream, length: usize, stopped: &AtomicBool) -> Result<()
     Ok(())
 }
 
-/// The content's first period: bytes without a pattern that a mistake could keep.
+/// The first period of the content: bytes without a pattern that an error could preserve.
 fn content() -> Vec<u8> {
     let byte = |i: u64| i.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0];
     (0..PERIOD as u64).map(byte).collect()
 }
 
-/// A client's side of a download, which goes on only while it is read.
+/// The client's side of a download, which progresses only while it is read.
 #[derive(Debug)]
 pub struct Download {
     stream: TcpStream,
     content: Vec<u8>,
-    /// The client's end.
+    /// The client's address.
     pub client: SocketAddrV4,
-    /// How many bytes have come.
+    /// How many bytes have been received.
     pub received: usize,
 }
 
@@ -105,7 +105,7 @@ impl Download {
     ///
     /// # Errors
     ///
-    /// If that fails or takes more than 20 seconds.
+    /// If connecting fails or takes more than 20 seconds.
     pub fn start(netns: &Namespace, server: SocketAddrV4) -> Result<Self> {
         let stream = netns.run(|| TcpStream::connect_timeout(&server.into(), LIMIT))?;
         let stream = stream.with_context(|| format!("cannot connect to {server}"))?;
@@ -114,11 +114,11 @@ impl Download {
         Ok(Self { stream, content: content(), client, received: 0 })
     }
 
-    /// Reads until so many bytes have come in all, and checks them.
+    /// Reads until this many bytes have been received in total, and checks them.
     ///
     /// # Errors
     ///
-    /// If the connection ends or breaks before, nothing comes for 20 seconds, or a byte differs.
+    /// If the connection ends or breaks early, nothing arrives for 20 seconds, or a byte differs.
     pub fn read_to(&mut self, length: usize) -> Result<()> {
         let mut buffer = vec![0; CHUNK];
         while self.received < length {
@@ -134,11 +134,11 @@ impl Download {
         Ok(())
     }
 
-    /// Checks that nothing more comes.
+    /// Checks that nothing more arrives.
     ///
     /// # Errors
     ///
-    /// If something does, or the server doesn't close the connection within 20 seconds.
+    /// If more data arrives, or the server doesn't close the connection within 20 seconds.
     pub fn end(mut self) -> Result<()> {
         let rest = self.stream.read(&mut [0]).context("at the download's end")?;
         ensure!(rest == 0, "there is more than {} bytes", self.received);

@@ -1,4 +1,4 @@
-//! A cluster of any number of real servers behind a director that translates addresses.
+//! A cluster with any number of real servers behind a masquerading director.
 //!
 //! ```text
 //!   client                    director                     servers
@@ -6,9 +6,9 @@
 //!   10.1.0.0/16            10.2.0.0/16
 //! ```
 //!
-//! The client has all addresses of 10.1.0.0/16, the director all of 10.2.0.0/16, so that tests can
-//! connect from and to as many as they like. The real servers are addresses of one host: to a
-//! scheduler they are as good as hosts of their own.
+//! The client has all addresses of 10.1.0.0/16 and the director all of 10.2.0.0/16, so tests can
+//! connect from and to as many as they like. The real servers are addresses of a single host, which
+//! makes no difference to a scheduler.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -19,7 +19,7 @@ use crate::connections::NameServer;
 use crate::harness::Context;
 use crate::namespace::Namespace;
 
-/// The port of the real servers, and that to be used for virtual services.
+/// The port of the real servers, and the port to use for virtual services.
 const PORT: u16 = 80;
 
 /// A running farm; dropping it takes everything down.
@@ -27,7 +27,7 @@ const PORT: u16 = 80;
 pub struct Farm {
     /// Has every address of 10.1.0.0/16.
     pub client: Namespace,
-    /// Has every address of 10.2.0.0/16 and IPVS's table.
+    /// Has every address of 10.2.0.0/16, and the IPVS table.
     pub director: Namespace,
     /// Has the addresses of the real servers.
     pub servers: Namespace,
@@ -35,11 +35,11 @@ pub struct Farm {
 }
 
 impl Farm {
-    /// Builds a farm with that many real servers, which call themselves by their numbers from 0 on.
+    /// Builds a farm with this many real servers, each named after its number, starting at 0.
     ///
     /// # Errors
     ///
-    /// If a command fails; the error shows what it said.
+    /// If a command fails; the error includes its output.
     pub fn build(context: &mut Context, servers: u8) -> Result<Self> {
         let client = context.netns("client")?;
         let director = context.netns("director")?;
@@ -54,10 +54,10 @@ impl Farm {
             "route add 10.1.0.0/16 via 10.0.0.1".to_owned(),
             "route add local 10.2.0.0/16 dev lo".to_owned(),
         ])?;
-        // Replies of the real servers pass through.
+        // The director forwards the real servers' replies.
         director.sysctl("net.ipv4.ip_forward", "1")?;
-        // A connection for which there is no server is refused with an ICMP message: every time,
-        // not only as often as a host in the Internet should.
+        // The director refuses a connection with an ICMP message if no real server is available.
+        // Send it every time, without the rate limit that suits a host on the Internet.
         director.sysctl("net.ipv4.icmp_ratemask", "0")?;
         client.ip(&[
             "link set eth0 up",
@@ -70,8 +70,8 @@ impl Farm {
         commands.extend(addrs.map(|addr| format!("addr add {addr}/24 dev eth0")));
         commands.push("route add default via 10.3.0.254".to_owned());
         host.ip(&commands)?;
-        // What comes back takes a moment, as it does between machines: a client that is still in
-        // connect(2) only notes that a connection is refused, and asks again a second later.
+        // Delay what comes back a little, as between real machines. A client that is still inside
+        // connect(2) only records that the connection was refused, and retries a second later.
         let mut delay = director.command("tc");
         output(delay.args(["qdisc", "add", "dev", "eth0", "root", "netem", "delay", "1ms"]))?;
         let running = (0..servers)
@@ -80,7 +80,7 @@ impl Farm {
         Ok(Self { client, director, servers: host, _running: running })
     }
 
-    /// The address of the real server of that number, at most 252.
+    /// The address of real server `number`, which is at most 252.
     pub fn server(number: u8) -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::new(10, 3, 0, number + 1), PORT)
     }
@@ -97,7 +97,7 @@ impl Farm {
         SocketAddrV4::new(Ipv4Addr::new(10, 2, high, low), PORT)
     }
 
-    /// Gives all packets that come from the client a firewall mark.
+    /// Sets a firewall mark on all packets from the client.
     ///
     /// # Errors
     ///

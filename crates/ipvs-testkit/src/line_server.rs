@@ -1,4 +1,4 @@
-//! Servers of other protocols than HTTP.
+//! Servers for protocols other than HTTP.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use lab::process::Background;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 
-/// How long socat may take until it listens.
+/// How long socat may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// A socat that answers each datagram, or each connection, with one line. Dropping it ends it.
+/// A socat that answers each datagram, or each connection, with one line. Dropping it stops it.
 #[derive(Debug)]
 pub struct LineServer {
     _socat: Background,
 }
 
 impl LineServer {
-    /// Starts a server in `netns` that answers each UDP datagram to `addr` with `answer`, a word,
-    /// from that very address, and waits until it listens.
+    /// Starts a server in `netns` that answers each UDP datagram to `addr` with `answer`, a single
+    /// word, from that same address. Waits until the server listens.
     ///
     /// # Errors
     ///
-    /// If socat doesn't listen within 20 seconds: it isn't on `PATH`, or the address isn't there.
+    /// If socat doesn't listen within 20 seconds, because it isn't on `PATH` or `addr` isn't local.
     pub fn udp(netns: &Namespace, addr: SocketAddr, answer: &str) -> Result<Self> {
-        // What came is read before it answers: socat would see its partner gone otherwise.
+        // Read the request before answering; otherwise socat would take its peer to be gone.
         let answer = format!("SYSTEM:cat >/dev/null; echo {answer}");
-        // -t: how long an answer may take, half a second otherwise.
+        // -t: how long to wait for an answer; the default is half a second.
         let mut command = netns.command("socat");
         command.args(["-d", "-d", "-t", "10", &address("UDP", "RECVFROM", addr), &answer]);
         Self::start(Background::start(&mut command)?, "receiving on")
     }
 
-    /// Starts a server in `netns` that sends `answer`, a word, to each who connects to `addr` by
-    /// SCTP, and then ends the connection; waits until it listens.
+    /// Starts a server in `netns` that sends `answer`, a single word, to every client that connects
+    /// to `addr` over SCTP, then closes the connection. Waits until the server listens.
     ///
     /// # Errors
     ///
-    /// As [`LineServer::udp`].
+    /// See [`LineServer::udp`].
     pub fn sctp(netns: &Namespace, addr: SocketAddr, answer: &str) -> Result<Self> {
         let answer = format!("SYSTEM:echo {answer}");
         let mut command = netns.command("socat");
@@ -59,7 +59,7 @@ impl LineServer {
     }
 }
 
-/// How socat calls a socket of a server that has a process for each client.
+/// The socat address of a server socket that forks for each client.
 fn address(protocol: &str, role: &str, addr: SocketAddr) -> String {
     let (family, port) = (if addr.is_ipv6() { 6 } else { 4 }, addr.port());
     let ip = match addr {

@@ -1,8 +1,8 @@
-//! Machines that systemd runs: services are tested as they run at boot, with its deadlines, restarts
-//! and restrictions.
+//! Machines that run systemd, to test services as they run at boot, with systemd's timeouts,
+//! restarts and restrictions.
 //!
-//! A machine is a container: systemd is PID 1 of namespaces of its own, so that several can run at
-//! once, each in a [`Namespace`] that tests can wire up, on the kernel that the test runs on.
+//! A machine is a container. systemd is PID 1 in namespaces of its own, on the kernel that the test
+//! runs on. Several machines can run at once, each in a [`Namespace`] that tests can wire up.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -22,14 +22,15 @@ use crate::poll::eventually;
 /// Where the files of machines are kept.
 const STAGE: &str = "/run/ipvs-machines";
 
-/// What becomes PID 1.
+/// The script that becomes PID 1.
 const INIT: &str = include_str!("machine.sh");
 
-/// How long a machine may take to boot or to shut down: several times what it takes on a busy
-/// machine with one processor.
+/// How long a machine may take to boot or shut down: several times what it takes on a busy
+/// single-processor machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// What this machine was told to start, mount and be at boot, which another one is not to do.
+/// The host's settings for what to start and mount at boot and which machine to be. The test
+/// machine must not inherit them.
 const SETTINGS: [&str; 12] = [
     "etc/systemd",
     "etc/fstab",
@@ -45,10 +46,10 @@ const SETTINGS: [&str; 12] = [
     "var/lib/systemd",
 ];
 
-/// Makers of units from such settings and from devices.
+/// Programs that generate units from such settings and from devices.
 const GENERATORS: [&str; 2] = ["lib/systemd/system-generators", "usr/local/lib/systemd"];
 
-/// Units that are about a machine's hardware and terminals, which a container has none of.
+/// Units for a machine's hardware and terminals, which a container doesn't have.
 const MASKED: [&str; 4] = [
     "kmod-static-nodes.service",
     "systemd-modules-load.service",
@@ -56,8 +57,8 @@ const MASKED: [&str; 4] = [
     "getty.target",
 ];
 
-/// The files of a machine with systemd: this machine's own, without its settings for services. What
-/// the machine changes is kept from one boot to the next, and gone when this is dropped.
+/// The files of a machine with systemd: the host's own files, without its settings for services.
+/// Changes persist from one boot to the next, until this is dropped.
 ///
 /// ```no_run
 /// use ipvs_testkit::{Machine, Namespace};
@@ -74,16 +75,16 @@ const MASKED: [&str; 4] = [
 /// ```
 #[derive(Debug)]
 pub struct Machine {
-    /// Where its files are: a file system of its own, in memory.
+    /// The directory of its files: an in-memory file system of its own.
     folder: PathBuf,
 }
 
 impl Machine {
-    /// Makes the files. `label` is its host name.
+    /// Creates the files. `label` becomes the host name.
     ///
     /// # Errors
     ///
-    /// If this isn't root, there is no systemd, or the kernel has no overlayfs.
+    /// If the caller isn't root, systemd is missing, or the kernel lacks overlayfs.
     pub fn create(label: &str) -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         ensure!(
@@ -95,7 +96,7 @@ impl Machine {
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder:?}"))?;
         mount("tmpfs", &folder, "tmpfs", MountFlags::empty(), None)
             .with_context(|| format!("cannot mount {folder:?}"))?;
-        // From here on dropping it unmounts.
+        // From here on, dropping it unmounts it.
         let machine = Self { folder };
         let [upper, work, root] = ["upper", "work", "root"].map(|name| machine.folder.join(name));
         for folder in [&upper, &work, &root] {
@@ -111,7 +112,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Takes away what this machine would start, and says which machine it is.
+    /// Removes what the host would start at boot, and gives the machine its identity.
     fn settle(&self, label: &str) -> Result<()> {
         for path in SETTINGS.into_iter().chain(GENERATORS) {
             let path = self.path(path);
@@ -134,12 +135,13 @@ impl Machine {
                 .with_context(|| format!("cannot mask {unit}"))?;
         }
         self.write("etc/hostname", &format!("{label}\n"))?;
-        // Without one it would take this for its first boot, and enable whatever is installed.
+        // Without an ID, systemd would take this for the first boot and enable whatever is
+        // installed.
         let id = fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot make an id")?;
         self.write("etc/machine-id", &id.replace('-', ""))
     }
 
-    /// A file of the machine, as seen from outside: `etc/default/ipvsadm`.
+    /// The path of a file of the machine, `etc/default/ipvsadm` for example, as seen from outside.
     pub fn path(&self, path: &str) -> PathBuf {
         self.folder.join("root").join(path)
     }
@@ -148,18 +150,18 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// If it can't be written.
+    /// If the file can't be written.
     pub fn write(&self, path: &str, contents: &str) -> Result<()> {
         let path = self.path(path);
         fs::write(&path, contents).with_context(|| format!("cannot write {path:?}"))
     }
 
-    /// Starts the machine in that network, and waits until it has started what it is to start,
-    /// whether or not all of that succeeded.
+    /// Boots the machine in the network namespace `network`, and waits until systemd has started
+    /// everything it should, even if some of it failed.
     ///
     /// # Errors
     ///
-    /// If that takes more than a minute and a half, with what systemd said.
+    /// If booting takes more than a minute and a half; the error includes systemd's output.
     pub fn boot(&self, network: &Namespace) -> Result<Booted> {
         let console = self.folder.join("console");
         File::create(&console).with_context(|| format!("cannot make {console:?}"))?;
@@ -182,18 +184,18 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         for path in [self.folder.join("root"), self.folder.clone()] {
-            // The overlay isn't there if making it failed.
+            // There is no overlay if mounting it failed.
             let _ = unmount(&path, UnmountFlags::DETACH);
         }
         let _ = fs::remove_dir(&self.folder);
     }
 }
 
-/// A machine that runs. Dropping it ends all of its processes at once, like a power failure.
+/// A running machine. Dropping it kills all of its processes at once, like a power failure.
 #[derive(Debug)]
 pub struct Booted {
     process: Background,
-    /// Its PID 1, in our numbers.
+    /// Its PID 1, as numbered outside the container.
     pid: u32,
     console: PathBuf,
 }
@@ -208,16 +210,16 @@ impl Booted {
         command
     }
 
-    /// Runs a program on the machine to its end, whatever its status.
+    /// Runs a program on the machine to completion, whatever its exit status.
     ///
     /// # Errors
     ///
-    /// If it can't be started, or runs for more than a minute and a half.
+    /// If the program can't be started, or runs for more than a minute and a half.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Finished> {
         finish(self.command(program).args(arguments), LIMIT)
     }
 
-    /// What systemd and the services said, for messages.
+    /// The output of systemd and the services, for error messages.
     pub fn log(&self) -> String {
         let journal = self.run("journalctl", &["--no-pager", "--boot", "--lines=60"]);
         let journal = journal.map_or_else(|error| format!("{error:#}"), |said| said.stdout);
@@ -225,11 +227,11 @@ impl Booted {
         format!("{}{journal}", String::from_utf8_lossy(&console))
     }
 
-    /// Stops all services in their order, and waits for the end.
+    /// Stops all services in order, and waits until the machine has shut down.
     ///
     /// # Errors
     ///
-    /// If that takes more than a minute and a half.
+    /// If shutting down takes more than a minute and a half.
     pub fn shut_down(mut self) -> Result<()> {
         self.run("systemctl", &["poweroff", "--no-wall"])?.success()?;
         if self.process.wait(LIMIT)?.is_none() {
@@ -239,14 +241,14 @@ impl Booted {
     }
 
     fn wait_until_up(&mut self) -> Result<()> {
-        // It answers once it has made its sockets.
+        // systemd responds once it has created its sockets.
         eventually(LIMIT, || {
             self.process.still_running()?;
             self.run("systemctl", &["show", "--property=Version"])?.success()
         })?;
         let state = self.run("systemctl", &["is-system-running", "--wait"])?;
         let word = state.stdout.trim_end();
-        // Degraded: a unit failed, which may be what is tested.
+        // `degraded` means that a unit failed, which may be what is being tested.
         ensure!(["running", "degraded"].contains(&word), "it is {word:?} after its boot");
         Ok(())
     }

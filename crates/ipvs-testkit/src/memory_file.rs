@@ -1,4 +1,4 @@
-//! What a program is to read from its standard input.
+//! In-memory files that serve as a program's standard input.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -6,12 +6,12 @@ use std::io::{Seek as _, Write as _};
 use anyhow::Result;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-/// A file in memory with these contents, to be read from its beginning: a standard input that needs
-/// nobody to write while the program runs.
+/// Creates an in-memory file with these contents, positioned at its start. As a program's standard
+/// input, it needs no writer while the program runs.
 ///
 /// # Errors
 ///
-/// If there is no memory or no descriptor left.
+/// If memory or file descriptors run out.
 pub fn memory_file(contents: impl AsRef<[u8]>) -> Result<File> {
     let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
     file.write_all(contents.as_ref())?;

@@ -1,4 +1,4 @@
-//! Network namespaces that nobody else has and that leave nothing behind.
+//! Network namespaces for one test alone, which clean up after themselves.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -23,7 +23,7 @@ use crate::poll::eventually;
 /// Where iproute2 keeps the names of network namespaces.
 const DIRECTORY: &str = "/run/netns";
 
-/// How long the processes of a namespace may take to die.
+/// How long the processes in a namespace may take to die.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
 
 /// A named network namespace; dropping it kills the processes inside and deletes it.
@@ -43,19 +43,19 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// Makes a namespace, its loopback device up. `label` is what people will recognise it by in
-    /// `ip netns list`; the name around it is unique to this process and call.
+    /// Creates a namespace with its loopback device up. `label` makes it recognizable in `ip netns
+    /// list`; the rest of its name is unique to this process and call.
     ///
     /// # Errors
     ///
-    /// If `ip netns add` fails, which it does for anybody but root.
+    /// If `ip netns add` fails, which it does unless run as root.
     pub fn create(label: &str) -> Result<Self> {
         let netns = Self::create_bare(label)?;
         netns.ip(&["link set lo up"])?;
         Ok(netns)
     }
 
-    /// Makes a namespace in which no device is up.
+    /// Creates a namespace in which no device is up.
     pub(crate) fn create_bare(label: &str) -> Result<Self> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -64,24 +64,24 @@ impl Namespace {
         Ok(Self { name })
     }
 
-    /// The name by which `ip -n` and `ip netns exec` know it.
+    /// The name that `ip -n` and `ip netns exec` know it by.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// A command that runs `program` inside.
+    /// A command that runs `program` inside the namespace.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(program);
         command
     }
 
-    /// Executes commands of ip(8), written without the `ip`, in one go: starting a program is
-    /// what takes most of the time where the kernel is a process itself.
+    /// Executes ip(8) commands, written without the leading `ip`, in one batch. Starting a program
+    /// takes most of the time where the kernel is itself a process (user-mode Linux).
     ///
     /// # Errors
     ///
-    /// If one fails; those after it aren't executed.
+    /// If a command fails; the ones after it aren't executed.
     pub fn ip(&self, commands: &[impl AsRef<str>]) -> Result<()> {
         let lines: Vec<&str> = commands.iter().map(AsRef::as_ref).collect();
         let batch = memory_file(lines.join("\n"))?;
@@ -91,11 +91,11 @@ impl Namespace {
         Ok(())
     }
 
-    /// Runs `work` inside, on a thread of its own that ends with it: no other thread's namespace
-    /// changes.
+    /// Runs `work` inside the namespace, on a thread of its own that ends with it. No other thread
+    /// changes its namespace.
     ///
     /// The thread's files are under `/proc/thread-self/net`; `/proc/net` shows those of the
-    /// process' first thread. Sockets opened inside stay in the namespace and may be returned.
+    /// process's first thread. Sockets opened inside stay in the namespace and may be returned.
     ///
     /// # Errors
     ///
@@ -113,22 +113,22 @@ impl Namespace {
         })
     }
 
-    /// Sets a sysctl of the namespace, `net.ipv4.ip_forward` for example.
+    /// Sets a sysctl of the namespace, for example `net.ipv4.ip_forward`.
     ///
     /// # Errors
     ///
-    /// If there is none of that name, or the kernel refuses the value.
+    /// If there is no such sysctl, or the kernel refuses the value.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = sysctl_path(key);
         self.run(|| fs::write(&path, value))?
             .with_context(|| format!("cannot set {key} to {value} in {}", self.name))
     }
 
-    /// Reads a sysctl of the namespace, without the line's end.
+    /// Reads a sysctl of the namespace, without the trailing newline.
     ///
     /// # Errors
     ///
-    /// If there is none of that name.
+    /// If there is no such sysctl.
     pub fn read_sysctl(&self, key: &str) -> Result<String> {
         let path = sysctl_path(key);
         let value = self.run(|| fs::read_to_string(&path))?;
@@ -136,12 +136,12 @@ impl Namespace {
         Ok(value.trim_end().to_owned())
     }
 
-    /// Deletes the namespaces that [`Namespace::create`] made in this process for labels that
-    /// begin with `label`, whoever holds them: what is left to do for a test that hangs.
+    /// Deletes the namespaces that [`Namespace::create`] made in this process for labels that begin
+    /// with `label`, even if something still holds them. This cleans up after a test that hangs.
     pub(crate) fn sweep(label: &str) -> Result<()> {
         let prefix = prefix(label);
         let Ok(entries) = fs::read_dir(DIRECTORY) else {
-            // iproute2 makes the folder with the first namespace.
+            // iproute2 creates the directory along with the first namespace.
             return Ok(());
         };
         for entry in entries {
@@ -156,7 +156,7 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Gone already if the harness swept it away.
+        // Already gone if the harness swept it.
         if !path_of(&self.name).exists() {
             return;
         }
@@ -166,7 +166,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Kills what runs in a namespace and deletes it, as `ip netns delete` does.
+/// Kills the processes in a namespace and deletes it, as `ip netns delete` does.
 fn remove(name: &str) -> Result<()> {
     let path = path_of(name);
     eventually(KILL_LIMIT, || {
@@ -190,7 +190,7 @@ fn processes_in(path: &Path) -> Result<Vec<Pid>> {
         let entry = entry?;
         let pid = entry.file_name().to_str().and_then(|name| Pid::from_raw(name.parse().ok()?));
         let Some(pid) = pid else { continue };
-        // One that has just ended has no namespace.
+        // A process that has just ended has no namespace.
         let Ok(its) = fs::metadata(entry.path().join("ns/net")) else { continue };
         if (its.dev(), its.ino()) == (netns.dev(), netns.ino()) {
             pids.push(pid);
@@ -199,8 +199,8 @@ fn processes_in(path: &Path) -> Result<Vec<Pid>> {
     Ok(pids)
 }
 
-/// What the names of namespaces with this label begin with: never the same for two processes, not
-/// even for two that had the same number one after the other.
+/// The prefix of all namespace names with this label. No two processes share one, not even two that
+/// had the same process ID one after the other.
 fn prefix(label: &str) -> String {
     static TOKEN: OnceLock<String> = OnceLock::new();
     let token = TOKEN.get_or_init(|| {
@@ -219,7 +219,7 @@ fn sysctl_path(key: &str) -> PathBuf {
     Path::new("/proc/sys").join(key.replace('.', "/"))
 }
 
-/// The text of a panic.
+/// The message of a panic.
 pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")

@@ -1,22 +1,22 @@
-//! Waiting for what the kernel does in its own time.
+//! Polling for what the kernel does asynchronously.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// How long to sleep between two attempts.
+/// How long to sleep between attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tries `attempt` until it succeeds, for at most `limit`; an error means "not yet".
 ///
-/// What needs it: statistics, which kernels before Linux 6.2 refresh every 2 seconds; connection
-/// synchronisation; anything a just started process does.
+/// Use it for statistics, which kernels before Linux 6.2 refresh every 2 seconds; for connection
+/// synchronization; and for anything that depends on a process that has just started.
 ///
 /// # Errors
 ///
-/// The last attempt's error, if none succeeded in time. There is at least one attempt, and one
-/// that is under way is waited for: give blocking attempts a deadline of their own.
+/// Returns the last attempt's error if none succeeded in time. At least one attempt is made, and an
+/// attempt in progress is not interrupted: give blocking attempts a deadline of their own.
 ///
 /// ```
 /// use std::time::Duration;
@@ -54,7 +54,7 @@ mod tests {
             tries += 1;
             anyhow::bail!("try {tries}")
         });
-        // Whether there is time for a second try is up to the machine.
+        // Whether there is time for a second attempt depends on the machine.
         assert_eq!(result.unwrap_err().root_cause().to_string(), format!("try {tries}"));
     }
 }

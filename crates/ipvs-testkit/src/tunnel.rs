@@ -1,4 +1,4 @@
-//! The real servers' end of a tunnel.
+//! The real server's end of a tunnel.
 
 use std::net::IpAddr;
 use std::process::Command;
@@ -8,10 +8,10 @@ use lab::process::output;
 
 use crate::cluster::Host;
 
-/// What a tunnel wraps packets in.
+/// How a tunnel encapsulates packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrapping {
-    /// Another IP header alone.
+    /// Just another IP header.
     Ip,
     /// Generic UDP encapsulation.
     Gue {
@@ -20,31 +20,31 @@ pub enum Wrapping {
     },
     /// Generic routing encapsulation.
     Gre {
-        /// Whether there has to be a checksum: Linux drops what comes without one then, and what
-        /// comes with one otherwise.
+        /// Whether packets must carry a checksum. Linux drops packets without one if set, and
+        /// packets with one if not.
         checksum: bool,
     },
 }
 
-/// A device that takes packets of both families out of a tunnel, whoever they come from.
+/// A device that decapsulates packets of both address families, from any sender.
 ///
-/// A host accepts one kind at a time, so that a packet in any other wrapping is lost.
+/// A host accepts one kind of tunnel at a time; packets in any other encapsulation are lost.
 #[derive(Debug)]
 pub struct TunnelEnd<'a> {
     host: &'a Host,
-    /// What takes it down.
+    /// The `ip` commands that take it down.
     close: Vec<String>,
 }
 
-/// The device. A host has one at a time.
+/// The name of the device. A host has one at a time.
 const DEVICE: &str = "tunnel0";
 
 impl<'a> TunnelEnd<'a> {
-    /// Makes the device on `host`, for packets whose outer header is addressed to `outer`.
+    /// Creates the device on `host`, for packets whose outer header is addressed to `outer`.
     ///
     /// # Errors
     ///
-    /// If the kernel lacks the kind of device, or `host` has a tunnel's end already.
+    /// If the kernel lacks this kind of device, or `host` already has a tunnel.
     pub fn open(host: &'a Host, wrapping: Wrapping, outer: IpAddr) -> Result<Self> {
         // `any`: IPv4 and IPv6 inside.
         let kind = match (wrapping, outer) {
@@ -60,7 +60,7 @@ impl<'a> TunnelEnd<'a> {
         let mut open = Vec::new();
         let mut close = vec![format!("link del {DEVICE}")];
         if let Wrapping::Gue { port } = wrapping {
-            // The kernel looks for it by itself only when a route names it.
+            // The kernel only loads the module by itself when a route refers to it.
             output(Command::new("modprobe").arg("fou"))?;
             let family = if outer.is_ipv6() { "-6" } else { "" };
             open.push(format!("fou add port {port} gue {family}"));
@@ -69,18 +69,18 @@ impl<'a> TunnelEnd<'a> {
         open.push(format!("link add {DEVICE} type {kind} local {outer} {checksum}"));
         open.push(format!("link set {DEVICE} up"));
         host.netns.ip(&open)?;
-        // Requests come out of the tunnel, but the way back to the client is another.
+        // Requests arrive through the tunnel, but replies to the client take a different path.
         for device in ["all", DEVICE] {
             host.netns.sysctl(&format!("net.ipv4.conf.{device}.rp_filter"), "0")?;
         }
         Ok(Self { host, close })
     }
 
-    /// Takes the device down; otherwise it stays as long as its host.
+    /// Takes the device down; otherwise it lives as long as its host.
     ///
     /// # Errors
     ///
-    /// If somebody else has taken it down.
+    /// If the device is already gone.
     pub fn close(self) -> Result<()> {
         self.host.netns.ip(&self.close)
     }

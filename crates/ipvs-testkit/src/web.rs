@@ -11,29 +11,29 @@ use crate::namespace::Namespace;
 use crate::poll::eventually;
 use crate::temp_dir::TempDir;
 
-/// How long nginx may take until it listens.
+/// How long nginx may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// An nginx on port 80 of every address of its namespace, which answers each request with one
-/// line. Dropping it ends it.
+/// An nginx on port 80 of every address of its namespace, which answers each request with one line.
+/// Dropping it stops it.
 #[derive(Debug)]
 pub struct WebServer {
     nginx: Option<Background>,
     command: Command,
-    // The folder is needed until nginx has gone, and fields are dropped in this order.
+    // nginx needs the directory until it has ended, and fields are dropped in this order.
     _files: TempDir,
 }
 
 impl WebServer {
-    /// Starts an nginx in `netns` that answers `answer`, a word or a few, and waits until it
-    /// listens.
+    /// Starts an nginx in `netns` that responds with `answer`, one or a few words, and waits until
+    /// it listens.
     ///
     /// # Errors
     ///
-    /// If nginx doesn't listen within 20 seconds: it isn't on `PATH`, or the port is taken.
+    /// If nginx doesn't listen within 20 seconds, because it isn't on `PATH` or the port is taken.
     pub fn start_new(netns: &Namespace, answer: &str) -> Result<Self> {
         let folder = TempDir::create(&format!("{}-nginx", netns.name()))?;
-        // Also where a machine has no IPv6 at all.
+        // This also has to work on a machine without IPv6.
         let ipv6 = netns.run(|| UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)))?.is_ok();
         let config = folder.write("nginx.conf", &configuration(answer, ipv6))?;
         let mut command = netns.command("nginx");
@@ -43,11 +43,11 @@ impl WebServer {
         Ok(server)
     }
 
-    /// Starts it again in `netns`, its namespace, and waits until it listens.
+    /// Restarts it in `netns`, its namespace, and waits until it listens.
     ///
     /// # Errors
     ///
-    /// As [`WebServer::start_new`].
+    /// See [`WebServer::start_new`].
     pub fn start(&mut self, netns: &Namespace) -> Result<()> {
         let nginx = self.nginx.insert(Background::start(&mut self.command)?);
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
@@ -59,13 +59,13 @@ impl WebServer {
         .context("nginx doesn't listen on port 80")
     }
 
-    /// Kills it: from now on its port is closed, as when a web server crashes.
+    /// Kills it, which closes its port, as when a web server crashes.
     pub fn stop(&mut self) {
         self.nginx = None;
     }
 }
 
-/// One process that stays in the foreground and writes nowhere but to its own folder.
+/// Run one process in the foreground, and write only to its own directory.
 fn configuration(answer: &str, ipv6: bool) -> String {
     let listen6 = if ipv6 { "listen [::]:80;" } else { "" };
     format!(
