@@ -1,4 +1,4 @@
-//! What is on the wire, as tcpdump shows it.
+//! Packet captures in the form that tcpdump prints.
 
 use std::time::Duration;
 
@@ -8,25 +8,26 @@ use lab::process::Background;
 use crate::namespace::Namespace;
 use crate::poll::eventually;
 
-/// How long tcpdump may take until it listens.
+/// How long tcpdump may take to start capturing.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// A tcpdump on a device of a namespace. Dropping it ends it.
+/// A tcpdump on a device of a namespace. Dropping it stops it.
 #[derive(Debug)]
 pub struct Capture {
     tcpdump: Background,
 }
 
 impl Capture {
-    /// Captures the packets that pass `device` and match `filter` (pcap-filter(7)), and waits
-    /// until none can be missed any more.
+    /// Captures the packets on `device` that match `filter` (pcap-filter(7)). Returns once no
+    /// further packet can be missed.
     ///
     /// # Errors
     ///
-    /// If tcpdump doesn't start within 20 seconds: it isn't on `PATH`, or doesn't like the filter.
+    /// If tcpdump doesn't start within 20 seconds, because it isn't on `PATH` or rejects the
+    /// filter.
     pub fn start(netns: &Namespace, device: &str, filter: &str) -> Result<Self> {
         let mut command = netns.command("tcpdump");
-        // -Z root: it has no other user to become where its package isn't installed.
+        // -Z root: tcpdump's own user doesn't exist where its package isn't installed.
         command.args(["-l", "--immediate-mode", "-Z", "root"]);
         command.args(Self::OPTIONS).args(["-i", device, filter]);
         let mut tcpdump = Background::start(&mut command)?;
@@ -39,11 +40,11 @@ impl Capture {
         Ok(Self { tcpdump })
     }
 
-    /// The options that decide what a line looks like: MAC addresses (`-e`), no names, no time,
-    /// no TCP details that differ from one connection to the next (`-q`).
+    /// The options that determine the format of a line: show MAC addresses (`-e`), no names, no
+    /// timestamps, and no TCP details that differ from one connection to the next (`-q`).
     pub const OPTIONS: [&str; 4] = ["-e", "-nn", "-t", "-q"];
 
-    /// The lines so far, one a packet.
+    /// The lines so far, one per packet.
     ///
     /// # Errors
     ///
@@ -53,11 +54,11 @@ impl Capture {
         Ok(self.tcpdump.stdout()?.lines().map(str::to_owned).collect())
     }
 
-    /// Waits until at least `count` packets were seen, and returns all lines.
+    /// Waits until at least `count` packets have been captured, and returns all lines.
     ///
     /// # Errors
     ///
-    /// If there are fewer after `limit`.
+    /// If fewer have been captured after `limit`.
     pub fn wait_for(&mut self, count: usize, limit: Duration) -> Result<Vec<String>> {
         eventually(limit, || {
             let lines = self.lines()?;

@@ -1,7 +1,7 @@
-//! Connections that stay open, and servers that say who they are on them.
+//! Connections that stay open, to servers that identify themselves.
 //!
-//! Schedulers go by who is connected, so these tests hold many connections at a time, each from an
-//! address and port that the test knows.
+//! Schedulers decide by who is connected, so these tests hold many connections at a time, each from
+//! an address and port that the test knows.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddrV4, TcpListener, TcpStream};
@@ -18,14 +18,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::namespace::Namespace;
 
-/// How long a client waits for each packet of the other side.
+/// How long a client waits for each packet from the other side.
 const PACKET_LIMIT: Duration = Duration::from_secs(10);
 
-/// How much a server reads at once; what clients write is a byte at a time.
+/// How much a server reads at once; clients write one byte at a time.
 const REQUEST: usize = 64;
 
-/// A server that writes its name, a line, to every client that connects, and once more for
-/// everything that it reads; it closes a connection only after the client has. Dropping it ends it.
+/// A server that writes its name as a line to every client that connects, and again each time it
+/// reads something. It closes a connection only after the client has. Dropping it stops it.
 #[derive(Debug)]
 pub struct NameServer {
     listener: TcpListener,
@@ -37,7 +37,7 @@ impl NameServer {
     ///
     /// # Errors
     ///
-    /// If the address can't be listened on.
+    /// If the server can't listen on the address.
     pub fn start(netns: &Namespace, addr: SocketAddrV4, name: &str) -> Result<Self> {
         let listener = netns.run(|| TcpListener::bind(addr))?;
         let listener = listener.with_context(|| format!("cannot listen on {addr}"))?;
@@ -51,7 +51,7 @@ impl NameServer {
 
 impl Drop for NameServer {
     fn drop(&mut self) {
-        // Makes the listener ready and `accept` fail, so that the thread ends.
+        // Wake the listener and make `accept` fail, so that the thread ends.
         let ended = shutdown(self.listener.as_raw_fd(), nix::sys::socket::Shutdown::Both);
         let thread = self.thread.take().filter(|_| ended.is_ok());
         if thread.is_some_and(|thread| thread.join().is_err()) {
@@ -72,7 +72,7 @@ fn serve(listener: &TcpListener, line: &[u8]) {
         let mut waiting = ready.iter().map(|fd| !fd.revents().is_empty()).collect::<Vec<_>>();
         drop(ready);
         let accept = waiting.remove(0);
-        // A client that can't be answered has gone: for a server no reason to stop.
+        // A write error means that the client has gone, which is no reason for a server to stop.
         let mut waiting = waiting.into_iter();
         clients.retain_mut(|client| waiting.next() != Some(true) || answer(client, line).is_ok());
         if accept {
@@ -95,21 +95,21 @@ fn answer(client: &mut TcpStream, line: &[u8]) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Held {
     stream: TcpStream,
-    /// The client's end.
+    /// The client's address.
     pub client: SocketAddrV4,
-    /// What the client connected to.
+    /// The address that the client connected to.
     pub target: SocketAddrV4,
-    /// The name that the server gave.
+    /// The name that the server sent.
     pub server: String,
 }
 
 impl Held {
-    /// Connects to a [`NameServer`] from an address of `netns`, port 0 standing for any, and reads
-    /// its name; `None` if the connection is refused.
+    /// Connects to a [`NameServer`] from an address of `netns` and reads its name. Port 0 means any
+    /// port. Returns `None` if the connection is refused.
     ///
     /// # Errors
     ///
-    /// If the address can't be used, or nothing comes for 10 seconds.
+    /// If the address can't be used, or nothing arrives for 10 seconds.
     pub fn open(
         netns: &Namespace,
         client: SocketAddrV4,
@@ -119,11 +119,11 @@ impl Held {
         opened.with_context(|| format!("from {client} to {target}"))
     }
 
-    /// [`Held::open`] in the network namespace of the calling thread, for many connections on one.
+    /// [`Held::open`] in the network namespace of the calling thread, to open many on one thread.
     ///
     /// # Errors
     ///
-    /// As there.
+    /// See [`Held::open`].
     pub fn open_here(client: SocketAddrV4, target: SocketAddrV4) -> Result<Option<Self>> {
         let Some(mut stream) = connect_from(client, target)? else { return Ok(None) };
         let std::net::SocketAddr::V4(client) = stream.local_addr()? else {
@@ -133,12 +133,12 @@ impl Held {
         Ok(Some(Self { stream, client, target, server }))
     }
 
-    /// Asks the server for its name once more: an error unless the connection still works and goes
-    /// where it went before.
+    /// Asks the server for its name again, to check that the connection still works and still leads
+    /// to the same server.
     ///
     /// # Errors
     ///
-    /// If it doesn't, or nothing comes for 10 seconds.
+    /// If it doesn't, or nothing arrives for 10 seconds.
     pub fn ask(&mut self) -> Result<()> {
         let what = format!("the connection from {} to {}", self.client, self.server);
         self.stream.write_all(b"?").with_context(|| what.clone())?;
@@ -147,8 +147,8 @@ impl Held {
         Ok(())
     }
 
-    /// Closes it and waits for the server to close its side: by then the client's FIN has passed
-    /// everything on the way to the server.
+    /// Closes the connection and waits for the server to close its side. By then the client's FIN
+    /// has passed everything between the client and the server.
     ///
     /// # Errors
     ///
@@ -162,14 +162,14 @@ impl Held {
     }
 }
 
-/// The standard library connects from any address only.
+/// Binds the client's address before connecting, which the standard library can't.
 fn connect_from(client: SocketAddrV4, target: SocketAddrV4) -> Result<Option<TcpStream>> {
     let socket: OwnedFd =
         socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     bind(socket.as_raw_fd(), &SockaddrIn::from(client))
         .with_context(|| format!("cannot bind to {client}"))?;
     let stream = TcpStream::from(socket);
-    // The limit for writing is that for connecting too (socket(7), SO_SNDTIMEO).
+    // The send timeout also applies to connecting (socket(7), SO_SNDTIMEO).
     stream.set_write_timeout(Some(PACKET_LIMIT))?;
     stream.set_read_timeout(Some(PACKET_LIMIT))?;
     match connect(stream.as_fd().as_raw_fd(), &SockaddrIn::from(target)) {
@@ -180,7 +180,7 @@ fn connect_from(client: SocketAddrV4, target: SocketAddrV4) -> Result<Option<Tcp
     }
 }
 
-/// Reads a line, a byte at a time: they are few.
+/// Reads a line one byte at a time, which is fine for short lines.
 fn read_line(stream: &mut TcpStream) -> io::Result<String> {
     let mut line = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! Two directors for one virtual address, of which one takes the other's place.
+//! Two directors for one virtual address, where the second takes over from the first.
 //!
 //! ```text
 //!             client 10.10.10.1
@@ -10,8 +10,8 @@
 //!                 .54
 //! ```
 //!
-//! It is [`Cluster`](crate::Cluster)'s direct routing with a second director. The virtual address
-//! (VIP) 10.10.10.53 is on the first director's `eth0`, until [`Directors::fail_over`].
+//! This is [`Cluster`](crate::Cluster)'s direct routing with a second director. The virtual address
+//! (VIP) 10.10.10.53 is on the first director's `eth0` until [`Directors::fail_over`].
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd as _;
@@ -35,25 +35,25 @@ pub struct Directors {
     pub client: Namespace,
     /// The directors, the active one first.
     pub both: [Namespace; 2],
-    /// The real servers, at the addresses of a cluster in one subnet.
+    /// The real servers, at the same addresses as in a single-subnet cluster.
     pub servers: [Namespace; 2],
-    /// What they are plugged into.
+    /// The switch that they are plugged into.
     _switch: Namespace,
 }
 
 impl Directors {
-    /// Builds it.
+    /// Builds the hosts and the network.
     ///
     /// # Errors
     ///
-    /// If a command fails; the error shows what it said.
+    /// If a command fails; the error includes its output.
     pub fn build(context: &mut TestContext) -> Result<Self> {
         let switch = context.netns("switch")?;
         let mut cables = vec!["link add lan type bridge mcast_snooping 0".to_owned()];
         cables.push("link set lan up".to_owned());
         let mut host = |name: &str, addr| -> Result<Namespace> {
             let netns = context.netns(name)?;
-            // IPv6 addresses are usable at once: nobody else can have them.
+            // Make IPv6 addresses usable at once: no other host can have them.
             for devices in ["all", "default"] {
                 netns.sysctl(&format!("net.ipv6.conf.{devices}.accept_dad"), "0")?;
             }
@@ -85,8 +85,8 @@ impl Directors {
         Ok(Self { client, both, servers, _switch: switch })
     }
 
-    /// Cuts the first director off, gives the VIP to the second, and has it say so to everybody on
-    /// the segment, as programs for fail-over do.
+    /// Cuts off the first director, gives the VIP to the second, and has the second announce it on
+    /// the segment, as failover software does.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl Directors {
     }
 }
 
-/// Broadcasts a gratuitous ARP request (RFC 5227, section 3): whoever knows another MAC address for
-/// this one takes note.
+/// Broadcasts a gratuitous ARP request (RFC 5227, section 3). Hosts that know another MAC address
+/// for this IP address update it.
 fn announce(addr: Ipv4Addr) -> Result<()> {
     let device = getifaddrs()?
         .filter(|device| device.interface_name == "eth0")
@@ -119,9 +119,9 @@ fn announce(addr: Ipv4Addr) -> Result<()> {
     Ok(())
 }
 
-/// An Ethernet frame to everybody with an ARP request for an address by who has it.
+/// A broadcast Ethernet frame with an ARP request for `addr`, sent by the host that has it.
 fn gratuitous_arp(mac: [u8; 6], addr: Ipv4Addr) -> Vec<u8> {
-    // The kinds of both addresses, Ethernet and IPv4, their lengths, and "request".
+    // Both address types (Ethernet and IPv4), their lengths, and the operation "request".
     const REQUEST: [u8; 8] = [0, 1, 8, 0, 6, 4, 0, 1];
     const ETHER_TYPE: [u8; 2] = [0x08, 0x06];
     let (broadcast, addr) = ([0xff; 6], addr.octets());

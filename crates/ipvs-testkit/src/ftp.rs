@@ -12,31 +12,32 @@ use crate::namespace::Namespace;
 use crate::poll::eventually;
 use crate::temp_dir::TempDir;
 
-/// How long vsftpd may take until it listens.
+/// How long vsftpd may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// A vsftpd on port 21 of every IPv4 address of its namespace, which lets anybody read the files it
-/// was given. Dropping it ends it.
+/// A vsftpd on port 21 of every IPv4 address of its namespace, which lets anyone read the files it
+/// was given. Dropping it stops it.
 #[derive(Debug)]
 pub struct FtpServer {
     _vsftpd: Background,
-    // The folder is needed until vsftpd has gone, and fields are dropped in this order.
+    // vsftpd needs the directory until it has ended, and fields are dropped in this order.
     _files: TempDir,
 }
 
 impl FtpServer {
-    /// Starts a vsftpd in `netns` that has a file `name` with `contents`, and waits until it
+    /// Starts a vsftpd in `netns` that serves a file `name` with `contents`, and waits until it
     /// listens.
     ///
     /// # Errors
     ///
-    /// If vsftpd doesn't listen within 20 seconds: it isn't on `PATH`, or the port is taken.
+    /// If vsftpd doesn't listen within 20 seconds, because it isn't on `PATH` or the port is taken.
     pub fn start_new(netns: &Namespace, name: &str, contents: &str) -> Result<Self> {
         let folder = TempDir::create(&format!("{}-vsftpd", netns.name()))?;
         let (files, empty) = (folder.inner("files")?, folder.inner("empty")?);
         fs::write(files.join(name), contents)?;
         for path in [folder.path(), &files, &empty] {
-            // It reads as another user, and refuses to show a folder that this one may change.
+            // vsftpd reads files as another user, and refuses to serve a directory that this user
+            // can write to.
             fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
         }
         let settings = [
@@ -44,15 +45,15 @@ impl FtpServer {
             "background=NO",
             "anonymous_enable=YES",
             "no_anon_password=YES",
-            // It starts in the user's home, which `nobody` has none of.
+            // vsftpd starts in the user's home directory, and `nobody` has none.
             "ftp_username=daemon",
             &format!("anon_root={}", files.display()),
             &format!("secure_chroot_dir={}", empty.display()),
-            // As the standard has it, and as IPVS expects it (RFC 959, 5.2).
+            // As the standard requires and IPVS expects (RFC 959, 5.2).
             "connect_from_port_20=YES",
-            // How long it tries to reach a client.
+            // How long vsftpd tries to reach a client.
             "connect_timeout=2",
-            // The namespace is what keeps it apart.
+            // The network namespace already isolates it.
             "isolate=NO",
             "isolate_network=NO",
             "seccomp_sandbox=NO",

@@ -21,19 +21,19 @@ use serde::Serialize;
 use crate::cluster::{Cluster, Layout};
 use crate::namespace::{Namespace, panic_message};
 
-/// How long a test may take if it doesn't say so itself. It ends what hangs, so it is far more than
-/// any test needs, also where sixteen others want the processor.
+/// The default timeout of a test. It exists to end tests that hang, so it is far longer than any
+/// test needs, even when sixteen others compete for the processor.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// How many tests run at a time. Network namespaces don't keep them apart well enough for more:
-/// before Linux 7.1 all namespaces' virtual services are in one hash table, and a list skips or
-/// repeats some if services of another namespace come or go meanwhile.
+/// How many tests run at a time. Network namespaces don't isolate them well enough to run more.
+/// Before Linux 7.1, the virtual services of all namespaces share one hash table, and a list skips
+/// or repeats some if services in another namespace come or go meanwhile.
 const THREADS: usize = 1;
 
-/// What a test runs: an error or a panic is a failure.
+/// The body of a test: an error or a panic means failure.
 type Body = fn(&mut Context) -> Result<()>;
 
-/// A feature that a test can't do without: the only reason for which it may be skipped.
+/// A feature that a test requires: the only reason to skip a test.
 #[derive(Clone, Copy, Debug)]
 pub struct Requires {
     feature: &'static str,
@@ -50,20 +50,20 @@ enum Kernels {
 impl Requires {
     /// A feature of kernels from `since` on, `(5, 4)` for example.
     ///
-    /// The version alone decides: on an older kernel the test is skipped with a reason, on this
-    /// or a newer one it runs, and fails where the feature is missing after all.
+    /// The version alone decides. On an older kernel, the test is skipped with a reason. On this or
+    /// a newer one, it runs, and fails if the feature is missing after all.
     pub const fn kernel(feature: &'static str, since: (u32, u32)) -> Self {
         Self { feature, kernels: Kernels::Since(KernelVersion::new(since.0, since.1)) }
     }
 
-    /// A feature that kernels from `end` on don't have any more, or only if they are told to.
+    /// A feature that kernels from `end` on no longer have, or only have when configured to.
     ///
-    /// The version alone decides here too.
+    /// Here too, the version alone decides.
     pub const fn kernel_before(feature: &'static str, end: (u32, u32)) -> Self {
         Self { feature, kernels: Kernels::Before(KernelVersion::new(end.0, end.1)) }
     }
 
-    /// Why `running` can't do, if it can't.
+    /// Why `running` lacks the feature, if it does.
     fn missing_on(&self, running: KernelVersion) -> Option<String> {
         let (missing, needed) = match self.kernels {
             Kernels::Since(first) => (running < first, format!("Linux {first}")),
@@ -73,7 +73,7 @@ impl Requires {
     }
 }
 
-/// A test and what it needs.
+/// A test and its requirements.
 #[derive(Clone, Debug)]
 pub struct Test {
     name: String,
@@ -84,28 +84,28 @@ pub struct Test {
 }
 
 impl Test {
-    /// The test `name`, by convention `module::function`.
+    /// Creates the test `name`, by convention `module::function`.
     pub fn new(name: &str, body: Body) -> Self {
         let name = name.to_owned();
         Self { name, body, requires: Vec::new(), limit: LIMIT, kernel_wide: false }
     }
 
-    /// Skips it on kernels that are too old for `feature`.
+    /// Skips the test on kernels that lack `feature`.
     #[must_use]
     pub fn requires(mut self, feature: Requires) -> Self {
         self.requires.push(feature);
         self
     }
 
-    /// Sets after how long it fails; 3 minutes if not set.
+    /// Sets the test's timeout; the default is 3 minutes.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Says that it touches more than its own namespaces (it unloads a module, for example): it
-    /// runs while no other test does, and not at all on a kernel that isn't the tests' own.
+    /// Marks a test that affects more than its own namespaces, for example by unloading a module.
+    /// It runs while no other test does, and never on a kernel that is shared with others.
     #[must_use]
     pub fn kernel_wide(mut self) -> Self {
         self.kernel_wide = true;
@@ -120,7 +120,7 @@ impl Test {
     }
 }
 
-/// What a test is given.
+/// What a test gets to work with.
 #[derive(Debug)]
 pub struct Context {
     test: String,
@@ -128,41 +128,41 @@ pub struct Context {
 }
 
 impl Context {
-    /// A fresh network namespace.
+    /// Creates a fresh network namespace.
     ///
     /// # Errors
     ///
-    /// As [`Namespace::create`].
+    /// See [`Namespace::create`].
     pub fn netns(&mut self, label: &str) -> Result<Namespace> {
         Namespace::create(&format!("{}{label}", namespace_label(&self.test)))
     }
 
-    /// A fresh cluster without web servers.
+    /// Creates a fresh cluster without web servers.
     ///
     /// # Errors
     ///
-    /// As [`Cluster::build`].
+    /// See [`Cluster::build`].
     pub fn cluster(&mut self, layout: Layout) -> Result<Cluster> {
         let label = namespace_label(&self.test);
         Cluster::build(label.trim_end_matches(':'), layout, &mut |_| ())
     }
 
-    /// A fresh cluster with IPv4 and IPv6, without web servers.
+    /// Creates a fresh cluster with IPv4 and IPv6, without web servers.
     ///
     /// # Errors
     ///
-    /// As [`Cluster::dual_stack`].
+    /// See [`Cluster::dual_stack`].
     pub fn dual_stack_cluster(&mut self, layout: Layout) -> Result<Cluster> {
         Cluster::dual_stack(namespace_label(&self.test).trim_end_matches(':'), layout)
     }
 
-    /// The version of the running kernel, for what is known to differ from one to the next.
+    /// The version of the running kernel, for behavior known to differ between versions.
     pub fn kernel(&self) -> KernelVersion {
         self.kernel
     }
 }
 
-/// The label of the namespaces of a test, which no other test's begins with.
+/// The label of a test's namespaces. It is not a prefix of any other test's label.
 fn namespace_label(test: &str) -> String {
     format!("{test}:")
 }
@@ -171,8 +171,8 @@ fn namespace_label(test: &str) -> String {
 #[derive(Clone, Copy, Debug)]
 struct Kernel {
     version: KernelVersion,
-    /// Whether others use it too: `IPVS_KERNEL=host`. Anything else is a kernel that was booted
-    /// for the tests.
+    /// Whether others use it too: `IPVS_KERNEL=host`. Any other value names a kernel that was
+    /// booted for the tests.
     is_host: bool,
 }
 
@@ -191,9 +191,9 @@ struct Kernel {
 /// }
 /// ```
 ///
-/// The command line is that of Rust's own test programs: a filter, `--list`, `--test-threads`…
-/// Two environment variables matter: `IPVS_KERNEL` has to be set, by whoever provides the kernel, to
-/// its name, where `host` says that the kernel has other users; `IPVS_TEST_REPORT` names a file to
+/// The command line is that of Rust's own test programs: a filter, `--list`, `--test-threads`… Two
+/// environment variables matter. `IPVS_KERNEL` must name the kernel and is set by the code that
+/// provides it; `host` means that the kernel has other users. `IPVS_TEST_REPORT` names a file to
 /// which a line of JSON is appended for each test.
 #[derive(Debug, Default)]
 pub struct Suite {
@@ -207,12 +207,12 @@ impl Suite {
         self.tests.push(test);
     }
 
-    /// Sets what is done once before the first test runs; if it fails, none does.
+    /// Sets what runs once before the first test; if it fails, no test runs.
     pub fn prepare(&mut self, preparation: fn() -> Result<()>) {
         self.preparation = Some(preparation);
     }
 
-    /// Runs the tests that the command line asks for; the exit code is that of the program.
+    /// Runs the tests that the command line selects; returns the exit code of the program.
     pub fn run(self) -> ExitCode {
         let mut arguments = Arguments::from_args();
         arguments.test_threads.get_or_insert(THREADS);
@@ -257,15 +257,15 @@ impl Suite {
     }
 }
 
-/// What the tests of one run share.
+/// State shared by the tests of one run.
 #[derive(Debug)]
 struct Run {
     kernel: Kernel,
-    /// The file whose lock tests take turns by: the test program itself, which every process of a
-    /// run has open and nobody has to clean up.
+    /// The file whose lock makes tests take turns. It is the test program itself, which every
+    /// process of a run has open and which needs no cleaning up.
     lock: PathBuf,
     report: Report,
-    /// The names of the tests that were skipped, by reason.
+    /// The names of the skipped tests, by reason.
     skipped: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
@@ -293,7 +293,7 @@ impl Run {
         }
     }
 
-    /// Runs a test on a thread of its own, so that one that hangs is only a failure.
+    /// Runs a test on its own thread, so that a test that hangs merely fails.
     fn supervise(&self, test: &Test) -> Result<()> {
         let _turn = self.take_turn(test.kernel_wide)?;
         let mut context = Context { test: test.name.clone(), kernel: self.kernel.version };
@@ -306,8 +306,8 @@ impl Run {
         match outcome.recv_timeout(limit) {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => {
-                // Frees it from a program that doesn't end. The thread can't be stopped, but the
-                // process ends without it.
+                // Unblock a test that waits for a program that doesn't end. The thread itself can't
+                // be stopped, but the process exits without waiting for it.
                 Namespace::sweep(&namespace_label(&test.name))?;
                 Err(anyhow!("not done after {limit:?}"))
             }
@@ -318,8 +318,8 @@ impl Run {
         }
     }
 
-    /// Waits until the test may run. The lock is a file's because a runner may start a process a
-    /// test; the wait ends because every test has a deadline.
+    /// Waits until the test may run. A file lock is used because a runner may start one process per
+    /// test. The wait ends because every test has a deadline.
     fn take_turn(&self, alone: bool) -> Result<File> {
         let file = File::open(&self.lock);
         let file = file.with_context(|| format!("cannot open {:?}", self.lock))?;
@@ -338,7 +338,7 @@ impl Run {
     }
 }
 
-/// How a test ended, with the reason if it didn't pass.
+/// The outcome of a test, with the reason if it didn't pass.
 #[derive(Debug)]
 enum Outcome {
     Passed,
@@ -379,7 +379,7 @@ impl Report {
         Ok(Self { file: Some(file.with_context(|| format!("cannot open the report {path:?}"))?) })
     }
 
-    /// Appends a line with one write, so that lines of several processes don't mix.
+    /// Appends a line with a single write, so that lines from several processes don't mix.
     fn append(&self, name: &str, outcome: &Outcome) -> Result<()> {
         let Some(mut file) = self.file.as_ref() else {
             return Ok(());

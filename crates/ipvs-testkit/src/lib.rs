@@ -1,11 +1,10 @@
-//! What tests of IPVS on a real kernel need: network namespaces that clean up after themselves,
-//! the direct-routing cluster of the LVS literature and its variants, real servers and packet
-//! captures in it, machines that systemd runs, and a harness that never hangs and never skips in
-//! silence.
+//! A toolkit for testing IPVS on a real kernel: network namespaces that clean up after themselves,
+//! the direct-routing cluster of the LVS literature and its variants with real servers and packet
+//! captures, machines that run systemd, and a harness that never hangs and never skips silently.
 //!
-//! Everything here wants root and the program `ip` (iproute2) on `PATH`; servers and captures want
-//! `nginx`, `socat`, `vsftpd` and `tcpdump`, machines `systemd`.
-//! Nothing is put into the network namespace that the tests are started from.
+//! Everything here needs root and `ip` (iproute2) on `PATH`. Servers and captures need `nginx`,
+//! `socat`, `vsftpd` and `tcpdump`; machines need `systemd`. Nothing is added to the network
+//! namespace that the tests are started from.
 
 #![forbid(unsafe_code)]
 

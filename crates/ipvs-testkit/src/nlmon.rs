@@ -1,4 +1,4 @@
-//! Generic-netlink messages as the kernel sees them, with an nlmon device.
+//! Captures generic-netlink messages as the kernel sees them, with an nlmon device.
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -13,18 +13,18 @@ use nix::sys::socket::{
 
 use crate::namespace::Namespace;
 
-/// The netlink protocol number of generic netlink: packets of an nlmon device have it where others
-/// have an `EtherType`.
+/// The netlink protocol number of generic netlink. Packets from an nlmon device carry it in place
+/// of an `EtherType`.
 const NETLINK_GENERIC: u16 = 16;
-/// `ARPHRD_NETLINK`: what kind of device an nlmon device is.
+/// `ARPHRD_NETLINK`: the device type of an nlmon device.
 const ARPHRD_NETLINK: u16 = 824;
-/// The kernel's longest netlink datagrams are half as long.
+/// Twice the size of the kernel's longest netlink datagrams.
 const LONGEST: usize = 64 << 10;
-/// Room for some hundred of the longest datagrams.
+/// Room for several hundred of the longest datagrams.
 const BUFFER: usize = 32 << 20;
 
-/// A recorder of the generic-netlink datagrams that go between the kernel and any process of a
-/// network namespace.
+/// A recorder of the generic-netlink datagrams between the kernel and any process in a network
+/// namespace.
 #[derive(Debug)]
 pub struct Nlmon {
     socket: OwnedFd,
@@ -38,8 +38,8 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// Whether it was sent to the kernel; otherwise the kernel sent it. The device doesn't tell:
-    /// to packet sockets everything on it is outgoing.
+    /// Whether it was sent to the kernel; if not, the kernel sent it. The device doesn't say: to
+    /// packet sockets, everything on it is outgoing.
     #[must_use]
     pub fn to_kernel(&self) -> bool {
         Messages::new(&self.bytes)
@@ -47,7 +47,7 @@ impl Datagram {
             .all(|frame| frame.header.flags & nl::NLM_F_REQUEST != 0 && is_data(&frame))
     }
 
-    /// Whether it has to do with the generic-netlink controller, which knows families' ids.
+    /// Whether it is to or from the generic-netlink controller, which resolves family IDs.
     #[must_use]
     pub fn of_controller(&self) -> bool {
         Messages::new(&self.bytes).flatten().any(|frame| {
@@ -60,27 +60,28 @@ impl Datagram {
     }
 }
 
-/// An acknowledgement's flags mean something else.
+/// Excludes acknowledgements, whose flags have another meaning.
 fn is_data(frame: &Frame<'_>) -> bool {
     matches!(frame.body, Body::Data(_))
 }
 
 impl Nlmon {
-    /// Starts recording: makes the device `nlmon0` in the namespace and listens to it.
+    /// Creates the device `nlmon0` in the namespace and starts recording.
     ///
     /// # Errors
     ///
-    /// If the kernel has no nlmon, or it wasn't root who called.
+    /// If the kernel has no nlmon, or the caller isn't root.
     pub fn start(netns: &Namespace) -> Result<Self> {
         netns.ip(&["link add nlmon0 type nlmon", "link set nlmon0 up"])?;
         netns.run(Self::open)?
     }
 
-    /// Starts recording in the network namespace of the calling thread, whose nlmon device is up.
+    /// Starts recording in the network namespace of the calling thread, whose nlmon device must be
+    /// up.
     ///
     /// # Errors
     ///
-    /// If it wasn't root who called.
+    /// If the caller isn't root.
     pub fn open() -> Result<Self> {
         let socket = socket(
             AddressFamily::Packet,
@@ -94,8 +95,8 @@ impl Nlmon {
         Ok(Self { socket })
     }
 
-    /// What was recorded since the last call. The kernel hands a message to the recorder before
-    /// its receiver, so that nothing that a process got is missing.
+    /// The datagrams recorded since the last call. The kernel hands a message to the recorder
+    /// before its receiver, so nothing that a process has received is missing.
     ///
     /// # Errors
     ///

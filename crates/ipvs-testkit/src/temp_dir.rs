@@ -1,18 +1,18 @@
-//! Folders for the files of servers.
+//! Temporary directories for the files of servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// A folder that is removed when this is dropped.
+/// A directory that is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct TempDir {
     path: PathBuf,
 }
 
 impl TempDir {
-    /// Makes a folder for temporary files. The name, made from a namespace's, is nobody else's.
+    /// Creates a temporary directory. Its name is derived from a namespace's, and so is unique.
     pub(crate) fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make the folder {path:?}"))?;
@@ -23,14 +23,14 @@ impl TempDir {
         &self.path
     }
 
-    /// Writes a file into it; its path.
+    /// Writes a file into it, and returns the file's path.
     pub(crate) fn write(&self, name: &str, contents: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::write(&path, contents).with_context(|| format!("cannot write {path:?}"))?;
         Ok(path)
     }
 
-    /// Makes an empty folder in it; its path.
+    /// Creates an empty directory in it, and returns that directory's path.
     pub(crate) fn inner(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make the folder {path:?}"))?;

@@ -65,7 +65,8 @@ impl WebServer {
     }
 }
 
-/// Run one process in the foreground, and write only to its own directory.
+/// A configuration for a single process that stays in the foreground and writes only to its own
+/// directory.
 fn configuration(answer: &str, ipv6: bool) -> String {
     let listen6 = if ipv6 { "listen [::]:80;" } else { "" };
     format!(

@@ -1,12 +1,13 @@
-//! Records what goes between the C ipvsadm and the running kernel, for `ipvs-sys` to be tested with.
+//! Records the messages between the C ipvsadm and the running kernel, as test data for `ipvs-sys`.
 //!
 //! ```text
 //! record-golden FOLDER
 //! ```
 //!
-//! makes `FOLDER/SERIES/NAME.hex` for each command of [`steps`], SERIES being the kernel's: `6.1`.
-//! It wants root, a kernel with IPVS, nlmon and dummy devices, and `ipvsadm` and `ip` on `PATH`. The
-//! commands change nothing but the table of a network namespace made for them.
+//! This creates `FOLDER/SERIES/NAME.hex` for each command of [`steps`], where SERIES is the
+//! kernel's, such as `6.1`. It needs root, a kernel with IPVS, nlmon and dummy devices, and
+//! `ipvsadm` and `ip` on `PATH`. The commands only change the table of a network namespace made for
+//! them.
 
 #![forbid(unsafe_code)]
 
@@ -22,10 +23,10 @@ use ipvs_testkit::nlmon::{Datagram, Nlmon};
 use ipvs_testkit::{KernelVersion, Namespace, finish};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
-/// How long a command may take. Loading a module is the slowest thing that one does.
+/// How long a command may take. Loading a module takes the longest.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// The kernel's estimator runs every 2 seconds; before Linux 6.2 it is what refreshes counters.
+/// The kernel's estimator runs every 2 seconds; before Linux 6.2, only it refreshes the counters.
 const ESTIMATION: Duration = Duration::from_secs(3);
 
 fn main() -> Result<()> {
@@ -49,7 +50,7 @@ fn main() -> Result<()> {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     for step in steps() {
         let mut comments = vec![format!("kernel: {release}")];
-        // Nothing of an earlier step or of another program.
+        // Discard what an earlier step or another program left.
         nlmon.take()?;
         match step.action {
             Action::Run(line) => run(&netns, line, &mut comments)?,
@@ -74,7 +75,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Runs a command, and notes what it said.
+/// Runs a command, and notes its output.
 fn run(netns: &Namespace, line: &str, comments: &mut Vec<String>) -> Result<()> {
     let mut words = line.split_whitespace();
     let mut command = netns.command(words.next().context("an empty command")?);
@@ -86,7 +87,7 @@ fn run(netns: &Namespace, line: &str, comments: &mut Vec<String>) -> Result<()> 
     Ok(())
 }
 
-/// To the service of `add-traffic-service`: from each of 40 ports 10 datagrams of 100 bytes.
+/// Sends 10 datagrams of 100 bytes from each of 40 ports to the service of `add-traffic-service`.
 fn traffic(netns: &Namespace) -> Result<()> {
     for port in 40_000..40_040 {
         let client = netns.run(|| UdpSocket::bind(("10.0.0.1", port)))??;
@@ -98,7 +99,7 @@ fn traffic(netns: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// The text of a capture: comments, then datagrams in hexadecimal.
+/// The text of a capture file: comments, then datagrams in hexadecimal.
 fn file(comments: &[String], datagrams: &[Datagram]) -> String {
     let mut text = String::new();
     for comment in comments {
@@ -114,7 +115,7 @@ fn file(comments: &[String], datagrams: &[Datagram]) -> String {
             });
             for (number, byte) in line.iter().enumerate() {
                 let space = if number % 4 == 0 { " " } else { "" };
-                // Writing to a String doesn't fail.
+                // Writing to a String can't fail.
                 let _ = write!(text, "{space}{byte:02x}");
             }
             text.push('\n');
@@ -126,7 +127,7 @@ fn file(comments: &[String], datagrams: &[Datagram]) -> String {
 struct Step {
     name: &'static str,
     action: Action,
-    /// Whether to keep what ipvsadm asks the controller for, which is the same in every command.
+    /// Whether to keep ipvsadm's requests to the controller, which are the same for every command.
     controller: bool,
 }
 
@@ -135,13 +136,13 @@ enum Action {
     Run(&'static str),
     /// Send what no ipvsadm sends.
     Send(Request),
-    /// Have packets counted; nothing is recorded.
+    /// Send packets to be counted; nothing is recorded.
     Traffic,
 }
 
-/// A datagram of requests made by hand.
+/// A hand-made datagram of requests.
 struct Request {
-    /// What it is, for the capture's comment.
+    /// A description, for the capture's comment.
     what: &'static str,
     ext_ack: bool,
     cap_ack: bool,
@@ -150,7 +151,7 @@ struct Request {
 
 /// A generic-netlink message.
 struct Raw {
-    /// The family's id, or 0 for that of IPVS.
+    /// The family's ID, or 0 for that of IPVS.
     family: u16,
     flags: u16,
     command: u8,
@@ -182,7 +183,7 @@ impl Request {
             datagram.extend_from_slice(&[raw.command, 1, 0, 0]);
             datagram.extend_from_slice(&attrs);
         }
-        // The kernel has carried it out, and answered, when this returns.
+        // When this returns, the kernel has executed the requests and replied.
         socket.send(&datagram, 0)?;
 
         comments.push(format!("request: {}", self.what));
@@ -193,7 +194,7 @@ impl Request {
     }
 }
 
-/// The id of the IPVS family.
+/// The ID of the IPVS family.
 fn resolve(socket: &Socket) -> Result<u16> {
     let mut buffer = Vec::new();
     ctrl::get_family(&mut buffer, nl::NLM_F_REQUEST, 0, 0, &Name::new(GENL_NAME)?);
@@ -207,7 +208,7 @@ fn resolve(socket: &Socket) -> Result<u16> {
     }
 }
 
-/// An attribute, padded.
+/// An attribute with its padding.
 fn attr(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = (4 + value.len()) as u16;
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
@@ -216,8 +217,8 @@ fn attr(kind: u16, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// What is recorded, in the order in which one builds on the other. What each means on the wire is
-/// written down in the golden test of `ipvs-sys`.
+/// What is recorded. Later steps build on earlier ones. The golden test of `ipvs-sys` documents
+/// what each means on the wire.
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
     let mut run = |name, line| {
@@ -314,7 +315,7 @@ fn steps() -> Vec<Step> {
     steps
 }
 
-/// Requests that get replies which ipvsadm never gets.
+/// Requests whose replies ipvsadm never gets to see.
 fn requests() -> Vec<Step> {
     const SHORT_TIMEOUT: &[Raw] =
         &[Raw { family: 0, flags: ACK, command: 12, attrs: || attr(4, &[1, 2]) }];
