@@ -1,5 +1,5 @@
-//! Changes at random that the kernel can't refuse, each also as a command line of `ipvsadm`, and
-//! the table that they lead to.
+//! Random changes that the kernel can't refuse, each also as an `ipvsadm` command line, and the
+//! table that they result in.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -11,12 +11,12 @@ use ipvs::{
 };
 use splitmix::Random;
 
-/// How many virtual services a lane has at most.
+/// The most virtual services that a lane has.
 pub const SERVICES: usize = 40;
-/// How many real servers each of them has at most.
+/// The most real servers that each of them has.
 pub const SERVERS: usize = 20;
 
-/// The arguments of `ipvsadm` that make the change.
+/// The `ipvsadm` arguments that make the change.
 pub fn words(change: &Change) -> String {
     match change {
         Change::AddService(service) => format!("-A {}", service_words(service)),
@@ -54,14 +54,14 @@ fn apply_to(change: &Change, table: &mut Table) {
     }
 }
 
-/// What the C `ipvsadm -S -n` has to write of a table, sorted; thresholds have no place there.
+/// What the C `ipvsadm -S -n` should write for a table, sorted. Its format has no thresholds.
 pub fn saved(table: &Table) -> Vec<String> {
     let mut lines = commands(table);
     lines.sort();
     lines
 }
 
-/// The same lines in an order in which `ipvsadm -R` can carry them out.
+/// The same lines in an order in which `ipvsadm -R` can execute them.
 pub fn commands(table: &Table) -> Vec<String> {
     let mut lines = Vec::new();
     for service in table.services() {
@@ -119,7 +119,7 @@ fn threshold_words(server: &Destination) -> String {
     format!(" -x {} -y {}", server.upper_threshold, server.lower_threshold)
 }
 
-/// Makes changes that fit the table that those before them lead to.
+/// Generates changes that fit the table that the earlier ones resulted in.
 #[derive(Debug)]
 pub struct Changes {
     random: Random,
@@ -130,20 +130,21 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The same changes for the same seed. Lanes have no object in common.
+    /// Creates a generator; the same seed gives the same changes. Lanes have no object in common.
     pub fn new(seed: u64, lane: u8) -> Self {
         let (random, table) = (Random::new(seed), Table::new());
         Self { random, lane, services: SERVICES, table, shared: None }
     }
 
-    /// Sets how many services of its own it has at most, up to [`SERVICES`].
+    /// Sets the most services of its own that it has, up to [`SERVICES`].
     #[must_use]
     pub fn services(mut self, services: usize) -> Self {
         self.services = services;
         self
     }
 
-    /// Takes in a service of others: it gets real servers of this lane, and is left alone itself.
+    /// Adds a service that others share: this lane adds real servers to it, but never changes the
+    /// service itself.
     #[must_use]
     pub fn sharing(mut self, service: Service) -> Self {
         self.table.insert_service(service.clone());
@@ -151,17 +152,17 @@ impl Changes {
         self
     }
 
-    /// What all changes so far lead to.
+    /// The table that all changes so far result in.
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// The numbers that it draws from.
+    /// The random number generator.
     pub fn random(&mut self) -> &mut Random {
         &mut self.random
     }
 
-    /// Starts again from another table.
+    /// Continues from another table.
     pub fn become_table(&mut self, table: Table) {
         self.table = table;
     }
@@ -173,16 +174,16 @@ impl Changes {
         change
     }
 
-    /// Of this lane, whether there or not.
+    /// The key of a service of this lane, whether or not that service exists.
     pub fn any_key(&mut self) -> ServiceKey {
         let index = self.random.below(self.services);
         self.service_key(index)
     }
 
-    /// A configuration of the service.
+    /// A random configuration for the service.
     pub fn any_service(&mut self, key: ServiceKey) -> Service {
         let schedulers = [Scheduler::RR, Scheduler::WRR, Scheduler::LC, Scheduler::WLC];
-        // Its table is built again for each real server, which is expensive.
+        // Its table is rebuilt for each real server, which is expensive.
         let rare = self.random.one_in(20);
         let scheduler = if rare { Scheduler::SH } else { self.random.pick(&schedulers) };
         let mut service = Service::new(key).scheduler(scheduler);
@@ -194,7 +195,7 @@ impl Changes {
         service.one_packet(is_udp && self.random.one_in(2))
     }
 
-    /// A configuration of a real server of the service.
+    /// A random configuration for a real server of the service.
     pub fn any_server(&mut self, service: &ServiceKey) -> Destination {
         let number = self.random.below(SERVERS);
         let key = self.server_key(service, number);
@@ -209,7 +210,7 @@ impl Changes {
             Forward::Tunnel(Tunnel::Gue { port: 6080, checksum: GueChecksum::Full }),
             Forward::Tunnel(Tunnel::Gre { checksum: true }),
         ];
-        // Nothing else rewrites the port.
+        // Only masquerading rewrites the port.
         let forward = match key.port == service_port {
             true => self.random.pick(&others),
             false => Forward::Masquerade,
@@ -277,7 +278,7 @@ impl Changes {
         DestinationKey::new(addr, port)
     }
 
-    /// Whether a real server is one of this lane.
+    /// Whether a real server belongs to this lane.
     pub fn is_own_server(&self, key: &DestinationKey) -> bool {
         match key.addr {
             IpAddr::V4(addr) => addr.octets()[2] == self.lane,
@@ -285,7 +286,8 @@ impl Changes {
         }
     }
 
-    /// What a table has of this lane: its services, and its real servers in the service of others.
+    /// The part of a table that belongs to this lane: its services, and its real servers in shared
+    /// services.
     pub fn own_part(&self, table: &Table) -> Table {
         let mut part = Table::new();
         for service in table.services() {

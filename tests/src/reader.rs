@@ -1,4 +1,4 @@
-//! The independent reader: the C ipvsadm and the kernel's own table.
+//! An independent reader: the C ipvsadm and the kernel's own table.
 
 use std::env;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use ipvs_testkit::{Namespace, output};
 
-/// Reads what is in a namespace's IPVS without the code under test.
+/// Reads the IPVS state of a namespace without the code under test.
 #[derive(Debug)]
 pub struct Reader<'a> {
     netns: &'a Namespace,
@@ -15,39 +15,39 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of `netns`.
+    /// Creates a reader of `netns`.
     ///
     /// # Errors
     ///
-    /// If there is no `ipvsadm` on `PATH`, or none but ours.
+    /// If `PATH` has no `ipvsadm`, or only ours.
     pub fn new(netns: &'a Namespace) -> Result<Self> {
         Ok(Self { netns, ipvsadm: c_ipvsadm()? })
     }
 
-    /// What the C `ipvsadm` prints with these arguments: its lines, with single blanks.
+    /// The output of the C `ipvsadm` with these arguments: its lines, with single blanks.
     ///
     /// # Errors
     ///
-    /// If it fails.
+    /// If the program fails.
     pub fn lines(&self, arguments: &[&str]) -> Result<Vec<String>> {
         let text = output(self.netns.command(&self.ipvsadm).args(arguments))?;
         Ok(text.lines().map(squeeze).collect())
     }
 
-    /// The table as the C `ipvsadm -S -n` writes it: a command line a service and real server.
+    /// The table as the C `ipvsadm -S -n` writes it: one command line per service and real server.
     ///
     /// # Errors
     ///
-    /// If it fails.
+    /// If the program fails.
     pub fn saved(&self) -> Result<Vec<String>> {
         self.lines(&["-S", "-n"])
     }
 
-    /// A list of the C `ipvsadm -L -n` with one more option, without its three title lines.
+    /// The output of the C `ipvsadm -L -n` with one more option, without its three title lines.
     ///
     /// # Errors
     ///
-    /// If it fails.
+    /// If the program fails.
     pub fn listed(&self, option: &str) -> Result<Vec<String>> {
         Ok(self.lines(&["-L", "-n", option])?.split_off(3))
     }
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// If it can't be read.
+    /// If the file can't be read.
     pub fn proc_table(&self) -> Result<Vec<String>> {
         let text = self.netns.run(|| fs::read_to_string("/proc/thread-self/net/ip_vs"))??;
         Ok(text.lines().skip(3).map(squeeze).collect())
@@ -68,7 +68,7 @@ fn squeeze(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The `ipvsadm` on `PATH` that isn't ours, which `IPVSADM` names.
+/// The first `ipvsadm` on `PATH` that isn't ours; `IPVSADM` names ours.
 ///
 /// # Errors
 ///

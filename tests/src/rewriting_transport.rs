@@ -1,4 +1,4 @@
-//! Requests that the library never makes, on their way to the kernel.
+//! Rewrites requests on their way to the kernel into ones that the library never makes.
 
 use std::fmt;
 use std::io;
@@ -11,8 +11,8 @@ use ipvs_testkit::Namespace;
 
 use anyhow::{Context as _, Result};
 
-/// A socket that sends other requests than those it is given, and so shows what the library makes
-/// of answers that its own requests never bring about.
+/// A socket that sends other requests than those it is given. This shows how the library handles
+/// replies that its own requests never cause.
 pub struct RewritingTransport {
     socket: NetlinkSocket,
     rewrite: fn(&mut Vec<sys::Message>),
@@ -30,27 +30,27 @@ impl fmt::Debug for RewritingTransport {
 }
 
 impl RewritingTransport {
-    /// A socket in `netns`. `rewrite` is given each request alone: it may change it, and put others
-    /// before it, which want no acknowledgement.
+    /// Opens a socket in `netns`. `rewrite` is called with each request alone. It may change the
+    /// request, and insert others before it that ask for no acknowledgement.
     ///
     /// # Errors
     ///
-    /// If the namespace can't be entered or no socket can be had.
+    /// If the namespace can't be entered or the socket can't be opened.
     pub fn open(netns: &Namespace, rewrite: fn(&mut Vec<sys::Message>)) -> Result<Self> {
         let socket = netns.run(NetlinkSocket::open)?.context("cannot open a socket")?;
         Ok(Self { socket, rewrite, asked: Vec::new(), answered: Vec::new() })
     }
 
-    /// A client that speaks through it.
+    /// Creates a client that uses this socket.
     ///
     /// # Errors
     ///
-    /// As [`Client::with_transport`].
+    /// See [`Client::with_transport`].
     pub fn client(&mut self) -> Result<Client<&mut Self>, Error> {
         Client::with_transport(self)
     }
 
-    /// The requests with that command that were sent, and whether the kernel answered each.
+    /// For each request with that command, in the order sent: whether the kernel replied to it.
     pub fn answers(&self, command: sys::Command) -> Vec<bool> {
         let asked = self.asked.iter().filter(|(asked, _)| *asked == command);
         asked.map(|(_, seq)| self.answered.contains(seq)).collect()
@@ -73,7 +73,7 @@ impl Transport for RewritingTransport {
             let mut messages = vec![sys::Message::decode(payload).map_err(invalid)?];
             (self.rewrite)(&mut messages);
             let Some((request, before)) = messages.split_last() else { continue };
-            // The engine knows nothing of these: no request of its own has the number 0.
+            // The engine doesn't know these requests: its own never have the sequence number 0.
             let header = sys::Header { flags: nl::NLM_F_REQUEST, seq: 0, ..frame.header };
             for message in before {
                 message.encode(&mut rewritten, &header);

@@ -1,6 +1,6 @@
-//! Every number of the library's model over its whole range: what is accepted reads back equal, and
-//! what is refused leaves nothing behind. The same property holds for real kernels and for the
-//! model of one.
+//! Every number in the library's model, over its whole range. What is accepted must read back
+//! equal, and what is refused must leave nothing behind. The same property holds for real kernels
+//! and for the model of one.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,34 +19,34 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// Something to be set up.
+/// Something to set up.
 #[derive(Clone, Debug)]
 enum Item {
     /// A virtual service.
     Service(Service),
-    /// A real server, of a service in either family.
+    /// A real server of a service in either family.
     Destination(Family, Destination),
-    /// Timeouts of connections.
+    /// Connection timeouts.
     Timeouts(TimeoutsChange),
     /// A sync daemon on `eth0`.
     Daemon(SyncDaemon),
 }
 
-/// What is known beforehand of the outcome.
+/// What is known in advance about the outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Accepted,
     /// The library refuses it.
     Invalid,
-    /// The kernel does.
+    /// The kernel refuses it.
     Refused,
-    /// It is the kernel's version or its ticks that decide.
+    /// This depends on the kernel's version or tick rate.
     Either,
 }
 
-/// Sets `item` up. An error if what was accepted reads back as something else, is set again by an
-/// `ensure`, or differs in a plan; if what was refused is there, or changed what was there; or if it
-/// was refused or accepted against what is documented.
+/// Sets `item` up. Returns an error if what was accepted reads back as something else, is set again
+/// by an `ensure`, or differs in a plan. It also does so if what was refused exists or changed what
+/// existed, or if the outcome contradicts the documentation.
 fn check<T: Transport>(client: &mut Client<T>, item: &Item) -> Result<()> {
     client.flush()?;
     match item {
@@ -57,7 +57,7 @@ fn check<T: Transport>(client: &mut Client<T>, item: &Item) -> Result<()> {
     }
 }
 
-/// Whether it was done, as `expected` has it.
+/// Whether it was done; an error if that contradicts `expected`.
 fn outcome(result: Result<(), Error>, expected: Expected) -> Result<bool> {
     let seen = match &result {
         Ok(()) => Expected::Accepted,
@@ -109,7 +109,7 @@ fn check_service<T: Transport>(client: &mut Client<T>, service: &Service) -> Res
         client.set_service(&plain)?;
     } else {
         assert_eq!(client.services()?, []);
-        // Under a number that has a name there is nothing to be had.
+        // A number that has a name can't be used as a plain number.
         if expected_of_service(&plain) != Expected::Accepted {
             return Ok(());
         }
@@ -136,7 +136,7 @@ fn reads_back<T: Transport>(client: &mut Client<T>, service: &Service) -> Result
 fn expected_of_destination(family: Family, server: &Destination) -> Expected {
     let known = match server.forward {
         Forward::Other(number) => (5..=7).contains(&number),
-        // These are the numbers of the types that have names, with the flags that they can have.
+        // These numbers and flags belong to the types that have names.
         Forward::Tunnel(Tunnel::Other { kind: 0, .. }) => false,
         Forward::Tunnel(Tunnel::Other { kind: 1, flags, .. }) => flags > 2,
         Forward::Tunnel(Tunnel::Other { kind: 2, flags, .. }) => flags > 1,
@@ -176,7 +176,7 @@ fn check_destination<T: Transport>(
     let service = ServiceKey::tcp((vip, 80).into());
     client.add_service(&Service::new(service))?;
     let expected = expected_of_destination(family, server);
-    // Of the other family it has to be in a tunnel.
+    // A real server of the other family needs a tunnel.
     let plain = Destination::new(server.key()).forward(Forward::Tunnel(Tunnel::Ipip));
     if outcome(client.add_destination(&service, server), expected)? {
         server_reads_back(client, &service, server).context("added")?;
@@ -202,7 +202,7 @@ fn server_reads_back<T: Transport>(
     Ok(())
 }
 
-/// The longest timeout of connections that a kernel of so many ticks has room for.
+/// The longest connection timeout that fits a kernel with this tick rate.
 fn longest(ticks: u32) -> u64 {
     (i32::MAX.unsigned_abs() / ticks).into()
 }
@@ -246,7 +246,7 @@ fn check_daemon<T: Transport>(client: &mut Client<T>, daemon: &SyncDaemon) -> Re
     let [running] = running.as_slice() else { bail!("{running:?} run") };
     let mut wanted = daemon.reported();
     if wanted.max_length.is_none() {
-        // The MTU of the interface is 1,500.
+        // The MTU of the network interface is 1,500.
         let headers = if wanted.group.is_some_and(|group| group.is_ipv6()) { 48 } else { 28 };
         wanted.max_length = Some(1500 - headers);
     }
@@ -255,7 +255,7 @@ fn check_daemon<T: Transport>(client: &mut Client<T>, daemon: &SyncDaemon) -> Re
     Ok(())
 }
 
-/// Numbers of a range, those at and next to its ends and to `ends` more often than others.
+/// Numbers in a range. Values at or next to its ends and `ends` are more frequent than others.
 fn number(range: RangeInclusive<u64>, ends: &[u64]) -> BoxedStrategy<u64> {
     let near = |end: &u64| [end.saturating_sub(1), *end, end.saturating_add(1)];
     let mut edges: Vec<_> =
@@ -279,7 +279,7 @@ fn number_u16(ends: &[u64]) -> BoxedStrategy<u16> {
     number(0..=u16::MAX.into(), ends).prop_map(|number| number as u16).boxed()
 }
 
-/// Times around all that 32 bits of ticks hold, now and then with a fraction of a second.
+/// Times around the limit of 32 bits of ticks, occasionally with a fraction of a second.
 fn time() -> BoxedStrategy<Duration> {
     let ends: Vec<_> = [100, 250, 300, 1000]
         .into_iter()
@@ -369,7 +369,7 @@ fn forward() -> impl Strategy<Value = Forward> {
 fn destination() -> impl Strategy<Value = Destination> {
     let highest: &[u64] = &[i32::MAX.unsigned_abs().into(), 65_535];
     let server = (families().prop_flat_map(address), number_u16(&[]));
-    // In order, more often than not.
+    // In order more often than not.
     let thresholds = (number_u32(highest), number_u32(highest), 0..4_u8)
         .prop_map(|(a, b, odd)| if odd == 0 { (a, b) } else { (a.max(b), a.min(b)) });
     (server, forward(), number_u32(highest), thresholds).prop_map(
@@ -402,12 +402,12 @@ fn daemon() -> impl Strategy<Value = SyncDaemon> {
     )
 }
 
-/// Checks that many things against a kernel, always the same ones.
+/// Checks `cases` items against a kernel, the same ones each time.
 ///
 /// # Errors
 ///
-/// If something reads back as something else than it was set up as, was refused and is there, or was
-/// accepted or refused against what is documented; about the simplest such thing.
+/// If something reads back different from what was set up, exists although it was refused, or was
+/// accepted or refused contrary to the documentation. The error describes the simplest such item.
 pub fn check_many<T: Transport>(client: &mut Client<T>, cases: u32) -> Result<()> {
     let client = RefCell::new(client);
     let config = Config { failure_persistence: None, ..Config::with_cases(cases) };
@@ -420,7 +420,7 @@ pub fn check_many<T: Transport>(client: &mut Client<T>, cases: u32) -> Result<()
         .map_err(|error| anyhow!("{error}"))
 }
 
-/// Anything that can be set up, in range and out of it.
+/// Anything that can be set up, inside and outside its valid range.
 fn items() -> impl Strategy<Value = Item> {
     let time = || proptest::option::of(time());
     let timeouts = (time(), time(), time())
@@ -439,7 +439,7 @@ mod tests {
 
     use super::*;
 
-    /// Linux's own choices of `CONFIG_HZ`.
+    /// The values of `CONFIG_HZ` that Linux offers.
     #[test]
     fn what_the_model_accepts_reads_back_equal_with_any_ticks() {
         for ticks in [100, 250, 300, 1000] {

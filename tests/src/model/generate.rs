@@ -1,5 +1,5 @@
-//! Which requests are sent: mostly sensible ones about few objects, so that they meet, and each
-//! flaw that the kernel's errors tell of often enough.
+//! Generates requests: mostly sensible ones about a few objects, so that they interact, and often
+//! enough one with each flaw that the kernel has an error for.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,22 +7,22 @@ use ipvs_sys as sys;
 use ipvs_sys::{Command, DaemonState, ForwardMethod, Name, TunnelFlags, TunnelType};
 use splitmix::Random;
 
-/// What is wrong with a request in itself, whatever the table.
+/// What is wrong with a request in itself, regardless of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Flaw {
     /// Nothing.
     None,
     /// More than one thing.
     Several,
-    /// An attribute that the command can't do without isn't there.
+    /// An attribute that the command requires is missing.
     MissingAttribute,
-    /// An address family that isn't IP.
+    /// An address family other than IPv4 or IPv6.
     Family,
-    /// A scheduler that there is no module for.
+    /// A scheduler without a module.
     Scheduler,
-    /// A persistence engine that there is no module for.
+    /// A persistence engine without a module.
     Engine,
-    /// An IPv6 prefix that isn't from 1 to 128.
+    /// An IPv6 prefix length outside 1 to 128.
     Prefix,
     /// An address that no real server can have.
     Address,
@@ -36,28 +36,29 @@ pub enum Flaw {
     GuePort,
     /// A real server of the other family without a tunnel.
     Mixed,
-    /// A real server of the other family through a tunnel: none but where a sync daemon runs.
+    /// A real server of the other family through a tunnel, which is refused only while a sync
+    /// daemon runs.
     MixedTunnel,
-    /// A multicast group that is none.
+    /// A multicast group that isn't a multicast address.
     Group,
-    /// An interface that isn't there.
+    /// A network interface that doesn't exist.
     Interface,
     /// A sync daemon that is neither master nor backup.
     Role,
     /// A timeout longer than `INT_MAX` ticks.
     Timeout,
-    /// A family id that IPVS doesn't have.
+    /// A family ID that isn't that of IPVS.
     Stale,
 }
 
 /// A request.
 #[derive(Clone, Debug)]
 pub struct Operation {
-    /// The command, and what it is about.
+    /// The command and its attributes.
     pub message: sys::Message,
     /// Whether it asks for a list.
     pub dump: bool,
-    /// Whether it goes to a family that isn't IPVS.
+    /// Whether it goes to a family other than IPVS.
     pub stale: bool,
     /// What is wrong with it.
     pub flaw: Flaw,
@@ -72,7 +73,7 @@ impl Operation {
 
 const SCHEDULERS: [&str; 8] = ["rr", "wrr", "wlc", "lc", "sh", "mh", "fo", "none"];
 
-/// How often each command comes; the rest are lists.
+/// How often each command is generated; the remaining requests are lists.
 const COMMANDS: &[(usize, Command)] = &[
     (8, Command::NewService),
     (7, Command::SetService),
@@ -89,7 +90,7 @@ const COMMANDS: &[(usize, Command)] = &[
     (4, Command::Zero),
 ];
 
-/// Makes requests.
+/// Generates requests.
 #[derive(Debug)]
 pub struct Generator {
     random: Random,
@@ -97,7 +98,7 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// The same requests for the same seed.
+    /// Creates a generator; the same seed gives the same requests.
     pub fn new(seed: u64) -> Self {
         Self { random: Random::new(seed), flaw: Flaw::None }
     }
@@ -146,7 +147,7 @@ impl Generator {
                 if matches!(command, Command::NewService | Command::SetService) {
                     self.configure(&mut service, index);
                 }
-                // A list of nothing and zeroing everything are no errors.
+                // Listing without a key and zeroing everything are valid.
                 let optional = dump || command == Command::Zero;
                 self.damage_key(&mut service, optional);
                 message.service = (optional || self.maybe_missing(60)).then_some(service);
@@ -158,9 +159,9 @@ impl Generator {
         }
     }
 
-    /// Notes a flaw, once in `n` times.
+    /// Returns true once in `n` times, and records the flaw.
     fn flawed(&mut self, flaw: Flaw, n: usize) -> bool {
-        // A second flaw is rare, but shows in which order the kernel looks.
+        // A second flaw is rarer, but shows in which order the kernel checks.
         let n = if self.flaw == Flaw::None { n } else { n * 4 };
         let chosen = self.random.one_in(n);
         if chosen {
@@ -169,12 +170,12 @@ impl Generator {
         chosen
     }
 
-    /// Whether an attribute that has to be there is, as it isn't once in `n` times.
+    /// Whether to include a required attribute, which is left out once in `n` times.
     fn maybe_missing(&mut self, n: usize) -> bool {
         !self.flawed(Flaw::MissingAttribute, n)
     }
 
-    /// What identifies a service, and which one it is.
+    /// The attributes that identify a service, and the index of that service.
     fn service_key(&mut self) -> (usize, sys::Service) {
         let index = self.random.below(10);
         let at = |addr: IpAddr, protocol, port| sys::Service {
@@ -200,7 +201,7 @@ impl Generator {
             5 => at(v6, sys::IPPROTO_UDP, 0),
             6 => mark(sys::AF_INET, 7),
             7 => mark(sys::AF_INET6, 7),
-            // No mark at all to the kernel, but the service 0.0.0.0:0 of TCP.
+            // The kernel doesn't take this for a mark, but for the TCP service 0.0.0.0:0.
             8 => mark(sys::AF_INET, 0),
             _ => at(v4, 47, 80),
         };
@@ -225,9 +226,9 @@ impl Generator {
         }
     }
 
-    /// What adding and setting a service want.
+    /// Adds the attributes for adding and setting a service.
     fn configure(&mut self, service: &mut sys::Service, index: usize) {
-        // Another scheduler than before costs milliseconds.
+        // Changing the scheduler costs milliseconds.
         let usual = SCHEDULERS[index % SCHEDULERS.len()];
         let mut scheduler = usual;
         if self.random.one_in(40) {
@@ -312,7 +313,7 @@ impl Generator {
         dest
     }
 
-    /// What adding and setting a destination want.
+    /// Adds the attributes for adding and setting a destination.
     fn configure_dest(&mut self, dest: &mut sys::Dest, method: u32) {
         let int_max = i32::MAX as u32;
         let mut weight = self.random.pick(&[0, 1, 5, 65_536, int_max]);
@@ -326,7 +327,7 @@ impl Generator {
         if self.flawed(Flaw::UpperThreshold, 15) {
             upper = self.random.pick(&[int_max + 1, u32::MAX]);
         }
-        // The kernel keeps a tunnel's fields for any forwarding method.
+        // The kernel stores tunnel fields for any forwarding method.
         if self.random.one_in(2) {
             dest.tun_type =
                 Some(self.random.pick(&[TunnelType::IPIP, TunnelType::GUE, TunnelType::GRE]));
@@ -351,7 +352,7 @@ impl Generator {
         }
     }
 
-    /// An address that looks as if no real server could have it, but can be one's.
+    /// A valid address of a real server that looks like an invalid one.
     fn unusual_address(&mut self, is_v6: bool) -> IpAddr {
         match is_v6 {
             true => self

@@ -1,4 +1,4 @@
-//! Random requests to IPVS, to send the same ones to a real kernel and to the model of it.
+//! Random requests to IPVS, to send the same ones to a real kernel and to its model.
 
 mod generate;
 mod peer;

@@ -1,4 +1,4 @@
-//! One end of the protocol: asks any request, right or wrong, and gives the whole answer.
+//! One end of the protocol: sends any request, valid or not, and returns the complete answer.
 
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,19 @@ use ipvs_sys::Command;
 
 use super::Operation;
 
-/// Nothing answers this late.
+/// No answer takes this long.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// What came back.
+/// A complete answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
     /// The replies, or the entries of a list.
     pub replies: Vec<sys::Message>,
-    /// The error number and what the kernel said to it.
+    /// On failure, the error number and the kernel's message, if it sent one.
     pub outcome: Result<(), (i32, Option<String>)>,
 }
 
-/// Asks a kernel or the model.
+/// Sends requests to a kernel or to the model.
 #[derive(Debug)]
 pub struct Peer<T> {
     transport: T,
@@ -35,7 +35,7 @@ impl<T: Transport> Peer<T> {
     ///
     /// # Errors
     ///
-    /// If there is none.
+    /// If there is no such family.
     pub fn new(transport: T) -> Result<Self> {
         let mut peer = Self { transport, engine: Engine::new(TIMEOUT), family: 0 };
         let id = peer.engine.push_get_family()?;
@@ -45,11 +45,11 @@ impl<T: Transport> Peer<T> {
         Ok(peer)
     }
 
-    /// Asks, and waits for the whole answer.
+    /// Sends a request and waits for the complete answer.
     ///
     /// # Errors
     ///
-    /// If the answer doesn't come, or isn't one.
+    /// If no answer comes, or it is malformed.
     pub fn ask(&mut self, operation: &Operation) -> Result<Answer> {
         let message = &operation.message;
         let kind = match message.command {
@@ -62,11 +62,12 @@ impl<T: Transport> Peer<T> {
         request.service = message.service.as_ref();
         request.dest = message.dest.as_ref();
         request.daemon = message.daemon.as_ref();
-        // Ids are given upwards from 17 on; nobody has as many families.
+        // IDs are assigned upwards from 17; no system has this many families.
         self.engine.set_family(if operation.stale { 0xfff0 } else { self.family });
         let id = self.engine.push(&request)?;
         if message.command == Command::DelDaemon {
-            // What comes after it shows that it's done even where it isn't acknowledged.
+            // The reply to this request shows that the one before it is done, even without an
+            // acknowledgement.
             self.engine.push(&Request::new(Command::GetConfig, RequestKind::Get))?;
         }
         let (replies, outcome) = self.exchange(id)?;
@@ -93,7 +94,7 @@ impl<T: Transport> Peer<T> {
             self.engine.handle_datagram(&buffer, |event| match event {
                 Event::Reply { id, payload } if id == asked => replies.push(payload.to_vec()),
                 Event::Completed { id, outcome: settled } if id == asked => match settled {
-                    // Interrupted, and done: see `Failure::Unacknowledged`.
+                    // Interrupted, but done: see `Failure::Unacknowledged`.
                     Ok(()) | Err(Failure::Unacknowledged) => {}
                     Err(Failure::Kernel { errno, message }) => outcome = Err((errno, message)),
                     Err(_) => lost = true,

@@ -1,4 +1,4 @@
-//! The corpus: one text file a topic, with several named sequences.
+//! The corpus: one text file per topic, each with several named sequences.
 //!
 //! ```text
 //! # What the topic is about.
@@ -10,27 +10,27 @@
 //! ipvsadm -S -n
 //! ```
 //!
-//! A line that begins with a name of the program is a command. Words are split at blanks; single
-//! quotes keep blanks, and `\n \r \t \\ \xNN` are escapes within double quotes. Indented lines
-//! belong to the command above:
+//! A line that begins with a program's name is a command. Words are split at blanks. Single quotes
+//! preserve blanks, and `\n \r \t \\ \xNN` are escapes within double quotes. Indented lines belong
+//! to the command above them:
 //!
 //! | line | meaning |
 //! | --- | --- |
 //! | `< TEXT` | a line of its standard input |
-//! | `<+ "TEXT"` | input with escapes and without a line's end |
+//! | `<+ "TEXT"` | input with escapes and without a newline at the end |
 //! | `<*N TEXT` | N lines of input, in which `{}` is the number of the line, from 1 |
-//! | `input: the last output` | its input is what the command before printed |
-//! | `called NAME` | what it is told its name is |
+//! | `input: the last output` | its input is the output of the previous command |
+//! | `called NAME` | the program name that it is given |
 //! | `as nobody` | it runs without privileges |
-//! | `output to /dev/full` | what it prints can't be written |
-//! | `mask: expiry` | times like 01:59 are not compared, nor is the order of lines |
-//! | `differs in stdout, stderr, status: REASON` | a wanted difference, which has to be there |
+//! | `output to /dev/full` | its output can't be written |
+//! | `mask: expiry` | times like 01:59 and the order of lines are not compared |
+//! | `differs in stdout, stderr, status: REASON` | an intended difference, which must occur |
 //!
-//! `setup ip …` gives ip(8) a command in both namespaces; `setup udp ADDRESS PORT COUNT SIZE` and
-//! `setup sip ADDRESS PORT CALL-ID` send datagrams from port 5070; `setup rates ADDRESS PORT COUNT
-//! SIZE` sends datagrams, and stops the kernel's estimation once it has seen all of them in all rates;
-//! `setup counted PACKETS` waits until each service and each real server has counted so many, and
-//! `setup settled` until the device has a usable IPv6 address.
+//! `setup ip …` executes an ip(8) command in both namespaces. `setup udp ADDRESS PORT COUNT SIZE`
+//! and `setup sip ADDRESS PORT CALL-ID` send datagrams from port 5070. `setup rates ADDRESS PORT
+//! COUNT SIZE` sends datagrams, and stops the kernel's estimator once all rates include all of
+//! them. `setup counted PACKETS` waits until each service and each real server has counted that
+//! many packets. `setup settled` waits until the device has a usable IPv6 address.
 
 use std::fmt;
 
@@ -42,29 +42,29 @@ const PROGRAMS: [&str; 3] = ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"];
 /// A file of the corpus.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    /// The file's name without its ending.
+    /// The file's name without its extension.
     pub name: String,
-    /// What its first line says it is about.
+    /// The topic, from its first line.
     pub title: String,
     /// Its sequences.
     pub sequences: Vec<Sequence>,
 }
 
-/// Commands that are run one after the other, from an empty table.
+/// Commands that are run in order, starting with an empty table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sequence {
     /// What it shows.
     pub name: String,
-    /// What is done.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// A line of a sequence with what belongs to it.
+/// A line of a sequence and the indented lines below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A command whose outcome is compared.
     Run(Command),
-    /// Words of a set-up, the same in both namespaces.
+    /// The words of a setup line, executed in both namespaces.
     Setup(Vec<String>),
 }
 
@@ -75,7 +75,7 @@ pub struct Command {
     pub words: Vec<String>,
     /// Its standard input.
     pub input: Input,
-    /// What it is told its name is, if not the first of its words.
+    /// The program name that it is given, if other than the first of its words.
     pub called: Option<String>,
     /// Whether it runs without privileges.
     pub as_nobody: bool,
@@ -83,37 +83,37 @@ pub struct Command {
     pub to_full: bool,
     /// Whether times are masked and lines sorted.
     pub mask: bool,
-    /// What is to differ, and why.
+    /// The intended difference and the reason for it.
     pub wanted: Option<Wanted>,
 }
 
 /// Where a command's standard input comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Input {
-    /// Nothing to read.
+    /// Empty input.
     #[default]
     Nothing,
-    /// This.
+    /// This text.
     Text(Vec<u8>),
-    /// What the command before printed.
+    /// The output of the previous command.
     LastOutput,
 }
 
-/// A wanted difference.
+/// An intended difference.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Some of `stdout`, `stderr`, `status`.
+    /// Which of `stdout`, `stderr` and `status` differ.
     pub parts: Vec<String>,
     /// Why.
     pub reason: String,
 }
 
 impl Topic {
-    /// Reads a file of the corpus.
+    /// Parses a file of the corpus.
     ///
     /// # Errors
     ///
-    /// If a line is none of those described above; the error has its number.
+    /// If a line doesn't match the format described above; the error includes its number.
     pub fn parse(name: &str, text: &str) -> Result<Self> {
         let title = text.lines().next().and_then(|line| line.strip_prefix("# "));
         let title = title.with_context(|| format!("{name}: the first line is no title"))?;
@@ -251,7 +251,7 @@ fn escape(chars: &mut std::str::Chars<'_>) -> Result<char> {
     })
 }
 
-/// A word as it is written in a case file.
+/// A word as written in a case file.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '\'' | '"');
     if !word.is_empty() && word.chars().all(plain) {
@@ -274,7 +274,7 @@ fn quoted(word: &str) -> String {
     text + "\""
 }
 
-/// The case-file form, of which [`Topic::parse`] makes the same sequence.
+/// The format of case files, which [`Topic::parse`] turns back into the same sequence.
 impl fmt::Display for Sequence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[{}]", self.name)?;

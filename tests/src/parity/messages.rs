@@ -1,19 +1,19 @@
-//! What the C program says, and how far a command had come when it says it.
+//! The C program's messages, and how far a command got before each one.
 
-/// How far a command had come when it was complained of.
+/// How far a command got before it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The words are no command line: a restore goes on.
+    /// The words don't form a command line: a restore continues.
     Syntax,
     /// Values or their combination are wrong: a restore ends.
     Values,
-    /// The kernel was asked, and refused.
+    /// The kernel received the request and refused it.
     Kernel,
-    /// There is no IPVS for this user.
+    /// IPVS is not available to this user.
     Start,
 }
 
-/// A message, in which `*` stands for what differs.
+/// A message, in which `*` stands for any text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message {
     pub(super) pattern: &'static str,
@@ -36,7 +36,8 @@ const fn start(pattern: &'static str) -> Message {
     Message { pattern, stage: Stage::Start }
 }
 
-/// Every message that can be had, the special before the general. The words are the C program's.
+/// Every message that can be triggered, specific ones before general ones, in the C program's
+/// words.
 pub(super) const MESSAGES: &[Message] = &[
     syntax("*: unknown option"),
     syntax("*: missing argument"),
@@ -97,7 +98,7 @@ pub(super) const MESSAGES: &[Message] = &[
     start("Are you sure that IP Virtual Server is built in the kernel or as module?"),
 ];
 
-/// What the C program has words for, but nothing here makes it say, and why.
+/// Messages of the C program that nothing here triggers, and why.
 pub(super) const OUT_OF_REACH: &[(&str, &str)] = &[
     ("Memory allocation problem", "the kernel would have to run out of memory"),
     ("multiple commands specified", "only the first option is ever taken for a command"),
@@ -119,7 +120,7 @@ pub(super) const OUT_OF_REACH: &[(&str, &str)] = &[
     ("unexpected input from /proc/net/ip_vs_conn", "it takes another /proc: a test in rights.rs"),
 ];
 
-/// The message that a line of standard error is.
+/// The message that a line of standard error matches.
 pub(super) fn of_line(line: &str) -> Option<Message> {
     MESSAGES.iter().find(|message| matches(message.pattern, line)).copied()
 }

@@ -1,9 +1,9 @@
-//! Values of options: good ones, at their limits, and bad ones, at and beyond them. Names are those
-//! of `tests/world`.
+//! Values of options: valid and invalid ones, including those at and beyond the limits. Names come
+//! from `tests/world`.
 //!
-//! Virtual services keep to a half of the circle of addresses (192.0.0.0 over 0.0.0.0 to
-//! 63.255.255.255): the C program sorts by signed differences, and with services all round the
-//! circle its own order differs from namespace to namespace.
+//! Virtual services use only half of the circle of addresses (192.0.0.0 over 0.0.0.0 to
+//! 63.255.255.255). The C program sorts by signed differences, and with services all around the
+//! circle, its own order differs from namespace to namespace.
 
 use super::random::Random;
 
@@ -33,7 +33,7 @@ pub(super) const VIRTUAL: [Host; 8] = [
     v6(&["::10.20.0.80", "::a14:50"]),
 ];
 
-/// Addresses of real servers; one is the director itself.
+/// Addresses of real servers, including the director's own.
 pub(super) const REAL: [Host; 10] = [
     v4(&["10.30.0.1", "web1"]),
     v4(&["10.30.0.2", "web2"]),
@@ -47,7 +47,7 @@ pub(super) const REAL: [Host; 10] = [
     v6(&["::10.30.0.1", "::a1e:1"]),
 ];
 
-/// Addresses that are wrong, or that the kernel refuses; with ports where those matter.
+/// Addresses that are invalid or that the kernel refuses, with ports where those matter.
 pub(super) const BAD_ADDRESSES: &[&str] = &[
     "",
     "80",
@@ -91,7 +91,7 @@ pub(super) const BAD_ADDRESSES: &[&str] = &[
     "10.20.0.80/24:80",
 ];
 
-/// A port in one of its spellings: numbers, and names of the protocol.
+/// A port in one of its spellings: numbers, and service names of the protocol.
 pub(super) fn port(port: u16, service: &str, random: &mut Random) -> String {
     let (tcp, udp, sctp) =
         (service == "tcp-service", service == "udp-service", service == "sctp-service");
@@ -122,7 +122,7 @@ pub(super) const PORTS: &[u16] =
 /// Firewall marks.
 pub(super) const MARKS: &[u32] = &[1, 1, 7, 7, 4096, 4_000_000_000, 4_294_967_295];
 
-/// A good value of an option other than addresses.
+/// A valid value of an option other than addresses.
 pub(super) fn good(name: &str, is_v6: bool, random: &mut Random) -> String {
     let several: &[&str] = match name {
         "scheduler" => &[
@@ -160,9 +160,9 @@ pub(super) fn good(name: &str, is_v6: bool, random: &mut Random) -> String {
     (*random.pick(several)).to_owned()
 }
 
-/// A bad value of an option, or one that the kernel may refuse.
+/// An invalid value of an option, or one that the kernel may refuse.
 pub(super) fn bad(name: &str, is_v6: bool, random: &mut Random) -> String {
-    // For all numbers: no number, other bases, beyond the limits of 32 and 64 bits.
+    // For all numbers: non-numbers, other bases, and values beyond the limits of 32 and 64 bits.
     const NUMBERS: &[&str] = &[
         "",
         "x",

@@ -6,17 +6,18 @@
 
 use std::net::SocketAddrV4;
 
-/// How many buckets the tables of `sh` and `dh` have, as a power of two (`IP_VS_SH_TAB_BITS`,
-/// `IP_VS_DH_TAB_BITS`: the defaults of Kconfig).
+/// How many buckets the tables of `sh` and `dh` have, as a power of two (the Kconfig defaults of
+/// `IP_VS_SH_TAB_BITS` and `IP_VS_DH_TAB_BITS`).
 const BITS: u32 = 8;
 
 /// How many buckets a table of `sh` and `dh` has.
 pub(super) const BUCKETS: usize = 1 << BITS;
 
-/// How many places the table of `mh` has, a prime number (`CONFIG_IP_VS_MH_TAB_INDEX` is 12).
+/// How many places the table of `mh` has: a prime number (`CONFIG_IP_VS_MH_TAB_INDEX` is 12).
 pub(super) const PLACES: u32 = 4093;
 
-/// The keys of the two hash functions of `mh`, twice the same half each (`generate_hash_secret`).
+/// The keys of the two hash functions of `mh`; each is used for both halves
+/// (`generate_hash_secret`).
 const KEYS: [u64; 2] = [2_654_435_761, 2_654_446_892];
 
 /// The golden ratio in 32 bits (`GOLDEN_RATIO_32`).
@@ -32,13 +33,13 @@ pub(super) fn place(number: u32) -> usize {
     (half_sip_hash(number, KEYS[0]) % PLACES) as usize
 }
 
-/// The table of `mh`: for each place the index of a server. The servers are given with their share
-/// of places, 0 for none; all of them none make an empty table.
+/// The table of `mh`: the index of a real server for each place. Each real server comes with its
+/// share of places, which may be 0. If all shares are 0, the table is empty.
 pub(super) fn maglev(servers: &[(SocketAddrV4, u32)]) -> Vec<usize> {
     if servers.iter().all(|(_, share)| *share == 0) {
         return Vec::new();
     }
-    // Each server prefers the places in an order of its own.
+    // Each real server has its own order of preference for the places.
     let mut preferences: Vec<_> = servers
         .iter()
         .map(|(addr, _)| {
@@ -48,7 +49,7 @@ pub(super) fn maglev(servers: &[(SocketAddrV4, u32)]) -> Vec<usize> {
             (0..).map(move |n: u64| (u64::from(first) + n * u64::from(skip)) % u64::from(PLACES))
         })
         .collect();
-    // They take turns in taking the place that they like best of those that are left.
+    // They take turns; each takes its most preferred place among those that are left.
     let turns = servers.iter().enumerate().flat_map(|(server, (_, share))| {
         std::iter::repeat_n(server, usize::try_from(*share).unwrap_or(usize::MAX))
     });
@@ -70,8 +71,8 @@ fn half_sip_hash(number: u32, key: u64) -> u32 {
     (sip_hash_1_3(number, key) & u64::from(u32::MAX)) as u32
 }
 
-/// `SipHash` with one round for the input's one block, three in the end, and a key of two equal
-/// halves.
+/// `SipHash` with one round for the input's single block, three final rounds, and a key of two
+/// equal halves.
 fn sip_hash_1_3(number: u32, key: u64) -> u64 {
     let mut v = [
         key ^ 0x736f_6d65_7073_6575,
@@ -79,7 +80,7 @@ fn sip_hash_1_3(number: u32, key: u64) -> u64 {
         key ^ 0x6c79_6765_6e65_7261,
         key ^ 0x7465_6462_7974_6573,
     ];
-    // The last block holds the input's length, 4 bytes, in its uppermost byte.
+    // The top byte of the last block holds the input's length, 4 bytes.
     let block = u64::from(number) | 4 << 56;
     v[3] ^= block;
     sip_round(&mut v);
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn sip_hash_is_that_of_the_standard_library() {
         for number in [0, 1, 0x0a01_0203, u32::MAX] {
-            // What the standard library's default hasher is, with a key of zeros.
+            // This is the standard library's default hasher, with a key of zeros.
             let mut reference = std::hash::DefaultHasher::new();
             reference.write(&number.to_le_bytes());
             assert_eq!(sip_hash_1_3(number, 0), reference.finish(), "{number:#x}");
@@ -125,7 +126,7 @@ mod tests {
         let table = maglev(&[(addr(1), 1), (addr(2), 0), (addr(3), 3)]);
         assert_eq!(table.len(), 4093);
         let places = |server| table.iter().filter(|s| **s == server).count();
-        // Turns are 1 to 3, and 4093 is 1023 rounds of 4 and one more.
+        // The turns are 1 to 3; 4093 is 1023 rounds of 4 and one more.
         assert_eq!([places(0), places(1), places(2)], [1024, 0, 3069]);
         assert!(maglev(&[(addr(1), 0)]).is_empty());
     }

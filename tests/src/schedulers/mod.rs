@@ -1,9 +1,8 @@
-//! What each of the kernel's schedulers chooses, written down a second time.
+//! A second implementation of what each of the kernel's schedulers chooses.
 //!
-//! Sources: the descriptions at the head of the kernel's `net/netfilter/ipvs/ip_vs_*.c` and
-//! `ipvsadm(8)`; where those leave a case open, what the code there does. All of them know the real
-//! servers in one order, that of the kernel's list, and the first of several that are as good as one
-//! another is taken.
+//! Sources: the descriptions at the top of the kernel's `net/netfilter/ipvs/ip_vs_*.c` and
+//! `ipvsadm(8)`; where those leave a case open, the code itself. All schedulers see the real
+//! servers in the order of the kernel's list, and choose the first of several equally good ones.
 
 mod hashing;
 
@@ -14,16 +13,17 @@ use ipvs::{Scheduler, SchedulerFlags};
 
 use hashing::{BUCKETS, PLACES, bucket, maglev, place};
 
-/// A real server, as schedulers see it.
+/// A real server as schedulers see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {
     /// Its address.
     pub addr: SocketAddrV4,
-    /// Its weight; 0 for no new connections.
+    /// Its weight; 0 means no new connections.
     pub weight: u32,
-    /// The last weight but 0, which is what `mh` goes by: its table lasts while a server rests.
+    /// The last weight other than 0. `mh` uses it: its table stays the same while a real server
+    /// rests.
     pub last_weight: u32,
-    /// Its connections that are active: for TCP, those that nobody has closed.
+    /// Its active connections: for TCP, those that neither side has closed.
     pub active: u32,
     /// Its other connections.
     pub inactive: u32,
@@ -35,27 +35,27 @@ impl Server {
         Self { addr, weight, last_weight: weight, active: 0, inactive: 0 }
     }
 
-    /// An open connection weighs as much as 256 that are being closed (`ip_vs_dest_conn_overhead`).
+    /// An open connection counts as much as 256 closing ones (`ip_vs_dest_conn_overhead`).
     fn overhead(&self) -> u64 {
         u64::from(self.active) * 256 + u64::from(self.inactive)
     }
 }
 
-/// A service's scheduler with its memory, and the real servers.
+/// A service's scheduler with its state, and the real servers.
 #[derive(Clone, Debug)]
 pub struct Model {
     scheduler: Scheduler,
     flags: SchedulerFlags,
     servers: Vec<Server>,
-    /// How many connections were scheduled.
+    /// How many connections have been scheduled.
     turn: usize,
-    /// For each virtual address the servers that have had its connections, the latest first:
+    /// For each virtual address, the real servers that have had its connections, the latest first.
     /// `lblc` remembers one, `lblcr` several.
     homes: HashMap<Ipv4Addr, Vec<usize>>,
 }
 
 impl Model {
-    /// A service that is given this scheduler when it has these real servers, in the order of the
+    /// A service that gets this scheduler while it has these real servers, in the order of the
     /// kernel's list.
     pub fn new(scheduler: Scheduler, flags: SchedulerFlags, servers: Vec<Server>) -> Self {
         Self { scheduler, flags, servers, turn: 0, homes: HashMap::new() }
@@ -66,7 +66,7 @@ impl Model {
         &self.servers
     }
 
-    /// Which real server, by its index, a new connection goes to; `None` if it's refused.
+    /// The index of the real server that a new connection goes to; `None` if it is refused.
     pub fn arrive(&mut self, client: SocketAddrV4, target: Ipv4Addr) -> Option<usize> {
         let chosen = self.choose(client, target)?;
         self.turn += 1;
@@ -74,13 +74,13 @@ impl Model {
         Some(chosen)
     }
 
-    /// The client closes a connection to the real server, which the director remembers for a while.
+    /// The client closes a connection to the real server. The director remembers it for a while.
     pub fn leave(&mut self, server: usize) {
         self.servers[server].active -= 1;
         self.servers[server].inactive += 1;
     }
 
-    /// Changes a weight. The memory of `rr` and `wrr` isn't modelled beyond that.
+    /// Changes a weight. How this affects the state of `rr` and `wrr` isn't modeled.
     pub fn set_weight(&mut self, server: usize, weight: u32) {
         let server = &mut self.servers[server];
         server.weight = weight;
@@ -101,11 +101,11 @@ impl Model {
                 idle.or_else(|| self.shortest_delay())
             }
             Scheduler::FO => self.heaviest(|_| true),
-            // One more than the weight, because what counts is who is there before.
+            // One more than the weight, because the comparison precedes the new connection.
             Scheduler::OVF => self.heaviest(|server| server.active <= server.weight),
             Scheduler::SH => self.by_source(client),
             Scheduler::MH => self.by_source_consistently(client),
-            // Each server has every n-th bucket, whatever its weight.
+            // Each real server has every n-th bucket, regardless of weight.
             Scheduler::DH => {
                 Some(bucket(target.to_bits()) % self.servers.len()).filter(|i| self.takes(*i))
             }
@@ -119,14 +119,15 @@ impl Model {
         self.servers[server].weight > 0
     }
 
-    /// `rr` and `wrr`: the servers of a list in turn.
+    /// `rr` and `wrr`: the real servers of a list in turn.
     fn nth_turn(&self, turns: &[usize]) -> Option<usize> {
         let taking: Vec<_> = turns.iter().filter(|i| self.takes(**i)).collect();
         taking.get(self.turn.checked_rem(taking.len())?).map(|i| **i)
     }
 
-    /// `wrr`: in the first round servers of the highest weight, in the next those of that weight
-    /// less one step too, and so on to the lowest; a step is the weights' greatest common divisor.
+    /// `wrr`: the first round has the real servers with the highest weight. Each following round
+    /// lowers the limit by one step and includes those that reach it, down to the lowest weight. A
+    /// step is the greatest common divisor of the weights.
     fn weighted_turns(&self) -> Vec<usize> {
         let weights: &Vec<_> = &self.servers.iter().map(|server| server.weight).collect();
         let (step, highest) = (common_divisor(weights), weights.iter().max().copied());
@@ -135,7 +136,7 @@ impl Model {
         rounds.flat_map(reached).collect()
     }
 
-    /// The server with the smallest quotient; what is compared are products, so none is rounded.
+    /// The real server with the smallest quotient. Products are compared, so nothing is rounded.
     fn least(
         &self,
         among: impl Iterator<Item = usize>,
@@ -151,7 +152,7 @@ impl Model {
         self.least(among, |server| (server.overhead(), server.weight.into()))
     }
 
-    /// `sed`: how long the new connection would take, itself included.
+    /// `sed`: the expected delay of the new connection, including itself.
     fn shortest_delay(&self) -> Option<usize> {
         let all = 0..self.servers.len();
         self.least(all, |server| (u64::from(server.active) + 1, server.weight.into()))
@@ -163,14 +164,14 @@ impl Model {
         suiting.rev().max_by_key(|i| self.servers[*i].weight)
     }
 
-    /// What `sh` and `mh` hash.
+    /// The value that `sh` and `mh` hash.
     fn source(&self, client: SocketAddrV4) -> u32 {
         let with_port = self.flags.contains(SchedulerFlags::SH_PORT);
         client.ip().to_bits().wrapping_add(if with_port { client.port().into() } else { 0 })
     }
 
-    /// `sh`: the servers share the buckets in turn, each as many as its weight at a time, one
-    /// without weight a bucket too.
+    /// `sh`: the real servers share the buckets in turn. Each takes as many at a time as its
+    /// weight, and one bucket if its weight is 0.
     fn by_source(&self, client: SocketAddrV4) -> Option<usize> {
         let first = bucket(self.source(client));
         let shares = self.servers.iter().enumerate();
@@ -180,8 +181,8 @@ impl Model {
         self.first_that_takes(&table, first, again)
     }
 
-    /// `mh`: the weights are shares of the table, in lowest terms (which the kernel rounds from 64
-    /// on).
+    /// `mh`: the weights, in lowest terms, are shares of the table (the kernel rounds those of 64
+    /// and more).
     fn by_source_consistently(&self, client: SocketAddrV4) -> Option<usize> {
         let weights: Vec<_> = self.servers.iter().map(|server| server.last_weight).collect();
         let divisor = common_divisor(&weights).max(1);
@@ -194,8 +195,8 @@ impl Model {
         self.first_that_takes(&table, first, again)
     }
 
-    /// The server at a place of a table; where that one takes no connections and the service falls
-    /// back, the first at the other places that does.
+    /// The real server at a place of a table. If it takes no connections and the service has
+    /// fallback, the first one at the other places that does.
     fn first_that_takes(
         &self,
         table: &[usize],
@@ -210,9 +211,9 @@ impl Model {
         again.find(|at| falls_back && self.takes(table[*at])).map(|at| table[at])
     }
 
-    /// `lblc` and `lblcr`: the least loaded of the servers that the virtual address has, until it
-    /// has more connections than its weight while another has less than half of that; then, by
-    /// weight, the least loaded of all joins them, or with `lblc` takes their place.
+    /// `lblc` and `lblcr`: the least loaded of the real servers assigned to the virtual address,
+    /// until it has more connections than its weight while another has less than half its weight.
+    /// Then the least loaded of all, by weight, joins them; with `lblc`, it replaces them.
     fn by_home(&mut self, target: Ipv4Addr, most: usize) -> Option<usize> {
         let homes = self.homes.get(&target).cloned().unwrap_or_default();
         let overloaded = |server: &Server| {
@@ -233,7 +234,7 @@ impl Model {
     }
 }
 
-/// The greatest common divisor of those that aren't 0; 0 if all are.
+/// The greatest common divisor of the numbers other than 0; 0 if all are 0.
 fn common_divisor(numbers: &[u32]) -> u32 {
     numbers.iter().fold(0, |a, b| {
         let (mut a, mut b) = (a, *b);
