@@ -1,43 +1,43 @@
-//! What requests look like on their way from the director to a real server.
+//! The form of requests on their way from the director to a real server.
 
 use std::net::IpAddr;
 
 use ipvs::{GueChecksum, Tunnel};
 
-/// Requests of one client to a virtual service, on their way to one real server.
+/// Requests from one client to a virtual service, forwarded to one real server.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarded {
-    /// Who asks.
+    /// The client's address.
     pub client: IpAddr,
     /// The virtual service's address.
     pub vip: IpAddr,
     /// The virtual service's port.
     pub port: u16,
-    /// Where the director sends them.
+    /// The real server that the director forwards them to.
     pub server: IpAddr,
 }
 
-/// The number of TCP among IP's protocols.
+/// The IP protocol number of TCP.
 const TCP: u32 = 6;
 
 impl Forwarded {
-    /// A filter (pcap-filter(7)) for the first packet of each connection, as direct routing sends
-    /// it: to the server's MAC address and otherwise unchanged.
+    /// A filter (pcap-filter(7)) for the first packet of each connection as direct routing forwards
+    /// it: to the real server's MAC address, otherwise unchanged.
     pub fn by_direct_routing(&self, mac: &str) -> String {
         let Self { client, vip, port, .. } = self;
         let addresses = format!("src host {client} and dst host {vip} and tcp dst port {port}");
         format!("ether dst {mac} and {addresses} and {}", Header::at(*vip, 0).syn())
     }
 
-    /// The same with masquerading: only the destination is another, of port `port`.
+    /// The same for masquerading: only the destination changes, to port `port`.
     pub fn by_masquerading(&self, port: u16) -> String {
         let Self { client, server, .. } = self;
         let addresses = format!("src host {client} and dst host {server} and tcp dst port {port}");
         format!("{addresses} and {}", Header::at(*server, 0).syn())
     }
 
-    /// The same through a tunnel: whole, behind the headers of the tunnel (RFC 2003, 2473, 2784;
-    /// `net/gue.h`), which the director puts its own address `director` on.
+    /// The same for a tunnel: the whole packet follows the tunnel's headers (RFC 2003, 2473, 2784;
+    /// `net/gue.h`), whose source address is the director's own, `director`.
     pub fn by_tunnel(&self, director: IpAddr, tunnel: Tunnel) -> String {
         let outer = Header::at(self.server, 0);
         let after = outer.size();
@@ -49,8 +49,8 @@ impl Forwarded {
                 ];
                 let sum = outer.is(after + 6, 2, 0);
                 parts.push(if checksum == GueChecksum::None { sum } else { format!("not {sum}") });
-                // Length in words and flags of the GUE header: the remote checksum takes a word of
-                // private flags and a word for itself.
+                // Length in words, and flags, of the GUE header. Remote checksum takes one word of
+                // private flags and one for itself.
                 let words = if checksum == GueChecksum::Remote { 2 } else { 0 };
                 parts.push(outer.is(after + 8, 1, words));
                 parts.push(outer.is(after + 10, 2, u32::from(words > 0)));
@@ -75,12 +75,12 @@ impl Forwarded {
         [addresses, wrapping.join(" and "), inside].join(" and ")
     }
 
-    /// The number of the virtual service's IP version among IP's protocols.
+    /// The IP protocol number of the virtual service's IP version.
     fn protocol_inside(&self) -> u32 {
         if self.vip.is_ipv6() { 41 } else { 4 }
     }
 
-    /// The first packet of a connection, whole, at the place of this header.
+    /// The unchanged first packet of a connection, at the position of this header.
     fn request_at(&self, place: Header) -> String {
         let inner = Header { inside: self.vip.is_ipv6(), ..place };
         let [client, vip] = [self.client, self.vip].map(|addr| match addr {
@@ -100,12 +100,12 @@ impl Forwarded {
     }
 }
 
-/// An IP header, by its place behind that of the packet's first.
+/// An IP header, positioned relative to the packet's first.
 #[derive(Clone, Copy)]
 struct Header {
     /// Whether the packet's first IP header is IPv6.
     outside: bool,
-    /// Whether this one is.
+    /// Whether this header is IPv6.
     inside: bool,
     start: u32,
 }
@@ -123,7 +123,7 @@ impl Header {
         self.start + self.size()
     }
 
-    /// That `size` bytes at a place have a value.
+    /// Tests that `size` bytes at an offset have a value.
     fn is(self, at: u32, size: u32, value: u32) -> String {
         let packet = if self.outside { "ip6" } else { "ip" };
         format!("{packet}[{at}:{size}] = {value:#x}")
@@ -134,7 +134,7 @@ impl Header {
         self.is(self.start + at, 1, number)
     }
 
-    /// That the TCP header behind it has the flag SYN and not ACK.
+    /// Tests that the TCP header after it has the flag SYN and not ACK.
     fn syn(self) -> String {
         let packet = if self.outside { "ip6" } else { "ip" };
         format!("{packet}[{}:1] & 0x12 = 2", self.end() + 13)

@@ -1,5 +1,5 @@
-//! What the integration tests share: how they reach the kernel, and how they read back what they
-//! wrote without asking the code under test.
+//! Shared code of the integration tests: how they reach the kernel, and how they read back what
+//! they wrote without using the code under test.
 
 #![forbid(unsafe_code)]
 
@@ -29,7 +29,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs::{Client, Connection, Destination, Scheduler, Service, ServiceKey};
 use ipvs_testkit::{Cluster, Namespace, output};
 
-/// A client of the IPVS in `netns`.
+/// Creates a client of the IPVS in `netns`.
 ///
 /// # Errors
 ///
@@ -47,12 +47,12 @@ pub fn connections(client: &mut Client) -> Result<Vec<Connection>> {
     Ok(client.connections()?.collect::<Result<_, _>>()?)
 }
 
-/// Gives a namespace a device `eth0` with the addresses `192.0.2.1/24` and `2001:db8::1/64`; packets
-/// sent there are lost.
+/// Gives a namespace a device `eth0` with the addresses `192.0.2.1/24` and `2001:db8::1/64`.
+/// Packets sent to it are lost.
 ///
 /// # Errors
 ///
-/// If the device can't be made.
+/// If the device can't be created.
 pub fn add_dummy_device(netns: &Namespace) -> Result<()> {
     netns.ip(&[
         "link add eth0 type dummy",
@@ -66,12 +66,12 @@ pub fn add_dummy_device(netns: &Namespace) -> Result<()> {
 ///
 /// # Errors
 ///
-/// None that can happen: the text is a key.
+/// Never: the text is a valid key.
 pub fn vip() -> Result<ServiceKey> {
     Ok("tcp/10.10.10.53:80".parse()?)
 }
 
-/// Sets up the cluster's virtual service, round robin, with both real servers by direct routing.
+/// Sets up the cluster's virtual service: round robin, with direct routing to both real servers.
 ///
 /// # Errors
 ///
@@ -85,13 +85,12 @@ pub fn balance(client: &mut Client, cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Does `work` on a thread that no ordinary thread takes the processor from (`SCHED_FIFO`): not
-/// before it waits for something, or has run for about a second. Threads that it starts are
-/// ordinary ones.
+/// Runs `work` on a thread that no ordinary thread can preempt (`SCHED_FIFO`), until it waits for
+/// something or has run for about a second. Threads that it starts are ordinary ones.
 ///
 /// # Errors
 ///
-/// That of `work`, or if chrt(1) of util-linux is missing.
+/// Any error from `work`, or if chrt(1) of util-linux is missing.
 pub fn at_real_time_priority<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let worker = || {
         let thread = rustix::thread::gettid().to_string();
@@ -102,11 +101,11 @@ pub fn at_real_time_priority<T: Send>(work: impl FnOnce() -> Result<T> + Send) -
     joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Sends a datagram and waits for the answer, a line.
+/// Sends a datagram and waits for the answer, a single line.
 ///
 /// # Errors
 ///
-/// If none comes for 10 seconds, or from somebody else.
+/// If no answer arrives for 10 seconds, or it comes from another address.
 pub fn ask(socket: &UdpSocket, server: SocketAddr, question: &str) -> Result<String> {
     socket.set_read_timeout(Some(Duration::from_secs(10)))?;
     socket.send_to(question.as_bytes(), server)?;
@@ -116,7 +115,7 @@ pub fn ask(socket: &UdpSocket, server: SocketAddr, question: &str) -> Result<Str
     Ok(String::from_utf8_lossy(&answer[..length]).trim_end().to_owned())
 }
 
-/// Whether answers came from two hosts in turn, whoever began.
+/// Whether answers alternate between two hosts, whichever came first.
 pub fn take_turns(answers: &[String], [one, other]: [&str; 2]) -> bool {
     let orders = [[one, other], [other, one]];
     answers.len() > 1

@@ -1,4 +1,4 @@
-//! The kernel's modules for IPVS: loaded before the tests, unloaded by some of them.
+//! The kernel's modules for IPVS: loaded before the tests, and unloaded by some of them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -27,15 +27,16 @@ const MODULES: [&str; 14] = [
     "ip_vs_wrr",
 ];
 
-/// Where the kernel looks up the program that loads modules.
+/// The setting for the program that the kernel runs to load modules.
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 
-/// Loads what the kernel should not be left to load by itself: IPVS, so that it is there for tests
-/// that read `/proc` first, and the schedulers, some of which keep state for each network namespace.
+/// Loads the modules that the kernel shouldn't load on demand: IPVS, so that tests that start by
+/// reading `/proc` find it, and the schedulers, some of which keep state per network namespace.
 ///
-/// If the kernel loads a scheduler because a service names it, it holds IPVS's lock and waits for a
-/// module that waits for the lock of namespaces, which the end of another namespace may hold, which
-/// waits for IPVS's lock: networking stands still until the machine is rebooted (seen on Linux 6.1).
+/// When a service makes the kernel load a scheduler, the kernel holds IPVS's lock and waits for the
+/// module. The module waits for the lock on namespaces, which the teardown of another namespace may
+/// hold while it waits for IPVS's lock. Networking then hangs until the machine is rebooted (seen
+/// on Linux 6.1).
 ///
 /// # Errors
 ///
@@ -49,16 +50,16 @@ pub fn load_modules() -> Result<()> {
 ///
 /// # Errors
 ///
-/// If they are still in use after 20 seconds.
+/// If modules are still in use after 20 seconds.
 pub fn unload_modules() -> Result<()> {
     unload_with(&["ip_vs"])
 }
 
-/// Unloads all modules that depend on IPVS, and leaves nothing but `ip_vs` itself.
+/// Unloads all modules that depend on IPVS, but not `ip_vs` itself.
 ///
 /// # Errors
 ///
-/// As [`unload_modules`].
+/// See [`unload_modules`].
 pub fn unload_dependents() -> Result<()> {
     unload_with(&[])
 }
@@ -80,14 +81,14 @@ fn unload_with(more: &[&str]) -> Result<()> {
     })
 }
 
-/// Another program in place of the one that loads modules for the kernel, until this is dropped.
+/// Replaces the program that loads modules for the kernel until this is dropped.
 #[derive(Debug)]
 pub struct ReplacedModprobe {
     original: String,
 }
 
 impl ReplacedModprobe {
-    /// Has the kernel execute `program` instead; with "" it executes none.
+    /// Makes the kernel execute `program` instead; with "" it executes none.
     ///
     /// # Errors
     ///

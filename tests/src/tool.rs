@@ -28,11 +28,11 @@ pub fn our_ipvsadm() -> Result<PathBuf> {
     env::var_os("IPVSADM").map(PathBuf::from).context("IPVSADM doesn't name our ipvsadm")
 }
 
-/// Runs a program in a namespace, called `ipvsadm` whatever its file is.
+/// Runs a program in a namespace under the name `ipvsadm`, whatever its file is called.
 ///
 /// # Errors
 ///
-/// If it can't be started, or runs for more than 30 seconds.
+/// If the program can't be started, or runs for more than 30 seconds.
 pub fn run(
     netns: &Namespace,
     program: impl AsRef<OsStr>,
@@ -50,18 +50,18 @@ pub fn run(
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// See [`run`].
 pub fn ours(netns: &Namespace, arguments: &str) -> Result<Finished> {
     run(netns, our_ipvsadm()?, |command| {
         command.args(arguments.split_whitespace());
     })
 }
 
-/// Runs a program's `-R` with these lines as its standard input.
+/// Runs `-R` of a program with these lines as its standard input.
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// See [`run`].
 pub fn restore(
     netns: &Namespace,
     program: impl AsRef<OsStr>,
@@ -74,11 +74,11 @@ pub fn restore(
     })
 }
 
-/// What our `ipvsadm` lists with these arguments, which have `--json` among them.
+/// The output of our `ipvsadm` with these arguments, which must include `--json`.
 ///
 /// # Errors
 ///
-/// If it fails, or doesn't print JSON.
+/// If the program fails, or doesn't print JSON.
 pub fn json(netns: &Namespace, arguments: &str) -> Result<Value> {
     let text = ours(netns, arguments)?.success()?;
     serde_json::from_str(&text).with_context(|| format!("of {arguments}: {text}"))
@@ -89,16 +89,17 @@ pub fn said(finished: &Finished) -> (Option<i32>, &str, &str) {
     (finished.status.code(), &finished.stdout, &finished.stderr)
 }
 
-/// A copy of our `ipvsadm` that everybody may execute, wherever it was built. Dropping it removes it.
+/// A copy of our `ipvsadm` that every user can execute, wherever it was built. Dropping it removes
+/// the copy.
 #[derive(Debug)]
 pub struct PublicCopy(PathBuf);
 
 impl PublicCopy {
-    /// Makes a copy.
+    /// Creates a copy.
     ///
     /// # Errors
     ///
-    /// If it can't be written.
+    /// If the copy can't be written.
     pub fn new() -> Result<Self> {
         let path = env::temp_dir().join(format!("ipvsadm-{}", std::process::id()));
         fs::copy(our_ipvsadm()?, &path).with_context(|| format!("cannot make {path:?}"))?;
@@ -106,7 +107,7 @@ impl PublicCopy {
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// The path of the copy.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -115,7 +116,7 @@ impl PublicCopy {
     ///
     /// # Errors
     ///
-    /// As [`run`].
+    /// See [`run`].
     pub fn run_as_nobody(&self, netns: &Namespace, arguments: &str) -> Result<Finished> {
         run(netns, &self.0, |command| {
             command.args(arguments.split(' ')).uid(NOBODY).gid(NOBODY).current_dir("/");

@@ -1,6 +1,5 @@
 //! Compares our ipvsadm with the C program on this kernel, with the corpus or with generated
-//! sequences, and writes what came of it as JSON. `cargo xtask parity` runs it where there is a
-//! kernel for it.
+//! sequences, and writes the results as JSON. `cargo xtask parity` runs it with a suitable kernel.
 
 #![forbid(unsafe_code)]
 
@@ -14,10 +13,10 @@ use ipvs_tests::parity::tally::Tally;
 use ipvs_tests::parity::{Tools, topics};
 use serde_json::{Value, json};
 
-/// How often progress is shown.
+/// How often to show progress.
 const SHOW_EVERY: Duration = Duration::from_secs(30);
 
-/// One sequence in so many is run in fresh namespaces too.
+/// One in this many sequences is also run in fresh namespaces.
 const FRESH_EVERY: u64 = 500;
 
 const USAGE: &str = "usage: parity FILE corpus | parity FILE generated SEED FIRST SEQUENCES";

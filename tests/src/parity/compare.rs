@@ -1,4 +1,4 @@
-//! Runs a sequence with both programs and tells what differs.
+//! Runs a sequence with both programs and reports what differs.
 
 use std::fmt::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -11,26 +11,26 @@ use super::case::{Command, Input, Sequence, Step};
 use super::wire;
 use super::world::{Start, Tools, World};
 
-/// What the C program is asked for at the end, in one process: the table, thresholds, timeouts and
+/// What the C program prints at the end, in one process: the table, thresholds, timeouts and
 /// daemons.
 const QUESTIONS: &str = "-S -n\n-L -n --thresholds\n-L --timeout\n-L --daemon\n";
 
-/// What two builds of ours are asked for besides, after sequences that send no packets: what was
-/// counted meanwhile, and when, is not the same in two places.
+/// What two builds of ours print in addition, after sequences that send no packets. Counters and
+/// their timing differ between two namespaces.
 const OWN_QUESTIONS: [&str; 4] =
     ["-L --json", "-L --timeout --json", "-L --daemon --json", "-S -n --all"];
 
-/// The kernel's timeouts, which a table that is used again has to have.
+/// Empties the table and restores the kernel's timeouts, so that it can be reused.
 const RESET: &str = "-C\n--set 900 120 300\n";
 
-/// What a command left for its user to see.
+/// The visible outcome of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The exit status, or 128 and the number of the signal that ended it.
+    /// The exit status, or 128 plus the number of the signal that ended it.
     pub status: i32,
-    /// What it printed.
+    /// Its standard output.
     pub stdout: String,
-    /// What it complained of.
+    /// Its standard error.
     pub stderr: String,
 }
 
@@ -46,33 +46,33 @@ impl From<Finished> for Outcome {
     }
 }
 
-/// What came of a sequence.
+/// The result of a sequence.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Each command with what the C program made of it.
+    /// Each command with the C program's outcome.
     pub commands: Vec<(Command, Outcome)>,
-    /// How many wanted differences there were.
+    /// The number of intended differences.
     pub wanted: usize,
-    /// What differed and shouldn't have, or the other way round.
+    /// Unintended differences, and intended ones that didn't occur.
     pub differences: Vec<String>,
 }
 
-/// Two worlds, one for each program.
+/// Two worlds, one per program.
 #[derive(Debug)]
 pub struct Pair {
     tools: Tools,
     theirs: World,
     ours: World,
-    /// Recorders of the requests in both, if these are compared too.
+    /// Recorders of the requests in both worlds, if requests are compared too.
     nlmons: Option<[Nlmon; 2]>,
 }
 
 impl Pair {
-    /// Makes a fresh pair.
+    /// Creates a fresh pair.
     ///
     /// # Errors
     ///
-    /// If namespaces can't be made, which takes root.
+    /// If namespaces can't be created, which requires root.
     pub fn create(tools: &Tools) -> Result<Self> {
         let (theirs, ours) = (World::create(&tools.theirs)?, World::create(&tools.ours)?);
         let nlmons = match tools.are_both_ours() {
@@ -82,11 +82,11 @@ impl Pair {
         Ok(Self { tools: tools.clone(), theirs, ours, nlmons })
     }
 
-    /// Runs a sequence; afterwards both tables are empty again.
+    /// Runs a sequence, and empties both tables afterwards.
     ///
     /// # Errors
     ///
-    /// If a set-up fails, or a program doesn't end.
+    /// If a setup line fails, or a program doesn't end.
     pub fn run(&self, sequence: &Sequence) -> Result<Report> {
         let mut report = Report::default();
         let mut last = (String::new(), String::new());
@@ -129,13 +129,13 @@ impl Pair {
         OWN_QUESTIONS.map(question).into()
     }
 
-    /// What both kernels were asked for since the last call, if it is recorded.
+    /// The requests to both kernels since the last call, if they are recorded.
     fn requests(&self) -> Result<Option<[String; 2]>> {
         let Some([theirs, ours]) = &self.nlmons else { return Ok(None) };
         Ok(Some([wire::requests(theirs)?, wire::requests(ours)?]))
     }
 
-    /// What the C program finds in a world, which it leaves empty.
+    /// Reads a world's state with the C program, then empties its table.
     fn state(&self, world: &World) -> Result<Outcome> {
         let ask = |text: String| -> Result<Outcome> {
             let start = Start {
@@ -166,7 +166,7 @@ fn one(world: &World, is_c: bool, command: &Command, last: &str) -> Result<Outco
     let (name, arguments) = command.words.split_first().context("a command without words")?;
     let mut program = world.program.clone();
     if is_c && name != "ipvsadm" {
-        // The C package has scripts of these names.
+        // The C package has scripts with these names.
         program.set_file_name(name);
     }
     let input = match &command.input {
@@ -181,7 +181,7 @@ fn one(world: &World, is_c: bool, command: &Command, last: &str) -> Result<Outco
     Ok(if command.mask { masked(finished.into()) } else { finished.into() })
 }
 
-/// A line of the thresholds' list without its two counters, which are no part of the table.
+/// A line of the thresholds list without its two counters, which aren't part of the table.
 fn without_counters(line: &str) -> String {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     if words.first() == Some(&"->") && words.len() == 6 {
@@ -190,7 +190,7 @@ fn without_counters(line: &str) -> String {
     words.join(" ") + "\n"
 }
 
-/// Connections without the time that each has left, in one order.
+/// Connections without their remaining times, in a fixed order.
 fn masked(mut outcome: Outcome) -> Outcome {
     let is_time = |word: &str| {
         word.len() == 5
@@ -209,7 +209,8 @@ fn masked(mut outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// Adds to the report what differs between two outcomes; a command without words is the table.
+/// Adds the differences between two outcomes to the report. A command without words stands for the
+/// table.
 fn compare(
     command: &Command,
     theirs: &Outcome,
@@ -274,7 +275,7 @@ mod tests {
         assert_eq!((report.wanted, report.differences.len()), (1, 3));
     }
 
-    /// What differs from the C program on purpose is the same in all builds of ours.
+    /// Intended differences from the C program are the same in all builds of ours.
     #[test]
     fn no_difference_between_two_builds_is_wanted() {
         let words = vec!["ipvsadm".into()];

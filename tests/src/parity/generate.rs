@@ -1,6 +1,6 @@
-//! Sequences of commands at random, the same for the same seed.
+//! Random sequences of commands, the same for the same seed.
 //!
-//! Most commands are right and meet what those before them left; the others have a mistake
+//! Most sequences build on the table that their earlier commands left; some commands have a mistake
 //! or two.
 
 use super::case::{Command, Input, Sequence, Step, Wanted};
@@ -10,12 +10,12 @@ use super::table::{Key, Table, any_server, server_option};
 use super::values;
 use super::words::{Opt, options_in, typed};
 
-/// How many of a hundred commands have a mistake.
+/// The percentage of commands with a mistake.
 const MISTAKES: usize = 60;
-/// The same for the lines of a restore, most of which such a line would end.
+/// The percentage of a restore's lines with a mistake, which would usually end it.
 const MISTAKES_IN_RESTORE: usize = 5;
 
-/// The sequence of this number.
+/// The sequence with this number.
 pub fn sequence(seed: u64, number: u64) -> Sequence {
     let mut generator =
         Generator { random: Random::new(seed, number), table: Table::default(), in_restore: false };
@@ -47,8 +47,8 @@ fn run(words: Vec<String>) -> Step {
     Step::Run(Command { words, ..Command::default() })
 }
 
-/// Whether two programs, each in a namespace of its own, can be expected to answer alike: not if
-/// they are to list in the kernel's own order or to print their own help.
+/// Whether two programs, each in its own namespace, can be expected to give the same output. They
+/// can't if they list in the kernel's own order or print their own help.
 fn is_comparable(words: &[String], has_mistake: bool) -> bool {
     let options = options_in(words.iter().map(String::as_str));
     let has = |names: &[&str]| options.iter().any(|option| names.contains(&option.as_str()));
@@ -75,7 +75,7 @@ enum Action {
     Clear,
 }
 
-/// What is done with a mistake: above all what has many options.
+/// The actions that are tried with a mistake: mainly those with many options.
 const ACTIONS_WITH_MISTAKES: [(usize, Action); 13] = [
     (18, Action::AddService),
     (6, Action::EditService),
@@ -111,13 +111,13 @@ const ACTIONS: [(usize, Action); 13] = [
 struct Generator {
     random: Random,
     table: Table,
-    /// Whether the line is one of a restore: it can have no blank in a word, and daemons aren't
-    /// stopped there (the kernel doesn't acknowledge that if one was only just started).
+    /// Whether the line is part of a restore. Words can't contain blanks there, and daemons aren't
+    /// stopped (the kernel doesn't acknowledge that if one has only just been started).
     in_restore: bool,
 }
 
 impl Generator {
-    /// A command with its input.
+    /// Generates a command with its input.
     fn command(&mut self) -> Command {
         match self.random.below(200) {
             0..=5 => self.restore("ipvsadm", 2),
@@ -162,7 +162,7 @@ impl Generator {
         Command { words, ..Command::default() }
     }
 
-    /// A restore of some lines.
+    /// Generates a restore of several lines.
     fn restore(&mut self, program: &str, lines: usize) -> Command {
         let mut words = vec![program.to_owned()];
         if program == "ipvsadm" {
@@ -191,7 +191,7 @@ impl Generator {
         Command { words, input: Input::Text(text.into_bytes()), ..Command::default() }
     }
 
-    /// The words of a command line.
+    /// Generates the words of a command line.
     fn line(&mut self, mistakes: usize) -> Vec<String> {
         loop {
             let has_mistake = self.random.chance(mistakes);
@@ -227,7 +227,7 @@ impl Generator {
         }
     }
 
-    /// A right command, which the table is told of.
+    /// Generates a correct command, and records its effect in the table.
     fn options(&mut self, action: Action) -> Vec<Opt> {
         match action {
             Action::AddService => {
@@ -283,7 +283,7 @@ impl Generator {
         }
     }
 
-    /// Adds an option with a good value so many times of a hundred.
+    /// Adds an option with a valid value, with a probability of `percent`.
     fn some(&mut self, percent: usize, name: &'static str, options: &mut Vec<Opt>) {
         if self.random.chance(percent) {
             options.push(Opt::with(name, values::good(name, false, &mut self.random)));
@@ -365,7 +365,7 @@ impl Generator {
                 self.tunnel(&mut options);
             }
         }
-        // The program gives servers the service's port unless they are masqueraded.
+        // The program gives real servers the service's port unless they are masqueraded.
         let port = match key {
             Key::Addr { port, .. } if method != "masquerading" => port,
             _ => server.1,
@@ -436,7 +436,7 @@ impl Generator {
             options.extend(self.random.chance(40).then(|| Opt::flag("persistent-conn")));
         }
         options.extend(self.random.chance(15).then(|| Opt::flag("exact")));
-        // The kernel's own order of services is another in each namespace.
+        // The kernel's own order of services differs between namespaces.
         options.extend((is_single && self.random.chance(35)).then(|| Opt::flag("nosort")));
         options.extend(self.random.chance(6).then(|| Opt::flag("sort")));
         self.some(2, "syncid", &mut options);
@@ -444,7 +444,7 @@ impl Generator {
     }
 
     fn set(&mut self) -> Vec<Opt> {
-        // The values are no options; those that popt takes for it are as good as one.
+        // The values aren't options; those that popt takes for one have the same effect.
         let times = ["0", "1", "120", "900", "2678400", "0300", "+7"];
         let times: Vec<&str> = (0..3).map(|_| *self.random.pick(&times)).collect();
         times.iter().fold(vec![Opt::flag("set")], |mut options, time| {
@@ -465,7 +465,7 @@ impl Generator {
         options
     }
 
-    /// A daemon on a device that is down, which the kernel refuses.
+    /// Starts a daemon on a device that is down, which the kernel refuses.
     fn words_on_dead_device(&mut self) -> Vec<String> {
         let role = *self.random.pick(&["master", "backup"]);
         let options = [Opt::with("start-daemon", role), Opt::with("mcast-interface", "dead0")];

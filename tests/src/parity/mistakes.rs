@@ -1,10 +1,10 @@
-//! What people get wrong in a command line.
+//! Typical mistakes in a command line.
 
 use super::random::Random;
 use super::values;
 use super::words::{Opt, names, typed};
 
-/// The words of a command with a mistake or two.
+/// The words of a command, with a mistake or two added.
 pub(super) fn made(options: &mut Vec<Opt>, random: &mut Random) -> Vec<String> {
     let is_v6 = options
         .iter()
@@ -36,7 +36,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
         0..=4 => {
             let mut valued: Vec<usize> =
                 (0..options.len()).filter(|at| options[*at].value.is_some()).collect();
-            // Every other command has an address; the rest is rarer.
+            // Every other command has an address; other mistakes are rarer.
             let is_address = |at: &usize| {
                 options[*at].name.ends_with("-service") || options[*at].name == "real-server"
             };
@@ -52,7 +52,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
             options.remove(random.below(options.len()));
         }
         6..=8 => {
-            // Any other option, which may be illegal, in conflict, there already, or harmless.
+            // Any other option: it may be illegal, conflicting, duplicate or harmless.
             let all: Vec<_> = names().collect();
             let flag = random.pick(&all);
             let is_bad = random.chance(50);
@@ -62,7 +62,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
                 long if is_bad => values::bad(long, is_v6, random),
                 long => values::good(long, is_v6, random),
             });
-            // Commands, help and the version come second, which no program takes.
+            // Put a command, help or version option second, where no program accepts it.
             let at = 1 + random.below(options.len());
             options.insert(at.min(options.len()), Opt { name: flag.long, value });
         }
@@ -74,15 +74,15 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
     }
 }
 
-/// A service for all ports, which only a persistent one can be.
+/// A service for all ports without the persistence that it requires.
 fn without_port(options: &mut Vec<Opt>) {
-    // The command's name ends so too, but it has no value.
+    // The command's name also ends like this, but it has no value.
     options.retain(|option| option.value.is_none() || !option.name.ends_with("-service"));
     options.retain(|option| !matches!(option.name, "ipv6" | "persistent"));
     options.push(Opt::with("udp-service", "10.20.0.3:0"));
 }
 
-/// Things to list, and formats, that don't go together.
+/// Combines lists and formats that don't go together.
 fn list(options: &mut Vec<Opt>, random: &mut Random) {
     for _ in 0..2 {
         let several = ["connection", "timeout", "daemon", "stats", "rate", "persistent-conn"];
@@ -93,7 +93,7 @@ fn list(options: &mut Vec<Opt>, random: &mut Random) {
     }
 }
 
-/// Options of a tunnel that don't go together, or go with no tunnel.
+/// Combines tunnel options that don't go together, or adds them without a tunnel.
 fn tunnel(options: &mut Vec<Opt>, random: &mut Random) {
     if random.chance(80) && !options.iter().any(|option| option.name == "ipip") {
         options.retain(|option| !matches!(option.name, "gatewaying" | "masquerading"));
@@ -110,7 +110,7 @@ fn tunnel(options: &mut Vec<Opt>, random: &mut Random) {
     }
 }
 
-/// Puts the options behind the command in another order.
+/// Shuffles the options that follow the command.
 pub(super) fn shuffle(options: &mut [Opt], random: &mut Random) {
     for at in (2..options.len()).rev() {
         options.swap(at, 1 + random.below(at));

@@ -1,9 +1,9 @@
-//! Parity with the C ipvsadm: the same commands given to both programs, each in a network namespace
-//! of its own on the same kernel, and everything compared that a user can see.
+//! Parity with the C ipvsadm. Both programs get the same commands, each in its own network
+//! namespace on the same kernel, and everything that a user can see is compared.
 //!
 //! [`case`] reads the corpus in `tests/cases`, [`compare`] runs both programs, [`topics`] runs the
-//! corpus. [`generate`] makes sequences of its own, [`run`] runs them and cuts one that differs down
-//! to what it needs, [`tally`] counts what they reached.
+//! corpus. [`generate`] creates random sequences, [`run`] runs them and reduces those that differ,
+//! [`tally`] counts what they reached.
 
 pub mod case;
 pub mod compare;

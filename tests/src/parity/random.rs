@@ -1,36 +1,36 @@
-//! What commands at random are picked with.
+//! Random choices for generated commands.
 
 use splitmix::Random as Numbers;
 
-/// Numbers that are the same for the same seed.
+/// Random numbers, the same for the same seed.
 #[derive(Clone, Debug)]
 pub(super) struct Random(Numbers);
 
 impl Random {
-    /// The source of a seed. `stream` tells apart several of one seed.
+    /// Creates a generator. `stream` distinguishes several generators with the same seed.
     pub(super) fn new(seed: u64, stream: u64) -> Self {
         let mut seeds = Numbers::new(seed);
         let mut seeds = Numbers::new(seeds.next_u64().wrapping_add(stream));
         Self(Numbers::new(seeds.next_u64()))
     }
 
-    /// A number below `end`, which isn't 0.
+    /// A number below `end`, which must not be 0.
     pub(super) fn below(&mut self, end: usize) -> usize {
-        // The upper half times `end` stays within 64 bits for all that a test picks from.
+        // The upper half times `end` fits in 64 bits for everything that a test picks from.
         usize::try_from(((self.0.next_u64() >> 32) * end as u64) >> 32).unwrap_or_default()
     }
 
-    /// True `percent` times of a hundred.
+    /// True with a probability of `percent`.
     pub(super) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of several, of which there is at least one.
+    /// Picks one of several, of which there must be at least one.
     pub(super) fn pick<'a, T>(&mut self, several: &'a [T]) -> &'a T {
         &several[self.below(several.len())]
     }
 
-    /// One of several, each as often as its weight says.
+    /// Picks one of several, each in proportion to its weight.
     pub(super) fn weighted<T: Copy>(&mut self, several: &[(usize, T)]) -> T {
         let total = several.iter().map(|(weight, _)| weight).sum();
         let mut at = self.below(total);

@@ -1,4 +1,4 @@
-//! Runs generated sequences, and tells what differed in the form of a case file.
+//! Runs generated sequences, and reports differences in the format of a case file.
 
 use anyhow::{Context as _, Result};
 
@@ -9,37 +9,37 @@ use super::generate;
 use super::shrink::shrink;
 use super::tally::Tally;
 
-/// What is run.
+/// Which sequences to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Which of all sequences.
+    /// The seed of all sequences.
     pub seed: u64,
-    /// The number of the first.
+    /// The number of the first sequence.
     pub first: u64,
-    /// How many.
+    /// How many sequences to run.
     pub sequences: u64,
-    /// Every sequence whose number this divides runs in fresh namespaces too. All others use the
-    /// same two again and again, emptied in between.
+    /// Sequences whose number is a multiple of this are also run in fresh namespaces. All others
+    /// reuse the same two, emptied in between.
     pub fresh_every: u64,
 }
 
-/// How many differences are looked into; then it is over.
+/// How many differences are investigated before the run ends.
 const FINDS: usize = 12;
 
-/// What came of it.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// What was reached.
+    /// The counts.
     pub tally: Tally,
-    /// Sequences that show a difference, as small as could be, each with what differs.
+    /// Sequences that show a difference, reduced as far as possible, each with what differs.
     pub differences: Vec<String>,
 }
 
-/// Runs generated sequences; `progress` is told of the tally after each.
+/// Runs generated sequences; `progress` is called with the tally after each.
 ///
 /// # Errors
 ///
-/// If namespaces can't be made, or a program doesn't end.
+/// If namespaces can't be created, or a program doesn't end.
 pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Result<Findings> {
     let mut findings = Findings::default();
     let mut pair = settled(tools)?;
@@ -49,7 +49,7 @@ pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Resul
         findings.tally.add(&report);
         if !report.differences.is_empty() {
             findings.differences.push(found(tools, &sequence, &report)?);
-            // Nobody knows what is left there.
+            // The state of the namespaces is unknown now.
             pair = settled(tools)?;
             if findings.differences.len() == FINDS {
                 break;
@@ -66,15 +66,15 @@ pub fn run(tools: &Tools, plan: Plan, progress: &mut dyn FnMut(&Tally)) -> Resul
         progress(&findings.tally);
     }
     if tools.are_both_ours() {
-        // The list of messages is the C program's.
+        // The list of messages only covers the C program.
         findings.tally.unknown.clear();
     }
     Ok(findings)
 }
 
-/// New namespaces, ready for everything: with a usable IPv6 address, which sync daemons send from, and
-/// with a connection table, which Linux
-/// 7.1 and later make when the first service comes.
+/// Creates namespaces that are ready for everything: with a usable IPv6 address, which sync daemons
+/// send from, and with a connection table, which Linux 7.1 and later create along with the first
+/// service.
 fn settled(tools: &Tools) -> Result<Pair> {
     let pair = Pair::create(tools)?;
     let wait = Step::Setup(vec!["settled".to_owned()]);
@@ -84,18 +84,18 @@ fn settled(tools: &Tools) -> Result<Pair> {
     Ok(pair)
 }
 
-/// All that the C program said.
+/// Everything that the C program printed.
 fn said(report: &Report) -> Vec<&super::compare::Outcome> {
     report.commands.iter().map(|(_, outcome)| outcome).collect()
 }
 
-/// The smallest sequence that still differs, and how.
+/// The smallest sequence that still differs, and how it differs.
 fn found(tools: &Tools, sequence: &Sequence, report: &Report) -> Result<String> {
     let mut pair = settled(tools)?;
     let mut last = report.differences.join("\n");
     let smallest = shrink(sequence, &mut |candidate| {
         let Ok(report) = pair.run(candidate) else {
-            // A set-up can fail without what was cut away.
+            // A setup line can fail once something that it needs has been removed.
             pair = settled(tools)?;
             return Ok(false);
         };

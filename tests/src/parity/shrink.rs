@@ -1,21 +1,21 @@
-//! Cuts a sequence that shows a difference down to what it needs.
+//! Reduces a sequence that shows a difference to the part that matters.
 //!
-//! A sequence is cut as the text that it is written as: a line at a time, then a word at a time.
-//! (The shrinking of proptest needs a strategy that knows how a value was made; these sequences are
-//! drawn from the table that the commands before have left.)
+//! A sequence is reduced in its text form: first by one line at a time, then by one word at a time.
+//! (Proptest's shrinking needs a strategy that knows how a value was made, but these sequences are
+//! drawn from the table that the preceding commands have left.)
 
 use anyhow::Result;
 
 use super::case::{Command, Sequence, Step, Topic};
 
-/// How many smaller sequences are tried at most.
+/// The most reduced sequences to try.
 const TRIES: usize = 400;
 
 /// The smallest sequence found that still differs.
 ///
 /// # Errors
 ///
-/// That of `differs`, which runs a sequence.
+/// Any error from `differs`, which runs a sequence.
 pub(super) fn shrink(
     sequence: &Sequence,
     differs: &mut dyn FnMut(&Sequence) -> Result<bool>,
@@ -25,7 +25,7 @@ pub(super) fn shrink(
     loop {
         let before = smallest.clone();
         let mut number = 0;
-        // A cut that worked leaves another one at its number.
+        // After a successful cut, the same index refers to another one.
         while let Some(text) = cuts(&smallest.to_string()).get(number) {
             if let Some(candidate) = parse(text, sequence) {
                 if tries == 0 {
@@ -45,7 +45,7 @@ pub(super) fn shrink(
     }
 }
 
-/// The text with a line less, then with a word less; never without its first line, the name.
+/// The text with one line removed, then with one word removed. The first line, the name, stays.
 fn cuts(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let with = |at: usize, line: &str| {
@@ -63,8 +63,8 @@ fn cuts(text: &str) -> Vec<String> {
     cuts
 }
 
-/// The sequence that a text is, if it's one. A command with a wanted difference stays as it was: the
-/// difference belongs to its words, and would be an unwanted one without its declaration.
+/// Parses a text as a sequence, if it is one. A command with an intended difference must stay
+/// unchanged: the difference belongs to its words, and would be unintended without its declaration.
 fn parse(text: &str, original: &Sequence) -> Option<Sequence> {
     let topic = Topic::parse("cut", &format!("# cut\n{text}")).ok()?;
     let [sequence]: [Sequence; 1] = topic.sequences.try_into().ok()?;

@@ -1,11 +1,11 @@
-//! What the generator expects to be in the kernel's table, so that commands meet something there.
-//! It's a guess, not a claim: nothing is compared with it.
+//! The generator's guess at the kernel's table, so that commands refer to objects that exist.
+//! Nothing is compared with it.
 
 use super::random::Random;
 use super::values::{self, MARKS, PORTS, REAL, VIRTUAL};
 use super::words::Opt;
 
-/// What a virtual service is called by.
+/// What identifies a virtual service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
     Addr { service: &'static str, host: usize, port: u16 },
@@ -34,12 +34,12 @@ impl Key {
         matches!(self, Self::Addr { service: "udp-service", .. })
     }
 
-    /// Whether it takes persistence to add it.
+    /// Whether it can only be added with persistence.
     pub(super) fn has_no_port(self) -> bool {
         matches!(self, Self::Addr { port: 0, .. })
     }
 
-    /// The options for it, in some spelling.
+    /// The options that identify it, in some spelling.
     pub(super) fn options(self, random: &mut Random) -> Vec<Opt> {
         match self {
             Self::Mark { mark, is_v6 } => {
@@ -73,7 +73,7 @@ pub(super) struct Service {
     pub(super) servers: Vec<Server>,
 }
 
-/// Services, daemons, and nothing else that matters to what is tried next.
+/// Services and daemons: the only state that matters for the next command.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     pub(super) services: Vec<Service>,
@@ -81,7 +81,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A service that is there, most times.
+    /// The key of a service, most times one that exists.
     pub(super) fn key(&self, random: &mut Random) -> Key {
         if self.services.is_empty() || random.chance(8) {
             return Key::any(random);
@@ -104,7 +104,7 @@ impl Table {
     }
 }
 
-/// A real server for a service, of its family most times.
+/// A real server for a service, most times in the service's family.
 pub(super) fn any_server(key: Key, random: &mut Random) -> Server {
     let port = match key {
         Key::Addr { port, .. } if random.chance(70) => port,

@@ -1,4 +1,4 @@
-//! What was compared, and what of the C program was reached by it.
+//! Counts what was compared and how much of the C program it reached.
 
 use std::collections::BTreeMap;
 
@@ -9,31 +9,31 @@ use super::compare::{Outcome, Report};
 use super::messages::{self, MESSAGES, Stage};
 use super::words::{names, options_in};
 
-/// Counts of generated sequences. A restore that no mistake ended counts as its lines; one that was
-/// ended is one command that reached nothing.
+/// Counts for generated sequences. A restore that no mistake ended counts as its lines. One that a
+/// mistake ended counts as one command that didn't reach the kernel.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tally {
     /// Sequences.
     pub sequences: u64,
-    /// Programs started of each kind, the readers of the final table not among them.
+    /// Programs started of each kind, not counting those that read the final table.
     pub runs: u64,
     /// Commands.
     pub commands: u64,
-    /// Commands that the kernel was asked to execute.
+    /// Commands whose request reached the kernel.
     pub reached: u64,
     /// Commands that were executed.
     pub succeeded: u64,
-    /// Differences that are wanted.
+    /// Intended differences.
     pub wanted: u64,
-    /// Sequences that were run a second time in fresh namespaces, with the same outcome.
+    /// Sequences that were rerun in fresh namespaces, with the same outcome.
     pub again: u64,
-    /// How often each spelling of each option was part of a command that was executed.
+    /// How often each spelling of each option was part of a successful command.
     pub options: BTreeMap<String, u64>,
     /// How often each message was seen.
     pub messages: BTreeMap<String, u64>,
-    /// Messages that nothing here produces, and why.
+    /// Messages that nothing here triggers, and why.
     pub out_of_reach: BTreeMap<String, String>,
-    /// Messages that the list of messages doesn't have.
+    /// Messages that are missing from the list of messages.
     pub unknown: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Adds a sequence that was run.
+    /// Adds a finished sequence.
     pub fn add(&mut self, report: &Report) {
         self.sequences += 1;
         self.wanted += report.wanted as u64;
@@ -71,12 +71,12 @@ impl Tally {
         }
     }
 
-    /// Per cent of the commands that the kernel was asked to execute.
+    /// The percentage of commands that reached the kernel.
     pub fn percent_reached(&self) -> f64 {
         percent(self.reached, self.commands)
     }
 
-    /// Per cent of the commands that were executed.
+    /// The percentage of commands that were executed.
     pub fn percent_succeeded(&self) -> f64 {
         percent(self.succeeded, self.commands)
     }

@@ -8,7 +8,7 @@ use super::Tools;
 use super::case::Topic;
 use super::compare::Pair;
 
-/// Files of `tests/cases`, with their names.
+/// Includes files of `tests/cases`, with their names.
 macro_rules! files {
     ($($name:literal),*) => {
         [$(($name, include_str!(concat!("../../cases/", $name, ".txt")))),*]
@@ -29,14 +29,14 @@ const FILES: [(&str, &str); 11] = files![
     "wrappers"
 ];
 
-/// What was compared.
+/// The number of things compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Sequences, each with the final table.
+    /// Sequences, each including the final table.
     pub sequences: usize,
-    /// Commands: exit status, standard output and standard error of each.
+    /// Commands, each with exit status, standard output and standard error.
     pub commands: usize,
-    /// How many of these three differed as is wanted.
+    /// How many of these three differed as intended.
     pub wanted: usize,
 }
 
@@ -52,7 +52,7 @@ impl AddAssign for Counts {
 ///
 /// # Errors
 ///
-/// If a file of it isn't well formed.
+/// If a file is malformed.
 pub fn corpus() -> Result<Vec<Topic>> {
     FILES.iter().map(|(name, text)| Topic::parse(name, text)).collect()
 }
@@ -61,7 +61,7 @@ pub fn corpus() -> Result<Vec<Topic>> {
 ///
 /// # Errors
 ///
-/// If there is none of that name, or it isn't well formed.
+/// If there is no such topic, or it is malformed.
 pub fn topic(name: &str) -> Result<Topic> {
     let file = FILES.iter().find(|(known, _)| *known == name);
     let (name, text) = file.with_context(|| format!("no topic is called {name}"))?;
@@ -72,7 +72,8 @@ pub fn topic(name: &str) -> Result<Topic> {
 ///
 /// # Errors
 ///
-/// If anything differs that shouldn't, or doesn't that should: the error shows all of it.
+/// If there is an unintended difference, or an intended one is missing; the error shows all of
+/// them.
 pub fn run(tools: &Tools, topic: &Topic) -> Result<Counts> {
     let mut counts = Counts::default();
     let mut differences = Vec::new();

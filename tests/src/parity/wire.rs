@@ -1,4 +1,4 @@
-//! What a command asks the kernel for, to the byte.
+//! A command's requests to the kernel, byte by byte.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,17 @@ use anyhow::Result;
 use ipvs_sys::{Body, Command, Messages, nl};
 use ipvs_testkit::nlmon::{Datagram, Nlmon};
 
-/// The requests since the last call, datagram by datagram, without what is another in each process:
-/// sequence numbers and port ids.
+/// The requests since the last call, datagram by datagram, without the sequence numbers and port
+/// IDs that differ between processes.
 pub(super) fn requests(nlmon: &Nlmon) -> Result<String> {
     let mut datagrams = nlmon.take()?;
     datagrams.retain(Datagram::to_kernel);
     Ok(in_one_order(datagrams).into_iter().map(hex).collect())
 }
 
-/// One list of each service's real servers after the other is asked for in the order in which the
-/// kernel lists services, which isn't the same in two network namespaces (`ip_vs_svc_hashkey`).
+/// Puts requests for real servers in a fixed order. Programs list the real servers of one service
+/// after another, in the order in which the kernel lists services, which differs between network
+/// namespaces (`ip_vs_svc_hashkey`).
 fn in_one_order(datagrams: Vec<Datagram>) -> Vec<Vec<u8>> {
     let mut datagrams: Vec<_> =
         datagrams.into_iter().map(|one| without_numbers(one.bytes)).collect();
@@ -37,7 +38,7 @@ fn lists_servers(datagram: &[u8]) -> bool {
     is_list && frames.next().is_none()
 }
 
-/// Zeros in place of what struct nlmsghdr of linux/netlink.h has behind length, type and flags.
+/// Zeroes the fields that follow length, type and flags in struct nlmsghdr of linux/netlink.h.
 fn without_numbers(mut datagram: Vec<u8>) -> Vec<u8> {
     let mut rest = &mut datagram[..];
     while let Some((message, others)) = split(rest) {
@@ -49,7 +50,7 @@ fn without_numbers(mut datagram: Vec<u8>) -> Vec<u8> {
     datagram
 }
 
-/// A line a message, below a line for their datagram.
+/// One line per message, below a line for their datagram.
 fn hex(mut datagram: Vec<u8>) -> String {
     let mut text = String::from("datagram\n");
     let mut rest = &mut datagram[..];
@@ -64,7 +65,7 @@ fn hex(mut datagram: Vec<u8>) -> String {
     text
 }
 
-/// The first message, and those behind it.
+/// The first message, and those after it.
 fn split(datagram: &mut [u8]) -> Option<(&mut [u8], &mut [u8])> {
     let length = datagram.first_chunk().map(|length| u32::from_ne_bytes(*length))?;
     let end = (length as usize).next_multiple_of(4).max(nl::NLMSG_HDRLEN);

@@ -1,10 +1,10 @@
-//! Options with their values, and the many ways in which they can be typed.
+//! Options with their values, and the many ways to type them.
 
 use ipvsadm::{FlagNames, flag_names};
 
 use super::random::Random;
 
-/// What stands for a name where a word is no option.
+/// Stands in for the name where a word isn't an option.
 const LEFTOVER: &str = "";
 
 /// An option or command, by its long name.
@@ -23,13 +23,13 @@ impl Opt {
         Self { name, value: Some(value.into()) }
     }
 
-    /// A word that is no option.
+    /// A word that isn't an option.
     pub(super) fn leftover(word: impl Into<String>) -> Self {
         Self { name: LEFTOVER, value: Some(word.into()) }
     }
 }
 
-/// What the C program's options are called.
+/// The names of the C program's options.
 pub(super) fn names() -> impl Iterator<Item = FlagNames> {
     flag_names().filter(|flag| !flag.is_addition)
 }
@@ -38,15 +38,15 @@ pub(super) fn names() -> impl Iterator<Item = FlagNames> {
 ///
 /// # Panics
 ///
-/// If there is no such option: the generator has a mistake.
+/// If there is no such option, which is a bug in the generator.
 fn named(long: &str) -> FlagNames {
     names().find(|flag| flag.long == long).unwrap_or_else(|| panic!("no option is called {long}"))
 }
 
-/// The words of options, in some way of typing them.
+/// The words of the options, typed in one of the possible ways.
 pub(super) fn typed(options: &[Opt], random: &mut Random) -> Vec<String> {
     let mut words: Vec<String> = Vec::new();
-    // Whether more letters can follow those in the last word.
+    // Whether the last word can take more letters.
     let mut is_open = false;
     for option in options {
         if option.name == LEFTOVER {
@@ -86,7 +86,7 @@ pub(super) fn typed(options: &[Opt], random: &mut Random) -> Vec<String> {
     words
 }
 
-/// The options in a command line, as `-x` and `--long`: for the most part what popt finds in it.
+/// The options in a command line, as `-x` and `--long`: mostly what popt finds in it.
 pub(super) fn options_in<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut found = Vec::new();
     let mut words = words.into_iter().peekable();
@@ -116,7 +116,7 @@ pub(super) fn options_in<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<St
         } else {
             false
         };
-        // Only the optional value of -p may not begin with a dash.
+        // Only the optional value of -p must not begin with a dash.
         let is_optional = found.last().is_some_and(|name| name == "-p" || name == "--persistent");
         if is_separate {
             words.next_if(|next| !is_optional || !next.starts_with('-'));

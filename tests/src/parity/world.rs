@@ -1,5 +1,5 @@
-//! Where a program is tried: a network namespace with one device, and an `/etc` of the tests' own,
-//! so that names mean the same on every machine.
+//! Where a program is run: a network namespace with one device, and an `/etc` of the tests' own, so
+//! that names mean the same on every machine.
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -23,18 +23,18 @@ use crate::tool::{NOBODY, our_ipvsadm};
 /// How long a command may take; the C program waits forever if a reply is lost.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How long the kernel may take until all rates are there; it looks every 2 seconds, but a thread
-/// that is to do that may be made first.
+/// How long the kernel may take to have all rates. It updates them every 2 seconds, but may first
+/// have to create a thread for that.
 const RATES: Duration = Duration::from_secs(20);
 
-/// The folder that stands in for `/etc`.
+/// The directory that stands in for `/etc`.
 const ETC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/world");
 
-/// Where the program of a world is: everybody may start it there, and `ipvsadm-save` and
-/// `-restore`, which set a `PATH` of their own, find it.
+/// The directory of a world's program. Every user can execute it there, and `ipvsadm-save` and
+/// `-restore`, which set their own `PATH`, find it there.
 const FOLDER: &str = "/usr/local/sbin";
 
-/// Where those two look before. If another `ipvsadm` is installed, it is hidden.
+/// Where those two look first. If another `ipvsadm` is installed there, it is hidden.
 const INSTALLED: [&str; 2] = ["/sbin/ipvsadm", "/usr/sbin/ipvsadm"];
 
 /// The programs.
@@ -42,19 +42,19 @@ const INSTALLED: [&str; 2] = ["/sbin/ipvsadm", "/usr/sbin/ipvsadm"];
 pub struct Tools {
     /// The reference: the C ipvsadm, or another build of ours.
     pub theirs: PathBuf,
-    /// The one of this workspace.
+    /// The build of this workspace.
     pub ours: PathBuf,
-    /// The C ipvsadm, which reads both tables at the end.
+    /// The C ipvsadm, which reads both tables at the end of a sequence.
     pub reader: PathBuf,
 }
 
 impl Tools {
-    /// The C program on `PATH`, and ours, which the variable `IPVSADM` names. If the variable
+    /// Finds the C program on `PATH`, and ours, which the variable `IPVSADM` names. If the variable
     /// `IPVSADM_REFERENCE` names another build of ours, that is the reference.
     ///
     /// # Errors
     ///
-    /// If one is missing.
+    /// If a program is missing.
     pub fn find() -> Result<Self> {
         let (reader, ours) = (c_ipvsadm()?, fs::canonicalize(our_ipvsadm()?)?);
         let theirs = match std::env::var_os("IPVSADM_REFERENCE") {
@@ -64,18 +64,18 @@ impl Tools {
         Ok(Self { theirs, ours, reader })
     }
 
-    /// Whether both programs are builds of ours. Then nothing at all may differ: neither what is
-    /// declared as a wanted difference from the C program, nor JSON, nor the bytes of requests.
+    /// Whether both programs are builds of ours. If so, nothing may differ: not the declared
+    /// differences from the C program, nor JSON, nor the bytes of requests.
     pub(crate) fn are_both_ours(&self) -> bool {
         self.theirs != self.reader
     }
 }
 
-/// How a program is run.
+/// How to run a program.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Start {
     pub(crate) program: PathBuf,
-    /// What it is told its name is.
+    /// The program name that it is given.
     pub(crate) name: String,
     pub(crate) arguments: Vec<String>,
     pub(crate) input: Option<Vec<u8>>,
@@ -85,7 +85,7 @@ pub(crate) struct Start {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A world: a thread that is in namespaces of its own, which end with it.
+/// A world: a thread in namespaces of its own, which end with it.
 #[derive(Debug)]
 pub(crate) struct World {
     /// Its program.
@@ -95,7 +95,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Makes one for a program.
+    /// Creates a world for a program.
     pub(crate) fn create(program: &Path) -> Result<Self> {
         let name = program.file_name().context("a program without a name")?;
         let inside = Path::new(FOLDER).join(name);
@@ -103,7 +103,7 @@ impl World {
         let (jobs, inbox) = channel::<Job>();
         let (ready, outcome) = channel();
         let thread = thread::spawn(move || {
-            // Nobody listens if whoever made this is gone.
+            // Nobody receives this if the creator is gone.
             let _ = ready.send(enter(&program));
             inbox.into_iter().for_each(|job| job());
         });
@@ -112,7 +112,7 @@ impl World {
         Ok(world)
     }
 
-    /// Does something inside.
+    /// Runs a job inside.
     fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -126,7 +126,7 @@ impl World {
         outcome.recv().map_err(|_| anyhow!("the world's thread has panicked"))?
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to completion.
     pub(crate) fn start(&self, start: Start) -> Result<Finished> {
         self.run(move || {
             let mut command = Command::new(&start.program);
@@ -140,7 +140,7 @@ impl World {
                 command.uid(NOBODY).gid(NOBODY);
             }
             if start.to_full {
-                // `finish` sets where output goes, so that this has to be somebody else's doing.
+                // `finish` redirects output, so something else has to do it here: a shell.
                 let mut shell = Command::new("/bin/sh");
                 let script = "exec >/dev/full; exec \"$0\" \"$@\"";
                 shell.args(["-c", script]).arg(&start.program).args(&start.arguments);
@@ -158,7 +158,7 @@ impl World {
         })
     }
 
-    /// Carries out a set-up of a case file.
+    /// Executes a setup line of a case file.
     pub(crate) fn set_up(&self, words: &[String]) -> Result<()> {
         let words = words.to_vec();
         self.run(move || {
@@ -188,13 +188,13 @@ impl Drop for World {
     fn drop(&mut self) {
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
-            // A panic has been reported by whoever waited for the job.
+            // A panic has already been reported by the caller that waited for the job.
             let _ = thread.join();
         }
     }
 }
 
-/// Puts the calling thread into namespaces of its own.
+/// Moves the calling thread to namespaces of its own.
 fn enter(program: &Path) -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
         .context("cannot make namespaces: that takes root")?;
@@ -213,28 +213,28 @@ fn enter(program: &Path) -> Result<()> {
         link set eth0 up")
 }
 
-/// Gives ip(8) commands.
+/// Executes ip(8) commands.
 fn ip(commands: &str) -> Result<()> {
     let mut ip = Command::new("ip");
     output(ip.args(["-batch", "-"]).stdin(memory_file(commands)?))?;
     Ok(())
 }
 
-/// Leaves rates that are the same each time, of `count` packets to each service and real server.
+/// Leaves the same rates each time, from `count` packets to each service and each real server.
 ///
-/// The kernel looks at its counters every 2 seconds, and may do so while something is sent. So what
-/// counts is sent right after a look, all of which the next one sees, and that is the last. Where a
-/// look came in between nevertheless, it is done again.
+/// The kernel updates its estimates every 2 seconds, which may happen in the middle of sending. So
+/// the packets that count are sent right after an update; the next update covers all of them and is
+/// the last. If an update comes in between anyway, everything is repeated.
 fn stop_at_rates(count: u64, send: impl Fn() -> Result<()>) -> Result<()> {
     let mut client = Client::connect()?;
-    // A look takes packets by the second, and moves the rate a quarter of the way there
-    // (`ip_vs_est.c`). The way begins at 0, and what is reported is rounded.
+    // An update computes packets per second, and moves the rate a quarter of the way there
+    // (`ip_vs_est.c`). The rate starts at 0 and is reported rounded.
     let expected = (count / 2).div_ceil(4);
     eventually(RATES * 2, || {
         client.set_sysctl(sysctl::RUN_ESTIMATION, true)?;
         send()?;
         let first = rates(&mut client, |rate| rate > 0)?;
-        // The look after that has seen everything, and there's a while until the next.
+        // The next update covers everything, and leaves some time until the one after it.
         let mut first = first.iter().cycle();
         rates(&mut client, |rate| first.next() != Some(&rate))?;
         client.zero(None)?;
@@ -249,8 +249,8 @@ fn stop_at_rates(count: u64, send: impl Fn() -> Result<()>) -> Result<()> {
     })
 }
 
-/// Waits until the device has an IPv6 address of its own link that nobody else can have any more: the
-/// kernel asks around first (`IFA_F_TENTATIVE` in `linux/if_addr.h`).
+/// Waits until the device has a link-local IPv6 address that has passed duplicate address detection
+/// (`IFA_F_TENTATIVE` in `linux/if_addr.h`).
 fn until_settled() -> Result<()> {
     const TENTATIVE: u8 = 0x40;
     const LINK: &str = "20";
@@ -267,8 +267,8 @@ fn until_settled() -> Result<()> {
     })
 }
 
-/// Waits until so many packets are counted for each service and each real server: older kernels look
-/// at their counters every 2 seconds.
+/// Waits until each service and each real server has counted this many packets. Older kernels
+/// update their counters every 2 seconds.
 fn until_counted(packets: u64) -> Result<()> {
     let mut client = Client::connect()?;
     eventually(RATES, || {
@@ -282,7 +282,7 @@ fn until_counted(packets: u64) -> Result<()> {
     })
 }
 
-/// Packets a second of all services and real servers, once each is as it should be.
+/// Packets per second of all services and real servers, once each rate is right.
 fn rates(client: &mut Client, mut is_right: impl FnMut(u64) -> bool) -> Result<Vec<u64>> {
     eventually(RATES, || {
         let services = client.snapshot()?.into_services();
@@ -293,7 +293,7 @@ fn rates(client: &mut Client, mut is_right: impl FnMut(u64) -> bool) -> Result<V
         let rates: Option<Vec<u64>> =
             stats.map(|stats| stats.rates.map(|rates| rates.incoming_packets)).collect();
         let rates = rates.context("the kernel estimates no rates")?;
-        // All are asked, so that each can be compared with what it was.
+        // Check every rate, so that each can be compared with its previous value.
         let right = rates.iter().filter(|rate| is_right(**rate)).count();
         ensure!(right == rates.len(), "{right} of the rates {rates:?} are right");
         Ok(rates)
