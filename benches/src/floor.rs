@@ -12,17 +12,17 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use crate::table::Table;
 
-/// How many bytes are sent at once; a default send buffer takes about three times as many.
+/// How many bytes are sent at once; a default send buffer holds about three times as many.
 const WINDOW: usize = 64 * 1024;
 
 /// The kernel makes the datagrams of a list as large as the largest buffer it has seen, up to half
-/// of this.
+/// of this size.
 const BUFFER: usize = 64 * 1024;
 
-/// How long an answer may take.
+/// How long a reply may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Messages that are sent at once, and what answers them.
+/// Messages that are sent at once, and the replies that they get.
 #[derive(Debug, Default)]
 struct Window {
     bytes: Vec<u8>,
@@ -30,7 +30,7 @@ struct Window {
     last: usize,
 }
 
-/// A generic-netlink socket and nothing around it.
+/// A bare generic-netlink socket.
 #[derive(Debug)]
 pub struct Floor {
     socket: Socket,
@@ -42,7 +42,7 @@ impl Floor {
     ///
     /// # Errors
     ///
-    /// As socket(2) and connect(2).
+    /// Those of socket(2) and connect(2).
     pub fn open() -> Result<Self> {
         let mut socket = Socket::new(NETLINK_GENERIC)?;
         socket.bind_auto()?;
@@ -52,11 +52,11 @@ impl Floor {
         Ok(Self { socket, buffer: vec![0; BUFFER] })
     }
 
-    /// The id that the kernel gave the IPVS family.
+    /// The ID that the kernel gave the IPVS family.
     ///
     /// # Errors
     ///
-    /// If this kernel has no IPVS.
+    /// If the kernel has no IPVS.
     pub fn family(&mut self) -> Result<u16> {
         let mut request = Vec::new();
         let name = Name::from_static(ipvs_sys::GENL_NAME);
@@ -70,8 +70,7 @@ impl Floor {
         }
     }
 
-    /// Sends each window and waits until the kernel says that it is done, or until a list has
-    /// ended.
+    /// Sends each window and waits until the kernel acknowledges it, or until a list has ended.
     ///
     /// # Errors
     ///
@@ -82,7 +81,7 @@ impl Floor {
             let length = u32::from_ne_bytes(*length) as usize;
             let (window, behind) = behind.split_at_checked(length).context("a script cut short")?;
             self.send(window)?;
-            // A question for one object has one answer, and no end.
+            // A request for a single object gets one reply, without an end marker.
             let flags =
                 window.get(6..8).map_or(0, |flags| u16::from_ne_bytes([flags[0], flags[1]]));
             let is_get = flags & (nl::NLM_F_ACK | nl::NLM_F_DUMP) == 0;
@@ -104,11 +103,11 @@ impl Floor {
         Ok(received.0)
     }
 
-    /// Receives a datagram; whether it ended what was asked for.
+    /// Receives a datagram, and returns whether it completes the request.
     fn ended(&mut self) -> Result<bool> {
         let length = self.receive()?;
-        // The end of a list comes in a datagram of its own, and so does an acknowledgement: its
-        // first message is all that has to be looked at.
+        // The end of a list comes in a datagram of its own, and so does an acknowledgement. Only
+        // the first message needs to be checked.
         let header = self.buffer[..length].first_chunk::<6>().context("a datagram cut short")?;
         match u16::from_ne_bytes([header[4], header[5]]) {
             nl::NLMSG_DONE | nl::NLMSG_ERROR => {}
@@ -126,7 +125,7 @@ impl Floor {
     }
 }
 
-/// A script that makes a table.
+/// A script that creates a table.
 pub fn restore(table: Table, family: u16) -> Vec<u8> {
     let mut script = Vec::new();
     let mut window = Window::default();
@@ -147,8 +146,8 @@ pub fn restore(table: Table, family: u16) -> Vec<u8> {
     script
 }
 
-/// A script that gives these servers of a table, each named by its service and its number in it,
-/// so much more weight than they have at first.
+/// A script that increases the initial weight of these real servers of a table by `more`. Each is
+/// named by its service and its number within that service.
 pub fn weights(table: Table, family: u16, servers: &[(u32, u32)], more: u32) -> Vec<u8> {
     let (mut script, mut window) = (Vec::new(), Window::default());
     for &(service, server) in servers {
@@ -161,8 +160,8 @@ pub fn weights(table: Table, family: u16, servers: &[(u32, u32)], more: u32) -> 
     script
 }
 
-/// A script that looks at the service of each of these servers, as it has to be for a look that isn't
-/// torn, and then does to the server what [`weights`] does, one after the other.
+/// A script that, for each of these real servers in turn, reads its service as a consistent read
+/// requires, then changes the real server as [`weights`] does.
 pub fn reconcile(table: Table, family: u16, servers: &[(u32, u32)], more: u32) -> Vec<u8> {
     let mut script = Vec::new();
     for &(service, server) in servers {

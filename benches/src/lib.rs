@@ -1,5 +1,5 @@
-//! What the benchmarks share: the bare kernel, the tables that are measured, and how a program is
-//! timed. The programs are in `src/bin`, the micro benchmarks in `benches`.
+//! Shared code of the benchmarks: the bare kernel, the tables that are measured, and how to time a
+//! program. The programs are in `src/bin`, the micro benchmarks in `benches`.
 
 #![forbid(unsafe_code)]
 

@@ -1,24 +1,24 @@
-//! What was measured, as it goes from the guest to the host.
+//! The results, in the form in which the guest sends them to the host.
 
 use serde::{Deserialize, Serialize};
 
-/// All that was measured in one boot.
+/// All results of one boot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Whether the kernel was kept on one processor of the machine.
+    /// Whether the kernel was pinned to one processor of the machine.
     pub pinned: bool,
     /// The kernel's release.
     pub kernel: String,
-    /// The day, as `2026-01-31`.
+    /// The date, as `2026-01-31`.
     pub date: String,
-    /// What was measured.
+    /// The results.
     pub rows: Vec<Row>,
 }
 
-/// One kind of work, done by each program in turn, or by the library in one process.
+/// One kind of work, done by each program in turn, or by the library within one process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The work: `restore`, `list`…; `Client::run`… for the library.
+    /// The work: `restore`, `list`… for programs; `Client::run`… for the library.
     pub work: String,
     /// What it was done on: `1,000 × 10`…
     pub on: String,
@@ -32,45 +32,46 @@ pub struct Row {
     pub ours: Cost,
     /// The bare kernel.
     pub floor: Option<Cost>,
-    /// Reading the table that the work was about, where that is what it is compared with.
+    /// The cost of reading the table that the work is about, where the work is compared with that.
     pub snapshot: Option<Cost>,
 }
 
-/// What a program took one time.
+/// The cost of a single run of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Run {
-    /// From start to end, in seconds.
+    /// Elapsed time in seconds.
     pub seconds: f64,
-    /// The most memory the process had, in KiB; `None` if it had no process of its own.
+    /// Peak memory of the process in KiB; `None` if it had no process of its own.
     pub memory: Option<u64>,
 }
 
-/// What a program took, over all rounds.
+/// The cost of a program over all rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
-    /// From start to end, in seconds: the median.
+    /// Elapsed time in seconds: the median.
     pub seconds: f64,
     /// The shortest of all rounds, in seconds.
     pub least: f64,
     /// The longest of all rounds, in seconds.
     pub most: f64,
-    /// The most memory the process had, in KiB: the median. `None` if it had no process of its own.
+    /// Peak memory of the process in KiB: the median. `None` if it had no process of its own.
     pub memory: Option<u64>,
-    /// What it did, if that was counted.
+    /// What it executed, if that was counted.
     pub counts: Option<Counts>,
 }
 
-/// What a program does for a work, whatever a system call costs on a machine.
+/// What a program executes for a piece of work, regardless of what a system call costs on a
+/// machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// How many system calls it makes, its start included.
+    /// How many system calls it makes, including startup.
     pub system_calls: u64,
-    /// How many instructions it executes outside the kernel, its start included.
+    /// How many instructions it executes outside the kernel, including startup.
     pub instructions: u64,
 }
 
 impl Cost {
-    /// The medians of several runs, and their spread.
+    /// Computes the medians of several runs, and their spread.
     pub fn of(runs: &[Run]) -> Self {
         let mut seconds: Vec<f64> = runs.iter().map(|run| run.seconds).collect();
         let mut memory: Vec<u64> = runs.iter().filter_map(|run| run.memory).collect();
@@ -93,13 +94,13 @@ pub struct Micro {
     pub work: String,
     /// The crate that does it.
     pub by: String,
-    /// How long it takes once: the median of many samples.
+    /// How long the step takes: the median of many samples.
     pub seconds: f64,
-    /// How often it was done for one sample.
+    /// How often the step is repeated in one sample.
     pub times: u64,
-    /// How many instructions it takes once, if they were counted.
+    /// How many instructions the step takes, if they were counted.
     pub instructions: Option<f64>,
-    /// How many memory allocations it makes, if they were counted.
+    /// How many memory allocations the step makes, if they were counted.
     pub allocations: Option<f64>,
 }
 

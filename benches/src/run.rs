@@ -1,4 +1,4 @@
-//! Timing a program as a whole process.
+//! Times a program as a whole process.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -11,7 +11,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::report::{Counts, Run};
 
-/// A program with its arguments and files.
+/// A program with its arguments and input file.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The program's file.
@@ -23,29 +23,29 @@ pub struct Program {
 }
 
 impl Program {
-    /// A program and its arguments, without input.
+    /// Creates a program with arguments and without input.
     pub fn new(file: &Path, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(Into::into).collect();
         Self { file: file.to_owned(), arguments, input: None }
     }
 
-    /// Gives it a file to read.
+    /// Sets the file that it reads as standard input.
     #[must_use]
     pub fn input(mut self, file: &Path) -> Self {
         self.input = Some(file.to_owned());
         self
     }
 
-    /// Runs it to its end, its output going to a file, and tells what it took.
+    /// Runs it to completion with its output going to a file, and returns what it cost.
     ///
     /// # Errors
     ///
-    /// If it fails.
+    /// If the program fails.
     pub fn measure(&self, output: &Path) -> Result<Run> {
-        // A process' memory is known to who waited for it, as the most that any of its children
-        // had. So each has a parent of its own, the program `alone`, which is small: Linux counts
-        // what the parent has as the child's, up to the moment when the child becomes another
-        // program.
+        // A parent learns the memory of the children that it waited for only as the maximum over
+        // all of them. So each program gets a parent of its own, the program `alone`. That one is
+        // small, because until the child executes another program, Linux counts the parent's memory
+        // as the child's.
         let this = std::env::current_exe().context("cannot find this program")?;
         let mut alone = Command::new(this.with_file_name("alone"));
         let text = self.run_under(&mut alone, File::create(output)?.into())?;
@@ -53,11 +53,11 @@ impl Program {
         run.with_context(|| format!("no figures of `{self:?}`: {text}"))
     }
 
-    /// How many system calls it makes to its end, threads included, as strace(1) counts them.
+    /// How many system calls it makes until it ends, threads included, as counted by strace(1).
     ///
     /// # Errors
     ///
-    /// If it fails, or there is no strace.
+    /// If the program fails, or strace is missing.
     pub fn count_system_calls(&self) -> Result<u64> {
         let mut strace = Command::new("strace");
         strace.args(["--follow-forks", "--summary-only", "--summary-columns=calls,name"]);
@@ -65,11 +65,11 @@ impl Program {
         system_calls(&text).with_context(|| format!("strace tells no number: {text}"))
     }
 
-    /// How many instructions it executes outside the kernel to its end, as callgrind counts them.
+    /// How many instructions it executes outside the kernel until it ends, as counted by callgrind.
     ///
     /// # Errors
     ///
-    /// If it fails, or there is no valgrind.
+    /// If the program fails, or valgrind is missing.
     pub fn count_instructions(&self) -> Result<u64> {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
@@ -77,11 +77,11 @@ impl Program {
         instructions(&text).with_context(|| format!("valgrind tells no number: {text}"))
     }
 
-    /// Both.
+    /// Counts both, with `prepare` called before.
     ///
     /// # Errors
     ///
-    /// As each.
+    /// Those of each count, and any error from `prepare`.
     pub fn count(&self, prepare: impl Fn() -> Result<()>) -> Result<Counts> {
         prepare()?;
         let system_calls = self.count_system_calls()?;
@@ -89,11 +89,11 @@ impl Program {
         Ok(Counts { system_calls, instructions: self.count_instructions()? })
     }
 
-    /// Has another program run it, and gives what came on standard error.
+    /// Runs it under another program, and returns the standard error output.
     fn run_under(&self, runner: &mut Command, output: Stdio) -> Result<String> {
         runner.arg(&self.file).args(&self.arguments);
-        // Cargo's: with it the loader looks for each library in several folders first, which is no
-        // part of the program's work.
+        // Cargo sets this, and it makes the loader search several directories for each library
+        // first. That isn't part of the program's work.
         runner.env_remove("LD_LIBRARY_PATH");
         match &self.input {
             Some(file) => runner.stdin(File::open(file)?),
@@ -107,22 +107,22 @@ impl Program {
     }
 }
 
-/// The number of the last line of strace's summary, `15731 total`.
+/// The number in the last line of strace's summary, `15731 total`.
 fn system_calls(text: &str) -> Option<u64> {
     let line = text.lines().rfind(|line| line.trim_end().ends_with("total"))?;
     line.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// The number behind callgrind's `Collected : `.
+/// The number after callgrind's `Collected : `.
 fn instructions(text: &str) -> Option<u64> {
     text.split_once("Collected : ")?.1.lines().next()?.trim().parse().ok()
 }
 
-/// Runs a program, and writes what it took to standard error.
+/// Runs a program, and writes its cost to standard error.
 ///
 /// # Errors
 ///
-/// If it fails.
+/// If the program fails.
 pub fn alone(mut words: impl Iterator<Item = OsString>) -> Result<()> {
     let mut command = Command::new(words.next().context("no program")?);
     command.args(words);

@@ -10,7 +10,7 @@ use ipvs_sys::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Virtual services, each with as many real servers by direct routing.
+/// Virtual services that all have the same number of real servers, by direct routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// How many virtual services there are.
@@ -23,7 +23,7 @@ pub struct Table {
 const PORT: u16 = 80;
 
 impl Table {
-    /// A table of so many services and servers of each.
+    /// A table with this many services and this many real servers for each.
     pub const fn new(services: u32, servers: u32) -> Self {
         Self { services, servers }
     }
@@ -33,7 +33,7 @@ impl Table {
         self.services * (1 + self.servers)
     }
 
-    /// The rules, as `ipvsadm -S -n` writes them.
+    /// The rules as `ipvsadm -S -n` writes them.
     pub fn rules(self) -> String {
         let mut rules = String::new();
         for service in 0..self.services {
@@ -48,7 +48,7 @@ impl Table {
         rules
     }
 
-    /// A service as it is sent.
+    /// A service as it is sent to the kernel.
     pub fn wire_service(self, service: u32) -> Service {
         Service {
             family: Some(AF_INET),
@@ -63,7 +63,7 @@ impl Table {
         }
     }
 
-    /// A real server as it is sent.
+    /// A real server as it is sent to the kernel.
     pub fn wire_server(self, service: u32, server: u32) -> Dest {
         Dest {
             addr: Some(addr_bytes(self.server(service, server).into())),
@@ -80,7 +80,7 @@ impl Table {
         }
     }
 
-    /// The changes that make it, for the library.
+    /// The library's changes that create it.
     pub fn batch(self) -> Batch {
         let mut batch = Batch::new();
         for service in self.contents().services() {
@@ -92,7 +92,7 @@ impl Table {
         batch
     }
 
-    /// What is in it, as the library has it.
+    /// Its contents, in the library's types.
     pub fn contents(self) -> ipvs::Table {
         let service = |service| {
             let servers = (0..self.servers).map(|server| self.destination(service, server));
@@ -103,24 +103,24 @@ impl Table {
         (0..self.services).map(service).collect()
     }
 
-    /// What the library knows a service by.
+    /// The library's key of a service.
     pub fn key(self, service: u32) -> ServiceKey {
         ServiceKey::tcp(SocketAddrV4::new(vip(service), PORT).into())
     }
 
-    /// A real server as the library has it.
+    /// A real server, in the library's type.
     pub fn destination(self, service: u32, server: u32) -> Destination {
         let key = (self.server(service, server), PORT).into();
         Destination::new(key).weight(weight(server))
     }
 
     fn server(self, service: u32, server: u32) -> Ipv4Addr {
-        // 10.128.0.1 and on; there is room for 8 million.
+        // From 10.128.0.1; there is room for 8 million.
         Ipv4Addr::from(0x0a80_0001 + service * self.servers + server)
     }
 }
 
-/// 10.64.0.1 and on.
+/// Addresses from 10.64.0.1.
 fn vip(service: u32) -> Ipv4Addr {
     Ipv4Addr::from(0x0a40_0001 + service)
 }
@@ -135,7 +135,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// A number with its thousands apart.
+/// A number with thousands separators.
 pub fn thousands(number: u32) -> String {
     if number < 1000 {
         number.to_string()

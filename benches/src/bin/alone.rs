@@ -1,5 +1,5 @@
-//! Runs a program and says what it took: `alone PROGRAM ARGUMENTS…`. Its own memory counts as that
-//! of the program, so it starts without Rust's start-up code.
+//! Runs a program and reports its cost: `alone PROGRAM ARGUMENTS…`. Its own memory counts towards
+//! the program's, so it starts without Rust's startup code.
 
 #![forbid(unsafe_code)]
 #![no_main]

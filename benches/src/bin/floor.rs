@@ -1,5 +1,5 @@
-//! The floor that the command line tool is measured against, as a whole process: it plays a script
-//! of messages that were encoded before, or reads a file of the kernel's.
+//! The floor that the command line tool is measured against, as a whole process. It plays a script
+//! of messages encoded in advance, or reads one of the kernel's files.
 
 #![forbid(unsafe_code)]
 

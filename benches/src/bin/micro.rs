@@ -1,7 +1,7 @@
 //! The cases of the micro benchmarks, for `cargo xtask bench micro`.
 //!
-//! `micro time` writes what each takes as JSON. `micro run INDEX TIMES` does one so many times and
-//! nothing else, for whoever counts what that takes.
+//! `micro time` times each case and writes the results as JSON. `micro run INDEX TIMES` repeats one
+//! case that many times and does nothing else, so that another program can count what it takes.
 
 #![forbid(unsafe_code)]
 
@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, bail};
 use ipvs_benches::micro::{CASES, Case, Step};
 use ipvs_benches::report::Micro;
 
-/// How often each case is timed. Those of the same step take turns, so that what else the machine
-/// does hits all of them.
+/// How often each case is timed. Cases of the same step take turns, so that other load on the
+/// machine affects all of them.
 const SAMPLES: usize = 51;
 
-/// How long a sample should take: far longer than asking for the time.
+/// How long a sample should take: far longer than reading the clock.
 const SAMPLE_SECONDS: f64 = 0.002;
 
 fn main() -> Result<()> {
@@ -64,7 +64,7 @@ fn time(cases: &[Case]) -> Result<Vec<Micro>> {
     Ok(figures.collect())
 }
 
-/// How often to do the step in one sample.
+/// How often to repeat the step in one sample.
 fn times_a_sample(step: &mut Step) -> Result<u64> {
     let mut times = 1;
     while seconds(step, times)? < SAMPLE_SECONDS {

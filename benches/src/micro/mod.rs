@@ -1,7 +1,7 @@
 //! The micro benchmarks: single steps of the libraries.
 //!
-//! `cargo bench -p ipvs-benches` times them, and so does `cargo xtask bench micro`, which counts
-//! instructions and allocations besides. What they do is checked by `tests/micro.rs`.
+//! `cargo bench -p ipvs-benches` times them, and so does `cargo xtask bench micro`, which also
+//! counts instructions and allocations. `tests/micro.rs` checks that the steps work.
 
 pub mod ours;
 pub mod replay;
@@ -17,7 +17,7 @@ use ipvs::{Batch, Client, Connections, Table as Contents};
 use crate::table::Table;
 use samples::Lines;
 
-/// A step, and the crate that does it.
+/// A step, and the crate that performs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The step.
@@ -27,18 +27,18 @@ pub struct Case {
     prepare: fn() -> Result<Step>,
 }
 
-/// A step that can be done again and again.
+/// A step that can be repeated.
 pub type Step = Box<dyn FnMut() -> Result<()>>;
 
 impl Case {
-    /// Gets everything ready that isn't to be measured.
+    /// Prepares everything that shouldn't be measured.
     ///
     /// # Errors
     ///
-    /// If the step can't be done.
+    /// If the step fails.
     pub fn prepare(&self) -> Result<Step> {
         let mut step = (self.prepare)()?;
-        // Buffers get their size: an engine has two windows.
+        // Let buffers grow to their final size: an engine has two windows.
         step()?;
         step()?;
         Ok(step)
@@ -60,14 +60,14 @@ const WINDOW: u32 = 128;
 /// How many lines of connections are read.
 const LINES: u16 = 1_000;
 
-/// The tables that are compared, and in how many places they differ.
+/// The tables that are compared, and the number of places in which they differ.
 const DIFFERENT: (Table, u32) = (Table::new(1_000, 10), 100);
 
 const fn case(work: &'static str, by: &'static str, prepare: fn() -> Result<Step>) -> Case {
     Case { work, by, prepare }
 }
 
-/// All of them.
+/// All cases.
 pub const CASES: [Case; 10] = [
     case("encode one NEW_DEST", "ipvs-sys", encode),
     case("decode 40 destinations", "ipvs-sys", decode),
@@ -144,8 +144,8 @@ fn diff() -> Result<Step> {
     }))
 }
 
-/// Gives a server of one service in turn one weight and another, with the model of the kernel: its
-/// part is the larger one.
+/// Switches a real server of one service back and forth between two weights, with the model of the
+/// kernel, which accounts for most of the time.
 fn reconcile() -> Result<Step> {
     let (table, service) = (Table::new(5_000, 5), 2_500);
     let mut client = Client::with_transport(ipvs_model::Kernel::new())?;
@@ -162,7 +162,7 @@ fn reconcile() -> Result<Step> {
     }))
 }
 
-/// The table with another weight in so many places.
+/// The table with a different weight in `changes` places.
 fn changed(current: &Contents, table: Table, changes: u32) -> Contents {
     let mut desired = current.clone();
     for n in 0..changes {

@@ -1,4 +1,4 @@
-//! Our own way, at both levels.
+//! Our own implementation, at both levels.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub fn decode(datagram: &[u8], mut entry: impl FnMut(Message)) -> Result<()> {
     Ok(())
 }
 
-/// An engine that works on one window after the other.
+/// An engine that handles one window after the other.
 #[derive(Debug)]
 pub struct Windows {
     engine: Engine,
@@ -36,7 +36,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// An engine that knows the family.
+    /// Creates an engine that knows the family.
     pub fn new() -> Self {
         let mut engine = Engine::new(Duration::from_secs(5));
         engine.set_family(samples::FAMILY);
@@ -45,12 +45,12 @@ impl Windows {
         Self { engine, acknowledgement }
     }
 
-    /// Pushes a request so many times, transmits the window and takes its acknowledgement; how many
-    /// requests that ended.
+    /// Pushes a request `times` times, transmits the window and handles its acknowledgement.
+    /// Returns how many requests that completed.
     ///
     /// # Errors
     ///
-    /// If they don't fit in one window.
+    /// If the requests don't fit in one window.
     pub fn turn(&mut self, request: &Request<'_>, times: usize) -> Result<usize> {
         let mut last = None;
         for _ in 0..times {
@@ -85,16 +85,16 @@ pub fn set_dest<'a>(service: &'a Service, dest: &'a Dest) -> Request<'a> {
     Request::new(Command::SetDest, RequestKind::Change).service(service).dest(dest)
 }
 
-/// A client that is told of so many real servers whenever it asks.
+/// Creates a client that gets this many real servers in every list.
 ///
 /// # Errors
 ///
-/// None that a caller could bring about.
+/// None that a caller could cause.
 pub fn client(count: u32) -> Result<Client<Replay>> {
     Ok(Client::with_transport(Replay::new(samples::list_of_dests(count)))?)
 }
 
-/// The service that has them.
+/// The key of the service that has these real servers.
 pub fn key() -> ServiceKey {
     samples::TABLE.key(0)
 }

@@ -1,5 +1,5 @@
-//! The other end of a client, without a kernel and without allocating: it knows the family, gives
-//! every list the same answer, and acknowledges every change.
+//! Stands in for the kernel, without allocating: it knows the family, returns the same entries for
+//! every list, and acknowledges every change.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use ipvs_sys::{Family, Name, Writer, nl};
 
 use super::samples::{FAMILY, success};
 
-/// Where a netlink header has its type, its flags and its sequence number.
+/// Offsets of the type, flags and sequence number in a netlink header.
 const TYPE: usize = 4;
 const FLAGS: usize = 6;
 const SEQ: usize = 8;
@@ -19,11 +19,11 @@ pub struct Replay {
     list: Vec<Vec<u8>>,
     family: Vec<u8>,
     acknowledgement: Vec<u8>,
-    /// What the last datagram asked for.
+    /// What the last datagram requested.
     question: Question,
     /// The sequence number of its last request.
     seq: u32,
-    /// How many datagrams of the answer were received.
+    /// How many datagrams of the reply have been received.
     received: usize,
 }
 
@@ -35,14 +35,14 @@ enum Question {
 }
 
 impl Replay {
-    /// Answers each list with these datagrams.
+    /// Creates a transport that answers each list with these datagrams.
     pub fn new(list: Vec<Vec<u8>>) -> Self {
         let name = Name::from_static(ipvs_sys::GENL_NAME);
         let mut family = Vec::new();
         Family { id: FAMILY, name, ..Family::default() }.encode(&mut family, 0, 0);
         let mut acknowledgement = Vec::new();
         Writer::error(&mut acknowledgement, 0, 0, &success());
-        // The id is a question, and that is acknowledged too.
+        // The request for the family's ID is acknowledged too.
         family.extend_from_slice(&acknowledgement);
         Self { list, family, acknowledgement, question: Question::Change, seq: 0, received: 0 }
     }
@@ -86,7 +86,7 @@ impl Transport for Replay {
     }
 }
 
-/// Gives all messages of a datagram this sequence number.
+/// Sets the sequence number of all messages in a datagram.
 pub fn renumber(datagram: &mut [u8], seq: u32) {
     let mut start = 0;
     while let Some(end) = end_of_message(datagram, start) {
@@ -95,7 +95,7 @@ pub fn renumber(datagram: &mut [u8], seq: u32) {
     }
 }
 
-/// Where messages start.
+/// The offsets of the messages.
 fn messages(datagram: &[u8]) -> impl Iterator<Item = usize> {
     let mut next = 0;
     std::iter::from_fn(move || {

@@ -6,13 +6,13 @@ use ipvs_sys::{Command, Dest, ErrorMessage, Header, Service, Stats, Stats64, Wri
 
 use crate::table::Table;
 
-/// Any id does that generic netlink could give.
+/// Any ID that generic netlink could assign.
 pub const FAMILY: u16 = 0x20;
 
 /// How many entries there are in each datagram of a list.
 pub const PER_DATAGRAM: u32 = 40;
 
-/// A service of that many real servers.
+/// A service with that many real servers.
 pub const TABLE: Table = Table::new(1, 10_000);
 
 /// The header of a request.
@@ -20,28 +20,28 @@ pub fn header() -> Header {
     Header { message_type: FAMILY, flags: nl::NLM_F_REQUEST, seq: 1, port_id: 0 }
 }
 
-/// What names the service in a request about a real server.
+/// The attributes that identify the service in a request about a real server.
 pub fn service_key() -> Service {
     let Service { family, protocol, addr, port, .. } = TABLE.wire_service(0);
     Service { family, protocol, addr, port, ..Service::default() }
 }
 
-/// A service as it is added.
+/// A service as in a request that adds it.
 pub fn service(number: u32) -> Service {
     TABLE.wire_service(number)
 }
 
-/// A real server as it is added.
+/// A real server as in a request that adds it.
 pub fn dest(number: u32) -> Dest {
     TABLE.wire_server(0, number)
 }
 
-/// A service as it is listed.
+/// A service as in a list.
 pub fn listed_service(number: u32) -> Service {
     Service { stats: Some(stats(number)), stats64: Some(stats64(number)), ..service(number) }
 }
 
-/// A real server as it is listed.
+/// A real server as in a list.
 pub fn listed_dest(number: u32) -> Dest {
     Dest {
         active_conns: Some(number % 7),
@@ -55,7 +55,7 @@ pub fn listed_dest(number: u32) -> Dest {
 
 fn stats(number: u32) -> Stats {
     let wide = stats64(number);
-    // They are small enough.
+    // The values are small enough.
     let narrow = |value: u64| value as u32;
     Stats {
         conns: narrow(wide.conns),
@@ -87,14 +87,16 @@ fn stats64(number: u32) -> Stats64 {
     }
 }
 
-/// A list of that many real servers: the datagrams that a kernel sends, its end in the last.
+/// A list of that many real servers: the datagrams that a kernel sends, with the end of the list in
+/// the last one.
 pub fn list_of_dests(count: u32) -> Vec<Vec<u8>> {
     list(count, |datagram, header, number| {
         Writer::message(datagram, header, Command::NewDest).dest(&listed_dest(number)).finish();
     })
 }
 
-/// A list of that many services: the datagrams that a kernel sends, its end in the last.
+/// A list of that many services: the datagrams that a kernel sends, with the end of the list in the
+/// last one.
 pub fn list_of_services(count: u32) -> Vec<Vec<u8>> {
     list(count, |datagram, header, number| {
         let service = listed_service(number);
@@ -118,12 +120,12 @@ fn list(count: u32, entry: impl Fn(&mut Vec<u8>, &Header, u32)) -> Vec<Vec<u8>> 
     datagrams
 }
 
-/// What an acknowledgement says.
+/// The contents of an acknowledgement.
 pub fn success() -> ErrorMessage<'static> {
     ErrorMessage::default()
 }
 
-/// The kinds of lines in `/proc/net/ip_vs_conn` that differ in what it takes to read them.
+/// The kinds of lines in `/proc/net/ip_vs_conn` that differ in the cost of reading them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lines {
     /// TCP over IPv4.
@@ -134,7 +136,7 @@ pub enum Lines {
     Engine,
 }
 
-/// So many lines as the kernel writes them (`ip_vs_conn_seq_show` in `ip_vs_conn.c`), below their
+/// This many lines as the kernel writes them (`ip_vs_conn_seq_show` in `ip_vs_conn.c`), after their
 /// title.
 pub fn connections(count: u16, kind: Lines) -> String {
     let mut text = String::from(

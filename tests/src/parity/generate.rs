@@ -1,7 +1,7 @@
 //! Random sequences of commands, the same for the same seed.
 //!
-//! Most sequences build on the table that their earlier commands left; some commands have a mistake
-//! or two.
+//! Most commands are correct and act on what the earlier ones left; the others have a mistake or
+//! two.
 
 use super::case::{Command, Input, Sequence, Step, Wanted};
 use super::mistakes;

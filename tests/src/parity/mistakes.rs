@@ -62,7 +62,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
                 long if is_bad => values::bad(long, is_v6, random),
                 long => values::good(long, is_v6, random),
             });
-            // Put a command, help or version option second, where no program accepts it.
+            // Never first: both programs reject a second command, help or version option.
             let at = 1 + random.below(options.len());
             options.insert(at.min(options.len()), Opt { name: flag.long, value });
         }

@@ -1,4 +1,4 @@
-//! Connections to list.
+//! Creates connections to list.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::process::Command;
@@ -8,8 +8,8 @@ use anyhow::{Result, ensure};
 /// How many connections the connection list has.
 pub(crate) const CONNECTIONS: u32 = 100_000;
 
-/// Makes connections, by datagrams from many addresses and ports to a service whose real server
-/// takes what comes and says nothing.
+/// Creates connections by sending datagrams from many addresses and ports to a service whose real
+/// server receives them without replying.
 pub(crate) fn make() -> Result<()> {
     const PER_ADDRESS: u16 = 20_000;
     let addresses = CONNECTIONS / u32::from(PER_ADDRESS);

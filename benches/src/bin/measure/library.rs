@@ -1,4 +1,4 @@
-//! The library, in this process, and the bare kernel beside it in the same process.
+//! The library, and the bare kernel alongside it in the same process.
 
 use std::time::Instant;
 
@@ -12,13 +12,13 @@ use ipvs_benches::table::Table;
 use crate::namespace;
 use crate::processes::Bench;
 
-/// In how many places the table that is wanted differs.
+/// In how many places the wanted table differs.
 const CHANGES: u32 = 100;
 
 /// As many services as a large cluster has, each with a few servers.
 const ENDPOINTS: Table = Table::new(5_000, 5);
 
-/// The kinds of work, in the order in which a controller comes to do them.
+/// The kinds of work, in the order in which a controller does them.
 const WORKS: [&str; 5] = [
     "Client::run",
     "Client::snapshot",
@@ -27,7 +27,7 @@ const WORKS: [&str; 5] = [
     "Client::apply, 100 changes",
 ];
 
-/// What one work took, each time.
+/// The cost of one kind of work, for each run.
 #[derive(Default)]
 struct Costs {
     ours: Vec<Run>,
@@ -123,8 +123,8 @@ pub(crate) fn measure_endpoints(bench: &Bench, rows: &mut Vec<Row>) -> Result<()
     Ok(())
 }
 
-/// Does every work once, by the floor and by the library. Of what they did the C ipvsadm tells, if
-/// `check` says so: it takes its time for that.
+/// Does every kind of work once, with the floor and with the library. If `check` is set, the C
+/// ipvsadm verifies the results, which takes it some time.
 fn once(bench: &Bench, table: Table, check: bool, costs: &mut [Costs; 5]) -> Result<()> {
     let [run, snapshot, into_table, diff, apply] = costs;
     let saved = || if check { bench.saved() } else { Ok(String::new()) };
@@ -184,7 +184,7 @@ fn once(bench: &Bench, table: Table, check: bool, costs: &mut [Costs; 5]) -> Res
     Ok(())
 }
 
-/// What the work gives, and what it took; giving it back to the memory isn't part of it.
+/// The result of the work, and its cost. Freeing the result isn't included.
 fn time<T>(work: impl FnOnce() -> T) -> (T, Run) {
     let start = Instant::now();
     let value = work();

@@ -1,11 +1,12 @@
-//! Measures on the kernel it runs on: whole processes (the C ipvsadm, ours and the floor), and the
-//! library beside the floor.
+//! Measures on the running kernel: whole processes (the C ipvsadm, ours and the floor), and the
+//! library alongside the floor.
 //!
-//! `measure FOLDER OURS FLOOR ROUNDS ROUNDS-OF-C whole|glance PINNED [FILTER]`: writes
-//! `FOLDER/report.json`; the C program does the largest table only ROUNDS-OF-C times. A glance is at
-//! a few works, without counts; whether the kernel is pinned to one processor only goes into the report. It wants root, a
-//! network namespace whose table nobody needs, and `ip`, `strace`, `valgrind` and the C `ipvsadm`
-//! on `PATH`. `cargo xtask bench` brings all of that.
+//! `measure FOLDER OURS FLOOR ROUNDS ROUNDS-OF-C whole|glance PINNED [FILTER]` writes
+//! `FOLDER/report.json`. The C program does the largest table only ROUNDS-OF-C times. `glance`
+//! measures a few kinds of work, without counts. PINNED, whether the kernel is pinned to one
+//! processor, only goes into the report. It needs root, a network namespace whose table nobody
+//! needs, and `ip`, `strace`, `valgrind` and the C `ipvsadm` on `PATH`. `cargo xtask bench`
+//! provides all of that.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +27,7 @@ use ipvs_benches::table::Table;
 
 use crate::processes::Bench;
 
-/// The table that the C program takes minutes for.
+/// The table for which the C program takes minutes.
 const LARGEST: Table = Table::new(10_000, 10);
 
 const TABLES: [Table; 4] =
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
         _ => bail!("the whole or a glance?"),
     };
     let pinned = words.next().as_deref().and_then(OsStr::to_str).context("pinned?")?.parse()?;
-    // In memory: what a disk takes to read rules and to write lists isn't what is measured.
+    // In memory, because the time a disk takes to read rules and write lists shouldn't be measured.
     let scratch = PathBuf::from(format!("/dev/shm/ipvs-bench-{}", std::process::id()));
     fs::create_dir(&scratch).with_context(|| format!("can't make {}", scratch.display()))?;
     let bench = Bench {
@@ -85,7 +86,7 @@ fn measure(bench: &Bench, their_rounds_of_largest: usize) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// What shows how much it matters that the kernel isn't kept on one processor.
+/// Measures enough to show how much pinning the kernel to one processor matters.
 fn glance(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for table in [Table::new(1_000, 10), Table::new(1, 10_000)] {

@@ -13,52 +13,52 @@ use ipvs_benches::table::{Table, thousands};
 use crate::connections::{self, CONNECTIONS};
 use crate::namespace;
 
-/// What is done in less is measured more often, as long as a program takes no more than this many
-/// seconds for all rounds: what else the machine does in a moment may be as large as what is to be
-/// seen.
+/// Quick work is measured more often, as long as all rounds of a program take no more than this
+/// many seconds. Otherwise, noise from the rest of the machine could be as large as the differences
+/// to be measured.
 const BUDGET: f64 = 15.0;
 const MORE_IF_SHORT: usize = 5;
 
-/// How many lines of rules a table may have for counts: valgrind takes the C ipvsadm's work fifty
-/// times as long as it takes by itself.
+/// How many lines of rules a table may have for counting. Under valgrind, the C ipvsadm takes fifty
+/// times as long as on its own.
 const COUNTABLE_LINES: u32 = 20_000;
 
-/// The programs, and where they are measured.
+/// The programs, and how to measure them.
 #[derive(Clone)]
 pub(crate) struct Bench {
     pub(crate) theirs: PathBuf,
     pub(crate) ours: PathBuf,
     pub(crate) floor: PathBuf,
-    /// How often each does each work at least.
+    /// How often each program does each kind of work, at least.
     pub(crate) rounds: usize,
-    /// How often the C ipvsadm does at least.
+    /// The same for the C ipvsadm.
     pub(crate) their_rounds: usize,
-    /// What the name of a work and its table has to have in it.
+    /// Only work whose name and table contain this is measured.
     pub(crate) filter: String,
     /// Whether system calls and instructions are counted.
     pub(crate) counts: bool,
     pub(crate) family: u16,
-    /// For what is read and written.
+    /// The directory for files that are read and written.
     pub(crate) folder: PathBuf,
 }
 
-/// One work, as each program is told to do it.
+/// One kind of work, in the form that each program is given it.
 struct Contest<'a> {
     work: &'a str,
     on: String,
-    /// Whether counting what the programs do takes no longer than it is worth.
+    /// Whether counting is fast enough to be worthwhile.
     countable: bool,
     theirs: Program,
     ours: Program,
     floor: Option<Program>,
-    /// Puts the kernel into the state in which the work begins.
+    /// Puts the kernel into the work's initial state.
     prepare: &'a dyn Fn() -> Result<()>,
-    /// Looks at what the work has done.
+    /// Reads the result of the work.
     outcome: &'a dyn Fn() -> Result<String>,
 }
 
 impl Bench {
-    /// All that is done with a table.
+    /// Measures all work on a table.
     pub(crate) fn table(&self, table: Table, rows: &mut Vec<Row>) -> Result<()> {
         let works = ["restore", "list -n", "save -n", "list -n --stats", "clear"];
         if !works.iter().any(|work| self.wanted(work, &table.to_string())) {
@@ -126,8 +126,8 @@ impl Bench {
         empty()
     }
 
-    /// What each program takes to be started, beside one that does nothing and needs the C library
-    /// alone.
+    /// Measures the startup of each program, alongside a program that does nothing and needs only
+    /// the C library.
     pub(crate) fn start(&self, rows: &mut Vec<Row>) -> Result<()> {
         let nothing = || Ok(String::new());
         self.measure(
@@ -145,7 +145,7 @@ impl Bench {
         )
     }
 
-    /// One service added by a process of its own.
+    /// Measures adding one service with a process of its own.
     pub(crate) fn one_service(&self, rows: &mut Vec<Row>) -> Result<()> {
         let clear = self.file("clear", floor::clear(self.family))?;
         let add = self.file("add", floor::restore(Table::new(1, 0), self.family))?;
@@ -174,7 +174,7 @@ impl Bench {
         connections::make()?;
         let arguments = &["-L", "-n", "-c"];
         let floor = Program::new(&self.floor, &["read", "/proc/net/ip_vs_conn"]);
-        // Times run on between two lists, and are no part of what is compared.
+        // Times change between two lists, and aren't compared.
         self.measure(
             rows,
             &Contest {
@@ -190,7 +190,7 @@ impl Bench {
         )
     }
 
-    /// Has each program do the work in turn, and compares what they printed and what came of it.
+    /// Has each program do the work in turn, and compares their output and results.
     fn measure(&self, rows: &mut Vec<Row>, contest: &Contest<'_>) -> Result<()> {
         if !self.wanted(contest.work, &contest.on) {
             return Ok(());
@@ -208,7 +208,7 @@ impl Bench {
             if round >= rounds {
                 break;
             }
-            // Each is the first once, because what comes before may matter.
+            // Each program takes its turn to go first, because what ran before may matter.
             for index in (0..programs.len()).map(|index| (index + round) % programs.len()) {
                 let Some(program) = programs[index] else { continue };
                 if index == 0 && !is_among(round, rounds, their_rounds) {
@@ -256,7 +256,7 @@ impl Bench {
         Ok(())
     }
 
-    /// How often a program does what takes it so many seconds: at least `least` times.
+    /// How often a program may do work that takes it this many seconds: at least `least` times.
     fn within_budget(&self, least: usize, seconds: f64) -> usize {
         let most = self.rounds * MORE_IF_SHORT;
         let fitting = (1..=most).take_while(|&rounds| rounds as f64 * seconds <= BUDGET).count();
@@ -273,19 +273,19 @@ impl Bench {
         Ok(path)
     }
 
-    /// The floor, as a whole process.
+    /// The floor as a whole process.
     fn player(&self, script: &Path) -> Program {
         let mut program = Program::new(&self.floor, &["play"]);
         program.arguments.push(script.into());
         program
     }
 
-    /// The floor, in this process.
+    /// Runs the floor in this process.
     fn play(&self, script: &Path) -> Result<()> {
         Floor::open()?.play(&fs::read(script)?)
     }
 
-    /// The table, as the C ipvsadm saves it.
+    /// The table as the C ipvsadm saves it.
     pub(crate) fn saved(&self) -> Result<String> {
         let output = Command::new(&self.theirs).args(["-S", "-n"]).output()?;
         ensure!(output.status.success(), "the C ipvsadm can't save");
@@ -293,13 +293,13 @@ impl Bench {
     }
 }
 
-/// Whether a round is one of the `some` that are spread evenly over all, the first among them.
+/// Whether a round is one of `some` that are spread evenly over all rounds, including the first.
 fn is_among(round: usize, all: usize, some: usize) -> bool {
     let before = |round: usize| (round * some).div_ceil(all);
     before(round + 1) > before(round)
 }
 
-/// What a program printed, without the times of connections.
+/// A program's output, without the times of connections.
 fn printed(output: &Path) -> Result<String> {
     let text = fs::read_to_string(output)?;
     if !text.starts_with("IPVS connection entries") {
