@@ -1,5 +1,5 @@
-//! The least that talking to IPVS costs: messages that were encoded before, sent in few system
-//! calls, and answers that are received into a large buffer and not looked at.
+//! The minimum cost of talking to IPVS: messages encoded in advance and sent in few system calls,
+//! and replies received into a large buffer without being decoded.
 
 use std::io;
 use std::time::Duration;

@@ -36,7 +36,7 @@ fn in_options(options: &mut Vec<Opt>, is_v6: bool, random: &mut Random) {
         0..=4 => {
             let mut valued: Vec<usize> =
                 (0..options.len()).filter(|at| options[*at].value.is_some()).collect();
-            // Every other command has an address; other mistakes are rarer.
+            // About every second command has an address; other values are rarer, so favor them.
             let is_address = |at: &usize| {
                 options[*at].name.ends_with("-service") || options[*at].name == "real-server"
             };

@@ -61,8 +61,8 @@ pub(crate) fn measure(bench: &Bench, table: Table, rows: &mut Vec<Row>) -> Resul
     Ok(())
 }
 
-/// A change of one server in each of several services of a large table, one after the other: what a
-/// controller of many services does. Each takes a look at its service first.
+/// Measures a change of one real server in each of several services of a large table, one after the
+/// other, as a controller of many services does. Each change first reads its service.
 pub(crate) fn measure_endpoints(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     const WORK: &str = "Client::reconcile, 100 services";
     let table = ENDPOINTS;
