@@ -72,7 +72,7 @@ fn squeeze(line: &str) -> String {
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is no such program.
 pub fn c_ipvsadm() -> Result<PathBuf> {
     let ours = env::var_os("IPVSADM").and_then(|path| fs::canonicalize(path).ok());
     let path = env::var_os("PATH").unwrap_or_default();

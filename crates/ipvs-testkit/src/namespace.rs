@@ -172,7 +172,7 @@ fn remove(name: &str) -> Result<()> {
     eventually(KILL_LIMIT, || {
         let pids = processes_in(&path)?;
         for pid in &pids {
-            // It may have ended in the meantime.
+            // The process may have ended already.
             let _ = kill_process(*pid, Signal::KILL);
         }
         ensure!(pids.is_empty(), "{} processes are alive in {name}", pids.len());
