@@ -22,7 +22,7 @@ pub(super) fn forget_unpacked() -> Result<()> {
     let home = cargo_home().context("neither CARGO_HOME nor HOME is set")?;
     let version = concat!("-", env!("CARGO_PKG_VERSION"));
     for registry in folders(&home.join("registry/src"))? {
-        // Unlike crates.io, a registry in a folder has no host in its name.
+        // Unlike the public registry, one in a folder has no host in its name.
         if !registry.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"-")) {
             continue;
         }
