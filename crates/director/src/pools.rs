@@ -120,8 +120,7 @@ impl Pools {
             self.pools.insert(key, Active { pool, states, on_fallback });
         }
         self.first_round = now + longest;
-        let keys: Vec<ServiceKey> = self.pools.keys().copied().collect();
-        keys.into_iter().flat_map(|key| self.fall_back(key, now)).collect()
+        self.fall_back_all(now)
     }
 
     /// Adds a real server to those that share its check.
@@ -269,8 +268,7 @@ impl Pools {
             .collect();
         let mut events: Vec<Event> =
             ended.into_iter().flat_map(|(key, server)| self.set(key, server, None, now)).collect();
-        let keys: Vec<ServiceKey> = self.pools.keys().copied().collect();
-        events.extend(keys.into_iter().flat_map(|key| self.fall_back(key, now)));
+        events.extend(self.fall_back_all(now));
         events
     }
 
@@ -298,6 +296,12 @@ impl Pools {
     /// The checks to make, each once, in no particular order.
     pub fn probes(&self) -> HashSet<&Probe> {
         self.checks.keys().collect()
+    }
+
+    /// Calls for the fallback, or sends it away, in every service.
+    fn fall_back_all(&mut self, now: Instant) -> Vec<Event> {
+        let keys: Vec<ServiceKey> = self.pools.keys().copied().collect();
+        keys.into_iter().flat_map(|key| self.fall_back(key, now)).collect()
     }
 
     /// Brings the fallback in, or takes it out.

@@ -14,7 +14,6 @@ mod text;
 mod tls;
 mod verdict;
 
-pub use checks::connect::Connect;
 pub use checks::http::{BODY_LIMIT, Exchange, Http, InvalidHost, Method};
 pub use checks::ping::{Echo, Heard};
 pub use conversation::{Closed, Conversation, Step};

@@ -75,7 +75,7 @@ impl Globals {
                         .help("write supervised=yes"),
                 );
             } else {
-                to.push(unknown(name, &[&NAMES[..], &settings::NAMES].concat()));
+                to.push(unknown(name, &NAMES));
             }
             return;
         };
@@ -94,7 +94,9 @@ impl Globals {
             "callback" => keep(&mut self.callback, value::quoted(value), to),
             "logfile" => {
                 keep(&mut self.log_file, value::quoted(value), to);
-                to.extend(self.log_file.as_ref().and_then(|it| unwritable(it, surroundings)));
+                // A name without a leading slash is a syslog facility.
+                let log = self.log_file.as_ref().filter(|log| Path::new(&log.value).is_absolute());
+                to.extend(log.and_then(|log| unwritable(log, surroundings)));
             }
             "execute" => {
                 let mut instance = None;
@@ -113,16 +115,18 @@ impl Globals {
             }
             "emailalertfrom" => keep(&mut self.email_alert_from, value::text(value), to),
             "timeout" | "connecttimeout" => to.push(former(name)),
-            _ => to.push(unknown(name, &[&NAMES[..], &settings::NAMES].concat())),
+            _ => to.push(unknown(name, &NAMES)),
         }
     }
 }
 
-/// Reports a log that can't be written to. A name without a leading slash is a syslog facility.
-fn unwritable(log: &Spanned<String>, surroundings: &dyn Surroundings) -> Option<Diagnostic> {
-    let path = Path::new(&log.value);
-    let error = path.is_absolute().then(|| surroundings.can_append(path).err()).flatten()?;
-    Some(Diagnostic::error(log.span.clone(), format!("cannot write to this file: {error}")))
+/// Reports a file that can't be written to.
+pub(super) fn unwritable(
+    file: &Spanned<String>,
+    surroundings: &dyn Surroundings,
+) -> Option<Diagnostic> {
+    let error = surroundings.can_append(Path::new(&file.value)).err()?;
+    Some(Diagnostic::error(file.span.clone(), format!("cannot write to this file: {error}")))
 }
 
 pub(super) fn former(name: Text<'_>) -> Diagnostic {
@@ -130,10 +134,12 @@ pub(super) fn former(name: Text<'_>) -> Diagnostic {
     Diagnostic::error(name.span(), message).help("write checktimeout or negotiatetimeout")
 }
 
+/// A name that is none of `names` of its section, and of none that may stand in both.
 pub(super) fn unknown(name: Text<'_>, names: &[&str]) -> Diagnostic {
+    let names = [names, &settings::NAMES].concat();
     let word = name.text.split(['=', ' ', '\t']).next().unwrap_or_default();
     let error = Diagnostic::error(name.span(), "this isn't a directive");
-    match value::closest(&word.to_lowercase(), names) {
+    match value::closest(&word.to_lowercase(), &names) {
         Some(near) if near == word => error.help(format!("write {near}=…")),
         Some(near) => error.help(format!("did you mean `{near}`?")),
         None => error,

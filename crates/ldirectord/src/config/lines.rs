@@ -42,8 +42,10 @@ pub(super) struct Directive<'a> {
 
 /// The lines of a file. A carriage return before the line end belongs to the line end.
 pub(super) fn lines(source: &str) -> impl Iterator<Item = Line<'_>> {
-    let mut start = 0;
-    source.split('\n').enumerate().map(move |(index, text)| {
+    // A byte order mark, which some editors write, isn't part of the first line.
+    let text = source.strip_prefix('\u{FEFF}').unwrap_or(source);
+    let mut start = source.len() - text.len();
+    text.split('\n').enumerate().map(move |(index, text)| {
         let line = Text { text: text.strip_suffix('\r').unwrap_or(text), start };
         start += text.len() + 1;
         Line { number: index + 1, text: line, kind: kind(line) }

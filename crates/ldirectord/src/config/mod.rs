@@ -77,28 +77,14 @@ pub fn parse(source: &str, surroundings: &dyn Surroundings) -> (Option<Config>, 
         ended: None,
         keys: HashMap::new(),
     };
-    // A byte order mark, which some editors write, isn't part of the first line.
-    let start = if source.starts_with('\u{FEFF}') { '\u{FEFF}'.len_utf8() } else { 0 };
-    for line in lines(&source[start..]) {
-        reader.line(shifted(line, start));
+    for line in lines(source) {
+        reader.line(line);
     }
     reader.end_block(None);
     let mut diagnostics = reader.diagnostics;
     diagnostics.sort_by_key(|it| (it.span.start, it.span.end));
     let refused = diagnostics.iter().any(|it| it.severity == Severity::Error);
     ((!refused).then_some(reader.config), diagnostics)
-}
-
-/// Shifts a line's place to account for the `by` bytes left out at the start of the file.
-fn shifted(mut line: Line<'_>, by: usize) -> Line<'_> {
-    line.text.start += by;
-    if let Kind::Global(directive) | Kind::Nested(directive) = &mut line.kind {
-        directive.name.start += by;
-        if let Some(value) = &mut directive.value {
-            value.start += by;
-        }
-    }
-    line
 }
 
 struct Reader<'a> {

@@ -2,16 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
-use std::path::Path;
 
 use ipvs::{Family, Scheduler};
 use probe::Pattern;
 
 use super::address::{self, Protocol};
-use super::global::{Globals, former, unknown};
+use super::global::{Globals, former, unknown, unwritable};
 use super::lines::Directive;
 use super::real::{self, Fallback, Real};
-use super::settings::{self, Settings, keep};
+use super::settings::{Settings, keep};
 use super::source::{Diagnostic, Spanned, Text};
 use super::surroundings::Surroundings;
 use super::value::{self, Read};
@@ -367,9 +366,8 @@ impl<'a> Block<'a> {
         to: &mut Vec<Diagnostic>,
     ) {
         let name = directive.name;
-        let names = || [&NAMES[..], &settings::NAMES].concat();
         let Some(value) = directive.value else {
-            to.push(unknown(name, &names()));
+            to.push(unknown(name, &NAMES));
             return;
         };
         if service.settings.read(name, value, to) {
@@ -419,18 +417,14 @@ impl<'a> Block<'a> {
             "secret" => keep(&mut service.secret, value::quoted(value), to),
             "monitorfile" => {
                 keep(&mut service.monitor_file, value::text(value), to);
-                if let Some(file) = &service.monitor_file {
-                    if let Err(error) = surroundings.can_append(Path::new(&file.value)) {
-                        let message = format!("cannot write to this file: {error}");
-                        to.push(Diagnostic::error(file.span.clone(), message));
-                    }
-                }
+                let file = service.monitor_file.as_ref();
+                to.extend(file.and_then(|file| unwritable(file, surroundings)));
             }
             "servicename" => keep(&mut service.service_name, value::text(value), to),
             "comment" => keep(&mut service.comment, value::text(value), to),
             "load" => keep(&mut service.load, value::quoted(value), to),
             "timeout" | "connecttimeout" => to.push(former(name)),
-            _ => to.push(unknown(name, &names())),
+            _ => to.push(unknown(name, &NAMES)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Directives that may be global or in a virtual service, whose value then takes precedence.
 
+use super::address;
 use super::source::{Diagnostic, Spanned, Text};
 use super::value::{self, Read};
 
@@ -138,9 +139,7 @@ fn phases(value: Text<'_>) -> Read<Phases> {
 }
 
 fn mail_server(value: Text<'_>) -> Read<String> {
-    let is_name =
-        |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '+' | '-');
-    if value.text.is_empty() || !value.text.chars().all(is_name) {
+    if value.text.is_empty() || !value.text.chars().all(address::is_host) {
         let error =
             Diagnostic::error(value.span(), "this isn't the name or address of a mail server");
         return Err(error.help("write it without quotes and without a port"));

@@ -1,5 +1,4 @@
 //! The checks, each in its own module.
 
-pub(crate) mod connect;
 pub(crate) mod http;
 pub(crate) mod ping;

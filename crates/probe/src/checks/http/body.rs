@@ -1,6 +1,6 @@
 //! The body of a reply.
 
-use super::head::Framing;
+use super::head::{Framing, Malformed};
 
 /// The maximum total size of chunk extensions and trailers, in bytes.
 const EXTRAS_LIMIT: usize = 16 * 1024;
@@ -62,9 +62,6 @@ pub(super) enum Progress {
     /// The limit is reached.
     Full,
 }
-
-/// Why the body isn't valid HTTP.
-pub(super) type Malformed = &'static str;
 
 impl Reader {
     pub(super) fn new(framing: Framing, limit: usize) -> Self {

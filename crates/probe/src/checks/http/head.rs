@@ -35,7 +35,7 @@ pub(super) enum Framing {
     Close,
 }
 
-/// Why the head isn't valid HTTP.
+/// Why a head or a body isn't valid HTTP.
 pub(super) type Malformed = &'static str;
 
 impl Reader {
