@@ -9,7 +9,9 @@ use ipvs::{
     Destination, DestinationKey, Family, Forward, Persistence, PersistenceMask, Scheduler,
     SchedulerFlags, ServiceKey, Tunnel,
 };
-use probe::{Check, External, Http, Method as PageMethod, Pattern, Probe, Thresholds, Tls};
+use probe::{
+    Check, Combined, External, Http, Method as PageMethod, Pattern, Probe, Thresholds, Tls,
+};
 
 use crate::config::{
     CheckType, Config, Diagnostic, Fallback, Globals, HttpMethod, Key, Method, Netmask, Protocol,
@@ -209,33 +211,46 @@ impl Reader<'_> {
     }
 
     fn check(&self, real: &Real, address: IpAddr) -> Read<Check> {
-        let udp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Udp, .. });
-        let connect = || if udp { Check::Ping } else { Check::Connect };
         match self.check_type() {
             CheckType::On => Ok(Check::On),
             CheckType::Off => Ok(Check::Off),
             CheckType::Ping => Ok(Check::Ping),
-            CheckType::Connect => Ok(connect()),
+            CheckType::Connect => Ok(self.connect()),
             CheckType::External | CheckType::ExternalPerl => Ok(self.external(real, address)),
-            CheckType::Combined(_) => Err(self.refusal_of(
-                self.service.check_type.as_ref(),
-                "several connections between two requests can't be had yet",
-            )),
-            CheckType::Negotiate => match self.service.speaks() {
-                None => Ok(connect()),
-                Some(Speaks::Nothing) => Ok(Check::On),
-                Some(Speaks::Http) => Ok(Check::Http(self.page(real)?)),
-                Some(Speaks::Https) => {
-                    let mut tls = Tls::default();
-                    tls.name = self.service.virtual_host.as_ref().map(|it| it.value.clone());
-                    Ok(Check::Https(self.page(real)?, tls))
-                }
-                Some(_) => {
-                    let message = "what is spoken here can't be checked yet";
-                    let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
-                    Err(refusal.help("checktype=connect makes a connection"))
-                }
-            },
+            CheckType::Combined(connects) => {
+                let full = self.negotiate(real)?;
+                let seconds = self.service.timeouts(self.globals).0;
+                let mut combined =
+                    Combined::connects(connects, Duration::from_secs(seconds.into()), full);
+                combined.quick = self.connect();
+                Ok(Check::Combined(Box::new(combined)))
+            }
+            CheckType::Negotiate => self.negotiate(real),
+        }
+    }
+
+    /// A check without a request. UDP has no connections, so it's a ping there.
+    fn connect(&self) -> Check {
+        let udp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Udp, .. });
+        if udp { Check::Ping } else { Check::Connect }
+    }
+
+    /// A check by a request and its reply.
+    fn negotiate(&self, real: &Real) -> Read<Check> {
+        match self.service.speaks() {
+            None => Ok(self.connect()),
+            Some(Speaks::Nothing) => Ok(Check::On),
+            Some(Speaks::Http) => Ok(Check::Http(self.page(real)?)),
+            Some(Speaks::Https) => {
+                let mut tls = Tls::default();
+                tls.name = self.service.virtual_host.as_ref().map(|it| it.value.clone());
+                Ok(Check::Https(self.page(real)?, tls))
+            }
+            Some(_) => {
+                let message = "what is spoken here can't be checked yet";
+                let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
+                Err(refusal.help("checktype=connect makes a connection"))
+            }
         }
     }
 

@@ -17,11 +17,12 @@ use ipvs::{
     TableService,
 };
 use ldirectord::{Surroundings, parse, pools, report};
-use probe::{Check, Closed, Conversation as _, Http, Probe, ReasonKind, Stage, Step, Verdict};
+use probe::{
+    Check, Closed, Conversation as _, Http, Probe, ReasonKind, Stage, Step, Turn, Verdict,
+};
 
 /// Files that use a check that isn't supported yet, and are refused for it.
-const REFUSED: [&str; 9] = [
-    "dir-checktype-number",
+const REFUSED: [&str; 8] = [
     "dir-pop-closed-port",
     "life-smtp-weights",
     "sample-dns",
@@ -120,11 +121,14 @@ fn tables(pools: Vec<director::Pool>) -> Vec<TableService> {
     let nothing = Snapshot::new([]);
     let start = Instant::now();
     let mut pools = Pools::new(pools, &nothing, start);
+    let probes = pools.probes().into_iter().cloned();
+    let mut probes: Vec<(Probe, Turn)> = probes.map(|it| (it.clone(), Turn::of(&it))).collect();
     for round in 1..=20 {
         let now = start + round * Duration::from_secs(60);
-        let probes: Vec<Probe> = pools.probes().into_iter().cloned().collect();
-        for probe in probes {
-            pools.observe(&probe, &verdict(&probe), now);
+        for (probe, turn) in &mut probes {
+            let verdict = verdict(&probe.at(turn));
+            turn.observe(&verdict);
+            pools.observe(probe, &verdict, now);
         }
         pools.tick(now);
     }
@@ -197,6 +201,43 @@ fn recorded(text: &str) -> BTreeMap<&str, Vec<&str>> {
         }
     }
     tables
+}
+
+/// `checktype` in ldirectord(8): "after each N connect attempts one negotiate
+/// attempt is performed". The first check is the negotiating one, as in the original (`num_connects`
+/// starts at its largest value).
+#[test]
+fn a_number_as_checktype_connects_that_many_times_between_two_requests() {
+    let parts = |protocol: &str| -> Vec<String> {
+        let source = format!(
+            "checktimeout=3\nnegotiatetimeout=7\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\
+             \tchecktype=2\n\tservice=http\n\trequest=\"/x\"\n\tprotocol={protocol}\n"
+        );
+        let (config, diagnostics) = parse(&source, &Machine);
+        let config = config.unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let pools = Pools::new(
+            pools(&config).expect("it can be checked"),
+            &Snapshot::new([]),
+            Instant::now(),
+        );
+        let probes = pools.probes();
+        let [probe] = Vec::from_iter(probes)[..] else { panic!("one real server, one check") };
+        let mut turn = Turn::of(probe);
+        let mut parts = Vec::new();
+        for _ in 0..7 {
+            let part = probe.at(&turn);
+            parts.push(match &part.check {
+                Check::Http(_) => format!("request {:?}", part.timeout),
+                check => format!("{check:?} {:?}", part.timeout),
+            });
+            turn.observe(&Verdict::Up);
+        }
+        parts
+    };
+    let tcp = ["request 7s", "Connect 3s", "Connect 3s"];
+    assert_eq!(parts("tcp"), Vec::from_iter(tcp.into_iter().cycle().take(7)));
+    let udp = ["request 7s", "Ping 3s", "Ping 3s"];
+    assert_eq!(parts("udp"), Vec::from_iter(udp.into_iter().cycle().take(7)));
 }
 
 #[test]

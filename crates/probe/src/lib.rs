@@ -19,7 +19,7 @@ pub use checks::ping::{Echo, Heard};
 pub use conversation::{Closed, Conversation, Step};
 pub use health::{Health, State, Thresholds};
 pub use pattern::{Pattern, PatternError};
-pub use probe::{Check, Combined, External, Probe, Roots, Tls, Verify};
+pub use probe::{Check, Combined, External, Probe, Roots, Tls, Turn, Verify};
 #[cfg(feature = "run")]
 pub use run::{Limits, Outcome, PrepareError, Runner};
 pub use schedule::{Due, Schedule};

@@ -1,11 +1,13 @@
 //! Which server to check, and how.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::checks::http::Http;
+use crate::verdict::Verdict;
 
 /// One check of one server.
 ///
@@ -28,6 +30,16 @@ impl Probe {
     pub const fn new(target: SocketAddr, check: Check, timeout: Duration) -> Self {
         Self { target, check, timeout }
     }
+
+    /// The check to make now: for a [combined](Combined) check, the part whose turn it is.
+    pub fn at(&self, turn: &Turn) -> Cow<'_, Self> {
+        let Check::Combined(combined) = &self.check else { return Cow::Borrowed(self) };
+        let (check, timeout) = match turn.quick {
+            0 => (&combined.full, self.timeout),
+            _ => (&combined.quick, combined.quick_timeout),
+        };
+        Cow::Owned(Self { target: self.target, check: check.clone(), timeout })
+    }
 }
 
 /// How to find out whether a server is up.
@@ -48,6 +60,20 @@ pub enum Check {
     Ping,
     /// Run a command.
     External(External),
+    /// Make several quick checks, then a full one.
+    Combined(Box<Combined>),
+}
+
+impl Check {
+    /// The check itself, or the full part of a combined one.
+    #[cfg(feature = "run")]
+    pub(crate) fn full(&self) -> &Self {
+        let mut check = self;
+        while let Self::Combined(combined) = check {
+            check = &combined.full;
+        }
+        check
+    }
 }
 
 /// How to speak TLS. By default any certificate is accepted, as in most checks: people have to deal
@@ -95,48 +121,142 @@ pub struct External {
     pub arguments: Vec<OsString>,
 }
 
-/// Several checks that only connect, then a full one: for servers on which a full check is
-/// expensive.
+/// Several quick checks between two full ones: for servers on which a full check is expensive.
 ///
-/// After a failure the next check is a full one.
-///
-/// ```
-/// use probe::{Combined, ReasonKind, Stage, Verdict};
-///
-/// let mut combined = Combined::new(2);
-/// let mut full = Vec::new();
-/// for _ in 0..6 {
-///     full.push(combined.is_full());
-///     combined.observe(&Verdict::Up);
-/// }
-/// assert_eq!(full, [false, false, true, false, false, true]);
-/// combined.observe(&Verdict::down(ReasonKind::Refused, Stage::Connect, "connection refused"));
-/// assert!(combined.is_full());
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The first check is a full one, and so is each after a failure: a server comes in, and comes
+/// back, with nothing less. A [`Turn`] counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Combined {
-    connects: u32,
-    done: u32,
+    /// The full check. It takes the probe's timeout.
+    pub full: Check,
+    /// The check to make in between, such as [`Check::Connect`].
+    pub quick: Check,
+    /// How long a quick check may take.
+    pub quick_timeout: Duration,
+    /// How many quick checks there are between two full ones.
+    pub times: u32,
 }
 
 impl Combined {
-    /// Makes this many connects between two full checks.
-    pub const fn new(connects: u32) -> Self {
-        Self { connects, done: 0 }
+    /// This many connects, each within `timeout`, between two full checks.
+    pub const fn connects(times: u32, timeout: Duration, full: Check) -> Self {
+        Self { full, quick: Check::Connect, quick_timeout: timeout, times }
     }
+}
 
-    /// Whether the next check is a full one.
-    pub const fn is_full(&self) -> bool {
-        self.done >= self.connects
+/// Which part of a [combined](Combined) check is next. It counts for one probe, and belongs to
+/// whoever schedules it. A probe with any other check has a turn too: always itself.
+///
+/// Calls: [`of`](Self::of) once, then in turn [`Probe::at`] for the check to make and
+/// [`observe`](Self::observe) for its verdict.
+///
+/// ```
+/// use std::time::Duration;
+/// use probe::{Check, Combined, Http, Probe, ReasonKind, Stage, Turn, Verdict};
+///
+/// let second = Duration::from_secs(1);
+/// let combined = Combined::connects(2, second, Check::Http(Http::new("/")));
+/// let check = Check::Combined(Box::new(combined));
+/// let probe = Probe::new("10.10.10.102:80".parse()?, check, 30 * second);
+///
+/// let mut turn = Turn::of(&probe);
+/// let mut connects = Vec::new();
+/// for _ in 0..6 {
+///     connects.push(probe.at(&turn).check == Check::Connect);
+///     turn.observe(&Verdict::Up);
+/// }
+/// assert_eq!(connects, [false, true, true, false, true, true]);
+///
+/// turn.observe(&Verdict::Up);
+/// assert_eq!(probe.at(&turn).timeout, second);
+/// turn.observe(&Verdict::down(ReasonKind::Refused, Stage::Connect, "connection refused"));
+/// assert_eq!(probe.at(&turn).check, Check::Http(Http::new("/")));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    times: u32,
+    /// How many quick checks are to be made before the next full one.
+    quick: u32,
+}
+
+impl Turn {
+    /// The first turn of a probe.
+    pub const fn of(probe: &Probe) -> Self {
+        let times = match &probe.check {
+            Check::Combined(combined) => combined.times,
+            _ => 0,
+        };
+        Self { times, quick: 0 }
     }
 
     /// Records the verdict of a check.
-    pub fn observe(&mut self, verdict: &crate::Verdict) {
-        self.done = match verdict {
-            crate::Verdict::Up if self.is_full() => 0,
-            crate::Verdict::Up => self.done + 1,
-            crate::Verdict::Down(_) => self.connects,
-            crate::Verdict::Inconclusive(_) => self.done,
+    pub const fn observe(&mut self, verdict: &Verdict) {
+        self.quick = match (verdict, self.quick) {
+            (Verdict::Up, 0) => self.times,
+            (Verdict::Up, quick) => quick - 1,
+            (Verdict::Down(_), _) => 0,
+            (Verdict::Inconclusive(_), quick) => quick,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{ReasonKind, Stage};
+
+    fn probe(times: u32) -> Probe {
+        let combined = Combined::connects(times, Duration::from_secs(1), Check::Ping);
+        let check = Check::Combined(Box::new(combined));
+        Probe::new(([127, 0, 0, 1], 80).into(), check, Duration::from_secs(9))
+    }
+
+    fn refused() -> Verdict {
+        Verdict::down(ReasonKind::Refused, Stage::Connect, "connection refused")
+    }
+
+    #[test]
+    fn a_server_comes_in_and_comes_back_with_nothing_less_than_a_full_check() {
+        for times in [0, 1, 5, u32::MAX] {
+            let probe = probe(times);
+            let mut turn = Turn::of(&probe);
+            for ups in 0..7_u32 {
+                assert_eq!(probe.at(&turn).check, Check::Ping, "{times}, {ups}");
+                turn.observe(&refused());
+                assert_eq!(probe.at(&turn).check, Check::Ping, "{times}, {ups}");
+                for up in 0..ups {
+                    let part = probe.at(&turn);
+                    let full = times != u32::MAX && up % (times + 1) == 0 || up == 0;
+                    assert_eq!(part.check == Check::Ping, full, "{times}, {up} of {ups}");
+                    assert_eq!(part.timeout == probe.timeout, full);
+                    turn.observe(&Verdict::Up);
+                }
+                turn.observe(&refused());
+            }
+        }
+    }
+
+    #[test]
+    fn a_check_that_says_nothing_is_made_again() {
+        let probe = probe(2);
+        let mut turn = Turn::of(&probe);
+        for _ in 0..7 {
+            let before = probe.at(&turn).into_owned();
+            turn.observe(&Verdict::Inconclusive(Stage::Reply.timed_out(probe.timeout)));
+            assert_eq!(*probe.at(&turn), before);
+            turn.observe(&Verdict::Up);
+        }
+    }
+
+    #[test]
+    fn it_is_always_the_turn_of_a_check_that_stands_alone() {
+        let probe = Probe { check: Check::Connect, ..probe(0) };
+        let mut turn = Turn::of(&probe);
+        for verdict in [Verdict::Up, refused(), Verdict::Up, Verdict::Up] {
+            assert!(matches!(probe.at(&turn), Cow::Borrowed(_)));
+            turn.observe(&verdict);
+        }
     }
 }

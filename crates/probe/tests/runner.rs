@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use probe::{
-    Check, External, Http, Limits, Outcome, Pattern, PrepareError, Probe, ReasonKind, Runner,
-    Stage, Tls, Verdict,
+    Check, Combined, External, Http, Limits, Outcome, Pattern, PrepareError, Probe, ReasonKind,
+    Runner, Stage, Tls, Turn, Verdict,
 };
 use tokio::task::LocalSet;
 
@@ -252,6 +252,18 @@ fn what_does_not_speak_tls_is_said_to() {
     assert_eq!(stage(&verdict), Stage::Tls, "{verdict}");
 }
 
+#[test]
+fn a_combined_check_alone_is_its_full_part() {
+    let broken = answering(b"HTTP/1.1 500 Oops\r\n\r\n");
+    let combined = Combined::connects(3, LONG, page());
+    let combined = Probe::new(broken, Check::Combined(Box::new(combined)), LONG);
+    assert_eq!(kind(&run(&combined).verdict), ReasonKind::Status(500));
+
+    let mut turn = Turn::of(&combined);
+    turn.observe(&Verdict::Up);
+    assert_eq!(run(&combined.at(&turn)).verdict, Verdict::Up);
+}
+
 fn shell(script: &str, timeout: Duration) -> Probe {
     let external =
         External { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
@@ -331,6 +343,15 @@ fn what_this_machine_lacks_is_said_before_a_server_suffers() {
         let error = runner.prepare(&command(program)).unwrap_err();
         assert!(matches!(error, PrepareError::Program { .. }), "{error}");
         assert!(error.to_string().contains(program), "{error}");
+    }
+    // Both parts of a combined check are looked at.
+    let missing = || command("/no/such/program").check;
+    let mut quick = Combined::connects(1, LONG, Check::Connect);
+    quick.quick = missing();
+    for combined in [Combined::connects(1, LONG, missing()), quick] {
+        let check = Check::Combined(Box::new(combined));
+        let error = runner.prepare(&Probe::new((LOCALHOST, 80).into(), check, LONG)).unwrap_err();
+        assert!(matches!(error, PrepareError::Program { .. }), "{error}");
     }
     let verdict = run(&command("/no/such/program")).verdict;
     assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict}");

@@ -13,6 +13,7 @@ mod watch;
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -154,24 +155,34 @@ impl Runner {
     ///
     /// If its program can't be run, its certificates can't be read, or sending ICMP isn't allowed.
     pub fn prepare(&self, probe: &Probe) -> Result<(), PrepareError> {
-        match &probe.check {
+        self.prepare_check(probe.target, &probe.check)
+    }
+
+    fn prepare_check(&self, target: SocketAddr, check: &Check) -> Result<(), PrepareError> {
+        match check {
             Check::External(external) => external::prepare(external),
-            Check::Ping => icmp::prepare(probe.target.ip()),
+            Check::Ping => icmp::prepare(target.ip()),
             #[cfg(feature = "tls")]
             Check::Https(_, tls) => self.tls.get(tls).map(drop),
             #[cfg(not(feature = "tls"))]
             Check::Https(..) => Err(PrepareError::NoTls),
+            Check::Combined(combined) => {
+                self.prepare_check(target, &combined.quick)?;
+                self.prepare_check(target, &combined.full)
+            }
             Check::On | Check::Off | Check::Connect | Check::Http(_) => Ok(()),
         }
     }
 
     /// Makes a check. It ends at the probe's timeout at the latest; a command that has to be killed
-    /// may take another second.
+    /// may take another second. Of a combined check it makes the full one; [`Probe::at`] says which
+    /// is next.
     ///
     /// It never fails: a failure that isn't the server's is [`Verdict::Inconclusive`]. Dropping the
     /// future ends the check.
     pub async fn run(&self, probe: &Probe) -> Outcome {
-        let _permit = match probe.check {
+        let check = probe.check.full();
+        let _permit = match check {
             Check::External(_) => self.commands.acquire().await.ok(),
             _ => None,
         };
@@ -180,20 +191,22 @@ impl Runner {
             stage: Cell::new(Stage::Connect),
             connected: Cell::new(None),
         };
-        let verdict = match &probe.check {
+        let verdict = match check {
             Check::On => Verdict::Up,
             Check::Off => Verdict::down(ReasonKind::Off, Stage::Connect, "checks are switched off"),
             // It ends its processes itself.
             Check::External(external) => external::run(external, probe.timeout).await,
-            _ => watch::within(probe.timeout, &progress, self.converse(probe, &progress)).await,
+            check => {
+                let conversation = self.converse(probe.target, check, &progress);
+                watch::within(probe.timeout, &progress, conversation).await
+            }
         };
         Outcome { verdict, connected: progress.connected.get(), took: progress.started.elapsed() }
     }
 
-    async fn converse(&self, probe: &Probe, progress: &Progress) -> Verdict {
-        let target = probe.target;
+    async fn converse(&self, target: SocketAddr, check: &Check, progress: &Progress) -> Verdict {
         let connection = stream::Connection { target, buffer: &self.buffer, progress };
-        match &probe.check {
+        match check {
             Check::Connect => connection.knock().await,
             Check::Http(http) => connection.hold(&mut http.exchange(target, false)).await,
             #[cfg(feature = "tls")]
@@ -207,7 +220,7 @@ impl Runner {
             #[cfg(not(feature = "tls"))]
             Check::Https(..) => local(PrepareError::NoTls.to_string()),
             Check::Ping => self.icmp.ping(target.ip(), progress).await,
-            Check::On | Check::Off | Check::External(_) => Verdict::Up,
+            Check::On | Check::Off | Check::External(_) | Check::Combined(_) => Verdict::Up,
         }
     }
 }
