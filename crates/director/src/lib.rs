@@ -4,7 +4,9 @@
 mod event;
 mod pool;
 mod pools;
+pub mod status;
 
 pub use event::Event;
 pub use pool::{Member, Override, Pool, WhenDown};
 pub use pools::{NotFound, Pools};
+pub use status::Status;

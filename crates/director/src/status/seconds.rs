@@ -1,0 +1,50 @@
+//! Durations as seconds in JSON: a number with microseconds as its fraction.
+
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serializer};
+
+pub(super) fn serialize<S: Serializer>(it: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64(as_seconds(*it))
+}
+
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    from_seconds(f64::deserialize(from)?)
+}
+
+/// The same for a value that may be `null`.
+pub(super) mod option {
+    use super::{Deserialize, Deserializer, Duration, Serializer, as_seconds, from_seconds};
+
+    #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
+    pub(in super::super) fn serialize<S: Serializer>(
+        it: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match it {
+            Some(it) => to.serialize_some(&as_seconds(*it)),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(from)?.map(from_seconds).transpose()
+    }
+}
+
+/// Seconds, cut to microseconds. More than 285 years lose precision, as doubles do.
+fn as_seconds(it: Duration) -> f64 {
+    it.as_micros() as f64 / 1e6
+}
+
+fn from_seconds<E: Error>(seconds: f64) -> Result<Duration, E> {
+    if seconds.is_nan() || seconds.is_sign_negative() {
+        return Err(E::custom(format_args!("{seconds} isn't a duration")));
+    }
+    // Only too many seconds are left to go wrong.
+    let nanoseconds = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    Ok(nanoseconds)
+}

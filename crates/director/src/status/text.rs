@@ -1,0 +1,197 @@
+//! A status as text for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::{
+    Decision, DecisionStatus, ServerState, ServerStatus, ServiceStatus, Status, VerdictKind,
+};
+
+/// Lines aren't longer than this if that can be helped.
+const WIDTH: usize = 100;
+
+const HEADINGS: [&str; 6] = ["REAL SERVER", "STATE", "IN", "WEIGHT", "SINCE", "TOOK"];
+
+pub(super) fn render(status: &Status) -> String {
+    let mut text = String::new();
+    head(&mut text, status);
+    for service in &status.services {
+        text.push('\n');
+        table(&mut text, service);
+    }
+    if !status.held_back.is_empty() {
+        text.push_str("\nRefused by the kernel, and tried again:\n");
+    }
+    for it in &status.held_back {
+        let (object, error) = (one_line(&it.object), one_line(&it.error));
+        let times = if it.attempts == 1 { "attempt" } else { "attempts" };
+        let retry = brief(it.retry_in);
+        line(
+            &mut text,
+            format_args!("  {object}: {error} ({} {times}, next in {retry})", it.attempts),
+        );
+    }
+    text
+}
+
+fn head(text: &mut String, status: &Status) {
+    let (name, uptime) = (one_line(&status.instance), brief(status.uptime));
+    let age = brief(status.config.in_force_for);
+    line(text, format_args!("{name}: running for {uptime}, configuration in force for {age}"));
+    if let Some(error) = &status.config.error {
+        text.push_str("The file on disk is not in force:\n");
+        for it in error.lines() {
+            line(text, format_args!("  {}", one_line(it)));
+        }
+    }
+    let it = &status.counters;
+    line(
+        text,
+        format_args!(
+            "table: {} written, {} refused, {} changed by others; checks: {} in flight, at most {} late",
+            it.writes,
+            it.refused,
+            it.drift,
+            it.checks_in_flight,
+            brief(it.checks_late_max)
+        ),
+    );
+}
+
+fn table(text: &mut String, service: &ServiceStatus) {
+    let (name, scheduler) = (one_line(&service.service), one_line(&service.scheduler));
+    let up = service.servers.iter().filter(|it| it.takes_traffic).count();
+    let count = service.servers.len();
+    let _ = write!(text, "{name}  {scheduler}  {up} of {count} take traffic");
+    match (&service.fallback, service.on_fallback) {
+        (Some(fallback), true) => {
+            let _ = write!(text, "; the fallback {} does", one_line(fallback));
+        }
+        (Some(fallback), false) => {
+            let _ = write!(text, "; fallback {}", one_line(fallback));
+        }
+        (None, true) => text.push_str("; no fallback"),
+        (None, false) => {}
+    }
+    text.push('\n');
+    let rows: Vec<_> = service.servers.iter().map(|it| (row(it), note(it))).collect();
+    let mut widths = HEADINGS.map(str::len);
+    for (cells, _) in &rows {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    if !rows.is_empty() {
+        text.push_str(aligned(&HEADINGS.map(str::to_owned), &widths).trim_end());
+        text.push('\n');
+    }
+    for (cells, note) in &rows {
+        let cells = aligned(cells, &widths);
+        let fits = cells.chars().count() + 2 + note.chars().count() <= WIDTH;
+        match (note.is_empty(), fits) {
+            (true, _) => line(text, format_args!("{}", cells.trim_end())),
+            (false, true) => line(text, format_args!("{cells}  {note}")),
+            (false, false) => line(text, format_args!("{}\n      {note}", cells.trim_end())),
+        }
+    }
+}
+
+fn row(server: &ServerStatus) -> [String; 6] {
+    [
+        one_line(&server.server),
+        server.state.as_str().to_owned(),
+        if server.takes_traffic { "yes" } else { "no" }.to_owned(),
+        server.weight.to_string(),
+        server.since.map_or_else(|| "-".to_owned(), brief),
+        server.last.as_ref().map_or_else(|| "-".to_owned(), |it| brief(it.took)),
+    ]
+}
+
+/// Text to the left, numbers to the right.
+fn aligned(cells: &[String; 6], widths: &[usize; 6]) -> String {
+    let [server, state, traffic, weight, since, took] = cells;
+    let [w0, w1, w2, w3, w4, w5] = *widths;
+    format!("  {server:w0$}  {state:w1$}  {traffic:w2$}  {weight:>w3$}  {since:>w4$}  {took:>w5$}")
+}
+
+/// What an operator decided, and what the last check found wrong.
+fn note(server: &ServerStatus) -> String {
+    let mut notes = Vec::new();
+    notes.extend(server.decision.as_ref().map(decision));
+    if let Some(reason) = server.last.as_ref().and_then(|it| it.reason.as_deref()) {
+        let reason = one_line(reason);
+        let last = server.last.as_ref().map(|it| it.verdict);
+        notes.push(match (server.state, last) {
+            (_, Some(VerdictKind::Inconclusive)) => format!("not judged: {reason}"),
+            (ServerState::Up, _) if server.streak > 0 => {
+                format!("failed {} in a row: {reason}", server.streak)
+            }
+            _ => reason,
+        });
+    }
+    notes.join("; ")
+}
+
+fn decision(it: &DecisionStatus) -> String {
+    let mut text = String::from(match (it.decision, it.drained) {
+        (Decision::Drain, true) => "drained",
+        (Decision::Drain, false) => "draining",
+        (Decision::Disable, _) => "disabled",
+    });
+    if let Some(active) = it.active.filter(|_| !it.drained) {
+        let _ = write!(text, ", {active} open");
+    }
+    if let Some(remaining) = it.remaining {
+        let _ = write!(text, ", {} left", brief(remaining));
+    }
+    text
+}
+
+fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{arguments}");
+}
+
+/// The text with control characters escaped: some of it comes from servers.
+fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for it in text.chars() {
+        if it.is_control() {
+            line.extend(it.escape_default());
+        } else {
+            line.push(it);
+        }
+    }
+    line
+}
+
+/// A duration with two or three digits that matter, cut and not rounded.
+fn brief(it: Duration) -> String {
+    let (seconds, micros) = (it.as_secs(), it.subsec_micros());
+    match seconds {
+        0 if micros < 10_000 => format!("{}.{}ms", micros / 1000, micros / 100 % 10),
+        0 => format!("{}ms", micros / 1000),
+        1..10 => format!("{seconds}.{}s", micros / 100_000),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short_and_cut() {
+        let brief = |seconds: f64| brief(Duration::from_secs_f64(seconds));
+        assert_eq!(brief(0.0), "0.0ms");
+        assert_eq!(brief(0.004_29), "4.2ms");
+        assert_eq!(brief(0.999_9), "999ms");
+        assert_eq!(brief(3.25), "3.2s");
+        assert_eq!(brief(59.9), "59s");
+        assert_eq!(brief(725.0), "12m05s");
+        assert_eq!(brief(11_520.0), "3h12m");
+        assert_eq!(brief(446_400.0), "5d04h");
+    }
+}
