@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod director;
 mod ipvsadm;
 mod library;
 mod robustness;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     ipvsadm::add_to(&mut suite);
     traffic::add_to(&mut suite);
     robustness::add_to(&mut suite);
+    director::add_to(&mut suite);
     suite.run()
 }
 

@@ -11,6 +11,7 @@
 mod capture;
 mod cluster;
 mod connections;
+
 mod directors;
 mod download;
 mod farm;
@@ -24,7 +25,9 @@ pub mod nlmon;
 mod poll;
 mod temp_dir;
 mod tunnel;
+mod userland;
 mod web;
+mod web_daemon;
 
 pub use capture::Capture;
 pub use cluster::{Cluster, Host, Layout, Step, addresses, twin};
@@ -42,4 +45,6 @@ pub use memory_file::memory_file;
 pub use namespace::Namespace;
 pub use poll::eventually;
 pub use tunnel::{TunnelEnd, Wrapping};
+pub use userland::Userland;
 pub use web::WebServer;
+pub use web_daemon::{Request, WebDaemon};

@@ -13,6 +13,7 @@ use crate::guest::spec::Spec;
 use crate::kernel::fetch::{self, Kernel};
 use crate::kernel::{Choice, SERIES};
 use crate::program::Program;
+use crate::userland::{self, Userland};
 use crate::{doctor, native, progress, tools};
 
 /// Variables that are meaningless in the guest, where root isn't the caller and /run is empty.
@@ -204,6 +205,8 @@ pub struct Job {
     pub programs: Vec<PathBuf>,
     /// Tools that the command needs.
     pub tools: &'static [&'static str],
+    /// Debian userlands that the command needs; [`Userland::variable`] says where each is.
+    pub userlands: &'static [Userland],
     /// Folders that the command may change, if the kernel is not the host's.
     pub writable: Vec<PathBuf>,
     /// Whether the command gets the user's terminal.
@@ -221,13 +224,14 @@ impl Job {
     pub fn run(self, kernel: &ReadyKernel) -> Result<u8> {
         let base = tools::ensure(&tools::BASE)?;
         let tools = tools::ensure(self.tools)?;
+        let userlands = userland::variables(self.userlands)?;
         let folders = [self.programs, tools, base].concat();
         let mut environment: Vec<(OsString, OsString)> = std::env::vars_os()
             .filter(|(name, _)| !NOT_PASSED.iter().any(|own| name == own))
             .collect();
         let own = [("HOME", "/root".into()), ("USER", "root".into()), ("LOGNAME", "root".into())];
         let path = [("PATH", tools::path(&folders))];
-        for (name, value) in own.into_iter().chain(path).chain(self.environment) {
+        for (name, value) in own.into_iter().chain(path).chain(userlands).chain(self.environment) {
             environment.push((name.into(), value));
         }
         let spec = Spec {

@@ -4,7 +4,7 @@
 //! A kernel is fetched from Debian ([`kernel`]), checked to be able to boot here (`doctor`), and
 //! started as an ordinary program: a guest ([`Job`]). The program `lab` plays every part in that:
 //! it supervises the guest from outside, and is PID 1 inside. Programs that a guest's command needs
-//! are fetched too ([`tools`]).
+//! are fetched too ([`tools`], [`userland`]).
 //!
 //! The recipes of `cargo xtask` build on this crate, and so do the tests that run in a guest
 //! ([`process`]).
@@ -27,6 +27,7 @@ mod program;
 pub mod progress;
 mod signals;
 pub mod tools;
+pub mod userland;
 
 pub use command::{DoctorCommand, KernelCommand, main};
 pub use doctor::before_boot;

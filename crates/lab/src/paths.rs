@@ -38,6 +38,11 @@ pub fn tools() -> PathBuf {
     root().join("target/tools")
 }
 
+/// The folder of fetched userlands.
+pub(crate) fn userlands() -> PathBuf {
+    root().join("target/userlands")
+}
+
 /// Where guests find their PID 1.
 pub(crate) fn guests() -> PathBuf {
     root().join("target/guests")

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use lab::kernel::Choice;
+use lab::userland::SERVERS;
 use lab::{Job, KernelOptions, Program, ReadyKernel, paths, progress};
 
 use crate::cargo::{self, cargo};
@@ -396,6 +397,7 @@ impl Programs {
                 ),
             ],
             tools: TOOLS,
+            userlands: &[SERVERS],
             writable: vec![report.to_owned()],
             timeout: Some(KERNEL_TIMEOUT),
             ..Job::default()

@@ -92,6 +92,11 @@ impl Running {
         Ok(Self { command: line, child })
     }
 
+    /// The program's process ID, which stays its own until this is dropped.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Waits for the program to end, for at most `limit`; returns `None` if it is still running
     /// then.
     ///
@@ -133,6 +138,11 @@ impl Background {
         let (stdout, stderr) = (memory_file()?, memory_file()?);
         command.stdout(Stdio::from(stdout.try_clone()?)).stderr(Stdio::from(stderr.try_clone()?));
         Ok(Self { running: Running::start(command)?, stdout, stderr })
+    }
+
+    /// The program's process ID, which stays its own until this is dropped.
+    pub fn pid(&self) -> Pid {
+        self.running.pid()
     }
 
     /// Returns what the program has written to its standard output so far.
