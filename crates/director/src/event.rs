@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use ipvs::plan::Step;
 use ipvs::{DestinationKey, ServiceKey};
 use probe::Reason;
+
+use crate::reconcile::Object;
 
 /// A change worth reporting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,27 @@ pub enum Event {
         /// The virtual service.
         service: ServiceKey,
     },
+    /// The kernel has executed a step.
+    Written {
+        /// What was changed.
+        step: Step,
+    },
+    /// The kernel has refused an object. It is left alone for a while, and tried again.
+    Refused {
+        /// The object.
+        object: Object,
+        /// The error, and what to do.
+        error: String,
+    },
+    /// Somebody else has changed a virtual service of this program.
+    Drift {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The steps that take it back.
+        steps: Vec<Step>,
+        /// Whether they will be executed.
+        repair: bool,
+    },
 }
 
 impl fmt::Display for Event {
@@ -49,6 +73,13 @@ impl fmt::Display for Event {
             }
             Self::FallbackIn { service } => write!(f, "{service}: no real server is up"),
             Self::FallbackOut { service } => write!(f, "{service}: a real server is up again"),
+            Self::Written { step } => write!(f, "{}: {step}", step.service()),
+            Self::Refused { object, error } => write!(f, "{object}: {error}"),
+            Self::Drift { service, steps, repair } => {
+                let what = if *repair { "repairing it" } else { "missing" };
+                write!(f, "{service} was changed by somebody else; {what}:")?;
+                steps.iter().try_for_each(|step| write!(f, " {step};"))
+            }
         }
     }
 }

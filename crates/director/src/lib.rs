@@ -1,12 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod decisions;
+mod engine;
 mod event;
 mod pool;
 mod pools;
+mod reconcile;
+mod state;
 pub mod status;
+mod trial;
 
+pub use decisions::{DecideError, Selector};
+pub use engine::{Drift, Setup};
 pub use event::Event;
 pub use pool::{Member, Override, Pool, WhenDown};
-pub use pools::{NotFound, Pools};
+pub use pools::Pools;
+pub use reconcile::Object;
+pub use state::{Saved, SavedDecision, StateError, Store};
 pub use status::Status;
+pub use trial::NoScheduler;

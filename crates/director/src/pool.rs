@@ -1,10 +1,12 @@
 //! One virtual service and its real servers: which ones take traffic, and the table that follows.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::Duration;
 
 use ipvs::{Destination, DestinationKey, Service, ServiceSnapshot, TableService};
 use probe::{Probe, Thresholds};
+use serde::{Deserialize, Serialize};
 
 /// The desired state of a virtual service when all is well, from the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +20,8 @@ pub struct Pool {
     pub fallback: Option<Destination>,
     /// What happens to the entry of a real server that goes down.
     pub when_down: WhenDown,
+    /// Whether the virtual service is deleted when the program stops for good.
+    pub clean_stop: bool,
 }
 
 /// A real server of a pool.
@@ -30,6 +34,31 @@ pub struct Member {
     pub probe: Probe,
     /// How many verdicts change its state.
     pub thresholds: Thresholds,
+    /// The time from the start of one check to the start of the next. If several pools share the
+    /// check, the shortest counts.
+    pub interval: Duration,
+}
+
+impl Member {
+    /// A real server that is checked every 10 seconds, and of which every verdict counts.
+    pub fn new(destination: Destination, probe: Probe) -> Self {
+        let interval = Duration::from_secs(10);
+        Self { destination, probe, thresholds: Thresholds::default(), interval }
+    }
+
+    /// Sets how many verdicts change its state.
+    #[must_use]
+    pub fn thresholds(mut self, thresholds: Thresholds) -> Self {
+        self.thresholds = thresholds;
+        self
+    }
+
+    /// Sets the time between two checks.
+    #[must_use]
+    pub fn interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
 }
 
 /// What happens to the entry of a real server that goes down.
@@ -44,7 +73,8 @@ pub enum WhenDown {
 }
 
 /// What an operator has decided about a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Override {
     /// No new connections: weight 0.
     Drain,
@@ -55,18 +85,19 @@ pub enum Override {
 impl Pool {
     /// A virtual service without real servers.
     pub fn new(service: Service) -> Self {
-        Self { service, members: BTreeMap::new(), fallback: None, when_down: WhenDown::default() }
+        Self {
+            service,
+            members: BTreeMap::new(),
+            fallback: None,
+            when_down: WhenDown::default(),
+            clean_stop: true,
+        }
     }
 
     /// Adds a real server, replacing any with the same address and port.
     #[must_use]
-    pub fn member(
-        mut self,
-        destination: Destination,
-        probe: Probe,
-        thresholds: Thresholds,
-    ) -> Self {
-        self.members.insert(destination.key(), Member { destination, probe, thresholds });
+    pub fn member(mut self, member: Member) -> Self {
+        self.members.insert(member.destination.key(), member);
         self
     }
 
@@ -83,12 +114,19 @@ impl Pool {
         self.when_down = when_down;
         self
     }
+
+    /// Sets whether the virtual service is deleted when the program stops for good.
+    #[must_use]
+    pub fn clean_stop(mut self, clean_stop: bool) -> Self {
+        self.clean_stop = clean_stop;
+        self
+    }
 }
 
 /// The running state of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct Active {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) states: BTreeMap<DestinationKey, MemberState>,
     /// The fallback is in use.
     pub(crate) on_fallback: bool,
@@ -100,8 +138,8 @@ pub(crate) struct MemberState {
     pub(crate) admitted: bool,
     /// Its check has had a verdict.
     pub(crate) judged: bool,
-    /// What an operator has decided, and until when.
-    pub(crate) decision: Option<(Override, Option<Instant>)>,
+    /// What an operator has decided.
+    pub(crate) decision: Option<Override>,
 }
 
 impl MemberState {
@@ -123,7 +161,7 @@ impl Active {
                 (None, _) if state.admitted => {
                     desired.insert(member.destination);
                 }
-                (Some((Override::Drain, _)), _) if there || state.admitted => {
+                (Some(Override::Drain), _) if there || state.admitted => {
                     desired.insert(quiesced);
                 }
                 // Not in use and not known to be down: the entry in the table stays.

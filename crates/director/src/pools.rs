@@ -1,13 +1,13 @@
 //! All pools, and the checks they share.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipvs::{DestinationKey, ServiceKey, ServiceSnapshot, Snapshot, TableService};
 use probe::{Health, Probe, State, Thresholds, Verdict};
 
+use crate::decisions::{DecideError, Decision, Decisions, Selector};
 use crate::event::Event;
 use crate::pool::{Active, Member, MemberState, Override, Pool};
 
@@ -35,29 +35,23 @@ pub struct Pools {
     /// Each check once, with a health for each pair of thresholds. Pools that check a server in the
     /// same way share it.
     checks: HashMap<Probe, Vec<Check>>,
+    decisions: Decisions,
     touched: BTreeSet<ServiceKey>,
     /// Before this time, a pool doesn't fall back unless all its real servers have been judged.
     first_round: Instant,
+    first_round_pending: bool,
+    /// Services without a real server when the program last ran.
+    fell_back: BTreeSet<ServiceKey>,
 }
 
 #[derive(Clone, Debug)]
 struct Check {
     thresholds: Thresholds,
+    /// The shortest of its members'.
+    interval: Duration,
     health: Health,
     members: BTreeSet<(ServiceKey, DestinationKey)>,
 }
-
-/// The error for an unknown real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotFound;
-
-impl fmt::Display for NotFound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no virtual service has this real server")
-    }
-}
-
-impl std::error::Error for NotFound {}
 
 impl Pools {
     /// The pools of a configuration, starting from the current table.
@@ -65,8 +59,11 @@ impl Pools {
         let mut all = Self {
             pools: BTreeMap::new(),
             checks: HashMap::new(),
+            decisions: Decisions::default(),
             touched: BTreeSet::new(),
             first_round: now,
+            first_round_pending: true,
+            fell_back: BTreeSet::new(),
         };
         all.reload(pools, current, now);
         all
@@ -107,6 +104,7 @@ impl Pools {
                         }
                     });
                 state.judged = health.is_some();
+                state.decision = self.decisions.of(&key, server).map(|it| it.decision);
                 states.insert(*server, state);
                 self.join((key, *server), member, health, state.admitted);
             }
@@ -115,11 +113,16 @@ impl Pools {
             let has_fallback = there.is_some_and(|service| {
                 service.destinations.iter().any(|entry| Some(entry.key()) == fallback)
             });
-            let on_fallback = before.map_or(has_fallback, |before| before.on_fallback);
+            let on_fallback = match before {
+                Some(before) => before.on_fallback,
+                None => has_fallback || self.fell_back.remove(&key),
+            };
             self.touched.insert(key);
-            self.pools.insert(key, Active { pool, states, on_fallback });
+            self.pools.insert(key, Active { pool: Arc::new(pool), states, on_fallback });
         }
+        self.fell_back.clear();
         self.first_round = now + longest;
+        self.first_round_pending = true;
         self.fall_back_all(now)
     }
 
@@ -136,7 +139,8 @@ impl Pools {
         let at = at.unwrap_or_else(|| {
             let health = known.cloned().unwrap_or_default();
             let thresholds = member.thresholds;
-            checks.push(Check { thresholds, health, members: BTreeSet::new() });
+            let interval = member.interval;
+            checks.push(Check { thresholds, interval, health, members: BTreeSet::new() });
             checks.len() - 1
         });
         let check = &mut checks[at];
@@ -144,6 +148,7 @@ impl Pools {
         if admitted && check.health.state() == State::Unknown {
             check.health = Health::assumed_up();
         }
+        check.interval = check.interval.min(member.interval);
         check.members.insert(name);
     }
 
@@ -188,88 +193,92 @@ impl Pools {
         events
     }
 
-    /// Records an operator's decision about a real server, in all services that have it. None
-    /// returns to what its checks say. With `until`, the decision expires by itself.
+    /// Records an operator's decision about real servers, which replaces what was decided about them
+    /// before. None returns to what their checks say. With `until`, the decision expires by itself.
+    ///
+    /// It stays in force when the configuration changes.
     ///
     /// # Errors
     ///
-    /// [`NotFound`] if no service has it.
+    /// If no service has such a real server, or if a decision is to end that covers more than was
+    /// named.
     pub fn decide(
         &mut self,
-        server: (IpAddr, Option<u16>),
+        selector: &Selector,
         decision: Option<Override>,
         until: Option<Instant>,
         now: Instant,
-    ) -> Result<Vec<Event>, NotFound> {
-        let (address, port) = server;
-        let is_meant =
-            |key: &DestinationKey| key.addr == address && port.is_none_or(|port| key.port == port);
-        let meant: Vec<(ServiceKey, DestinationKey)> = self
-            .pools
-            .iter()
-            .flat_map(|(key, it)| it.states.keys().map(|server| (*key, *server)))
-            .filter(|(_, server)| is_meant(server))
-            .collect();
-        if meant.is_empty() {
-            return Err(NotFound);
+    ) -> Result<Vec<Event>, DecideError> {
+        let mut known = self.pools.iter().flat_map(|(key, it)| {
+            it.states.keys().map(move |server| selector.names(key, server))
+        });
+        match decision {
+            Some(_) if !known.any(|named| named) => return Err(DecideError::NotFound(*selector)),
+            Some(decision) => {
+                self.decisions.put(Decision { selector: *selector, decision, until });
+            }
+            None => {
+                let found = known.any(|named| named) || self.decisions.iter().any(|it| it.selector == *selector);
+                if !found {
+                    return Err(DecideError::NotFound(*selector));
+                }
+                self.decisions.end(selector)?;
+            }
         }
-        let decision = decision.map(|decision| (decision, until));
-        Ok(meant
-            .into_iter()
-            .flat_map(|(key, server)| self.set(key, server, decision, now))
-            .collect())
+        Ok(self.follow_decisions(now))
     }
 
-    fn set(
-        &mut self,
-        service: ServiceKey,
-        server: DestinationKey,
-        decision: Option<(Override, Option<Instant>)>,
-        now: Instant,
-    ) -> Vec<Event> {
+    /// Lets every real server follow what is decided about it now.
+    fn follow_decisions(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
-        let pool = self.pools.get_mut(&service);
-        let Some(member) = pool.and_then(|pool| pool.states.get_mut(&server)) else {
-            return events;
-        };
-        let before = member.takes_traffic();
-        member.decision = decision;
-        match (before, member.takes_traffic()) {
-            (false, true) => events.push(Event::Up { service, server }),
-            (true, false) => events.push(Event::Down { service, server, reason: None }),
-            _ => {}
+        let mut changed = Vec::new();
+        for (service, pool) in &mut self.pools {
+            for (server, state) in &mut pool.states {
+                let decision = self.decisions.of(service, server).map(|it| it.decision);
+                if state.decision == decision {
+                    continue;
+                }
+                let before = state.takes_traffic();
+                state.decision = decision;
+                let (service, server) = (*service, *server);
+                match (before, state.takes_traffic()) {
+                    (false, true) => events.push(Event::Up { service, server }),
+                    (true, false) => events.push(Event::Down { service, server, reason: None }),
+                    _ => {}
+                }
+                changed.push(service);
+            }
         }
-        self.touched.insert(service);
-        events.extend(self.fall_back(service, now));
+        changed.dedup();
+        for service in changed {
+            self.touched.insert(service);
+            events.extend(self.fall_back(service, now));
+        }
         events
     }
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn deadline(&self) -> Option<Instant> {
-        let decisions = self.pools.values().flat_map(|pool| pool.states.values());
-        let ends = decisions.filter_map(|state| state.decision?.1);
-        let waits = self.pools.values().any(|it| !it.on_fallback && !it.any_takes_traffic());
-        ends.chain(waits.then_some(self.first_round)).min()
+        let waits = self.first_round_pending.then_some(self.first_round);
+        self.decisions.deadline().into_iter().chain(waits).min()
     }
 
     /// Handles the passing of time: decisions expire, and pools that have waited long enough for
     /// first verdicts fall back.
     pub fn tick(&mut self, now: Instant) -> Vec<Event> {
-        let ended: Vec<(ServiceKey, DestinationKey)> = self
-            .pools
-            .iter()
-            .flat_map(|(key, it)| {
-                it.states.iter().map(move |(server, state)| (*key, *server, *state))
-            })
-            .filter(|(_, _, state)| {
-                state.decision.is_some_and(|(_, until)| until.is_some_and(|it| it <= now))
-            })
-            .map(|(key, server, _)| (key, server))
-            .collect();
-        let mut events: Vec<Event> =
-            ended.into_iter().flat_map(|(key, server)| self.set(key, server, None, now)).collect();
-        events.extend(self.fall_back_all(now));
+        let mut events =
+            if self.decisions.expire(now) { self.follow_decisions(now) } else { Vec::new() };
+        // What has no deadline has nothing to wait for.
+        if self.first_round_pending && now >= self.first_round {
+            self.first_round_pending = false;
+            events.extend(self.fall_back_all(now));
+        }
         events
+    }
+
+    /// Records that this program did not run for `time`: nobody had the chance to be judged then.
+    pub fn slept(&mut self, time: Duration) {
+        self.first_round += time;
     }
 
     /// The services touched since the last call: the kernel's table for them may differ from the
@@ -293,9 +302,50 @@ impl Pools {
         self.pools.keys()
     }
 
-    /// The checks to make, each once, in no particular order.
-    pub fn probes(&self) -> HashSet<&Probe> {
-        self.checks.keys().collect()
+    /// The checks to make, each once, and how often. In no particular order.
+    pub fn probes(&self) -> impl Iterator<Item = (&Probe, Duration)> {
+        self.checks.iter().filter_map(|(probe, checks)| {
+            Some((probe, checks.iter().map(|it| it.interval).min()?))
+        })
+    }
+
+    /// The state of a service.
+    pub(crate) fn active(&self, service: &ServiceKey) -> Option<&Active> {
+        self.pools.get(service)
+    }
+
+    /// Each service's state, in the order of their keys.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&ServiceKey, &Active)> {
+        self.pools.iter()
+    }
+
+    /// The health of a real server as its check sees it.
+    pub(crate) fn health(&self, member: &Member) -> Option<&Health> {
+        let checks = self.checks.get(&member.probe)?;
+        checks.iter().find(|it| it.thresholds == member.thresholds).map(|it| &it.health)
+    }
+
+    pub(crate) fn decisions(&self) -> &Decisions {
+        &self.decisions
+    }
+
+    /// Takes over what an earlier run of the program has saved; call it before the first
+    /// [`reload`](Self::reload).
+    pub(crate) fn restore(&mut self, decisions: impl IntoIterator<Item = Decision>) {
+        for decision in decisions {
+            self.decisions.put(decision);
+        }
+    }
+
+    /// Services that had no real server when the program last ran: that they fall back isn't news.
+    /// Call it before the first [`reload`](Self::reload).
+    pub(crate) fn remember_fallbacks(&mut self, services: impl IntoIterator<Item = ServiceKey>) {
+        self.fell_back.extend(services);
+    }
+
+    /// Marks services as touched.
+    pub(crate) fn touch(&mut self, services: impl IntoIterator<Item = ServiceKey>) {
+        self.touched.extend(services);
     }
 
     /// Calls for the fallback, or sends it away, in every service.
@@ -306,7 +356,7 @@ impl Pools {
 
     /// Brings the fallback in, or takes it out.
     fn fall_back(&mut self, service: ServiceKey, now: Instant) -> Option<Event> {
-        let waited = now >= self.first_round;
+        let waited = !self.first_round_pending || now >= self.first_round;
         let pool = self.pools.get_mut(&service)?;
         let judged = pool.states.values().all(|state| state.judged);
         let event = match (pool.on_fallback, pool.any_takes_traffic()) {

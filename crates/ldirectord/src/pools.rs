@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use director::{Pool, WhenDown};
+use director::{Member, Pool, WhenDown};
 use ipvs::{
     Destination, DestinationKey, Family, Forward, Persistence, PersistenceMask, Scheduler,
     SchedulerFlags, ServiceKey, Tunnel,
@@ -46,7 +46,9 @@ type Read<T> = Result<T, Diagnostic>;
 
 impl Reader<'_> {
     fn pool(&self) -> Read<Pool> {
-        let mut pool = Pool::new(self.kernels()?).when_down(self.when_down());
+        let mut pool = Pool::new(self.kernels()?)
+            .when_down(self.when_down())
+            .clean_stop(self.clean_stop());
         if let Some(fallback) = self.fallback() {
             pool = pool.fallback(fallback);
         }
@@ -58,7 +60,10 @@ impl Reader<'_> {
                     self.check(real, address)?,
                     self.timeout(),
                 );
-                pool = pool.member(destination, probe, self.thresholds());
+                let member = Member::new(destination, probe)
+                    .thresholds(self.thresholds())
+                    .interval(self.interval());
+                pool = pool.member(member);
             }
         }
         Ok(pool)
@@ -129,6 +134,16 @@ impl Reader<'_> {
         let quiescent = self.service.settings.quiescent.as_ref();
         let quiescent = quiescent.or(self.globals.settings.quiescent.as_ref());
         if quiescent.is_some_and(|it| it.value) { WhenDown::Quiesce } else { WhenDown::Remove }
+    }
+
+    fn clean_stop(&self) -> bool {
+        let own = self.service.settings.clean_stop.as_ref();
+        own.or(self.globals.settings.clean_stop.as_ref()).is_none_or(|it| it.value)
+    }
+
+    fn interval(&self) -> Duration {
+        let seconds = self.globals.settings.check_interval.as_ref();
+        Duration::from_secs(seconds.map_or(10, |it| it.value).into())
     }
 
     fn thresholds(&self) -> Thresholds {

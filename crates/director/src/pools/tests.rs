@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU16;
 
 use ipvs::plan::{Options, Prune, Scope};
@@ -32,7 +32,11 @@ fn pool(port: u16, servers: &[u8]) -> Pool {
     let service = Service::new(vip(port)).scheduler(Scheduler::RR);
     servers
         .iter()
-        .fold(Pool::new(service), |pool, n| pool.member(server(*n), probe_of(*n), fall(1)))
+        .fold(Pool::new(service), |pool, n| pool.member(member(*n, 1)))
+}
+
+fn member(n: u8, falls: u16) -> Member {
+    Member::new(server(n), probe_of(n)).thresholds(fall(falls))
 }
 
 fn down() -> Verdict {
@@ -119,11 +123,7 @@ fn a_server_comes_in_by_its_first_success_and_leaves_by_a_failure() {
 
 #[test]
 fn what_the_kernel_has_counts_as_up_until_it_has_failed_often_enough() {
-    let pool = pool(80, &[]).member(server(102), probe_of(102), fall(3)).member(
-        server(103),
-        probe_of(103),
-        fall(3),
-    );
+    let pool = pool(80, &[]).member(member(102, 3)).member(member(103, 3));
     // The table has 103 with weight 0, so it isn't in use. The configuration lacks 104.
     let mut site = Site::new([pool], &[(80, &[(102, 1), (103, 0), (104, 1)])]);
     assert_eq!(site.table(80), [(102, 1), (103, 0)]);
@@ -152,9 +152,9 @@ fn a_start_on_a_right_table_changes_nothing() {
 
 #[test]
 fn a_shared_check_counts_once_and_each_service_by_its_own_thresholds() {
-    let patient = pool(81, &[]).member(server(102), probe_of(102), fall(3));
+    let patient = pool(81, &[]).member(member(102, 3));
     let mut site = Site::new([pool(80, &[102]), patient, pool(82, &[102])], &[]);
-    assert_eq!(site.pools.probes().len(), 1);
+    assert_eq!(site.pools.probes().count(), 1);
     assert_eq!(site.observe(102, &Verdict::Up).len(), 3);
     assert_eq!(
         site.observe(102, &down()).iter().filter(|it| matches!(it, Event::Down { .. })).count(),
@@ -169,7 +169,7 @@ fn a_shared_check_counts_once_and_each_service_by_its_own_thresholds() {
 #[test]
 fn a_failure_that_does_not_count_yet_brings_nobody_in() {
     // It is in use in one service, so the shared check is assumed up, but not in the other.
-    let pools = [80, 81].map(|port| pool(port, &[]).member(server(102), probe_of(102), fall(3)));
+    let pools = [80, 81].map(|port| pool(port, &[]).member(member(102, 3)));
     let mut site = Site::new(pools, &[(80, &[(102, 1)])]);
     site.observe(102, &down());
     assert_eq!((site.table(80), site.table(81)), (vec![(102, 1)], vec![]));
@@ -220,10 +220,11 @@ fn an_operators_decision_ends_by_itself_and_survives_a_reload() {
     let mut site = Site::new([pool(80, &[102, 103])], &[]);
     site.observe(102, &Verdict::Up);
     site.observe(103, &Verdict::Up);
-    let (address, now) = (server(102).key().addr, site.now);
+    let which = |port| Selector { service: None, address: server(102).key().addr, port };
+    let now = site.now;
     let until = now + Duration::from_secs(600);
     let events =
-        site.pools.decide((address, None), Some(Override::Drain), Some(until), now).unwrap();
+        site.pools.decide(&which(None), Some(Override::Drain), Some(until), now).unwrap();
     assert_eq!(events.len(), 1);
     site.write();
     assert_eq!(site.table(80), [(102, 0), (103, 1)]);
@@ -238,10 +239,24 @@ fn an_operators_decision_ends_by_itself_and_survives_a_reload() {
     site.write();
     assert_eq!(site.table(80), [(102, 1), (103, 1)]);
 
-    site.pools.decide((address, Some(80)), Some(Override::Disable), None, until).unwrap();
+    site.pools.decide(&which(Some(80)), Some(Override::Disable), None, until).unwrap();
     site.write();
     assert_eq!(site.table(80), [(103, 1)]);
-    assert_eq!(site.pools.decide((address, Some(81)), None, None, until), Err(NotFound));
+    let missing = site.pools.decide(&which(Some(81)), None, None, until);
+    assert_eq!(missing, Err(DecideError::NotFound(which(Some(81)))));
+    let narrower = site.pools.decide(&which(None), None, None, until);
+    assert_eq!(narrower.map(|events| events.len()), Ok(1), "the broader one includes it");
+    site.write();
+    assert_eq!(site.table(80), [(102, 1), (103, 1)]);
+
+    // A new service that has the real server has the decision, too.
+    site.pools.decide(&which(None), Some(Override::Disable), None, until).unwrap();
+    let snapshot = site.client.snapshot().unwrap();
+    site.pools.reload([pool(80, &[103]), pool(81, &[102, 103])], &snapshot, site.now);
+    site.write();
+    assert_eq!((site.table(80), site.table(81)), (vec![(103, 1)], vec![(103, 1)]));
+    let narrower = site.pools.decide(&which(Some(80)), None, None, until);
+    assert_eq!(narrower, Err(DecideError::Broader(which(None))));
 }
 
 #[test]
@@ -251,7 +266,7 @@ fn a_reload_loses_no_health() {
     site.observe(103, &down());
     let snapshot = site.client.snapshot().unwrap();
     // Another service with the same servers, and other weights in the old one.
-    let heavier = pool(80, &[103]).member(server(102).weight(7), probe_of(102), fall(1));
+    let heavier = pool(80, &[103]).member(Member::new(server(102).weight(7), probe_of(102)));
     let events = site.pools.reload([heavier, pool(81, &[102, 103])], &snapshot, site.now);
     assert_eq!(events, []);
     site.write();
@@ -275,7 +290,7 @@ proptest! {
     ) {
         let table: Vec<(u8, u32)> = there.iter().map(|n| (n + 102, 1)).collect();
         let pool = (0..3_u8).fold(pool(80, &[]).fallback(server(1)), |pool, n| {
-            pool.member(server(n + 102), probe_of(n + 102), fall(falls[usize::from(n)]))
+            pool.member(member(n + 102, falls[usize::from(n)]))
         });
         let mut site = Site::new([pool], &[(80, &table)]);
         let mut seen: [Vec<bool>; 3] = Default::default();

@@ -1,0 +1,315 @@
+//! What an instance remembers over restarts, and which virtual services belong to which instance.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use ipvs::ServiceKey;
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::pool::Override;
+
+/// The longest state file that is read, in bytes. It has room for 50,000 services.
+const LONGEST: u64 = 4 << 20;
+
+/// The version of the format. A later version reads all earlier ones.
+const VERSION: u32 = 1;
+
+/// What an instance remembers: `NAME.state`, a JSON document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Saved {
+    version: u32,
+    /// The virtual services that it has written.
+    pub services: BTreeSet<ServiceKey>,
+    /// Those of them that are without a real server.
+    #[serde(default)]
+    pub on_fallback: BTreeSet<ServiceKey>,
+    /// What operators have decided.
+    #[serde(default)]
+    pub decisions: Vec<SavedDecision>,
+}
+
+/// An operator's decision about real servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SavedDecision {
+    /// Only in this virtual service.
+    #[serde(default)]
+    pub service: Option<ServiceKey>,
+    /// The address of the real servers.
+    pub address: std::net::IpAddr,
+    /// Their port; None means all ports.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// What was decided.
+    pub decision: Override,
+    /// When it expires, in seconds since 1970.
+    #[serde(default)]
+    pub until: Option<u64>,
+}
+
+impl Saved {
+    pub(crate) fn new(
+        services: BTreeSet<ServiceKey>,
+        on_fallback: BTreeSet<ServiceKey>,
+        decisions: Vec<SavedDecision>,
+    ) -> Self {
+        Self { version: VERSION, services, on_fallback, decisions }
+    }
+}
+
+impl SavedDecision {
+    pub(crate) const fn new(
+        selector: &crate::Selector,
+        decision: Override,
+        until: Option<u64>,
+    ) -> Self {
+        let crate::Selector { service, address, port } = *selector;
+        Self { service, address, port, decision, until }
+    }
+}
+
+/// Why a state can't be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StateError {
+    /// Another process with the same name is running.
+    #[error("another instance `{name}` is running")]
+    Running {
+        /// The instance.
+        name: String,
+    },
+    /// Another running instance has one of the virtual services.
+    #[error("{service} belongs to the instance `{by}`, which is running")]
+    Claimed {
+        /// The virtual service.
+        service: ServiceKey,
+        /// The instance that has it.
+        by: String,
+    },
+    /// A file can't be read or written.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was attempted.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// The state of one instance in a directory that all instances share.
+///
+/// It holds a lock on `NAME.lock` as long as it lives. So another instance knows which states belong
+/// to running ones, however they ended.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    name: String,
+    /// Locked.
+    _lock: File,
+}
+
+impl Store {
+    /// Takes the name of an instance in this directory.
+    ///
+    /// # Errors
+    ///
+    /// If it is taken, or the files can't be made.
+    pub fn open(folder: &Path, name: &str) -> Result<Self, StateError> {
+        let path = folder.join(format!("{name}.lock"));
+        let lock = open_lock(&path)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { folder: folder.into(), name: name.into(), _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::Running { name: name.into() }),
+            Err(error) => Err(StateError::Io { what: "lock", path, source: error.into() }),
+        }
+    }
+
+    /// Reads what the instance's earlier runs have saved. Nothing if there was none.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be read or isn't a state. What it would say isn't known then: treat it as
+    /// nothing, and say so.
+    pub fn load(&self) -> Result<Saved, StateError> {
+        let path = self.path(&self.name);
+        read(&path).map(Option::unwrap_or_default)
+    }
+
+    /// Saves the state, in place of the one before. Whatever happens, the file has either of them.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be written, or another running instance has one of the services: then
+    /// nothing is saved.
+    pub fn save(&self, saved: &Saved) -> Result<(), StateError> {
+        // Two instances that start at the same time must not both find nothing.
+        let claims = self.folder.join("claims.lock");
+        let lock = open_lock(&claims)?;
+        flock(&lock, FlockOperation::LockExclusive).map_err(|error| StateError::Io {
+            what: "lock",
+            path: claims,
+            source: error.into(),
+        })?;
+        for (by, theirs) in self.others()? {
+            if let Some(service) = saved.services.intersection(&theirs.services).next() {
+                return Err(StateError::Claimed { service: *service, by });
+            }
+        }
+        let path = self.path(&self.name);
+        let new = self.folder.join(format!("{}.state.new", self.name));
+        let write = || {
+            let mut file = File::create(&new)?;
+            serde_json::to_writer_pretty(&mut file, saved)?;
+            file.write_all(b"\n")?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|source| StateError::Io { what: "write", path: path.clone(), source })
+    }
+
+    /// The services of other instances that are running.
+    ///
+    /// # Errors
+    ///
+    /// If the directory can't be read.
+    pub fn claimed_by_others(&self) -> Result<BTreeSet<ServiceKey>, StateError> {
+        Ok(self.others()?.into_iter().flat_map(|(_, saved)| saved.services).collect())
+    }
+
+    fn others(&self) -> Result<Vec<(String, Saved)>, StateError> {
+        let failed = |source| StateError::Io { what: "read", path: self.folder.clone(), source };
+        let mut others = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let Some(name) = name.to_str().and_then(|name| name.strip_suffix(".state")) else {
+                continue;
+            };
+            // What isn't readable claims nothing; its instance says so itself.
+            if name != self.name && self.is_running(name) {
+                let saved = read(&self.path(name)).ok().flatten();
+                others.extend(saved.map(|saved| (name.to_owned(), saved)));
+            }
+        }
+        Ok(others)
+    }
+
+    fn is_running(&self, name: &str) -> bool {
+        File::open(self.folder.join(format!("{name}.lock")))
+            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.state"))
+    }
+}
+
+fn open_lock(path: &Path) -> Result<File, StateError> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|source| StateError::Io { what: "open", path: path.into(), source })
+}
+
+fn read(path: &Path) -> Result<Option<Saved>, StateError> {
+    let failed = |source| StateError::Io { what: "read", path: path.into(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(LONGEST).read_to_end(&mut bytes).map_err(failed)?;
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| failed(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("director-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn with(services: &[&str]) -> Saved {
+        let services = services.iter().map(|it| it.parse().unwrap()).collect();
+        Saved::new(services, BTreeSet::new(), Vec::new())
+    }
+
+    #[test]
+    fn what_was_saved_is_there_after_a_restart() {
+        let folder = Folder::new("saved");
+        let store = Store::open(&folder.0, "web.cf").unwrap();
+        assert_eq!(store.load().unwrap(), Saved::default());
+        let mut saved = with(&["tcp/10.10.10.53:80", "fwmark6/7"]);
+        saved.decisions.push(SavedDecision {
+            service: None,
+            address: "10.10.10.102".parse().unwrap(),
+            port: Some(80),
+            decision: Override::Drain,
+            until: Some(1_800_000_000),
+        });
+        store.save(&saved).unwrap();
+        drop(store);
+        let store = Store::open(&folder.0, "web.cf").unwrap();
+        assert_eq!(store.load().unwrap(), saved);
+    }
+
+    #[test]
+    fn a_name_and_a_service_belong_to_one_running_instance() {
+        let folder = Folder::new("claims");
+        let web = Store::open(&folder.0, "web.cf").unwrap();
+        web.save(&with(&["tcp/10.10.10.53:80", "tcp/10.10.10.53:81"])).unwrap();
+        let taken = Store::open(&folder.0, "web.cf").unwrap_err();
+        assert!(matches!(taken, StateError::Running { .. }), "{taken}");
+
+        let mail = Store::open(&folder.0, "mail.cf").unwrap();
+        let claimed = mail.save(&with(&["tcp/10.10.10.53:25", "tcp/10.10.10.53:81"])).unwrap_err();
+        assert_eq!(
+            claimed.to_string(),
+            "tcp/10.10.10.53:81 belongs to the instance `web.cf`, which is running"
+        );
+        assert_eq!(mail.load().unwrap(), Saved::default(), "nothing was saved");
+        // Whoever isn't running has no claims.
+        drop(web);
+        mail.save(&with(&["tcp/10.10.10.53:81"])).unwrap();
+        let web = Store::open(&folder.0, "web.cf").unwrap();
+        assert_eq!(web.load().unwrap().services.len(), 2);
+        assert_eq!(web.claimed_by_others().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_state_that_is_not_one_is_an_error_and_not_an_empty_one() {
+        let folder = Folder::new("broken");
+        let store = Store::open(&folder.0, "web.cf").unwrap();
+        for content in ["", "{", "[]", "{\"version\":1,\"services\":[\"tcp/nowhere:80\"]}"] {
+            fs::write(folder.0.join("web.cf.state"), content).unwrap();
+            let error = store.load().unwrap_err().to_string();
+            assert!(error.contains("web.cf.state"), "{error}");
+        }
+        // Fields of a later version don't matter.
+        let later = r#"{"version":2,"services":["tcp/10.10.10.53:80"],"colour":"blue"}"#;
+        fs::write(folder.0.join("web.cf.state"), later).unwrap();
+        assert_eq!(store.load().unwrap().services.len(), 1);
+    }
+}

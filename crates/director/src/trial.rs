@@ -1,0 +1,106 @@
+//! Whether the kernel has the schedulers of a new configuration, before anything else is written.
+
+use std::collections::BTreeSet;
+
+use ipvs::{Change, Client, Error, ErrorKind, Scheduler, Service, ServiceKey, Snapshot, Transport};
+use thiserror::Error;
+
+use crate::pool::Pool;
+
+/// A scheduler that the kernel doesn't have.
+#[derive(Debug, Error)]
+#[error("{service} can't be had: {source}")]
+pub struct NoScheduler {
+    /// The first virtual service that needs it.
+    pub service: ServiceKey,
+    /// The scheduler.
+    pub scheduler: Scheduler,
+    /// The kernel's error.
+    pub source: Error,
+}
+
+/// The services that are written first: one for each scheduler that no present service uses.
+///
+/// A missing service is preferred, because it has no traffic yet.
+fn trials<'a>(pools: &'a [Pool], current: &Snapshot) -> Vec<&'a Service> {
+    let mut known: BTreeSet<Scheduler> =
+        current.services().iter().map(|it| it.entry.service.scheduler).collect();
+    let (present, missing): (Vec<_>, Vec<_>) = pools
+        .iter()
+        .map(|pool| &pool.service)
+        .partition(|service| current.service(&service.key).is_some());
+    let candidates = missing.into_iter().chain(present);
+    candidates.filter(|service| known.insert(service.scheduler)).collect()
+}
+
+/// Tries the schedulers that are new. If the kernel lacks one, the table is as it was before.
+///
+/// # Errors
+///
+/// The scheduler that the kernel lacks. Other errors don't end the trial: they concern one service,
+/// and come up again when it is written.
+pub(crate) fn schedulers<T: Transport>(
+    client: &mut Client<T>,
+    pools: &[Pool],
+    current: &Snapshot,
+) -> Result<(), NoScheduler> {
+    let mut undo: Vec<Change> = Vec::new();
+    for service in trials(pools, current) {
+        let before = current.service(&service.key).map(|it| it.entry.service.clone());
+        let (change, inverse) = match before {
+            Some(before) => (Change::SetService(service.clone()), Change::SetService(before)),
+            None => (Change::AddService(service.clone()), Change::DeleteService(service.key)),
+        };
+        match client.change(change) {
+            Ok(()) => undo.push(inverse),
+            Err(source) if source.kind() == ErrorKind::SchedulerOrPersistenceEngineNotFound => {
+                for inverse in undo.into_iter().rev() {
+                    // If somebody else has changed it meanwhile, there is nothing to take back.
+                    let _ = client.change(inverse);
+                }
+                let scheduler = service.scheduler;
+                return Err(NoScheduler { service: service.key, scheduler, source });
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ipvs::Service;
+    use ipvs_model::Kernel;
+
+    use super::*;
+
+    fn pool(port: u16, scheduler: &str) -> Pool {
+        let key = format!("tcp/10.10.10.53:{port}").parse().unwrap();
+        let scheduler = Scheduler::new(scheduler.as_bytes()).unwrap();
+        Pool::new(Service::new(key).scheduler(scheduler))
+    }
+
+    #[test]
+    fn a_scheduler_that_the_kernel_lacks_leaves_the_table_as_it_was() {
+        let mut client = Client::with_transport(Kernel::new()).unwrap();
+        client.add_service(&pool(80, "rr").service).unwrap();
+        let before = client.snapshot().unwrap().into_table();
+        let current = client.snapshot().unwrap();
+        let new = [pool(80, "wlc"), pool(81, "lc"), pool(82, "rr"), pool(83, "lbrc")];
+        let error = schedulers(&mut client, &new, &current).unwrap_err();
+        assert_eq!((error.service, error.scheduler), (new[3].service.key, new[3].service.scheduler));
+        assert_eq!(client.snapshot().unwrap().into_table(), before);
+    }
+
+    #[test]
+    fn what_is_there_is_not_tried() {
+        let mut client = Client::with_transport(Kernel::new()).unwrap();
+        client.add_service(&pool(80, "rr").service).unwrap();
+        let current = client.snapshot().unwrap();
+        let new = [pool(81, "rr"), pool(80, "wlc"), pool(82, "wlc"), pool(83, "wlc")];
+        schedulers(&mut client, &new, &current).unwrap();
+        let keys: Vec<_> = client.snapshot().unwrap().services().iter().map(|it| *it.key()).collect();
+        assert_eq!(keys.len(), 2, "the missing one is tried, the present one isn't: {keys:?}");
+        assert!(keys.contains(&new[2].service.key));
+    }
+}
