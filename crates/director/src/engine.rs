@@ -26,6 +26,9 @@ const IN_FLIGHT: usize = 4096;
 /// The table is compared with what it should be at least this often while checks are less frequent.
 const LOOK: Duration = Duration::from_secs(5);
 
+/// While real servers drain, their connections are counted this often.
+const DRAIN_LOOK: Duration = Duration::from_secs(1);
+
 /// What to do about changes that others have made to this program's services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Drift {
@@ -281,6 +284,7 @@ impl Engine {
     ) -> Result<(), DecideError> {
         let events = self.pools.decide(selector, decision, until, now)?;
         self.save = true;
+        self.next_look = self.next_look.map(|at| at.min(now + self.look_interval()));
         self.changed(events);
         Ok(())
     }
@@ -411,6 +415,10 @@ impl Engine {
     /// Changes by others are found within the longer of 5 s and the shortest interval of checks. A
     /// fifth of that is left for looking and writing.
     fn look_interval(&self) -> Duration {
+        if self.pools.decisions().iter().next().is_some() {
+            // Somebody is waiting for connections to end.
+            return DRAIN_LOOK;
+        }
         let shortest = self.pools.probes().map(|(_, interval)| interval).min();
         shortest.map_or(LOOK, |interval| interval.max(LOOK)) * 4 / 5
     }
@@ -467,6 +475,10 @@ impl Engine {
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.len()
+    }
+
+    pub(crate) fn is_writing(&self) -> bool {
+        self.writing
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {

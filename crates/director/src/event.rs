@@ -50,6 +50,16 @@ pub enum Event {
         /// The error, and what to do.
         error: String,
     },
+    /// The kernel's table can't be read.
+    Unread {
+        /// The error.
+        error: String,
+    },
+    /// What a restart needs can't be saved.
+    NotSaved {
+        /// The error.
+        error: String,
+    },
     /// Somebody else has changed a virtual service of this program.
     Drift {
         /// The virtual service.
@@ -75,6 +85,8 @@ impl fmt::Display for Event {
             Self::FallbackOut { service } => write!(f, "{service}: a real server is up again"),
             Self::Written { step } => write!(f, "{}: {step}", step.service()),
             Self::Refused { object, error } => write!(f, "{object}: {error}"),
+            Self::Unread { error } => f.write_str(error),
+            Self::NotSaved { error } => write!(f, "a restart will not know the state: {error}"),
             Self::Drift { service, steps, repair } => {
                 let what = if *repair { "repairing it" } else { "missing" };
                 write!(f, "{service} was changed by somebody else; {what}:")?;

@@ -2,11 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod decisions;
+mod describe;
 mod engine;
 mod event;
 mod pool;
 mod pools;
 mod reconcile;
+mod run;
 mod state;
 pub mod status;
 mod trial;
@@ -17,6 +19,7 @@ pub use event::Event;
 pub use pool::{Member, Override, Pool, WhenDown};
 pub use pools::Pools;
 pub use reconcile::Object;
+pub use run::{Director, Ended, Handle, LoadError, Loaded, Observer};
 pub use state::{Saved, SavedDecision, StateError, Store};
 pub use status::Status;
 pub use trial::NoScheduler;

@@ -259,7 +259,9 @@ impl Pools {
 
     /// When [`tick`](Self::tick) has something to do next.
     pub fn deadline(&self) -> Option<Instant> {
-        let waits = self.first_round_pending.then_some(self.first_round);
+        let waiting = |it: &Active| !it.on_fallback && !it.any_takes_traffic();
+        let waits = self.first_round_pending && self.pools.values().any(waiting);
+        let waits = waits.then_some(self.first_round);
         self.decisions.deadline().into_iter().chain(waits).min()
     }
 

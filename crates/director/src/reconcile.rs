@@ -207,8 +207,6 @@ pub(crate) struct Look {
     pub(crate) drift: Vec<(ServiceKey, Plan)>,
     /// Connections that are open to real servers with weight 0.
     pub(crate) connections: BTreeMap<(ServiceKey, DestinationKey), u32>,
-    /// The services that exist.
-    pub(crate) services: BTreeSet<ServiceKey>,
 }
 
 /// Looks whether the table is what the orders ask for, and changes nothing.
@@ -227,6 +225,5 @@ pub(crate) fn look(snapshot: &Snapshot, orders: &[Order]) -> Look {
             }
         }
     }
-    let services = snapshot.services().iter().map(|it| *it.key()).collect();
-    Look { drift, connections, services }
+    Look { drift, connections }
 }

@@ -14,7 +14,7 @@ pub struct NoScheduler {
     /// The first virtual service that needs it.
     pub service: ServiceKey,
     /// The scheduler.
-    pub scheduler: Scheduler,
+    pub scheduler: Option<Scheduler>,
     /// The kernel's error.
     pub source: Error,
 }
@@ -24,13 +24,13 @@ pub struct NoScheduler {
 /// A missing service is preferred, because it has no traffic yet.
 fn trials<'a>(pools: &'a [Pool], current: &Snapshot) -> Vec<&'a Service> {
     let mut known: BTreeSet<Scheduler> =
-        current.services().iter().map(|it| it.entry.service.scheduler).collect();
+        current.services().iter().filter_map(|it| it.entry.service.scheduler).collect();
     let (present, missing): (Vec<_>, Vec<_>) = pools
         .iter()
         .map(|pool| &pool.service)
         .partition(|service| current.service(&service.key).is_some());
     let candidates = missing.into_iter().chain(present);
-    candidates.filter(|service| known.insert(service.scheduler)).collect()
+    candidates.filter(|it| it.scheduler.is_some_and(|name| known.insert(name))).collect()
 }
 
 /// Tries the schedulers that are new. If the kernel lacks one, the table is as it was before.

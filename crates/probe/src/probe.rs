@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,13 @@ impl Probe {
     }
 }
 
+impl fmt::Display for Probe {
+    /// Such as `http 10.10.10.102:80/check.txt`, or `ping 10.10.10.102`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.check.describe(self.target, f)
+    }
+}
+
 /// How to find out whether a server is up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -65,6 +73,23 @@ pub enum Check {
 }
 
 impl Check {
+    fn describe(&self, target: SocketAddr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::On => f.write_str("not checked"),
+            Self::Off => f.write_str("switched off"),
+            Self::Connect => write!(f, "connect {target}"),
+            Self::Http(http) => write!(f, "http {target}{}", http.path()),
+            Self::Https(http, _) => write!(f, "https {target}{}", http.path()),
+            Self::Ping => write!(f, "ping {}", target.ip()),
+            Self::External(external) => write!(f, "run {}", external.program.display()),
+            Self::Combined(combined) => {
+                combined.full.describe(target, f)?;
+                write!(f, " after {} of ", combined.times)?;
+                combined.quick.describe(target, f)
+            }
+        }
+    }
+
     /// The check itself, or the full part of a combined one.
     #[cfg(feature = "run")]
     pub(crate) fn full(&self) -> &Self {

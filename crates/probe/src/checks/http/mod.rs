@@ -64,6 +64,11 @@ pub enum Method {
 pub struct InvalidHost(String);
 
 impl Http {
+    /// The path as it is requested.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// A `GET` of `path`. Any status from 200 to 299 is a good one.
     ///
     /// Characters that a request can't contain are percent-encoded, a fragment (`#…`) is dropped,

@@ -1,0 +1,102 @@
+//! The status of an engine.
+
+use std::time::Instant;
+
+use ipvs::{DestinationKey, ServiceKey};
+use probe::{Check};
+
+use crate::engine::Engine;
+use crate::pool::{Active, Member, MemberState, Override};
+use crate::status::{
+    CheckCounts, Counters, DecisionStatus, HeldBack, LastVerdict, ServerState, ServerStatus,
+    ServiceStatus, Status,
+};
+
+impl Engine {
+    /// What there is to say at `now`. The instance's name and its configuration file are for others
+    /// to fill in.
+    pub(crate) fn status(&self, now: Instant) -> Status {
+        let mut status = Status::new("");
+        status.services =
+            self.pools().all().map(|(key, active)| self.service(*key, active, now)).collect();
+        status.held_back = self
+            .refusals()
+            .iter()
+            .map(|(object, refusal)| HeldBack {
+                object: object.to_string(),
+                error: refusal.error.clone(),
+                attempts: refusal.attempts,
+                retry_in: refusal.retry_at.saturating_duration_since(now),
+            })
+            .collect();
+        let counts = self.counts();
+        status.counters = Counters {
+            writes: counts.writes,
+            refused: counts.refused,
+            drift: counts.drift,
+            checks_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
+            checks_late_max: counts.latest,
+        };
+        status
+    }
+
+    fn service(&self, key: ServiceKey, active: &Active, now: Instant) -> ServiceStatus {
+        let pool = &active.pool;
+        let servers = pool.members.iter().map(|(server, member)| {
+            let state = active.states.get(server).copied().unwrap_or_default();
+            self.server((key, *server), member, state, now)
+        });
+        ServiceStatus {
+            service: key.to_string(),
+            scheduler: pool.service.scheduler.map(|it| it.to_string()).unwrap_or_default(),
+            fallback: pool.fallback.map(|it| it.key().to_string()),
+            on_fallback: active.on_fallback,
+            servers: servers.collect(),
+        }
+    }
+
+    fn server(
+        &self,
+        (service, server): (ServiceKey, DestinationKey),
+        member: &Member,
+        state: MemberState,
+        now: Instant,
+    ) -> ServerStatus {
+        let health = self.pools().health(member);
+        let check = self.check(&member.probe);
+        let mut status = ServerStatus {
+            server: server.to_string(),
+            state: match &member.probe.check {
+                Check::On => ServerState::Unchecked,
+                _ if state.admitted => ServerState::Up,
+                _ if state.judged => ServerState::Down,
+                _ => ServerState::Unknown,
+            },
+            takes_traffic: state.takes_traffic(),
+            weight: member.destination.weight,
+            since: health
+                .and_then(probe::Health::since)
+                .map(|since| now.saturating_duration_since(since)),
+            check: member.probe.to_string(),
+            streak: health.map_or(0, probe::Health::streak),
+            ..ServerStatus::default()
+        };
+        if let Some(check) = check {
+            status.checks =
+                CheckCounts { up: check.up, down: check.down, inconclusive: check.inconclusive };
+            status.took_sum = check.took;
+            status.last = check.last.as_ref().map(|(verdict, at, took)| {
+                LastVerdict::new(verdict, now.saturating_duration_since(*at), *took)
+            });
+        }
+        status.decision = state.decision.map(|decision| {
+            let until = self.pools().decisions().of(&service, &server).and_then(|it| it.until);
+            let remaining = until.map(|until| until.saturating_duration_since(now));
+            let mut decided = DecisionStatus::new(decision.into(), remaining);
+            decided.active = self.connections(service, server);
+            decided.drained = decision == Override::Drain && decided.active == Some(0);
+            decided
+        });
+        status
+    }
+}

@@ -1,0 +1,452 @@
+//! The loop around the engine: tasks for checks, a thread for the table, and requests from outside.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime};
+
+use ipvs::{AsyncClient, Error, ServiceKey, Snapshot, Transport};
+use probe::{Check, External, Limits, Outcome, PrepareError, Probe, Runner};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_local;
+use tokio::time::timeout_at;
+
+use crate::decisions::{DecideError, Selector};
+use crate::engine::{CheckId, Engine, Setup};
+use crate::event::Event;
+use crate::pool::Override;
+use crate::reconcile::{Look, Object, Order, Written, execute, look};
+use crate::state::{Saved, StateError, Store};
+use crate::status::Status;
+use crate::trial::{self, NoScheduler};
+
+/// The loop turns at least this often, so that a watchdog can tell it from a stuck one.
+const TURN: Duration = Duration::from_secs(1);
+
+/// A deadline that was missed by more than this says that the process or its machine had stopped.
+const STOPPED: Duration = Duration::from_secs(1);
+
+/// The other half of the program: it hears what happens, and runs commands.
+pub trait Observer {
+    /// Something has happened. This must not block.
+    fn event(&mut self, event: &Event);
+
+    /// Makes a check that runs a command, by other means than starting it as this process's child.
+    /// By default there are none.
+    fn external(
+        &mut self,
+        _external: &External,
+        _timeout: Duration,
+    ) -> Option<Pin<Box<dyn Future<Output = Outcome>>>> {
+        None
+    }
+
+    /// The loop has turned; it does so at least once a second.
+    fn turned(&mut self) {}
+}
+
+/// Why a configuration wasn't taken. The one before stays in force, and the table is as it was.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// A check can't be made on this machine.
+    #[error("cannot check {target}: {source}")]
+    Check {
+        /// The real server.
+        target: SocketAddr,
+        /// The cause.
+        source: PrepareError,
+    },
+    /// The kernel lacks a scheduler.
+    #[error(transparent)]
+    Scheduler(#[from] NoScheduler),
+    /// The state can't be saved, or a virtual service belongs to another instance.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The kernel's table can't be read.
+    #[error("{0:#}")]
+    Kernel(#[from] Error),
+    /// The program is about to end.
+    #[error("this instance is stopping")]
+    Stopping,
+}
+
+/// What became of a configuration that was taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// Objects that the kernel has refused. Everything else is in force; these are tried again.
+    pub refused: Vec<(Object, String)>,
+}
+
+/// Controls a running [`Director`]. Clones control the same one.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inbox: mpsc::UnboundedSender<Input>,
+    changes: watch::Receiver<u64>,
+}
+
+/// The program has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this instance has ended")]
+pub struct Ended;
+
+#[derive(Debug)]
+enum Input {
+    Finished(CheckId, Outcome),
+    Written(Written),
+    Looked(Result<Look, Error>),
+    Load(Setup, oneshot::Sender<Result<Loaded, LoadError>>),
+    Tried(Box<Attempt>),
+    Status(oneshot::Sender<Status>),
+    Decide(Selector, Option<Override>, Option<Duration>, oneshot::Sender<Result<(), DecideError>>),
+    Stop { keep_table: bool, done: oneshot::Sender<()> },
+}
+
+/// A configuration whose schedulers were tried.
+#[derive(Debug)]
+struct Attempt {
+    setup: Setup,
+    reply: oneshot::Sender<Result<Loaded, LoadError>>,
+    /// What was saved before it.
+    before: Saved,
+    result: Result<Snapshot, LoadError>,
+}
+
+impl Handle {
+    /// Takes a configuration: first everything is tried that can refuse it as a whole, then it is
+    /// in force. Returns once the table is written.
+    ///
+    /// # Errors
+    ///
+    /// If it wasn't taken.
+    pub async fn load(&self, setup: Setup) -> Result<Loaded, LoadError> {
+        let (reply, outcome) = oneshot::channel();
+        let _ = self.inbox.send(Input::Load(setup, reply));
+        outcome.await.unwrap_or(Err(LoadError::Stopping))
+    }
+
+    /// The status. Its instance and configuration file are for the caller to fill in.
+    ///
+    /// # Errors
+    ///
+    /// If the program has ended.
+    pub async fn status(&self) -> Result<Status, Ended> {
+        let (reply, status) = oneshot::channel();
+        let _ = self.inbox.send(Input::Status(reply));
+        status.await.map_err(|_| Ended)
+    }
+
+    /// Records an operator's decision about real servers, perhaps for some time only. None returns
+    /// to what their checks say.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pools::decide`](crate::Pools::decide). None if the program has ended.
+    pub async fn decide(
+        &self,
+        selector: Selector,
+        decision: Option<Override>,
+        time: Option<Duration>,
+    ) -> Result<(), Option<DecideError>> {
+        let (reply, outcome) = oneshot::channel();
+        let _ = self.inbox.send(Input::Decide(selector, decision, time, reply));
+        outcome.await.map_err(|_| None)?.map_err(Some)
+    }
+
+    /// Ends the program. Unless the table is kept, virtual services are deleted as their pools say.
+    /// Returns once that is done.
+    pub async fn stop(&self, keep_table: bool) {
+        let (done, ended) = oneshot::channel();
+        let _ = self.inbox.send(Input::Stop { keep_table, done });
+        // The other end is dropped when there is nothing left to end.
+        let _ = ended.await;
+    }
+
+    /// Changes with every event.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+}
+
+/// Looks after virtual services: checks their real servers, and keeps the kernel's table in line.
+///
+/// It does nothing before it has got a configuration by [`Handle::load`].
+#[derive(Debug)]
+pub struct Director<T, O> {
+    engine: Engine,
+    client: AsyncClient<T>,
+    store: Option<Store>,
+    observer: O,
+    runner: Rc<Runner>,
+    sender: mpsc::UnboundedSender<Input>,
+    inbox: mpsc::UnboundedReceiver<Input>,
+    changed: watch::Sender<u64>,
+    started: Instant,
+    saved: Saved,
+    /// One configuration at a time.
+    loading: bool,
+    loads: VecDeque<(Setup, oneshot::Sender<Result<Loaded, LoadError>>)>,
+    /// Who waits for the first write of a new configuration.
+    written: Option<oneshot::Sender<Result<Loaded, LoadError>>>,
+}
+
+impl<T: Transport + 'static, O: Observer> Director<T, O> {
+    /// A director that writes through `client` and remembers in `store`, with what an earlier run
+    /// has saved there.
+    pub fn new(
+        client: AsyncClient<T>,
+        store: Option<Store>,
+        saved: Saved,
+        limits: Limits,
+        observer: O,
+    ) -> (Self, Handle) {
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let (changed, changes) = watch::channel(0);
+        let handle = Handle { inbox: sender.clone(), changes };
+        let started = Instant::now();
+        let director = Self {
+            engine: Engine::new(&saved, started, SystemTime::now()),
+            client,
+            store,
+            observer,
+            runner: Rc::new(Runner::new(limits)),
+            sender,
+            inbox,
+            changed,
+            started,
+            saved,
+            loading: false,
+            loads: VecDeque::new(),
+            written: None,
+        };
+        (director, handle)
+    }
+
+    /// Runs until it is [stopped](Handle::stop). Call it in a `LocalSet` of a `current_thread`
+    /// runtime.
+    pub async fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            self.turn(now);
+            let latest = now + TURN;
+            let deadline = self.engine.deadline().map_or(latest, |at| at.min(latest));
+            let mut input = timeout_at(deadline.into(), self.inbox.recv()).await.ok().flatten();
+            let woken = Instant::now();
+            let late = woken.saturating_duration_since(deadline);
+            if late > STOPPED {
+                self.engine.slept(late);
+            }
+            // Whatever has arrived by now is handled before the next turn, so that it is written
+            // together.
+            while let Some(next) = input {
+                if let Input::Stop { keep_table, done } = next {
+                    self.stop(keep_table).await;
+                    // Nobody may be waiting.
+                    let _ = done.send(());
+                    return;
+                }
+                self.handle(next, woken);
+                input = self.inbox.try_recv().ok();
+            }
+        }
+    }
+
+    /// Does what is due.
+    fn turn(&mut self, now: Instant) {
+        self.engine.tick(now);
+        while let Some((id, probe)) = self.engine.due(now) {
+            self.start(id, probe);
+        }
+        self.save(now);
+        if let Some(orders) = self.engine.orders(now) {
+            self.write(orders);
+        } else if let Some(reply) = self.written.take_if(|_| !self.engine.is_writing()) {
+            let _ = reply.send(Ok(self.loaded()));
+        }
+        if let Some(orders) = self.engine.look_orders(now) {
+            self.look(orders);
+        }
+        let mut happened = false;
+        while let Some(event) = self.engine.poll_event() {
+            self.observer.event(&event);
+            happened = true;
+        }
+        if happened {
+            self.changed.send_modify(|number| *number = number.wrapping_add(1));
+        }
+        self.observer.turned();
+    }
+
+    fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Finished(id, outcome) => {
+                self.engine.finished(id, outcome.verdict, outcome.took, now);
+            }
+            Input::Written(written) => self.engine.written(written, now),
+            Input::Looked(look) => {
+                let look = look.map_err(|error| self.unread(&error)).ok();
+                self.engine.looked(look, now);
+            }
+            Input::Load(setup, reply) => {
+                self.loads.push_back((setup, reply));
+                self.load_next();
+            }
+            Input::Tried(attempt) => {
+                self.loading = false;
+                self.tried(*attempt, now);
+                self.load_next();
+            }
+            Input::Status(reply) => {
+                let mut status = self.engine.status(now);
+                status.uptime = now.saturating_duration_since(self.started);
+                let _ = reply.send(status);
+            }
+            Input::Decide(selector, decision, time, reply) => {
+                let until = time.and_then(|time| now.checked_add(time));
+                let _ = reply.send(self.engine.decide(&selector, decision, until, now));
+            }
+            // Handled by the loop.
+            Input::Stop { .. } => {}
+        }
+    }
+
+    fn unread(&mut self, error: &Error) {
+        self.observer.event(&Event::Unread { error: format!("{error:#}") });
+    }
+
+    fn start(&mut self, id: CheckId, probe: Probe) {
+        let sender = self.sender.clone();
+        if let Check::External(external) = &probe.check {
+            if let Some(check) = self.observer.external(external, probe.timeout) {
+                spawn_local(async move { sender.send(Input::Finished(id, check.await)) });
+                return;
+            }
+        }
+        let runner = Rc::clone(&self.runner);
+        spawn_local(async move { sender.send(Input::Finished(id, runner.run(&probe).await)) });
+    }
+
+    fn write(&self, orders: Vec<Order>) {
+        let (client, sender) = (self.client.clone(), self.sender.clone());
+        let keys: Vec<ServiceKey> = orders.iter().map(|order| order.service).collect();
+        spawn_local(async move {
+            let written = client.call(move |client| Ok::<_, Error>(execute(client, &orders))).await;
+            let written = written.unwrap_or_else(|error| Written {
+                steps: Vec::new(),
+                unread: keys.into_iter().map(|key| (key, error.clone())).collect(),
+            });
+            sender.send(Input::Written(written))
+        });
+    }
+
+    fn look(&self, orders: Vec<Order>) {
+        let (client, sender) = (self.client.clone(), self.sender.clone());
+        spawn_local(async move {
+            let found = client.call(move |client| Ok(look(&client.snapshot()?, &orders))).await;
+            sender.send(Input::Looked(found))
+        });
+    }
+
+    /// Tries the next configuration, if none is being tried.
+    fn load_next(&mut self) {
+        if self.loading {
+            return;
+        }
+        let Some((setup, reply)) = self.loads.pop_front() else { return };
+        if let Err(error) = self.claim(&setup) {
+            let _ = reply.send(Err(error));
+            return self.load_next();
+        }
+        self.loading = true;
+        let before = self.saved.clone();
+        let (client, sender) = (self.client.clone(), self.sender.clone());
+        spawn_local(async move {
+            let pools = setup.pools.clone();
+            let result = client.call(move |client| {
+                let current = client.snapshot()?;
+                trial::schedulers(client, &pools, &current)?;
+                Ok(current)
+            });
+            let attempt = Attempt { result: result.await, setup, reply, before };
+            sender.send(Input::Tried(Box::new(attempt)))
+        });
+    }
+
+    /// Checks what can be checked without the kernel, and claims the services. They stay claimed
+    /// if the configuration is refused later, until the next state is saved.
+    fn claim(&mut self, setup: &Setup) -> Result<(), LoadError> {
+        for member in setup.pools.iter().flat_map(|pool| pool.members.values()) {
+            let target = member.probe.target;
+            self.runner
+                .prepare(&member.probe)
+                .map_err(|source| LoadError::Check { target, source })?;
+        }
+        let Some(store) = &self.store else { return Ok(()) };
+        let mut saved = self.saved.clone();
+        let others = store.claimed_by_others()?;
+        saved.services.retain(|key| !others.contains(key));
+        saved.services.extend(setup.pools.iter().map(|pool| pool.service.key));
+        Ok(store.save(&saved)?)
+    }
+
+    fn tried(&mut self, attempt: Attempt, now: Instant) {
+        let Attempt { setup, reply, before, result } = attempt;
+        let current = match result {
+            Ok(current) => current,
+            Err(error) => {
+                self.store_saved(&before);
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let foreign = self.store.as_ref().map(Store::claimed_by_others);
+        let foreign = foreign.and_then(Result::ok).unwrap_or_default();
+        self.engine.load(setup, &current, &foreign, now);
+        if let Some(former) = self.written.replace(reply) {
+            // It was taken, and another one has followed.
+            let _ = former.send(Ok(Loaded::default()));
+        }
+    }
+
+    fn loaded(&self) -> Loaded {
+        let refused = self.engine.refusals().iter();
+        Loaded { refused: refused.map(|(object, it)| (*object, it.error.clone())).collect() }
+    }
+
+    /// Saves what a restart needs, if it has changed.
+    fn save(&mut self, now: Instant) {
+        if let Some(saved) = self.engine.poll_saved(now, SystemTime::now()) {
+            self.store_saved(&saved);
+            self.saved = saved;
+        }
+    }
+
+    fn store_saved(&mut self, saved: &Saved) {
+        let Some(store) = &self.store else { return };
+        if let Err(error) = store.save(saved) {
+            self.observer.event(&Event::NotSaved { error: error.to_string() });
+        }
+    }
+
+    async fn stop(&mut self, keep_table: bool) {
+        let now = Instant::now();
+        if !keep_table {
+            let orders = self.engine.stop_orders(now);
+            let written = self.client.call(move |client| Ok::<_, Error>(execute(client, &orders)));
+            match written.await {
+                Ok(written) => self.engine.written(written, now),
+                Err(error) => self.unread(&error),
+            }
+        }
+        while let Some(event) = self.engine.poll_event() {
+            self.observer.event(&event);
+        }
+        self.save(now);
+        // Writes that are under way end first.
+        self.client.clone().close().await;
+    }
+}
