@@ -87,9 +87,8 @@ impl Decisions {
     ///
     /// If one of them is about more than that.
     pub(crate) fn end(&mut self, selector: &Selector) -> Result<(), DecideError> {
-        let broader = |it: &&Decision| {
-            it.selector.covers(selector) && !selector.covers(&it.selector)
-        };
+        let broader =
+            |it: &&Decision| it.selector.covers(selector) && !selector.covers(&it.selector);
         if let Some(broader) = self.all.iter().find(broader) {
             return Err(DecideError::Broader(broader.selector));
         }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ipvs::{DestinationKey, ServiceKey};
-use probe::{Check};
+use probe::Check;
 
 use crate::engine::Engine;
 use crate::pool::{Active, Member, MemberState, Override};

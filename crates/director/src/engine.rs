@@ -130,8 +130,7 @@ impl Engine {
         let current = Snapshot::default();
         let mut pools = Pools::new([], &current, now);
         pools.restore(saved.decisions.iter().filter_map(|it| {
-            let selector =
-                Selector { service: it.service, address: it.address, port: it.port };
+            let selector = Selector { service: it.service, address: it.address, port: it.port };
             let until = match it.until {
                 None => None,
                 Some(until) => {
@@ -213,7 +212,7 @@ impl Engine {
             self.schedule.insert(id, interval, Duration::ZERO, now);
         }
         // A hash map has no order, but the same file should start in the same way.
-        new.sort_by(|(a, _), (b, _)| a.target.cmp(&b.target));
+        new.sort_by_key(|(probe, _)| probe.target);
         let warm_up = WARM_UP_OF_EACH * u32::try_from(new.len()).unwrap_or(u32::MAX);
         for (probe, interval) in new {
             let id = CheckId(self.next_id);
@@ -397,9 +396,8 @@ impl Engine {
         self.next_look = Some(now + self.look_interval());
         let Some(look) = look else { return };
         self.connections = look.connections;
-        let foreign = |key: &ServiceKey| {
-            self.touched_since.contains(key) || self.pools.active(key).is_none()
-        };
+        let foreign =
+            |key: &ServiceKey| self.touched_since.contains(key) || self.pools.active(key).is_none();
         let drift: Vec<_> = look.drift.into_iter().filter(|(key, _)| !foreign(key)).collect();
         for (service, plan) in drift {
             self.counts.drift += 1;

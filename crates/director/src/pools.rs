@@ -209,16 +209,18 @@ impl Pools {
         until: Option<Instant>,
         now: Instant,
     ) -> Result<Vec<Event>, DecideError> {
-        let mut known = self.pools.iter().flat_map(|(key, it)| {
-            it.states.keys().map(move |server| selector.names(key, server))
-        });
+        let mut known = self
+            .pools
+            .iter()
+            .flat_map(|(key, it)| it.states.keys().map(move |server| selector.names(key, server)));
         match decision {
             Some(_) if !known.any(|named| named) => return Err(DecideError::NotFound(*selector)),
             Some(decision) => {
                 self.decisions.put(Decision { selector: *selector, decision, until });
             }
             None => {
-                let found = known.any(|named| named) || self.decisions.iter().any(|it| it.selector == *selector);
+                let found = known.any(|named| named)
+                    || self.decisions.iter().any(|it| it.selector == *selector);
                 if !found {
                     return Err(DecideError::NotFound(*selector));
                 }
@@ -306,9 +308,9 @@ impl Pools {
 
     /// The checks to make, each once, and how often. In no particular order.
     pub fn probes(&self) -> impl Iterator<Item = (&Probe, Duration)> {
-        self.checks.iter().filter_map(|(probe, checks)| {
-            Some((probe, checks.iter().map(|it| it.interval).min()?))
-        })
+        self.checks
+            .iter()
+            .filter_map(|(probe, checks)| Some((probe, checks.iter().map(|it| it.interval).min()?)))
     }
 
     /// The state of a service.

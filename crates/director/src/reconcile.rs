@@ -121,7 +121,12 @@ impl Refusals {
     }
 
     /// What to make of a service.
-    pub(crate) fn order(&self, service: ServiceKey, active: Option<&Active>, now: Instant) -> Order {
+    pub(crate) fn order(
+        &self,
+        service: ServiceKey,
+        active: Option<&Active>,
+        now: Instant,
+    ) -> Order {
         Order { service, active: active.cloned(), held: self.held_back(&service, now) }
     }
 }

@@ -88,7 +88,10 @@ mod tests {
         let current = client.snapshot().unwrap();
         let new = [pool(80, "wlc"), pool(81, "lc"), pool(82, "rr"), pool(83, "lbrc")];
         let error = schedulers(&mut client, &new, &current).unwrap_err();
-        assert_eq!((error.service, error.scheduler), (new[3].service.key, new[3].service.scheduler));
+        assert_eq!(
+            (error.service, error.scheduler),
+            (new[3].service.key, new[3].service.scheduler)
+        );
         assert_eq!(client.snapshot().unwrap().into_table(), before);
     }
 
@@ -99,7 +102,8 @@ mod tests {
         let current = client.snapshot().unwrap();
         let new = [pool(81, "rr"), pool(80, "wlc"), pool(82, "wlc"), pool(83, "wlc")];
         schedulers(&mut client, &new, &current).unwrap();
-        let keys: Vec<_> = client.snapshot().unwrap().services().iter().map(|it| *it.key()).collect();
+        let keys: Vec<_> =
+            client.snapshot().unwrap().services().iter().map(|it| *it.key()).collect();
         assert_eq!(keys.len(), 2, "the missing one is tried, the present one isn't: {keys:?}");
         assert!(keys.contains(&new[2].service.key));
     }

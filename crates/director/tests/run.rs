@@ -1,5 +1,7 @@
 //! The whole program on the model kernel, with real servers on loopback.
 
+#![allow(clippy::unwrap_used, reason = "helpers outside of test functions use it, too")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};

@@ -46,9 +46,8 @@ type Read<T> = Result<T, Diagnostic>;
 
 impl Reader<'_> {
     fn pool(&self) -> Read<Pool> {
-        let mut pool = Pool::new(self.kernels()?)
-            .when_down(self.when_down())
-            .clean_stop(self.clean_stop());
+        let mut pool =
+            Pool::new(self.kernels()?).when_down(self.when_down()).clean_stop(self.clean_stop());
         if let Some(fallback) = self.fallback() {
             pool = pool.fallback(fallback);
         }

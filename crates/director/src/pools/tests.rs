@@ -30,9 +30,7 @@ fn fall(fall: u16) -> Thresholds {
 
 fn pool(port: u16, servers: &[u8]) -> Pool {
     let service = Service::new(vip(port)).scheduler(Scheduler::RR);
-    servers
-        .iter()
-        .fold(Pool::new(service), |pool, n| pool.member(member(*n, 1)))
+    servers.iter().fold(Pool::new(service), |pool, n| pool.member(member(*n, 1)))
 }
 
 fn member(n: u8, falls: u16) -> Member {
@@ -223,8 +221,7 @@ fn an_operators_decision_ends_by_itself_and_survives_a_reload() {
     let which = |port| Selector { service: None, address: server(102).key().addr, port };
     let now = site.now;
     let until = now + Duration::from_secs(600);
-    let events =
-        site.pools.decide(&which(None), Some(Override::Drain), Some(until), now).unwrap();
+    let events = site.pools.decide(&which(None), Some(Override::Drain), Some(until), now).unwrap();
     assert_eq!(events.len(), 1);
     site.write();
     assert_eq!(site.table(80), [(102, 0), (103, 1)]);
