@@ -121,7 +121,7 @@ fn tables(pools: Vec<director::Pool>) -> Vec<TableService> {
     let nothing = Snapshot::new([]);
     let start = Instant::now();
     let mut pools = Pools::new(pools, &nothing, start);
-    let probes = pools.probes().into_iter().cloned();
+    let probes = pools.probes().map(|(probe, _)| probe.clone());
     let mut probes: Vec<(Probe, Turn)> = probes.map(|it| (it.clone(), Turn::of(&it))).collect();
     for round in 1..=20 {
         let now = start + round * Duration::from_secs(60);
@@ -220,7 +220,7 @@ fn a_number_as_checktype_connects_that_many_times_between_two_requests() {
             &Snapshot::new([]),
             Instant::now(),
         );
-        let probes = pools.probes();
+        let probes = pools.probes().map(|(probe, _)| probe);
         let [probe] = Vec::from_iter(probes)[..] else { panic!("one real server, one check") };
         let mut turn = Turn::of(probe);
         let mut parts = Vec::new();
