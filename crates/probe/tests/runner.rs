@@ -286,17 +286,43 @@ fn a_command_that_is_late_goes_with_its_children() {
     let probe = shell(&format!("trap '' TERM; sleep {mark} & sleep {mark}; wait"), SHORT);
     let outcome = run(&probe);
     assert_eq!(kind(&outcome.verdict), ReasonKind::Timeout, "{}", outcome.verdict);
+    no_sleep_is_left(&mark);
+}
+
+/// Waits until no `sleep` with this argument runs: a killed process needs a moment to end.
+fn no_sleep_is_left(mark: &str) {
     let left = || -> Vec<String> {
-        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let processes = std::fs::read_dir("/proc").expect("there is a /proc").flatten();
         let command_lines = processes.map(|it| std::fs::read_to_string(it.path().join("cmdline")));
         command_lines.flatten().filter(|it| it.contains(&format!("sleep\0{mark}"))).collect()
     };
-    // A killed process is gone once its parent, here the machine's first process, has reaped it.
     let end = Instant::now() + LONG;
     while !left().is_empty() && Instant::now() < end {
         thread::sleep(Duration::from_millis(20));
     }
     assert_eq!(left(), [""; 0]);
+}
+
+/// The command stops this process, and goes on only after its own deadline. So that no other test
+/// is stopped too, the check is made in a process of its own: this test, started again.
+#[test]
+fn a_command_does_not_pay_for_this_process_being_stopped() {
+    const NAME: &str = "a_command_does_not_pay_for_this_process_being_stopped";
+    const MARK: &str = "HEALTH_PROBE_TEST_MARK";
+    if let Ok(mark) = std::env::var(MARK) {
+        let script = format!("kill -STOP $PPID; sleep 3; kill -CONT $PPID; sleep {mark}");
+        let verdict = run(&shell(&script, Duration::from_secs(1))).verdict;
+        assert!(matches!(verdict, Verdict::Inconclusive(_)), "{verdict}");
+        assert_eq!(kind(&verdict), ReasonKind::Stalled, "{verdict}");
+        // The command is killed nevertheless.
+        no_sleep_is_left(&mark);
+        return;
+    }
+    let mark = format!("87{}", std::process::id());
+    let mut test = std::process::Command::new(std::env::current_exe().unwrap());
+    let output = test.args(["--exact", NAME, "--nocapture"]).env(MARK, &mark).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[test]

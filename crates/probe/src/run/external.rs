@@ -4,17 +4,17 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{PrepareError, local};
+use super::{PrepareError, local, watch};
 use crate::probe::External;
-use crate::verdict::{ReasonKind, Stage, Verdict};
+use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
 
-/// How long a command may take to end by itself once it gets TERM.
+/// How long a command may take to end once it gets TERM, and again once it gets KILL.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Checks that the program can be run.
@@ -38,8 +38,8 @@ fn executable(path: &Path) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, "not an executable file"))
 }
 
-/// Runs the command in its own process group, which outlives `limit` by at most a second.
-pub(super) async fn run(external: &External, limit: Duration) -> Verdict {
+/// Runs the command in its own process group, which is killed a second after `limit` has passed.
+pub(super) async fn run(external: &External, limit: Duration, started: Instant) -> Verdict {
     let mut command = Command::new(&external.program);
     command
         .args(&external.arguments)
@@ -54,21 +54,30 @@ pub(super) async fn run(external: &External, limit: Duration) -> Verdict {
         }
     };
     let mut group = Group::of(child);
-    match timeout(limit, group.child.wait()).await {
-        Ok(Ok(status)) => {
-            group.ended();
-            judge(status)
+    let late = || {
+        let text = format!("timed out after {limit:?} waiting for the command");
+        Reason::new(ReasonKind::Timeout, Stage::Reply, text)
+    };
+    let verdict = watch::within(limit, started, late, async {
+        match group.child.wait().await {
+            Ok(status) => {
+                // Processes that it leaves behind are meant to stay.
+                group.leader = None;
+                judge(status)
+            }
+            Err(error) => local(format!("cannot wait for {}: {error}", external.program.display())),
         }
-        Ok(Err(error)) => local(format!("cannot wait for {}: {error}", external.program.display())),
-        Err(_) => {
-            group.signal(Signal::TERM);
-            let _ = timeout(GRACE, group.child.wait()).await;
-            // Whatever is left of it, its children included, is killed with the group.
-            drop(group);
-            let text = format!("timed out after {limit:?} waiting for the command");
-            Verdict::down(ReasonKind::Timeout, Stage::Reply, text)
-        }
+    });
+    let verdict = verdict.await;
+    if group.leader.is_some() {
+        group.signal(Signal::TERM);
+        let _ = timeout(GRACE, group.child.wait()).await;
+        // Its children may have stayed.
+        group.signal(Signal::KILL);
+        let _ = timeout(GRACE, group.child.wait()).await;
+        group.leader = None;
     }
+    verdict
 }
 
 fn judge(status: ExitStatus) -> Verdict {
@@ -83,10 +92,11 @@ fn judge(status: ExitStatus) -> Verdict {
     Verdict::down(ReasonKind::Command(status.code()), Stage::Reply, text)
 }
 
-/// A command and the processes that it has started. Dropping the group kills them.
+/// A command and the processes that it has started. Dropping the group kills them, if the command
+/// is still running.
 struct Group {
     child: Child,
-    /// None once there is nothing to kill.
+    /// None once the command has ended by itself.
     leader: Option<Pid>,
 }
 
@@ -94,11 +104,6 @@ impl Group {
     fn of(child: Child) -> Self {
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Self { child, leader }
-    }
-
-    /// The command has ended by itself: processes that it leaves behind are meant to stay.
-    fn ended(&mut self) {
-        self.leader = None;
     }
 
     fn signal(&self, signal: Signal) {
@@ -112,5 +117,47 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         self.signal(Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Instant as Clock, advance};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    /// The verdict on a command that doesn't end, if this process stops for so long while it runs.
+    /// The clock moves only when every task is waiting.
+    fn outcome(stop: Duration) -> Verdict {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        let endless = External { program: "/bin/sleep".into(), arguments: vec!["1000".into()] };
+        runtime.block_on(async {
+            let check = run(&endless, LIMIT, Clock::now().into_std());
+            let stalled = tokio::spawn(async move { advance(stop).await });
+            let verdict = check.await;
+            stalled.await.unwrap();
+            verdict
+        })
+    }
+
+    #[test]
+    fn a_command_that_is_late_is_down() {
+        for stop in [Duration::ZERO, LIMIT / 5] {
+            let reason = outcome(stop).reason().cloned().unwrap();
+            assert_eq!((reason.kind(), reason.stage()), (ReasonKind::Timeout, Stage::Reply));
+            assert_eq!(reason.text(), "timed out after 3s waiting for the command");
+        }
+    }
+
+    #[test]
+    fn a_command_does_not_pay_for_this_process_being_stopped() {
+        for stop in [LIMIT / 2, LIMIT, LIMIT * 20] {
+            let verdict = outcome(stop);
+            assert!(matches!(verdict, Verdict::Inconclusive(_)), "{stop:?}: {verdict}");
+            assert_eq!(verdict.reason().map(Reason::kind), Some(ReasonKind::Stalled));
+        }
     }
 }

@@ -175,7 +175,7 @@ impl Runner {
     }
 
     /// Makes a check. It ends at the probe's timeout at the latest; a command that has to be killed
-    /// may take another second. Of a combined check it makes the full one; [`Probe::at`] says which
+    /// may take two more seconds. Of a combined check it makes the full one; [`Probe::at`] says which
     /// is next.
     ///
     /// It never fails: a failure that isn't the server's is [`Verdict::Inconclusive`]. Dropping the
@@ -195,10 +195,13 @@ impl Runner {
             Check::On => Verdict::Up,
             Check::Off => Verdict::down(ReasonKind::Off, Stage::Connect, "checks are switched off"),
             // It ends its processes itself.
-            Check::External(external) => external::run(external, probe.timeout).await,
+            Check::External(external) => {
+                external::run(external, probe.timeout, progress.started).await
+            }
             check => {
                 let conversation = self.converse(probe.target, check, &progress);
-                watch::within(probe.timeout, &progress, conversation).await
+                let late = || progress.stage.get().timed_out(probe.timeout);
+                watch::within(probe.timeout, progress.started, late, conversation).await
             }
         };
         Outcome { verdict, connected: progress.connected.get(), took: progress.started.elapsed() }

@@ -2,33 +2,37 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use tokio::time::{Instant, timeout_at};
 
-use super::Progress;
 use crate::verdict::{Reason, ReasonKind, Verdict};
 
 /// How many times within its timeout a waiting check looks whether the process is running. A stop
 /// of less than two shares goes unnoticed, and costs the server at most a quarter of the timeout.
 const SHARES: u32 = 8;
 
-/// Ends `check` after `timeout`.
+/// Longer timeouts count as this one, which is ten years: no clock gets further than it can count.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
+
+/// Ends `check` when `timeout` has passed since it started, for the reason that `late` gives.
 ///
 /// If this process didn't run for a while (it was stopped, or its machine was paused), a missing
-/// reply or an abandoned connection says nothing about the server.
+/// reply, an unfinished command or an abandoned connection says nothing about the server.
 pub(super) async fn within(
     timeout: Duration,
-    progress: &Progress,
+    started: StdInstant,
+    late: impl FnOnce() -> Reason,
     check: impl Future<Output = Verdict>,
 ) -> Verdict {
     let mut check = pin!(check);
-    let started = Instant::from_std(progress.started);
+    let timeout = timeout.min(LONGEST);
+    let started = Instant::from_std(started);
     let deadline = started + timeout;
     let share = timeout / SHARES;
     let mut seen = started;
     let mut stalled = false;
-    loop {
+    let verdict = loop {
         let next = deadline.min(seen + share);
         // The check is polled first: whatever arrived by the deadline counts, however late we see
         // it.
@@ -36,26 +40,25 @@ pub(super) async fn within(
         let now = Instant::now();
         stalled |= now - seen > share * 2;
         seen = now;
-        let verdict = match ended {
-            Some(verdict) => verdict,
-            None if now >= deadline => Verdict::Down(progress.stage.get().timed_out(timeout)),
-            None => continue,
-        };
-        return match verdict {
-            Verdict::Down(reason)
-                if stalled && matches!(reason.kind(), ReasonKind::Timeout | ReasonKind::Closed) =>
-            {
-                let text = format!("this process did not run for a while; {}", reason.text());
-                Verdict::Inconclusive(Reason::new(ReasonKind::Stalled, reason.stage(), text))
-            }
-            verdict => verdict,
-        };
+        match ended {
+            Some(verdict) => break verdict,
+            None if now >= deadline => break Verdict::Down(late()),
+            None => {}
+        }
+    };
+    match verdict {
+        Verdict::Down(reason)
+            if stalled && matches!(reason.kind(), ReasonKind::Timeout | ReasonKind::Closed) =>
+        {
+            let text = format!("this process did not run for a while; {}", reason.text());
+            Verdict::Inconclusive(Reason::new(ReasonKind::Stalled, reason.stage(), text))
+        }
+        verdict => verdict,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
     use std::future::pending;
 
     use tokio::time::{advance, sleep};
@@ -71,12 +74,9 @@ mod tests {
         let runtime = runtime.enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let started = Instant::now();
-            let progress = Progress {
-                started: started.into_std(),
-                stage: Cell::new(Stage::Reply),
-                connected: Cell::default(),
-            };
-            (within(TIMEOUT, &progress, check()).await, started.elapsed())
+            let late = || Stage::Reply.timed_out(TIMEOUT);
+            let verdict = within(TIMEOUT, started.into_std(), late, check()).await;
+            (verdict, started.elapsed())
         })
     }
 
@@ -103,6 +103,15 @@ mod tests {
             advance(TIMEOUT * 20).await;
             Verdict::Up
         });
+        assert_eq!(verdict, Verdict::Up);
+    }
+
+    #[test]
+    fn no_timeout_is_too_long() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let ready = async { Verdict::Up };
+        let late = || Stage::Reply.timed_out(Duration::MAX);
+        let verdict = runtime.block_on(within(Duration::MAX, StdInstant::now(), late, ready));
         assert_eq!(verdict, Verdict::Up);
     }
 
