@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod control;
 mod decisions;
 mod describe;
 mod engine;
 mod event;
+pub mod metrics;
 mod pool;
 mod pools;
 mod reconcile;

@@ -1,0 +1,373 @@
+//! Requests: bytes to values and back, without I/O.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipvs::ServiceKey;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::control::reply::{ErrorKind, Refusal};
+use crate::status::Decision;
+
+/// The version of the protocol.
+pub const VERSION: u32 = 1;
+
+/// The longest request in bytes, with its line feed.
+pub const LINE_MAX: usize = 64 * 1024;
+
+/// The longest time for which a decision can be asked to hold: 10 years.
+const LONGEST: f64 = 10.0 * 366.0 * 86_400.0;
+
+/// What a client asks for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Request {
+    /// The status.
+    Status,
+    /// The same as metrics.
+    Metrics,
+    /// The states of the pools, now and whenever they change.
+    Subscribe,
+    /// A decision about a real server.
+    Decide(Order),
+    /// Read the configuration again.
+    Reload,
+    /// End.
+    Stop {
+        /// Leave the virtual services in the kernel.
+        keep_table: bool,
+    },
+}
+
+/// A request with the number that the client gave it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tagged {
+    /// It is returned with the reply.
+    pub id: u64,
+    /// The request.
+    pub request: Request,
+}
+
+/// An operator's decision about a real server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Order {
+    /// The real server.
+    pub server: RealServer,
+    /// In this virtual service; None means in all that have it.
+    pub service: Option<ServiceKey>,
+    /// What was decided; None returns to what its checks say.
+    pub decision: Option<Decision>,
+    /// How long it holds; None means until it is taken back. Not with a decision of None.
+    pub duration: Option<Duration>,
+}
+
+/// A real server as operators write it: an address, and a port unless all are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RealServer {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port; None means all ports.
+    pub port: Option<u16>,
+}
+
+/// A line that is no request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Malformed {
+    /// The request's number, if it could be read.
+    pub id: Option<u64>,
+    /// What is wrong with it.
+    pub refusal: Refusal,
+    /// Nothing after it can be read. The connection has to end.
+    pub is_final: bool,
+}
+
+/// Bytes in, requests out.
+///
+/// It has no I/O. Call [`push`](Self::push) with what was read, then [`poll`](Self::poll) until it
+/// returns None. It holds one incomplete line, of at most [`LINE_MAX`] bytes, and what was pushed
+/// since `poll` last returned None. After a line that is too long it reads nothing more.
+#[derive(Clone, Debug, Default)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+    /// How many of them belong to lines that were returned.
+    done: usize,
+    /// How many were searched for the end of a line.
+    searched: usize,
+    is_over: bool,
+}
+
+impl Decoder {
+    /// A decoder at the start of a connection.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes in.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if !self.is_over {
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// The next complete line as a request. Empty lines are skipped.
+    pub fn poll(&mut self) -> Option<Result<Tagged, Malformed>> {
+        loop {
+            let rest = &self.bytes[self.done..];
+            let end = rest[self.searched..].iter().position(|it| *it == b'\n');
+            let end = end.map(|it| it + self.searched);
+            if end.map_or(rest.len(), |end| end + 1) > LINE_MAX {
+                *self = Self { is_over: true, ..Self::default() };
+                let message = format!("a request may have {LINE_MAX} bytes at most");
+                let refusal = Refusal::new(ErrorKind::TooLong, message);
+                return Some(Err(Malformed { id: None, refusal, is_final: true }));
+            }
+            let Some(end) = end else {
+                self.bytes.drain(..self.done);
+                (self.done, self.searched) = (0, self.bytes.len());
+                return None;
+            };
+            let line = rest[..end].trim_ascii();
+            let result = (!line.is_empty()).then(|| parse(line));
+            self.done += end + 1;
+            self.searched = 0;
+            if result.is_some() {
+                return result;
+            }
+        }
+    }
+
+    /// Whether the bytes are too many for a line. [`poll`](Self::poll) says so.
+    pub fn is_too_long(&self) -> bool {
+        self.bytes.len() - self.done > LINE_MAX
+    }
+
+    /// Whether an incomplete line is waiting for its end. Ask when [`poll`](Self::poll) has
+    /// returned None.
+    pub fn is_unfinished(&self) -> bool {
+        self.bytes.len() > self.done
+    }
+}
+
+impl Tagged {
+    /// The request as a line, with its line feed.
+    pub fn to_line(&self) -> String {
+        let mut line = Map::new();
+        line.insert("v".to_owned(), VERSION.into());
+        line.insert("id".to_owned(), self.id.into());
+        line.insert("request".to_owned(), self.request.name().into());
+        match &self.request {
+            Request::Decide(order) => {
+                line.insert("server".to_owned(), order.server.to_string().into());
+                if let Some(service) = order.service {
+                    line.insert("service".to_owned(), service.to_string().into());
+                }
+                if let Some(duration) = order.duration {
+                    line.insert("for_seconds".to_owned(), duration.as_secs_f64().into());
+                }
+            }
+            Request::Stop { keep_table } => {
+                line.insert("keep_table".to_owned(), (*keep_table).into());
+            }
+            Request::Status | Request::Metrics | Request::Subscribe | Request::Reload => {}
+        }
+        format!("{}\n", Value::Object(line))
+    }
+}
+
+impl Request {
+    /// The word for it in a line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Metrics => "metrics",
+            Self::Subscribe => "subscribe",
+            Self::Decide(order) => order.decision.map_or("enable", Decision::as_str),
+            Self::Reload => "reload",
+            Self::Stop { .. } => "stop",
+        }
+    }
+
+    /// Whether it changes nothing. Whoever may connect may ask for it; everything else is for root
+    /// and the daemon's own user.
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Status | Self::Metrics | Self::Subscribe)
+    }
+}
+
+impl Order {
+    /// A decision about a real server in all virtual services, until it is taken back. A decision
+    /// of None takes an earlier one back.
+    pub const fn new(server: RealServer, decision: Option<Decision>) -> Self {
+        Self { server, service: None, decision, duration: None }
+    }
+
+    /// Limits it to one virtual service.
+    #[must_use]
+    pub const fn service(mut self, service: ServiceKey) -> Self {
+        self.service = Some(service);
+        self
+    }
+
+    /// Limits it to a time.
+    #[must_use]
+    pub const fn duration(mut self, duration: Duration) -> Self {
+        self.duration = Some(duration);
+        self
+    }
+}
+
+impl fmt::Display for RealServer {
+    /// `10.10.10.102`, `10.10.10.102:80`, `2001:db8::102` or `[2001:db8::102]:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => std::net::SocketAddr::new(self.address, port).fmt(f),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// The error for a text that is no [`RealServer`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no address of a real server: write IP or IP:PORT, with IPv6 in brackets")]
+pub struct ParseRealServerError(String);
+
+impl FromStr for RealServer {
+    type Err = ParseRealServerError;
+
+    /// Reads what `Display` writes, and an IPv6 address in brackets without a port.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(it) = text.parse::<std::net::SocketAddr>() {
+            // A scope (`%1`) is more than the kernel's table can hold.
+            let is_scoped = matches!(it, std::net::SocketAddr::V6(it) if it.scope_id() != 0);
+            if !is_scoped {
+                return Ok(Self { address: it.ip(), port: Some(it.port()) });
+            }
+        }
+        let bracketed = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        let address = match bracketed {
+            Some(inside) => inside.parse().map(IpAddr::V6).ok(),
+            None => text.parse().ok(),
+        };
+        let address =
+            address.ok_or_else(|| ParseRealServerError(text.chars().take(100).collect()))?;
+        Ok(Self { address, port: None })
+    }
+}
+
+/// Members of each kind of request, beside `v`, `id` and `request`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct DecideMembers {
+    server: String,
+    service: Option<String>,
+    for_seconds: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StopMembers {
+    keep_table: bool,
+}
+
+fn parse(line: &[u8]) -> Result<Tagged, Malformed> {
+    let no_object = |reason: &dyn fmt::Display| Malformed {
+        id: None,
+        refusal: Refusal::new(ErrorKind::Malformed, format!("not a request: {reason}")),
+        is_final: false,
+    };
+    let mut members: Map<String, Value> =
+        serde_json::from_slice(line).map_err(|error| no_object(&error))?;
+    let id = members.remove("id");
+    let id = id.as_ref().and_then(Value::as_u64);
+    let malformed =
+        |kind, message| Malformed { id, refusal: Refusal::new(kind, message), is_final: false };
+    match members.remove("v") {
+        Some(it) if it == VERSION => {}
+        Some(_) => {
+            let message = format!("this side speaks version {VERSION} of the protocol");
+            return Err(malformed(ErrorKind::Version, message));
+        }
+        None => return Err(malformed(ErrorKind::Malformed, "`v` is missing".to_owned())),
+    }
+    let Some(id) = id else {
+        let message = "`id` is missing, or not a whole number from 0 to 2^64 - 1";
+        return Err(malformed(ErrorKind::Malformed, message.to_owned()));
+    };
+    let name = members.remove("request");
+    let request = match name.as_ref().and_then(Value::as_str) {
+        Some(name) => request(name, members),
+        None => Err("`request` is missing, or not a string".to_owned()),
+    };
+    match request {
+        Ok(request) => Ok(Tagged { id, request }),
+        Err(message) => Err(malformed(ErrorKind::Malformed, message)),
+    }
+}
+
+fn request(name: &str, members: Map<String, Value>) -> Result<Request, String> {
+    let request = match name {
+        "status" => Request::Status,
+        "metrics" => Request::Metrics,
+        "subscribe" => Request::Subscribe,
+        "reload" => Request::Reload,
+        "stop" => {
+            let StopMembers { keep_table } = read(name, members)?;
+            return Ok(Request::Stop { keep_table });
+        }
+        "drain" => return order(name, Some(Decision::Drain), members).map(Request::Decide),
+        "disable" => return order(name, Some(Decision::Disable), members).map(Request::Decide),
+        "enable" => return order(name, None, members).map(Request::Decide),
+        _ => {
+            let name: String = name.chars().take(100).collect();
+            return Err(format!("there is no request {name:?}"));
+        }
+    };
+    read::<Nothing>(name, members)?;
+    Ok(request)
+}
+
+fn order(
+    name: &str,
+    decision: Option<Decision>,
+    members: Map<String, Value>,
+) -> Result<Order, String> {
+    let members: DecideMembers = read(name, members)?;
+    let mut order =
+        Order::new(members.server.parse().map_err(|error| format!("{name}: {error}"))?, decision);
+    if let Some(service) = members.service {
+        let service: ServiceKey = service.parse().map_err(|error| format!("{name}: {error}"))?;
+        order = order.service(service);
+    }
+    match members.for_seconds {
+        None => {}
+        Some(_) if decision.is_none() => return Err(format!("{name} takes no `for_seconds`")),
+        Some(seconds) if seconds > 0.0 && seconds <= LONGEST => {
+            order = order.duration(Duration::from_secs_f64(seconds));
+        }
+        Some(seconds) => {
+            let most = "more than 0, and 10 years at most";
+            return Err(format!("{name}: `for_seconds` is {seconds}; it has to be {most}"));
+        }
+    }
+    Ok(order)
+}
+
+fn read<T: DeserializeOwned>(name: &str, members: Map<String, Value>) -> Result<T, String> {
+    serde_json::from_value(Value::Object(members)).map_err(|error| {
+        // It quotes what the client wrote.
+        let error: String = error.to_string().chars().take(200).collect();
+        format!("{name}: {error}")
+    })
+}
+
+#[cfg(test)]
+mod tests;
