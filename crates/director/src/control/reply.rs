@@ -6,6 +6,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::control::request::VERSION;
+use crate::decisions::DecideError;
+use crate::run::{Ended, LoadError, Loaded};
 use crate::status::Status;
 
 /// Why a request wasn't done.
@@ -105,6 +107,36 @@ impl From<String> for Refusal {
     /// Something was tried, and failed.
     fn from(message: String) -> Self {
         Self::new(ErrorKind::Failed, message)
+    }
+}
+
+impl From<DecideError> for Refusal {
+    fn from(error: DecideError) -> Self {
+        let kind = match error {
+            DecideError::NotFound(_) => ErrorKind::NotFound,
+            DecideError::Broader(_) => ErrorKind::Failed,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<LoadError> for Refusal {
+    fn from(error: LoadError) -> Self {
+        Self::new(ErrorKind::Failed, error.to_string())
+    }
+}
+
+impl From<Ended> for Refusal {
+    fn from(ended: Ended) -> Self {
+        Self::new(ErrorKind::Failed, ended.to_string())
+    }
+}
+
+impl From<Loaded> for Reloaded {
+    fn from(loaded: Loaded) -> Self {
+        let refused = loaded.refused.iter();
+        let held_back = refused.map(|(object, error)| format!("{object}: {error}")).collect();
+        Self { message: String::new(), held_back }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::control::reply::{ErrorKind, Refusal};
+use crate::decisions::Selector;
 use crate::status::Decision;
 
 /// The version of the protocol.
@@ -204,6 +205,12 @@ impl Order {
     /// of None takes an earlier one back.
     pub const fn new(server: RealServer, decision: Option<Decision>) -> Self {
         Self { server, service: None, decision, duration: None }
+    }
+
+    /// The real servers that are meant.
+    pub const fn selector(&self) -> Selector {
+        let RealServer { address, port } = self.server;
+        Selector { service: self.service, address, port }
     }
 
     /// Limits it to one virtual service.

@@ -116,7 +116,7 @@ pub struct Server<H> {
 #[derive(Debug)]
 struct Shared<H> {
     handler: H,
-    changes: watch::Receiver<()>,
+    changes: watch::Receiver<u64>,
     limits: Limits,
     own_uid: u32,
     /// The last value of each kind that was made for clients.
@@ -141,7 +141,7 @@ enum Kind {
 struct Made {
     at: Instant,
     /// Its version is that of the value.
-    changes: watch::Receiver<()>,
+    changes: watch::Receiver<u64>,
     json: Rc<str>,
 }
 
@@ -161,9 +161,9 @@ impl From<io::Error> for Over {
 }
 
 impl<H: Handler + 'static> Server<H> {
-    /// A server for this handler. `changes` is notified when a pool's state has changed: when a
-    /// real server starts or stops taking traffic, say.
-    pub fn new(handler: H, changes: watch::Receiver<()>) -> Self {
+    /// A server for this handler. `changes` changes whenever a pool's state has: when a real
+    /// server starts or stops taking traffic, say. [`Handle::changes`](crate::Handle::changes) does.
+    pub fn new(handler: H, changes: watch::Receiver<u64>) -> Self {
         let shared = Shared {
             handler,
             changes,

@@ -56,7 +56,7 @@ impl Handler for Rc<Fake> {
 
 struct Bench {
     fake: Rc<Fake>,
-    change: watch::Sender<()>,
+    change: watch::Sender<u64>,
     shared: Rc<Shared<Rc<Fake>>>,
 }
 
@@ -95,7 +95,7 @@ impl Peer {
 
 fn run<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
     let fake = Rc::new(Fake::default());
-    let (change, changes) = watch::channel(());
+    let (change, changes) = watch::channel(0);
     let mut server = Server::new(Rc::clone(&fake), changes);
     Rc::get_mut(&mut server.shared).unwrap().own_uid = OWN;
     let bench = Bench { fake, change, shared: server.shared };
@@ -238,7 +238,7 @@ fn a_subscriber_gets_a_line_at_once_after_each_change_and_every_beat() {
         for round in 0..6 {
             if round == 4 {
                 sleep(Duration::from_millis(100)).await;
-                bench.change.send_replace(());
+                bench.change.send_modify(|it| *it += 1);
             }
             let line = peer.line().await.unwrap();
             assert_eq!(line["id"], 7);
@@ -270,7 +270,7 @@ fn many_changes_at_once_are_few_lines() {
             lines
         });
         for _ in 0..1000 {
-            bench.change.send_replace(());
+            bench.change.send_modify(|it| *it += 1);
             sleep(Duration::from_millis(1)).await;
         }
         let lines = reader.await.unwrap();
@@ -342,7 +342,7 @@ fn others_share_a_status_until_something_changes() {
             bench.ask(OTHER, STATUS).await;
         }
         assert_eq!(bench.fake.statuses.get(), 1);
-        bench.change.send_replace(());
+        bench.change.send_modify(|it| *it += 1);
         bench.ask(OTHER, STATUS).await;
         assert_eq!(bench.fake.statuses.get(), 2);
         sleep(Duration::from_millis(101)).await;
