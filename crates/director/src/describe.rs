@@ -43,7 +43,7 @@ impl Engine {
     fn service(&self, key: ServiceKey, active: &Active, now: Instant) -> ServiceStatus {
         let pool = &active.pool;
         let servers = pool.members.iter().map(|(server, member)| {
-            let state = active.states.get(server).copied().unwrap_or_default();
+            let state = active.state(server).unwrap_or_default();
             self.server((key, *server), member, state, now)
         });
         ServiceStatus {

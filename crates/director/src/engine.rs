@@ -1,6 +1,7 @@
 //! Checks, pools and the table as one state machine: which check starts when, what to write, what
 //! was found out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -234,7 +235,7 @@ impl Engine {
     }
 
     /// A check that has to start, as it is to be made this time.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<(CheckId, Probe)> {
+    pub(crate) fn due(&mut self, now: Instant) -> Option<(CheckId, Arc<Probe>)> {
         if self.in_flight.len() >= IN_FLIGHT {
             return None;
         }
@@ -242,7 +243,11 @@ impl Engine {
         self.counts.latest = self.counts.latest.max(due.late);
         let check = self.checks.get(&due.id)?;
         self.in_flight.insert(due.id);
-        Some((due.id, check.probe.at(&check.turn).into_owned()))
+        let probe = match check.probe.at(&check.turn) {
+            Cow::Borrowed(_) => Arc::clone(&check.probe),
+            Cow::Owned(part) => Arc::new(part),
+        };
+        Some((due.id, probe))
     }
 
     /// Records the verdict of a check that was due, and how long it took.
@@ -488,3 +493,6 @@ impl Engine {
         self.connections.get(&(service, server)).copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

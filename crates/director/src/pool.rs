@@ -127,7 +127,11 @@ impl Pool {
 #[derive(Clone, Debug)]
 pub(crate) struct Active {
     pub(crate) pool: Arc<Pool>,
-    pub(crate) states: BTreeMap<DestinationKey, MemberState>,
+    states: BTreeMap<DestinationKey, MemberState>,
+    /// How many of them take traffic.
+    taking: usize,
+    /// How many of them have had no verdict.
+    unjudged: usize,
     /// The fallback is in use.
     pub(crate) on_fallback: bool,
 }
@@ -149,6 +153,33 @@ impl MemberState {
 }
 
 impl Active {
+    pub(crate) fn new(
+        pool: Pool,
+        states: BTreeMap<DestinationKey, MemberState>,
+        on_fallback: bool,
+    ) -> Self {
+        let taking = states.values().filter(|state| state.takes_traffic()).count();
+        let unjudged = states.values().filter(|state| !state.judged).count();
+        Self { pool: Arc::new(pool), states, taking, unjudged, on_fallback }
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&DestinationKey, &MemberState)> {
+        self.states.iter()
+    }
+
+    pub(crate) fn state(&self, server: &DestinationKey) -> Option<MemberState> {
+        self.states.get(server).copied()
+    }
+
+    /// Replaces the state of a real server that exists.
+    pub(crate) fn set(&mut self, server: &DestinationKey, state: MemberState) {
+        let Some(place) = self.states.get_mut(server) else { return };
+        let before = std::mem::replace(place, state);
+        self.taking =
+            self.taking + usize::from(state.takes_traffic()) - usize::from(before.takes_traffic());
+        self.unjudged = self.unjudged + usize::from(!state.judged) - usize::from(!before.judged);
+    }
+
     /// The desired kernel table for this service, given the current one.
     pub(crate) fn desired(&self, current: Option<&ServiceSnapshot>) -> TableService {
         let current = current.map(TableService::from);
@@ -182,6 +213,10 @@ impl Active {
     }
 
     pub(crate) fn any_takes_traffic(&self) -> bool {
-        self.states.values().any(|state| state.takes_traffic())
+        self.taking > 0
+    }
+
+    pub(crate) fn all_judged(&self) -> bool {
+        self.unjudged == 0
     }
 }

@@ -1,7 +1,6 @@
 //! All pools, and the checks they share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipvs::{DestinationKey, ServiceKey, ServiceSnapshot, Snapshot, TableService};
@@ -50,6 +49,8 @@ struct Check {
     /// The shortest of its members'.
     interval: Duration,
     health: Health,
+    /// The state and the verdict that all members follow.
+    followed: Option<(State, bool)>,
     members: BTreeSet<(ServiceKey, DestinationKey)>,
 }
 
@@ -95,14 +96,13 @@ impl Pools {
             for (server, member) in &pool.members {
                 longest = longest.max(member.probe.timeout);
                 let health = known(&member.probe, member.thresholds);
-                let mut state =
-                    before.and_then(|it| it.states.get(server)).copied().unwrap_or_else(|| {
-                        let up = health.is_some_and(|health| health.state() == State::Up);
-                        MemberState {
-                            admitted: up || is_in_use(there, server),
-                            ..MemberState::default()
-                        }
-                    });
+                let mut state = before.and_then(|it| it.state(server)).unwrap_or_else(|| {
+                    let up = health.is_some_and(|health| health.state() == State::Up);
+                    MemberState {
+                        admitted: up || is_in_use(there, server),
+                        ..MemberState::default()
+                    }
+                });
                 state.judged = health.is_some();
                 state.decision = self.decisions.of(&key, server).map(|it| it.decision);
                 states.insert(*server, state);
@@ -118,7 +118,7 @@ impl Pools {
                 None => has_fallback || self.fell_back.remove(&key),
             };
             self.touched.insert(key);
-            self.pools.insert(key, Active { pool: Arc::new(pool), states, on_fallback });
+            self.pools.insert(key, Active::new(pool, states, on_fallback));
         }
         self.fell_back.clear();
         self.first_round = now + longest;
@@ -140,7 +140,8 @@ impl Pools {
             let health = known.cloned().unwrap_or_default();
             let thresholds = member.thresholds;
             let interval = member.interval;
-            checks.push(Check { thresholds, interval, health, members: BTreeSet::new() });
+            let members = BTreeSet::new();
+            checks.push(Check { thresholds, interval, health, followed: None, members });
             checks.len() - 1
         });
         let check = &mut checks[at];
@@ -161,13 +162,17 @@ impl Pools {
         for check in self.checks.get_mut(probe).into_iter().flatten() {
             check.health.observe(verdict, check.thresholds, now);
             let state = check.health.state();
+            // Nearly all verdicts say what the one before has said.
+            if check.followed.replace((state, verdict.is_up())) == Some((state, verdict.is_up())) {
+                continue;
+            }
             changed.extend(check.members.iter().map(|member| (*member, state)));
         }
         changed.sort_unstable_by_key(|(member, _)| *member);
         let mut events = Vec::new();
         for ((service, server), state) in changed {
             let Some(pool) = self.pools.get_mut(&service) else { continue };
-            let Some(member) = pool.states.get_mut(&server) else { continue };
+            let Some(mut member) = pool.state(&server) else { continue };
             let before = member.takes_traffic();
             // The state of a check that was assumed up didn't come from a verdict: a failure that
             // doesn't count yet must not admit a server.
@@ -177,6 +182,7 @@ impl Pools {
             };
             let first = !std::mem::replace(&mut member.judged, true);
             let after = member.takes_traffic();
+            pool.set(&server, member);
             if before != after || first {
                 self.touched.insert(service);
             }
@@ -209,23 +215,20 @@ impl Pools {
         until: Option<Instant>,
         now: Instant,
     ) -> Result<Vec<Event>, DecideError> {
-        let mut known = self
+        let known = self
             .pools
             .iter()
-            .flat_map(|(key, it)| it.states.keys().map(move |server| selector.names(key, server)));
+            .flat_map(|(key, it)| it.states().map(move |(server, _)| (key, server)))
+            .any(|(service, server)| selector.names(service, server));
         match decision {
-            Some(_) if !known.any(|named| named) => return Err(DecideError::NotFound(*selector)),
-            Some(decision) => {
+            Some(decision) if known => {
                 self.decisions.put(Decision { selector: *selector, decision, until });
             }
-            None => {
-                let found = known.any(|named| named)
-                    || self.decisions.iter().any(|it| it.selector == *selector);
-                if !found {
-                    return Err(DecideError::NotFound(*selector));
-                }
+            // It may be about something that the configuration lacks at the moment.
+            None if known || self.decisions.iter().any(|it| it.selector == *selector) => {
                 self.decisions.end(selector)?;
             }
+            _ => return Err(DecideError::NotFound(*selector)),
         }
         Ok(self.follow_decisions(now))
     }
@@ -235,14 +238,16 @@ impl Pools {
         let mut events = Vec::new();
         let mut changed = Vec::new();
         for (service, pool) in &mut self.pools {
-            for (server, state) in &mut pool.states {
-                let decision = self.decisions.of(service, server).map(|it| it.decision);
+            let members: Vec<_> = pool.states().map(|(server, state)| (*server, *state)).collect();
+            for (server, mut state) in members {
+                let decision = self.decisions.of(service, &server).map(|it| it.decision);
                 if state.decision == decision {
                     continue;
                 }
                 let before = state.takes_traffic();
                 state.decision = decision;
-                let (service, server) = (*service, *server);
+                pool.set(&server, state);
+                let service = *service;
                 match (before, state.takes_traffic()) {
                     (false, true) => events.push(Event::Up { service, server }),
                     (true, false) => events.push(Event::Down { service, server, reason: None }),
@@ -362,7 +367,7 @@ impl Pools {
     fn fall_back(&mut self, service: ServiceKey, now: Instant) -> Option<Event> {
         let waited = !self.first_round_pending || now >= self.first_round;
         let pool = self.pools.get_mut(&service)?;
-        let judged = pool.states.values().all(|state| state.judged);
+        let judged = pool.all_judged();
         let event = match (pool.on_fallback, pool.any_takes_traffic()) {
             (false, false) if judged || waited => Event::FallbackIn { service },
             (true, true) => Event::FallbackOut { service },

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs::{AsyncClient, Error, ServiceKey, Snapshot, Transport};
@@ -318,7 +319,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         self.observer.event(&Event::Unread { error: format!("{error:#}") });
     }
 
-    fn start(&mut self, id: CheckId, probe: Probe) {
+    fn start(&mut self, id: CheckId, probe: Arc<Probe>) {
         let sender = self.sender.clone();
         if let Check::External(external) = &probe.check {
             if let Some(check) = self.observer.external(external, probe.timeout) {

@@ -80,7 +80,10 @@ impl Site {
 
     fn observe(&mut self, n: u8, verdict: &Verdict) -> Vec<Event> {
         self.now += Duration::from_secs(1);
-        let events = self.pools.observe(&probe_of(n), verdict, self.now);
+        let mut events = self.pools.observe(&probe_of(n), verdict, self.now);
+        if self.pools.deadline().is_some_and(|deadline| deadline <= self.now) {
+            events.extend(self.pools.tick(self.now));
+        }
         self.write();
         events
     }
