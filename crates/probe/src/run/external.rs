@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -58,17 +59,10 @@ pub(super) async fn run(external: &External, limit: Duration, started: Instant) 
         let text = format!("timed out after {limit:?} waiting for the command");
         Reason::new(ReasonKind::Timeout, Stage::Reply, text)
     };
-    let verdict = watch::within(limit, started, late, async {
-        match group.child.wait().await {
-            Ok(status) => {
-                // Processes that it leaves behind are meant to stay.
-                group.leader = None;
-                judge(status)
-            }
-            Err(error) => local(format!("cannot wait for {}: {error}", external.program.display())),
-        }
-    });
-    let verdict = verdict.await;
+    let verdict = {
+        let check = pin!(group.judged(external));
+        watch::within(limit, started, started, late, check).await
+    };
     if group.leader.is_some() {
         group.signal(Signal::TERM);
         let _ = timeout(GRACE, group.child.wait()).await;
@@ -104,6 +98,18 @@ impl Group {
     fn of(child: Child) -> Self {
         let leader = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         Self { child, leader }
+    }
+
+    /// Waits until the command ends by itself.
+    async fn judged(&mut self, external: &External) -> Verdict {
+        match self.child.wait().await {
+            Ok(status) => {
+                // Processes that it leaves behind are meant to stay.
+                self.leader = None;
+                judge(status)
+            }
+            Err(error) => local(format!("cannot wait for {}: {error}", external.program.display())),
+        }
     }
 
     fn signal(&self, signal: Signal) {

@@ -15,6 +15,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
@@ -65,6 +66,8 @@ impl Default for Limits {
 /// ```
 #[derive(Debug)]
 pub struct Runner {
+    /// The moments at which checks look for stalls are counted from here.
+    epoch: Instant,
     commands: Semaphore,
     buffer: RefCell<Box<[u8]>>,
     icmp: icmp::Sockets,
@@ -140,6 +143,7 @@ impl Runner {
     /// A runner with these limits.
     pub fn new(limits: Limits) -> Self {
         Self {
+            epoch: Instant::now(),
             commands: Semaphore::new(limits.commands.clamp(1, Semaphore::MAX_PERMITS)),
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
             icmp: icmp::Sockets::default(),
@@ -196,17 +200,19 @@ impl Runner {
             Check::Off => Verdict::down(ReasonKind::Off, Stage::Connect, "checks are switched off"),
             // It ends its processes itself.
             Check::External(external) => {
-                external::run(external, probe.timeout, progress.started).await
+                Box::pin(external::run(external, probe.timeout, progress.started)).await
             }
             check => {
-                let conversation = self.converse(probe.target, check, &progress);
+                let conversation = pin!(self.converse(probe.target, check, &progress));
                 let late = || progress.stage.get().timed_out(probe.timeout);
-                watch::within(probe.timeout, progress.started, late, conversation).await
+                watch::within(probe.timeout, progress.started, self.epoch, late, conversation).await
             }
         };
         Outcome { verdict, connected: progress.connected.get(), took: progress.started.elapsed() }
     }
 
+    /// What takes much memory and is rarer than HTTP is in a box: a future is as large as its largest
+    /// part, and there may be thousands.
     async fn converse(&self, target: SocketAddr, check: &Check, progress: &Progress) -> Verdict {
         let connection = stream::Connection { target, buffer: &self.buffer, progress };
         match check {
@@ -216,13 +222,13 @@ impl Runner {
             Check::Https(http, tls) => match self.tls.get(tls) {
                 Ok(config) => {
                     let exchange = http.exchange(target, true);
-                    connection.hold(&mut config.wrap(exchange, target.ip())).await
+                    connection.hold(&mut *Box::new(config.wrap(exchange, target.ip()))).await
                 }
                 Err(error) => local(error.to_string()),
             },
             #[cfg(not(feature = "tls"))]
             Check::Https(..) => local(PrepareError::NoTls.to_string()),
-            Check::Ping => self.icmp.ping(target.ip(), progress).await,
+            Check::Ping => Box::pin(self.icmp.ping(target.ip(), progress)).await,
             Check::On | Check::Off | Check::External(_) | Check::Combined(_) => Verdict::Up,
         }
     }

@@ -5,12 +5,17 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rustix::net::sockopt;
-use tokio::net::{TcpSocket, TcpStream};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
 
 use super::{Progress, failure};
 use crate::conversation::{Closed, Conversation, Step};
 use crate::verdict::{Stage, Verdict};
+
+/// The size of a usual request in bytes.
+const REQUEST: usize = 256;
 
 /// Where a conversation takes place.
 pub(super) struct Connection<'a> {
@@ -51,16 +56,30 @@ impl Connection<'_> {
 
     /// Makes a connection. Unless only the handshake is wanted, its last acknowledgement rides on
     /// the first data, which saves a packet.
+    ///
+    /// `tokio::net::TcpSocket` would do, but asks for the socket's error after every connection.
     async fn connect(&self, acknowledge: bool) -> io::Result<TcpStream> {
-        let socket = match self.target {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        let family = match self.target {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
         };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = socket_with(family, SocketType::STREAM, flags, None)?;
         if !acknowledge {
             // A hint: if it fails, there is one packet more.
             let _ = sockopt::set_tcp_quickack(&socket, false);
         }
-        let stream = socket.connect(self.target).await?;
+        match connect(&socket, &self.target) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let stream = TcpStream::from_std(socket.into())?;
+        let ready = stream.ready(Interest::WRITABLE | Interest::ERROR).await?;
+        if ready.is_error() || ready.is_write_closed() {
+            if let Some(error) = stream.take_error()? {
+                return Err(error);
+            }
+        }
         self.progress.connected();
         Ok(stream)
     }
@@ -71,7 +90,7 @@ impl Connection<'_> {
         stream: &TcpStream,
         conversation: &mut dyn Conversation,
     ) -> io::Result<Step> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(REQUEST);
         let mut step = conversation.start(&mut out);
         loop {
             self.progress.stage.set(conversation.stage());

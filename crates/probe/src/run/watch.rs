@@ -1,7 +1,7 @@
 //! One deadline for a whole check. A server isn't blamed when this process itself was late.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::Pin;
 use std::time::{Duration, Instant as StdInstant};
 
 use tokio::time::{Instant, timeout_at};
@@ -12,28 +12,33 @@ use crate::verdict::{Reason, ReasonKind, Verdict};
 /// of less than two shares goes unnoticed, and costs the server at most a quarter of the timeout.
 const SHARES: u32 = 8;
 
+/// The resolution of tokio's timers.
+const FINEST: Duration = Duration::from_millis(1);
+
 /// Longer timeouts count as this one, which is ten years: no clock gets further than it can count.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Ends `check` when `timeout` has passed since it started, for the reason that `late` gives.
+///
+/// Checks with the same `epoch` and timeout look at the same moments, so one wake-up serves them all.
 ///
 /// If this process didn't run for a while (it was stopped, or its machine was paused), a missing
 /// reply, an unfinished command or an abandoned connection says nothing about the server.
 pub(super) async fn within(
     timeout: Duration,
     started: StdInstant,
+    epoch: StdInstant,
     late: impl FnOnce() -> Reason,
-    check: impl Future<Output = Verdict>,
+    mut check: Pin<&mut impl Future<Output = Verdict>>,
 ) -> Verdict {
-    let mut check = pin!(check);
     let timeout = timeout.min(LONGEST);
-    let started = Instant::from_std(started);
+    let [started, epoch] = [started, epoch].map(Instant::from_std);
     let deadline = started + timeout;
-    let share = timeout / SHARES;
+    let share = (timeout / SHARES).max(FINEST);
     let mut seen = started;
     let mut stalled = false;
     let verdict = loop {
-        let next = deadline.min(seen + share);
+        let next = deadline.min(seen + share - past(seen - epoch, share));
         // The check is polled first: whatever arrived by the deadline counts, however late we see
         // it.
         let ended = timeout_at(next, check.as_mut()).await.ok();
@@ -57,9 +62,19 @@ pub(super) async fn within(
     }
 }
 
+/// How much of a share has passed after `time`.
+fn past(time: Duration, share: Duration) -> Duration {
+    let nanos = time.as_nanos() % share.as_nanos();
+    // It's less than a share, which is less than 584 years.
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
+    use std::cell::RefCell;
+    use std::future::{pending, poll_fn, ready};
+    use std::pin::pin;
+    use std::task::Poll;
 
     use tokio::time::{advance, sleep};
 
@@ -75,7 +90,9 @@ mod tests {
         runtime.block_on(async {
             let started = Instant::now();
             let late = || Stage::Reply.timed_out(TIMEOUT);
-            let verdict = within(TIMEOUT, started.into_std(), late, check()).await;
+            let epoch = (started - TIMEOUT / 3).into_std();
+            let check = pin!(check());
+            let verdict = within(TIMEOUT, started.into_std(), epoch, late, check).await;
             (verdict, started.elapsed())
         })
     }
@@ -109,10 +126,43 @@ mod tests {
     #[test]
     fn no_timeout_is_too_long() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let ready = async { Verdict::Up };
+        let check = pin!(ready(Verdict::Up));
         let late = || Stage::Reply.timed_out(Duration::MAX);
-        let verdict = runtime.block_on(within(Duration::MAX, StdInstant::now(), late, ready));
+        let now = StdInstant::now();
+        let verdict = runtime.block_on(within(Duration::MAX, now, now, late, check));
         assert_eq!(verdict, Verdict::Up);
+    }
+
+    /// Otherwise a thousand hanging servers would wake this process thousands of times a second.
+    #[test]
+    fn checks_that_started_apart_look_at_the_same_moments() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let epoch = runtime.block_on(async { Instant::now() });
+        let looks = |apart: u64| {
+            let looks = RefCell::new(Vec::new());
+            runtime.block_on(async {
+                sleep(Duration::from_millis(apart)).await;
+                let started = Instant::now();
+                let late = || Stage::Reply.timed_out(TIMEOUT);
+                // It's polled whenever its watch looks.
+                let check = pin!(poll_fn(|_| {
+                    looks.borrow_mut().push((Instant::now() - epoch).as_millis());
+                    Poll::Pending
+                }));
+                within(TIMEOUT, started.into_std(), epoch.into_std(), late, check).await
+            });
+            let share = (TIMEOUT / SHARES).as_millis();
+            // The first is the start, the last the deadline.
+            let looks = looks.into_inner();
+            looks[1..looks.len() - 1].iter().map(|at| at % share).collect::<Vec<_>>()
+        };
+        for apart in [0, 7, 100, 374] {
+            let looks = looks(apart);
+            assert!(looks.len() >= 7, "{looks:?}");
+            // Timers are a millisecond late at most.
+            assert!(looks.iter().all(|past| *past <= 1), "{apart}: {looks:?}");
+        }
     }
 
     #[test]
