@@ -21,6 +21,6 @@ pub use health::{Health, State, Thresholds};
 pub use pattern::{Pattern, PatternError};
 pub use probe::{Check, Combined, External, Probe, Roots, Tls, Turn, Verify};
 #[cfg(feature = "run")]
-pub use run::{Limits, Outcome, PrepareError, Runner};
+pub use run::{Limits, Needs, Outcome, PrepareError, Runner};
 pub use schedule::{Due, Schedule};
 pub use verdict::{Reason, ReasonKind, Stage, Verdict};

@@ -36,7 +36,8 @@ const SIZE_LIMIT: usize = 1 << 20;
 #[derive(Clone)]
 pub struct Pattern {
     source: Arc<str>,
-    regex: Regex,
+    /// Shared by clones, with what it remembers from one search to the next.
+    regex: Arc<Regex>,
 }
 
 impl Pattern {
@@ -55,7 +56,7 @@ impl Pattern {
             .build()
             // Its syntax is valid, so it must be too big.
             .map_err(|_| PatternError::new(0, "takes more than 1 MiB when compiled"))?;
-        Ok(Self { source: source.into(), regex })
+        Ok(Self { source: source.into(), regex: Arc::new(regex) })
     }
 
     /// Whether the pattern matches anywhere in `bytes`.

@@ -1,7 +1,9 @@
 //! Runs the runner against misbehaving servers.
 
-use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+mod support;
+
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
@@ -11,45 +13,14 @@ use probe::{
     Check, Combined, External, Http, Limits, Outcome, Pattern, PrepareError, Probe, ReasonKind,
     Runner, Stage, Tls, Turn, Verdict,
 };
-use tokio::task::LocalSet;
+use support::{LONG, block_on, read_request, server};
 
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// Long enough for anything that ends.
-const LONG: Duration = Duration::from_secs(60);
 /// Long enough for a busy machine to get as far as waiting.
 const SHORT: Duration = Duration::from_millis(1500);
 
-/// Runs `work` as a program would.
-fn block_on<F: Future>(work: F) -> F::Output {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    LocalSet::new().block_on(&runtime, work)
-}
-
 fn run(probe: &Probe) -> Outcome {
     block_on(async { Runner::new(Limits::default()).run(probe).await })
-}
-
-/// A server that runs `serve` on each connection, in its own thread.
-fn server(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind((LOCALHOST, 0)).expect("a port");
-    let addr = listener.local_addr().expect("an address");
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let serve = serve.clone();
-            thread::spawn(move || serve(stream));
-        }
-    });
-    addr
-}
-
-/// Reads a request, up to the empty line.
-fn read_request(stream: &mut TcpStream) -> String {
-    let (mut request, mut byte) = (Vec::new(), [0]);
-    while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|length| length > 0) {
-        request.push(byte[0]);
-    }
-    String::from_utf8_lossy(&request).into_owned()
 }
 
 /// A server that sends `reply` to each request, and closes.
@@ -199,8 +170,9 @@ fn a_redirect_is_followed_on_the_same_server() {
         } else {
             b"HTTP/1.1 200 OK\r\n\r\nwebserverisworking"
         };
-        let _ = stream.write_all(reply);
+        // Before the reply, so that the two requests can't overtake each other.
         let _ = sender.send(request);
+        let _ = stream.write_all(reply);
     });
     let http = Http::new("/check.txt").receive(Pattern::perl("webserverisworking").unwrap());
     let check = Check::Http(http.redirects(1));

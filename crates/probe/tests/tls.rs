@@ -1,38 +1,22 @@
 //! HTTPS against a rustls server, with certificates that `tests/tls/make` generated with openssl.
 
-use std::io::{Read as _, Write as _};
+mod support;
+
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
 
 use probe::{
     Check, Http, Limits, Pattern, Probe, ReasonKind, Roots, Runner, Stage, Tls, Verdict, Verify,
 };
-use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
-
-const LIMIT: Duration = Duration::from_secs(60);
-
-fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name)
-}
+use rustls::{ServerConnection, StreamOwned};
+use support::{LONG, file, read_request, tls_server};
 
 /// A web server with this certificate, which reports the name that each client requests. It serves
 /// one client after the other.
 fn server(certificate: &str, tls12: bool) -> (SocketAddr, mpsc::Receiver<Option<String>>) {
-    let certificate = CertificateDer::from_pem_file(file(certificate)).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(file("server.key")).expect("a key");
-    let versions: &[_] =
-        if tls12 { &[&rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(versions)
-        .and_then(|it| it.with_no_client_auth().with_single_cert(vec![certificate], key))
-        .expect("a configuration");
-    let config = Arc::new(config);
+    let config = tls_server(certificate, tls12);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let addr = listener.local_addr().expect("an address");
     let (sender, receiver) = mpsc::channel();
@@ -40,14 +24,7 @@ fn server(certificate: &str, tls12: bool) -> (SocketAddr, mpsc::Receiver<Option<
         for stream in listener.incoming().flatten() {
             let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
             let mut stream = StreamOwned::new(session, stream);
-            let mut request = Vec::new();
-            let mut bytes = [0; 1024];
-            while !request.ends_with(b"\r\n\r\n") {
-                match stream.read(&mut bytes) {
-                    Ok(length @ 1..) => request.extend(&bytes[..length]),
-                    _ => break,
-                }
-            }
+            read_request(&mut stream);
             let _ = sender.send(stream.conn.server_name().map(str::to_owned));
             // A body of several records that ends with the session.
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
@@ -63,7 +40,7 @@ fn server(certificate: &str, tls12: bool) -> (SocketAddr, mpsc::Receiver<Option<
 fn check(addr: SocketAddr, tls: Tls) -> Verdict {
     let http =
         Http::new("/check.txt").receive(Pattern::perl("webserverisworking$").expect("right"));
-    let probe = Probe::new(addr, Check::Https(http, tls), LIMIT);
+    let probe = Probe::new(addr, Check::Https(http, tls), LONG);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let runner = Runner::new(Limits::default());
@@ -121,7 +98,7 @@ fn the_name_is_sent_and_an_address_is_not() {
         let (addr, names) = server("good.pem", tls12);
         for name in [Some("www.example"), None] {
             assert_eq!(check(addr, tls(name, Verify::Nothing, Roots::System)), Verdict::Up);
-            assert_eq!(names.recv_timeout(LIMIT).expect("it was asked").as_deref(), name);
+            assert_eq!(names.recv_timeout(LONG).expect("it was asked").as_deref(), name);
         }
     }
 }

@@ -6,6 +6,7 @@
 mod external;
 mod failure;
 mod icmp;
+mod needs;
 mod stream;
 #[cfg(feature = "tls")]
 mod trust;
@@ -23,6 +24,8 @@ use tokio::sync::Semaphore;
 
 use crate::probe::{Check, Probe};
 use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
+
+pub use needs::Needs;
 
 /// Size of the read buffer in bytes. All checks share it.
 const BUFFER: usize = 16 * 1024;

@@ -137,6 +137,20 @@ impl Http {
         self
     }
 
+    /// The maximum number of bytes that a check holds at a time.
+    #[cfg(feature = "run")]
+    pub(crate) fn memory(&self) -> usize {
+        // A redirect may replace the host and the path by what fits into the headers, and encoding
+        // makes three bytes of one.
+        let place = self.path.len() + self.host.as_ref().map_or(64, String::len);
+        let redirected = if self.redirects > 0 { 4 * head::HEAD_LIMIT } else { 0 };
+        let body = if self.receive.is_some() { self.body_limit } else { 0 };
+        let head = head::HEAD_LIMIT + place + redirected;
+        // A vector that grows has room for twice as much as it holds. The place is there as itself
+        // and in the request.
+        head.saturating_add(place + redirected).saturating_add(body).saturating_mul(2)
+    }
+
     /// Begins a check of the server at `target`, over TLS or not.
     pub fn exchange(&self, target: SocketAddr, tls: bool) -> Exchange<'_> {
         Exchange::new(self, target, tls)
