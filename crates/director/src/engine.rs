@@ -22,7 +22,7 @@ use crate::state::{Saved, SavedDecision};
 const WARM_UP_OF_EACH: Duration = Duration::from_micros(500);
 
 /// At most this many checks are in flight; further ones are late.
-const IN_FLIGHT: usize = 4096;
+pub(crate) const IN_FLIGHT: usize = 4096;
 
 /// The table is compared with what it should be at least this often while checks are less frequent.
 const LOOK: Duration = Duration::from_secs(5);

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod budget;
 pub mod control;
 mod decisions;
 mod describe;
@@ -16,6 +17,7 @@ mod state;
 pub mod status;
 mod trial;
 
+pub use budget::{Budget, OverBudget};
 pub use decisions::{DecideError, Selector};
 pub use engine::{Drift, Setup};
 pub use event::Event;

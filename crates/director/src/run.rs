@@ -1,6 +1,6 @@
 //! The loop around the engine: tasks for checks, a thread for the table, and requests from outside.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs::{AsyncClient, Error, ServiceKey, Snapshot, Transport};
-use probe::{Check, External, Limits, Outcome, PrepareError, Probe, Runner};
+use probe::{Check, External, Limits, Needs, Outcome, PrepareError, Probe, Runner};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
 use tokio::time::timeout_at;
 
+use crate::budget::{Budget, OverBudget};
 use crate::decisions::{DecideError, Selector};
-use crate::engine::{CheckId, Engine, Setup};
+use crate::engine::{CheckId, Engine, IN_FLIGHT, Setup};
 use crate::event::Event;
 use crate::pool::Override;
 use crate::reconcile::{Look, Object, Order, Written, execute, look};
@@ -61,6 +62,9 @@ pub enum LoadError {
         /// The cause.
         source: PrepareError,
     },
+    /// There are too many checks for the limits of this process.
+    #[error(transparent)]
+    Budget(#[from] OverBudget),
     /// The kernel lacks a scheduler.
     #[error(transparent)]
     Scheduler(#[from] NoScheduler),
@@ -183,6 +187,8 @@ pub struct Director<T, O> {
     store: Option<Store>,
     observer: O,
     runner: Rc<Runner>,
+    limits: Limits,
+    budget: Budget,
     sender: mpsc::UnboundedSender<Input>,
     inbox: mpsc::UnboundedReceiver<Input>,
     changed: watch::Sender<u64>,
@@ -215,6 +221,8 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             store,
             observer,
             runner: Rc::new(Runner::new(limits)),
+            limits,
+            budget: Budget::of_this_process(),
             sender,
             inbox,
             changed,
@@ -386,6 +394,9 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                 .prepare(&member.probe)
                 .map_err(|source| LoadError::Check { target, source })?;
         }
+        let members = setup.pools.iter().flat_map(|pool| pool.members.values());
+        let probes: HashSet<&Probe> = members.map(|member| &member.probe).collect();
+        self.budget.check(&Needs::of(probes, self.limits), IN_FLIGHT)?;
         let Some(store) = &self.store else { return Ok(()) };
         let mut saved = self.saved.clone();
         let others = store.claimed_by_others()?;
