@@ -1,7 +1,7 @@
 //! A [`Status`] as metrics in Prometheus's text format, version 0.0.4.
 //!
 //! Nothing is counted here, so metrics agree with the status from which they are made. There is no
-//! HTTP server either. [`write`] replaces a file that `node_exporter` reads (its "textfile"
+//! HTTP server either. [`write()`] replaces a file that `node_exporter` reads (its "textfile"
 //! collector), and the [control socket](crate::control) returns the same text.
 //!
 //! Every sample has the label `name`, the instance's name, so that the files of two instances can

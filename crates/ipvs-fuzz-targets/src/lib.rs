@@ -9,6 +9,7 @@
 
 mod argv;
 mod connections;
+mod control;
 mod decode;
 mod engine;
 mod files;
@@ -20,6 +21,7 @@ mod restore;
 
 pub use argv::argv;
 pub use connections::connections;
+pub use control::control;
 pub use decode::decode;
 pub use engine::engine;
 pub use files::files;
@@ -32,9 +34,10 @@ pub use restore::restore;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     ("argv", argv),
     ("connections", connections),
+    ("control", control),
     ("decode", decode),
     ("engine", engine),
     ("files", files),

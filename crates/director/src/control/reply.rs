@@ -201,3 +201,36 @@ pub fn parse<T: DeserializeOwned>(line: &[u8], id: u64) -> Result<Result<T, Refu
         _ => Err("it has neither `ok` nor `error`, or both".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kinds_of_errors_are_those_in_the_table() {
+        let page = include_str!("../../CONTROL.md").split_once("\n## ").unwrap().0;
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let documented: Vec<&str> = rows.map(|row| row.split_once('`').unwrap().0).collect();
+        let first = ErrorKind::Malformed;
+        let all = std::iter::successors(Some(first), |kind| match kind {
+            ErrorKind::Malformed => Some(ErrorKind::TooLong),
+            ErrorKind::TooLong => Some(ErrorKind::Version),
+            ErrorKind::Version => Some(ErrorKind::Denied),
+            ErrorKind::Denied => Some(ErrorKind::NotFound),
+            ErrorKind::NotFound => Some(ErrorKind::Failed),
+            ErrorKind::Failed => Some(ErrorKind::Busy),
+            ErrorKind::Busy => Some(ErrorKind::Timeout),
+            // The second isn't sent: it stands for what this version doesn't know.
+            ErrorKind::Timeout | ErrorKind::Other => None,
+        });
+        let all: Vec<_> = all.map(|kind| serde_json::to_value(kind).unwrap()).collect();
+        assert_eq!(all, documented);
+    }
+
+    #[test]
+    fn a_kind_of_a_later_version_is_another_one() {
+        let line = br#"{"v":1,"id":7,"error":{"kind":"unheard_of","message":"no"},"more":1}"#;
+        let refusal = parse::<Done>(line, 7).unwrap().unwrap_err();
+        assert_eq!(refusal, Refusal::new(ErrorKind::Other, "no"));
+    }
+}

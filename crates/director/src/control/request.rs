@@ -20,7 +20,10 @@ pub const VERSION: u32 = 1;
 /// The longest request in bytes, with its line feed.
 pub const LINE_MAX: usize = 64 * 1024;
 
-/// The longest time for which a decision can be asked to hold: 10 years.
+/// The shortest time for which a decision can be asked to hold, in seconds.
+const SHORTEST: f64 = 0.001;
+
+/// The longest time: 10 years.
 const LONGEST: f64 = 10.0 * 366.0 * 86_400.0;
 
 /// What a client asks for.
@@ -63,7 +66,8 @@ pub struct Order {
     pub service: Option<ServiceKey>,
     /// What was decided; None returns to what its checks say.
     pub decision: Option<Decision>,
-    /// How long it holds; None means until it is taken back. Not with a decision of None.
+    /// How long it holds, to the millisecond, from 1 ms to 10 years; None means until it is taken
+    /// back. Not with a decision of None.
     pub duration: Option<Duration>,
 }
 
@@ -357,12 +361,13 @@ fn order(
     match members.for_seconds {
         None => {}
         Some(_) if decision.is_none() => return Err(format!("{name} takes no `for_seconds`")),
-        Some(seconds) if seconds > 0.0 && seconds <= LONGEST => {
-            order = order.duration(Duration::from_secs_f64(seconds));
+        Some(seconds) if (SHORTEST..=LONGEST).contains(&seconds) => {
+            // To the millisecond: readers of JSON may be off by the last bit of a double.
+            order = order.duration(Duration::from_millis((seconds * 1e3).round() as u64));
         }
         Some(seconds) => {
-            let most = "more than 0, and 10 years at most";
-            return Err(format!("{name}: `for_seconds` is {seconds}; it has to be {most}"));
+            let range = "from 0.001 to 10 years";
+            return Err(format!("{name}: `for_seconds` is {seconds:e}; it has to be {range}"));
         }
     }
     Ok(order)

@@ -40,11 +40,16 @@ fn as_seconds(it: Duration) -> f64 {
     it.as_micros() as f64 / 1e6
 }
 
+/// Rounded to microseconds, so that what was written is read back although readers of JSON may be
+/// off by the last bit of a double.
 fn from_seconds<E: Error>(seconds: f64) -> Result<Duration, E> {
     if seconds.is_nan() || seconds.is_sign_negative() {
         return Err(E::custom(format_args!("{seconds} isn't a duration")));
     }
-    // Only too many seconds are left to go wrong.
-    let nanoseconds = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-    Ok(nanoseconds)
+    let micros = (seconds * 1e6).round();
+    if micros < u64::MAX as f64 {
+        Ok(Duration::from_micros(micros as u64))
+    } else {
+        Ok(Duration::MAX)
+    }
 }

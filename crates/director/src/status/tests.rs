@@ -1,5 +1,7 @@
 //! The status as JSON and as text.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// Three real servers: one up, one down, one draining; and a file that is broken.
@@ -122,4 +124,14 @@ fn a_long_reason_gets_a_line_of_its_own_and_no_control_characters() {
     let reason = text.lines().find(|it| it.contains("xxx")).unwrap();
     assert_eq!(reason.trim_start(), format!("\\u{{1b}}[2J{}\\n", "x".repeat(80)));
     assert!(!text.contains('\x1b'));
+}
+
+proptest! {
+    /// A hundred years of microseconds are less than 2^53.
+    #[test]
+    fn a_duration_is_read_back_to_the_microsecond(micros in 0..3_155_760_000_000_000_u64) {
+        let config = ConfigStatus { in_force_for: Duration::from_micros(micros), error: None };
+        let json = serde_json::to_string(&config).unwrap();
+        prop_assert_eq!(serde_json::from_str::<ConfigStatus>(&json).unwrap(), config);
+    }
 }

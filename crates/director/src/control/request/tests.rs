@@ -107,6 +107,11 @@ fn what_is_no_request_is_refused_with_its_number_if_it_has_one() {
             Malformed,
         ),
         (
+            r#"{"v":1,"id":7,"request":"drain","server":"10.0.0.1","for_seconds":1e-300}"#,
+            Some(7),
+            Malformed,
+        ),
+        (
             r#"{"v":1,"id":7,"request":"drain","server":"10.0.0.1","for_seconds":-1}"#,
             Some(7),
             Malformed,
