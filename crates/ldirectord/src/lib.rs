@@ -1,9 +1,25 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+mod cli;
 mod config;
+#[cfg(feature = "daemon")]
+mod daemon;
+#[cfg(feature = "daemon")]
+mod file;
+#[cfg(feature = "daemon")]
+mod instance;
+#[cfg(feature = "daemon")]
+mod machine;
+#[cfg(feature = "daemon")]
+mod pid_file;
 mod pools;
 mod report;
+
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub use cli::main;
 
 pub use config::{
     CheckType, Config, Diagnostic, Fallback, Globals, HttpMethod, Key, Method, Netmask, Phases,

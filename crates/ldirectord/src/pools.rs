@@ -37,6 +37,21 @@ pub fn pools(config: &Config) -> Result<Vec<Pool>, Vec<Diagnostic>> {
     if refused.is_empty() { Ok(pools) } else { Err(refused) }
 }
 
+/// The key of a virtual service in the kernel's table.
+pub(crate) fn key(service: &Service) -> ServiceKey {
+    match service.key.value {
+        Key::Address { address, port, protocol } => ServiceKey::Addr {
+            protocol: match protocol {
+                Protocol::Tcp => ipvs::Protocol::Tcp,
+                Protocol::Udp => ipvs::Protocol::Udp,
+            },
+            addr: address,
+            port,
+        },
+        Key::Mark { mark, family } => ServiceKey::fwmark(family, mark),
+    }
+}
+
 struct Reader<'a> {
     globals: &'a Globals,
     service: &'a Service,
@@ -68,20 +83,6 @@ impl Reader<'_> {
         Ok(pool)
     }
 
-    fn key(&self) -> ServiceKey {
-        match self.service.key.value {
-            Key::Address { address, port, protocol } => ServiceKey::Addr {
-                protocol: match protocol {
-                    Protocol::Tcp => ipvs::Protocol::Tcp,
-                    Protocol::Udp => ipvs::Protocol::Udp,
-                },
-                addr: address,
-                port,
-            },
-            Key::Mark { mark, family } => ServiceKey::fwmark(family, mark),
-        }
-    }
-
     /// The virtual service as the kernel represents it.
     fn kernels(&self) -> Read<ipvs::Service> {
         let scheduler = match &self.service.scheduler {
@@ -91,7 +92,7 @@ impl Reader<'_> {
         };
         let udp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Udp, .. });
         let one_packet = self.service.one_packet.as_ref().is_some_and(|ops| ops.value) && udp;
-        let mut service = ipvs::Service::new(self.key())
+        let mut service = ipvs::Service::new(key(self.service))
             .scheduler(scheduler)
             .scheduler_flags(self.scheduler_flags(scheduler)?)
             .one_packet(one_packet);

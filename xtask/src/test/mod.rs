@@ -362,6 +362,7 @@ impl Step {
 struct Programs {
     tests: PathBuf,
     ipvsadm: PathBuf,
+    ldirectord: PathBuf,
     /// The library's example that is tested under traffic.
     controller: PathBuf,
 }
@@ -374,6 +375,7 @@ impl Programs {
                 "integration",
             )?,
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
+            ldirectord: cargo::build(&["build", "-p", "ldirectord"], "ldirectord")?,
             controller: cargo::build(
                 &["build", "-p", "ipvs-client", "--features", "serde", "--example", "controller"],
                 "controller",
@@ -388,6 +390,7 @@ impl Programs {
             command,
             environment: vec![
                 ("IPVSADM", self.ipvsadm.clone().into()),
+                ("LDIRECTORD", self.ldirectord.clone().into()),
                 ("CONTROLLER", self.controller.clone().into()),
                 (KERNEL_VARIABLE, choice.name().into()),
                 ("IPVS_TEST_REPORT", report.join(REPORT).into()),

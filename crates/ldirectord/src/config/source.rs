@@ -55,7 +55,7 @@ impl Diagnostic {
         Self { severity: Severity::Error, message, span, help: None, related: None }
     }
 
-    pub(super) fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
+    pub(crate) fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(span, message) }
     }
 

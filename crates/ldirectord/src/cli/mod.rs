@@ -1,0 +1,40 @@
+//! The command line: words in, a verb's exit status out.
+
+mod args;
+mod control;
+mod exit;
+mod help;
+mod plan;
+mod unit;
+mod verbs;
+
+use std::process::ExitCode;
+
+pub(crate) use args::{Args, Command, Launch};
+pub(crate) use exit::Exit;
+
+use crate::daemon;
+
+/// The program: reads the command line and executes it.
+pub fn main() -> ExitCode {
+    // The daemon starts this executable again for its two processes.
+    if let Some(role) = daemon::Role::of(std::env::args_os()) {
+        return role.run().into();
+    }
+    let exit = match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => {
+            print!("{}", help::TEXT);
+            Exit::Done
+        }
+        Ok(Command::Version) => {
+            println!("ldirectord {}", env!("CARGO_PKG_VERSION"));
+            Exit::Done
+        }
+        Ok(Command::Run(args)) => verbs::run(&args),
+        Err(error) => {
+            eprintln!("ldirectord: {error}\n{}", help::USAGE);
+            Exit::Usage
+        }
+    };
+    exit.into()
+}

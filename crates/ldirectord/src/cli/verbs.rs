@@ -1,0 +1,262 @@
+//! What each verb does.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::args::{Args, Decision, Verb};
+use super::control;
+use super::exit::Exit;
+use super::plan;
+use super::unit;
+use crate::daemon;
+use crate::file::{Source, Usable};
+use crate::instance::Instance;
+use crate::machine::Machine;
+use crate::pid_file::Daemon;
+
+/// How long a daemon may take to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often to look whether it has stopped.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Executes a verb.
+pub(super) fn run(args: &Args) -> Exit {
+    let Ok(instance) = Instance::new(args.config.as_deref()) else {
+        let name = args.config.as_deref().unwrap_or_default();
+        complain(format_args!("{name:?} isn't the name of a file"));
+        return Exit::Failed;
+    };
+    let call = Call { daemon: Daemon::look(&instance.pid_file()), instance, args };
+    match &args.verb {
+        Verb::Start => call.start(),
+        Verb::Stop => call.stop(),
+        Verb::Restart => call.restart(),
+        Verb::TryRestart => match call.daemon {
+            Daemon::Running(_) => call.restart(),
+            Daemon::Stale | Daemon::Stopped => call.with_file(|_, _| Exit::Done),
+        },
+        Verb::Reload => call.reload(),
+        Verb::Status => call.status(),
+        Verb::Check => call.check(),
+        Verb::Plan => call.plan(),
+        Verb::Decide(decision, server) => call.decide(*decision, server),
+    }
+}
+
+/// A verb for an instance.
+struct Call<'a> {
+    args: &'a Args,
+    instance: Instance,
+    daemon: Daemon,
+}
+
+impl Call<'_> {
+    /// Reads the file and passes on what it says. If it has mistakes, shows them.
+    fn with_file(&self, then: impl FnOnce(&Path, &Usable) -> Exit) -> Exit {
+        let read = || -> io::Result<(PathBuf, Source)> {
+            let path = self.instance.file()?;
+            let unreadable = |error: io::Error| {
+                io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
+            };
+            let source = Source::read(&path).map_err(unreadable)?;
+            Ok((path, source))
+        };
+        let (path, source) = match read() {
+            Ok(read) => read,
+            Err(error) => {
+                complain(error);
+                return Exit::Failed;
+            }
+        };
+        match source.examine(&Machine) {
+            Ok(usable) => {
+                eprint!("{}", usable.warnings);
+                then(&path, &usable)
+            }
+            Err(broken) => {
+                eprint!("{}", broken.report);
+                Exit::Config
+            }
+        }
+    }
+
+    fn start(&self) -> Exit {
+        self.with_file(|path, usable| match self.daemon {
+            Daemon::Running(pid) => {
+                self.say_running(pid);
+                Exit::Done
+            }
+            Daemon::Stale | Daemon::Stopped => {
+                let supervised =
+                    usable.config.globals.supervised.as_ref().is_some_and(|it| it.value);
+                daemon::start(&self.instance, path, &self.args.launch, supervised)
+            }
+        })
+    }
+
+    fn stop(&self) -> Exit {
+        match self.daemon {
+            Daemon::Running(pid) => {
+                let keep_table = self.args.unit.as_deref().is_some_and(unit::is_restarting);
+                self.end(pid, keep_table)
+            }
+            Daemon::Stale | Daemon::Stopped => self.with_file(|_, _| Exit::Done),
+        }
+    }
+
+    /// The new daemon takes over the table as the old one leaves it.
+    fn restart(&self) -> Exit {
+        self.with_file(|path, usable| {
+            if let Daemon::Running(pid) = self.daemon {
+                let ended = self.end(pid, true);
+                if ended != Exit::Done {
+                    return ended;
+                }
+            }
+            let supervised = usable.config.globals.supervised.as_ref().is_some_and(|it| it.value);
+            daemon::start(&self.instance, path, &self.args.launch, supervised)
+        })
+    }
+
+    /// Stops the daemon and waits until it has stopped.
+    fn end(&self, pid: Pid, keep_table: bool) -> Exit {
+        let asked = keep_table
+            && match control::stop_keeping_table(&self.instance) {
+                Ok(()) => true,
+                Err(error) => {
+                    complain(format_args!("the table may not stay as it is: {error}"));
+                    false
+                }
+            };
+        if !asked {
+            if let Err(error) = kill_process(pid, Signal::TERM) {
+                complain(format_args!("cannot stop process {}: {error}", pid.as_raw_nonzero()));
+                return Exit::Failed;
+            }
+        }
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Daemon::look(&self.instance.pid_file()) == Daemon::Running(pid) {
+            if Instant::now() >= deadline {
+                complain(format_args!(
+                    "process {} of {} hasn't stopped for {STOP_TIMEOUT:?}",
+                    pid.as_raw_nonzero(),
+                    self.instance.name()
+                ));
+                return Exit::Failed;
+            }
+            thread::sleep(POLL);
+        }
+        Exit::Done
+    }
+
+    fn reload(&self) -> Exit {
+        self.with_file(|_, _| {
+            let Daemon::Running(pid) = self.daemon else {
+                self.say_stopped();
+                return Exit::Failed;
+            };
+            match control::reload(&self.instance) {
+                Ok(reloaded) => {
+                    eprint!("{}", reloaded.text);
+                    reloaded.exit
+                }
+                Err(error) => {
+                    complain(format_args!(
+                        "the daemon doesn't say what it makes of the file: {error}"
+                    ));
+                    match kill_process(pid, Signal::HUP) {
+                        Ok(()) => Exit::Done,
+                        Err(error) => {
+                            complain(format_args!("cannot signal it either: {error}"));
+                            Exit::Failed
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    fn status(&self) -> Exit {
+        match self.daemon {
+            Daemon::Running(pid) => {
+                self.say_running(pid);
+                match control::status(&self.instance, self.args.format) {
+                    Ok(text) => print!("{text}"),
+                    Err(error) => complain(format_args!("it doesn't say how it is: {error}")),
+                }
+                Exit::Done
+            }
+            Daemon::Stale => self.with_file(|_, _| {
+                complain(format_args!(
+                    "{} names a process that isn't ldirectord",
+                    self.instance.pid_file().display()
+                ));
+                Exit::Failed
+            }),
+            Daemon::Stopped => self.with_file(|_, _| {
+                self.say_stopped();
+                Exit::NotRunning
+            }),
+        }
+    }
+
+    fn check(&self) -> Exit {
+        self.with_file(|path, usable| {
+            let services = usable.pools.len();
+            let reals: usize = usable.pools.iter().map(|pool| pool.members.len()).sum();
+            println!(
+                "{}: usable, with {services} virtual services and {reals} real servers",
+                path.display()
+            );
+            Exit::Done
+        })
+    }
+
+    fn plan(&self) -> Exit {
+        self.with_file(|_, usable| {
+            match plan::plan(usable.pools.clone(), &self.instance.state_file()) {
+                Ok(plan) => {
+                    print!("{plan}");
+                    Exit::Done
+                }
+                Err(error) => {
+                    complain(format_args!("{error:?}"));
+                    Exit::Failed
+                }
+            }
+        })
+    }
+
+    fn decide(&self, decision: Decision, server: &str) -> Exit {
+        let Daemon::Running(_) = self.daemon else {
+            self.say_stopped();
+            return Exit::Failed;
+        };
+        match control::decide(&self.instance, decision, server) {
+            Ok(()) => Exit::Done,
+            Err(error) => {
+                complain(error);
+                Exit::Failed
+            }
+        }
+    }
+
+    fn say_running(&self, pid: Pid) {
+        let (name, pid) = (self.instance.name(), pid.as_raw_nonzero());
+        eprintln!("ldirectord for {name} is running with pid: {pid}");
+    }
+
+    fn say_stopped(&self) {
+        eprintln!("ldirectord is stopped for {}", self.instance.name());
+    }
+}
+
+fn complain(text: impl Display) {
+    eprintln!("ldirectord: {text}");
+}

@@ -1,0 +1,225 @@
+//! What the two processes of a daemon say to each other: JSON, a message a line, over a pair of
+//! sockets. Both run the same executable, so there are no versions.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
+
+use crate::file::{Broken, Source};
+use crate::machine::Files;
+
+/// The longest line that the parent sends: a configuration file of the largest size, in which every
+/// byte has to be escaped.
+pub(super) const FROM_PARENT: u64 = 100 << 20;
+
+/// The longest line that the parent reads.
+pub(super) const FROM_WORKER: u64 = 1 << 20;
+
+/// The longest text in a message of the worker's; the rest is cut off.
+const TEXT: usize = 100 << 10;
+
+/// What the parent says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum ToWorker {
+    /// The first message.
+    Begin {
+        /// The name of the instance.
+        instance: String,
+        /// Where it remembers things.
+        run_dir: PathBuf,
+        /// Where to listen.
+        socket: PathBuf,
+        /// Who may talk to it: a group.
+        group: Option<u32>,
+    },
+    /// Apply this file.
+    Load {
+        /// What the answer is called.
+        id: u64,
+        source: Source,
+        /// What the parent knows about the files that it names.
+        files: Files,
+        /// The requests of the worker's that asked for it.
+        requests: Vec<u64>,
+    },
+    /// The file that was to be applied can't be read.
+    Unreadable {
+        error: String,
+        /// The requests of the worker's that asked for it.
+        requests: Vec<u64>,
+    },
+    /// What a command found out.
+    Ran { id: u64, outcome: Ran },
+    /// End.
+    Stop {
+        /// Whatever the configuration says, the table stays as it is.
+        keep_table: bool,
+    },
+}
+
+/// What the worker says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum ToParent {
+    /// It is able to work. Repeated every second.
+    Alive,
+    /// A line for the log.
+    Log(String),
+    /// What became of a file.
+    Loaded { id: u64, outcome: Loaded },
+    /// Run a command.
+    Run { id: u64, job: Job },
+    /// Somebody wants the file to be read again.
+    Reload { request: u64 },
+    /// Somebody wants the daemon to stop.
+    Stop { keep_table: bool },
+}
+
+/// What became of a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Loaded {
+    /// It is in force.
+    InForce {
+        /// What to point out about it, for people.
+        warnings: String,
+        /// What the kernel refused: not in force, tried again.
+        held_back: Vec<String>,
+    },
+    /// It isn't in force, because of what stands in it; the one before stays so.
+    Refused(Broken),
+    /// It isn't in force, for a reason outside of it; the one before stays so.
+    Failed(String),
+}
+
+/// A command that a configuration names. The parent runs no others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Job {
+    /// `checkcommand`, with four arguments.
+    Check { program: String, arguments: Vec<String>, timeout: Duration },
+    /// `fallbackcommand`.
+    Fallback {
+        command: String,
+        /// The last real server is gone; else the first is back.
+        start: bool,
+        /// `ADDRESS:PORT` of the virtual service, or its firewall mark.
+        service: String,
+        /// `tcp`, `udp` or `fwm`.
+        protocol: String,
+    },
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Ran {
+    /// With status 0.
+    Succeeded,
+    /// With another status, or by a signal.
+    Failed(Option<i32>, String),
+    /// By its timeout.
+    TimedOut(String),
+    /// It didn't run.
+    NotRun(String),
+}
+
+/// A message as a line.
+pub(super) fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The next message; None at the end of the stream.
+///
+/// # Errors
+///
+/// If a line is longer than `limit` bytes, or isn't a message.
+pub(super) async fn receive<T: DeserializeOwned>(
+    from: &mut (impl AsyncBufRead + Unpin),
+    limit: u64,
+) -> io::Result<Option<T>> {
+    let mut line = Vec::new();
+    from.take(limit).read_until(b'\n', &mut line).await?;
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if line.last() != Some(&b'\n') {
+        let ended = "a message was cut off, or is too long";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, ended));
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+/// The beginning of a text of any length.
+pub(super) fn shortened(mut text: String) -> String {
+    if text.len() > TEXT {
+        let end = (0..=TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("…\n");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(bytes: &[u8], limit: u64) -> Vec<io::Result<ToParent>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut from = bytes;
+            let mut all = Vec::new();
+            while let Some(result) = receive(&mut from, limit).await.transpose() {
+                let failed = result.is_err();
+                all.push(result);
+                if failed {
+                    break;
+                }
+            }
+            all
+        })
+    }
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let messages = [
+            ToParent::Alive,
+            ToParent::Log("two\nlines".into()),
+            ToParent::Run {
+                id: 7,
+                job: Job::Check {
+                    program: "/bin/true".into(),
+                    arguments: vec!["10.0.0.1".into()],
+                    timeout: Duration::from_millis(2500),
+                },
+            },
+            ToParent::Loaded {
+                id: 1,
+                outcome: Loaded::InForce { warnings: String::new(), held_back: vec!["x".into()] },
+            },
+        ];
+        let bytes: Vec<u8> =
+            messages.iter().flat_map(|it| line(it).expect("serializable")).collect();
+        let back = received(&bytes, FROM_WORKER);
+        assert_eq!(back.into_iter().map(|it| it.expect("a message")).collect::<Vec<_>>(), messages);
+    }
+
+    #[test]
+    fn a_line_beyond_the_limit_is_an_error_and_not_memory() {
+        let endless = vec![b'x'; 4096];
+        let results = received(&endless, 100);
+        assert!(matches!(&results[..], [Err(error)] if error.kind() == io::ErrorKind::InvalidData));
+        assert!(received(b"\"Alive\"", 100)[0].is_err(), "cut off");
+        assert!(received(b"{}\n", 100)[0].is_err(), "not a message");
+        assert!(received(b"", 100).is_empty());
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shortened("short".into()), "short");
+        let cut = shortened("é".repeat(TEXT));
+        assert!(cut.len() <= TEXT + "…\n".len() && cut.ends_with("é…\n"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Which commands the parent runs for the worker.
+//!
+//! The worker talks to the network, so it may have been taken over. The parent therefore runs only
+//! what the file names that it has read itself, with arguments that can't be anything else.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use probe::External;
+
+use super::super::link::Job;
+use crate::config::Config;
+
+/// The longest time that a command may take; a day, which is longer than any check.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a fallback command may take.
+const FALLBACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The command of a check if the file names none.
+const USUAL_CHECK: &str = "/bin/true";
+
+/// The commands that a configuration names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Commands {
+    checks: BTreeSet<String>,
+    fallbacks: BTreeSet<String>,
+}
+
+impl Commands {
+    /// Those of this configuration.
+    pub(super) fn of(config: &Config) -> Self {
+        let check = |it: &crate::config::Service| {
+            it.check_command.as_ref().map_or_else(|| USUAL_CHECK.into(), |it| it.value.clone())
+        };
+        let own = config.services.iter().map(|it| &it.settings);
+        let fallbacks = own.chain([&config.globals.settings]);
+        Self {
+            checks: config.services.iter().map(check).collect(),
+            fallbacks: fallbacks
+                .filter_map(|it| Some(it.fallback_command.as_ref()?.value.clone()))
+                .collect(),
+        }
+    }
+
+    /// What to run for this job, and for how long at most. None if it isn't in the configuration.
+    pub(super) fn command(&self, job: &Job) -> Option<(External, Duration)> {
+        match job {
+            Job::Check { program, arguments, timeout } => {
+                let [virtual_ip, virtual_port, real_ip, real_port] = &arguments[..] else {
+                    return None;
+                };
+                let is_mark = virtual_ip.parse::<u32>().is_ok();
+                let known = self.checks.contains(program)
+                    && (is_mark || is_address(virtual_ip))
+                    && is_address(real_ip)
+                    && [virtual_port, real_port].iter().all(|it| it.parse::<u16>().is_ok());
+                let arguments = arguments.iter().map(Into::into).collect();
+                let external = External { program: program.into(), arguments };
+                known.then_some((external, (*timeout).min(LONGEST)))
+            }
+            Job::Fallback { command, start, service, protocol } => {
+                let is_service =
+                    service.parse::<SocketAddr>().is_ok() || service.parse::<u32>().is_ok();
+                let known = self.fallbacks.contains(command)
+                    && is_service
+                    && matches!(protocol.as_str(), "tcp" | "udp" | "fwm");
+                let word = if *start { "start" } else { "stop" };
+                let script = format!("{command} {word} {service} {protocol}");
+                let arguments = ["-c".into(), script.into()].into();
+                let external = External { program: "/bin/sh".into(), arguments };
+                known.then_some((external, FALLBACK_TIMEOUT))
+            }
+        }
+    }
+}
+
+/// An address as the checks' commands get it: IPv6 in brackets.
+fn is_address(text: &str) -> bool {
+    let inside = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    match inside {
+        Some(inside) => inside.parse::<Ipv6Addr>().is_ok(),
+        None => text.parse::<Ipv4Addr>().is_ok() && text.parse::<IpAddr>().is_ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+    use crate::machine::Nameless;
+
+    fn commands(text: &str) -> Commands {
+        let (config, diagnostics) = parse(text, &Nameless::default());
+        Commands::of(&config.unwrap_or_else(|| panic!("{diagnostics:?}")))
+    }
+
+    fn two_services() -> Commands {
+        commands(
+            "fallbackcommand=/usr/bin/page me\n\
+             virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tchecktype=external\n\tcheckcommand=/opt/check\n\
+             virtual=7\n\treal=10.0.0.2:80 gate\n\tchecktype=external\n",
+        )
+    }
+
+    fn check(program: &str, arguments: [&str; 4]) -> Job {
+        Job::Check {
+            program: program.into(),
+            arguments: arguments.map(str::to_owned).into(),
+            timeout: Duration::from_secs(3),
+        }
+    }
+
+    const USUAL: [&str; 4] = ["10.0.0.1", "80", "10.0.0.2", "80"];
+
+    #[test]
+    fn a_check_in_the_file_is_run_as_it_stands_there() {
+        let (external, timeout) =
+            two_services().command(&check("/opt/check", USUAL)).expect("it is in the file");
+        assert_eq!(external.program.to_str(), Some("/opt/check"));
+        assert_eq!(external.arguments, USUAL);
+        assert_eq!(timeout, Duration::from_secs(3));
+        for arguments in [["7", "0", "10.0.0.2", "80"], ["[fd00::1]", "80", "[fd00::2]", "80"]] {
+            assert!(two_services().command(&check("/opt/check", arguments)).is_some());
+        }
+        assert!(two_services().command(&check("/bin/true", USUAL)).is_some(), "the default");
+        assert!(commands("").command(&check("/bin/true", USUAL)).is_none());
+    }
+
+    #[test]
+    fn nothing_else_is_run() {
+        let all = two_services();
+        for job in [
+            check("/bin/sh", USUAL),
+            check("/opt/check ", USUAL),
+            check("/opt/check", ["-c", "80", "10.0.0.2", "80"]),
+            check("/opt/check", ["10.0.0.1", "80; id", "10.0.0.2", "80"]),
+            check("/opt/check", ["10.0.0.1", "80", "$(id)", "80"]),
+            check("/opt/check", ["10.0.0.1", "80", "7", "80"]),
+            check("/opt/check", ["10.0.0.1", "80", "10.0.0.2", "99999"]),
+            Job::Check {
+                program: "/opt/check".into(),
+                arguments: vec![],
+                timeout: Duration::from_secs(1),
+            },
+        ] {
+            assert_eq!(all.command(&job), None, "{job:?}");
+        }
+    }
+
+    #[test]
+    fn a_fallback_command_goes_through_a_shell() {
+        let job = |command: &str, service: &str, protocol: &str| Job::Fallback {
+            command: command.into(),
+            start: true,
+            service: service.into(),
+            protocol: protocol.into(),
+        };
+        let all = two_services();
+        let (external, _) =
+            all.command(&job("/usr/bin/page me", "10.0.0.1:80", "tcp")).expect("it is in the file");
+        assert_eq!(external.arguments, ["-c", "/usr/bin/page me start 10.0.0.1:80 tcp"]);
+        assert!(all.command(&job("/usr/bin/page me", "7", "fwm")).is_some());
+        assert!(all.command(&job("/usr/bin/page me", "[fd00::1]:80", "udp")).is_some());
+        for (command, service, protocol) in [
+            ("/usr/bin/page", "10.0.0.1:80", "tcp"),
+            ("/usr/bin/page me", "10.0.0.1:80; id", "tcp"),
+            ("/usr/bin/page me", "10.0.0.1:80", "tcp; id"),
+        ] {
+            assert_eq!(all.command(&job(command, service, protocol)), None, "{service} {protocol}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The log: lines in the original's form, in a file or in the system's log.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+
+use jiff::ZonedDateTime;
+
+/// The file if the configuration names none.
+const USUAL: &str = "/var/log/ldirectord.log";
+
+const SYSLOG: &str = "/dev/log";
+
+/// The facilities of syslog, from RFC 5424 (table 1) and syslog(3).
+const FACILITIES: [(&str, u8); 20] = [
+    ("kern", 0),
+    ("user", 1),
+    ("mail", 2),
+    ("daemon", 3),
+    ("auth", 4),
+    ("syslog", 5),
+    ("lpr", 6),
+    ("news", 7),
+    ("uucp", 8),
+    ("cron", 9),
+    ("authpriv", 10),
+    ("ftp", 11),
+    ("local0", 16),
+    ("local1", 17),
+    ("local2", 18),
+    ("local3", 19),
+    ("local4", 20),
+    ("local5", 21),
+    ("local6", 22),
+    ("local7", 23),
+];
+
+/// The severity of all lines: informational.
+const INFO: u8 = 6;
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// Opened for each line, so it may be renamed at any time.
+    File(PathBuf),
+    Syslog(u8),
+    /// Only to a standard stream.
+    Nowhere,
+}
+
+/// A standard stream that gets all lines as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stream {
+    Out,
+    Err,
+}
+
+/// The log of an instance.
+#[derive(Debug)]
+pub(super) struct Log {
+    instance: String,
+    target: Target,
+    stream: Option<Stream>,
+}
+
+impl Log {
+    /// A log that goes to the usual file, and to `stream`. With `only_stream`, only there.
+    pub(super) fn new(instance: &str, stream: Option<Stream>, only_stream: bool) -> Self {
+        let target = if only_stream { Target::Nowhere } else { Target::File(USUAL.into()) };
+        Self { instance: instance.to_owned(), target, stream }
+    }
+
+    /// Obeys `logfile=`: a path, or a facility. Returns a complaint about an unknown one.
+    pub(super) fn redirect(&mut self, place: Option<&str>) -> Option<String> {
+        if self.target == Target::Nowhere {
+            return None;
+        }
+        let (target, complaint) = match place {
+            None => (Target::File(USUAL.into()), None),
+            Some(path) if Path::new(path).is_absolute() => (Target::File(path.into()), None),
+            Some(name) => match FACILITIES.iter().find(|it| it.0 == name) {
+                Some((_, facility)) => (Target::Syslog(*facility), None),
+                None => {
+                    let complaint = format!("syslog has no facility {name}: daemon is used");
+                    (Target::Syslog(3), Some(complaint))
+                }
+            },
+        };
+        self.target = target;
+        complaint
+    }
+
+    /// Writes a text, each of its lines with date, instance and process. If the log can't be
+    /// written, there is nobody to tell.
+    pub(super) fn write(&self, text: &str) {
+        let now = ZonedDateTime::now();
+        let printable = |line: &str| line.chars().map(printable).collect::<String>();
+        let lines: Vec<String> =
+            text.lines().filter(|line| !line.trim().is_empty()).map(printable).collect();
+        if lines.is_empty() {
+            return;
+        }
+        let dated: String = lines.iter().map(|line| self.dated(&now, line)).collect();
+        match self.stream {
+            Some(Stream::Out) => drop(io::stdout().lock().write_all(dated.as_bytes())),
+            Some(Stream::Err) => drop(io::stderr().lock().write_all(dated.as_bytes())),
+            None => {}
+        }
+        let _ = match &self.target {
+            Target::File(path) => append(path, &dated),
+            Target::Syslog(facility) => {
+                lines.iter().try_for_each(|line| to_syslog(*facility, line))
+            }
+            Target::Nowhere => Ok(()),
+        };
+    }
+
+    /// Why the log can't be written; None if it can.
+    pub(super) fn problem(&self) -> Option<String> {
+        let problem = match &self.target {
+            Target::File(path) => append(path, "")
+                .map_err(|error| format!("cannot log to {}: {error}", path.display())),
+            Target::Syslog(_) => UnixDatagram::unbound()
+                .and_then(|socket| socket.connect(SYSLOG))
+                .map_err(|error| format!("cannot log to {SYSLOG}: {error}")),
+            Target::Nowhere => Ok(()),
+        };
+        problem.err()
+    }
+
+    /// `[Sun Nov  1 09:46:02 2026|web.cf|1234] text`
+    fn dated(&self, now: &ZonedDateTime, line: &str) -> String {
+        let date = now.strftime("%a %b %e %H:%M:%S %Y");
+        format!("[{date}|{}|{}] {line}\n", self.instance, std::process::id())
+    }
+}
+
+/// A terminal that shows the log gets no orders.
+fn printable(char: char) -> char {
+    if char.is_control() && char != '\t' { '?' } else { char }
+}
+
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    // One write: lines of several processes don't mix.
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+}
+
+fn to_syslog(facility: u8, line: &str) -> io::Result<()> {
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    let priority = facility * 8 + INFO;
+    let text = format!("<{priority}>ldirectord[{}]: {line}", std::process::id());
+    socket.send_to(text.as_bytes(), SYSLOG).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form of Perl's `localtime` in scalar context (perlfunc), which the original writes.
+    #[test]
+    fn a_line_has_the_date_as_perl_writes_it() {
+        let log = Log::new("web.cf", None, false);
+        let date = jiff::civil::date(2026, 11, 1).at(9, 46, 2, 0);
+        let now = date.to_zoned_datetime(jiff::tz::TimeZone::UTC).expect("a time");
+        let expected = format!("[Sun Nov  1 09:46:02 2026|web.cf|{}] hello\n", std::process::id());
+        assert_eq!(log.dated(&now, "hello"), expected);
+    }
+
+    #[test]
+    fn a_text_is_logged_line_by_line_and_survives_a_rotation() {
+        let path = std::env::temp_dir().join(format!("ldirectord-log-{}", std::process::id()));
+        let mut log = Log::new("web.cf", None, false);
+        assert_eq!(log.redirect(path.to_str()), None);
+        assert_eq!(log.problem(), None);
+        log.write("one\n\ntwo\n");
+        let text = std::fs::read_to_string(&path).expect("there");
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| line.starts_with('[')), "{text}");
+        std::fs::remove_file(&path).expect("rotated");
+        log.write("three");
+        assert!(std::fs::read_to_string(&path).expect("there again").ends_with("] three\n"));
+        let _ = std::fs::remove_file(&path);
+    }
+
+    #[test]
+    fn a_name_is_a_facility() {
+        let mut log = Log::new("web.cf", None, false);
+        assert_eq!(log.redirect(Some("local3")), None);
+        assert_eq!(log.target, Target::Syslog(19));
+        assert!(log.redirect(Some("nosuch")).is_some_and(|it| it.contains("nosuch")));
+        assert_eq!(log.redirect(None), None);
+        assert_eq!(log.target, Target::File(USUAL.into()));
+        log.redirect(Some("/proc/no/such"));
+        assert!(log.problem().is_some_and(|it| it.contains("/proc/no/such")));
+    }
+
+    #[test]
+    fn a_debugging_daemon_logs_only_to_the_stream() {
+        let mut log = Log::new("web.cf", Some(Stream::Err), true);
+        log.redirect(Some("/proc/no/such"));
+        assert_eq!(log.problem(), None);
+    }
+}

@@ -1,0 +1,72 @@
+//! Telling systemd how the service is: the protocol of `sd_notify(3)`, which is a datagram.
+
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// The service manager, if there is one that wants to know.
+#[derive(Debug, Default)]
+pub(super) struct Notify(Option<(UnixDatagram, SocketAddr)>);
+
+impl Notify {
+    /// The one that `NOTIFY_SOCKET` names.
+    pub(super) fn from_env() -> Self {
+        Self(env::var_os("NOTIFY_SOCKET").and_then(|name| open(&name).ok()))
+    }
+
+    /// Sends assignments, as `READY=1`. Nobody may be listening any more; that is no error.
+    pub(super) fn send(&self, text: &str) {
+        if let Some((socket, to)) = &self.0 {
+            let _ = socket.send_to_addr(text.as_bytes(), to);
+        }
+    }
+
+    /// A reload begins. systemd wants to know when, by its clock.
+    pub(super) fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+}
+
+fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
+    let to = match name.as_bytes() {
+        [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
+        _ => SocketAddr::from_pathname(name)?,
+    };
+    let socket = UnixDatagram::unbound()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manager_is_told_at_a_path_or_an_abstract_name() {
+        let path = env::temp_dir().join(format!("ldirectord-notify-{}", std::process::id()));
+        let name = format!("@ldirectord-notify-{}", std::process::id());
+        let abstract_address = SocketAddr::from_abstract_name(&name[1..]).expect("a name");
+        let listeners = [
+            (path.clone().into_os_string(), UnixDatagram::bind(&path)),
+            (name.into(), UnixDatagram::bind_addr(&abstract_address)),
+        ];
+        for (name, listener) in listeners {
+            let listener = listener.expect("bound");
+            let notify = Notify(Some(open(&name).expect("an address")));
+            notify.send("READY=1");
+            notify.reloading();
+            let mut buffer = [0; 100];
+            let length = listener.recv(&mut buffer).expect("a datagram");
+            assert_eq!(&buffer[..length], b"READY=1");
+            let length = listener.recv(&mut buffer).expect("a datagram");
+            assert!(buffer[..length].starts_with(b"RELOADING=1\nMONOTONIC_USEC="));
+        }
+        let _ = std::fs::remove_file(&path);
+        Notify::default().send("READY=1");
+    }
+}

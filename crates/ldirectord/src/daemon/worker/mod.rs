@@ -1,0 +1,245 @@
+//! The worker: it has few rights, talks to real servers, and writes the table.
+
+mod control;
+mod engine;
+mod names;
+mod observer;
+mod rights;
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use director::control::{Server, SocketFile, Stopped, bind};
+use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::timeout;
+
+use self::control::{Clients, State};
+use self::engine::Engine;
+use self::observer::{Outgoing, Parent};
+use super::WORKER;
+use super::link::{self, FROM_PARENT, Loaded, ToParent, ToWorker};
+use super::user::User;
+use crate::cli::Exit;
+use crate::file::Source;
+use crate::machine::Files;
+
+/// How often to give a sign of life.
+const PULSE: Duration = Duration::from_secs(1);
+
+/// How long a client that has asked for the end may take to read the reply.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Runs the worker until the parent ends it, or ends itself. The words are the instance, and ids:
+/// of user and group, and of the group that may use the control socket; `-` for none.
+pub(super) fn run(words: &[OsString]) -> Exit {
+    let stream = io::stdin().as_fd().try_clone_to_owned().and_then(peer);
+    let (Ok(stream), [_, uid, gid, group]) = (stream, words) else {
+        eprintln!("ldirectord: {WORKER} is for the daemon's own use");
+        return Exit::Usage;
+    };
+    let id = |word: &OsString| word.to_str()?.parse().ok();
+    let user = id(uid).zip(id(gid)).map(|(uid, gid)| User { uid, gid });
+    if let Err(error) = rights::give_up(user, id(group)) {
+        eprintln!("ldirectord: cannot give up rights: {error}");
+        return Exit::Failed;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ldirectord: cannot start: {error}");
+            return Exit::Failed;
+        }
+    };
+    match LocalSet::new().block_on(&runtime, work(stream)) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            eprintln!("ldirectord: {error}");
+            Exit::Failed
+        }
+    }
+}
+
+/// The socket, if it is one.
+fn peer(fd: OwnedFd) -> io::Result<UnixStream> {
+    let stream = UnixStream::from(fd);
+    stream.peer_addr()?;
+    Ok(stream)
+}
+
+/// Does what the parent says.
+async fn work(stream: UnixStream) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    let (from, to) = tokio::net::UnixStream::from_std(stream)?.into_split();
+    // Whoever means the daemon tells the parent: a terminal's keys reach both.
+    let _ignored = [
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::quit())?,
+        signal(SignalKind::hangup())?,
+    ];
+    let (parent, messages) = Parent::new();
+    spawn_local(send(messages, to));
+    let mut from = BufReader::new(from);
+    let Some(ToWorker::Begin { instance, run_dir, socket, group }) =
+        link::receive(&mut from, FROM_PARENT).await?
+    else {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the parent doesn't begin"));
+    };
+    let worker = Rc::new(Worker {
+        state: State::new(instance.clone()),
+        place: Place { instance, run_dir, socket, group },
+        parent: parent.clone(),
+        engine: RefCell::default(),
+        server: RefCell::default(),
+    });
+    let alive = Rc::clone(&worker);
+    spawn_local(async move {
+        loop {
+            alive.parent.pulse(alive.engine.borrow().is_none());
+            tokio::time::sleep(PULSE).await;
+        }
+    });
+    // At the end of the stream the parent is gone, and the table stays for the next one.
+    while let Some(message) = link::receive(&mut from, FROM_PARENT).await? {
+        match message {
+            ToWorker::Begin { .. } => {}
+            ToWorker::Ran { id, outcome } => parent.ran(id, outcome),
+            ToWorker::Unreadable { error, requests } => {
+                worker.state.loaded(&Loaded::Failed(error), &requests);
+            }
+            ToWorker::Load { id, source, files, requests } => {
+                let worker = Rc::clone(&worker);
+                spawn_local(async move {
+                    let outcome = worker.load(source, files).await;
+                    worker.state.loaded(&outcome, &requests);
+                    // What was written stands in the log before that.
+                    worker.parent.say(ToParent::Loaded { id, outcome }).await;
+                });
+            }
+            ToWorker::Stop { keep_table } => {
+                worker.stop(keep_table).await;
+                parent.flush().await;
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sends messages to the parent, in their order.
+async fn send(
+    mut messages: mpsc::Receiver<Outgoing>,
+    mut to: tokio::net::unix::OwnedWriteHalf,
+) -> io::Result<()> {
+    while let Some(outgoing) = messages.recv().await {
+        match outgoing {
+            Outgoing::Message(message) => to.write_all(&link::line(&message)?).await?,
+            Outgoing::Flush(done) => drop(done.send(())),
+        }
+    }
+    Ok(())
+}
+
+/// Where the instance has its files.
+#[derive(Debug)]
+struct Place {
+    instance: String,
+    run_dir: PathBuf,
+    socket: PathBuf,
+    group: Option<u32>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    place: Place,
+    parent: Parent,
+    state: Rc<State>,
+    /// None before the first file without errors.
+    engine: RefCell<Option<Engine>>,
+    /// None before the first configuration is in force.
+    server: RefCell<Option<(JoinHandle<Stopped>, SocketFile)>>,
+}
+
+impl Worker {
+    /// Applies a file.
+    async fn load(&self, source: Source, files: Files) -> Loaded {
+        let usable = match engine::examine(source.clone(), files).await {
+            Ok(usable) => usable,
+            Err(outcome) => return outcome,
+        };
+        let running = self.engine.borrow().as_ref().map(|engine| engine.handle.clone());
+        let handle = match running {
+            Some(handle) => handle,
+            None => {
+                let Place { instance, run_dir, .. } = &self.place;
+                match Engine::start(run_dir, instance, &self.parent).await {
+                    Ok(engine) => self.engine.borrow_mut().insert(engine).handle.clone(),
+                    Err(error) => return Loaded::Failed(error),
+                }
+            }
+        };
+        let outcome = engine::load(&handle, &source, usable, &self.parent).await;
+        if matches!(outcome, Loaded::InForce { .. }) && self.server.borrow().is_none() {
+            self.serve();
+        }
+        outcome
+    }
+
+    /// Begins to listen on the control socket. Without it the daemon still does its work.
+    fn serve(&self) {
+        let Some(engine) = self.engine.borrow().as_ref().map(|it| it.handle.clone()) else {
+            return;
+        };
+        let (parent, state) = (self.parent.clone(), Rc::clone(&self.state));
+        let changes = engine.changes();
+        let served = listen(&self.place.socket, self.place.group).map(|(listener, file, note)| {
+            if let Some(note) = note {
+                parent.log(note);
+            }
+            let server = Server::new(Clients { engine, parent, state }, changes);
+            (spawn_local(server.run(listener)), file)
+        });
+        match served {
+            Ok(served) => *self.server.borrow_mut() = Some(served),
+            Err(error) => self.parent.log(format!("There is no control socket: {error}")),
+        }
+    }
+
+    /// Ends the engine, and then the control socket.
+    async fn stop(&self, keep_table: bool) {
+        let engine = self.engine.borrow_mut().take();
+        if let Some(engine) = engine {
+            if let Err(error) = engine.stop(keep_table).await {
+                self.parent.log(format!("Stopped in the middle: {error}"));
+            }
+        }
+        self.state.ended();
+        let server = self.server.borrow_mut().take();
+        if let Some((server, file)) = server {
+            // If nobody has asked for the end, the server doesn't end either.
+            let _ = file.remove();
+            let _ = timeout(GOODBYE, server).await;
+        }
+    }
+}
+
+type Listens = (tokio::net::UnixListener, SocketFile, Option<String>);
+
+fn listen(socket: &Path, group: Option<u32>) -> Result<Listens, String> {
+    let bound = bind(socket, group).map_err(|error| error.to_string())?;
+    let listener =
+        tokio::net::UnixListener::from_std(bound.listener).map_err(|error| error.to_string())?;
+    let note = bound
+        .group_error
+        .map(|error| format!("{} could not be given to its group: {error}", socket.display()));
+    Ok((listener, bound.file, note))
+}

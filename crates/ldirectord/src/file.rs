@@ -1,0 +1,172 @@
+//! The configuration file: reading it, and everything there is to say about it.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use director::Pool;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Diagnostic, Severity, Spanned, Surroundings, parse};
+use crate::pools::pools;
+use crate::report::report;
+
+/// A larger file isn't read.
+const LARGEST: u64 = 16 << 20;
+
+/// The bytes of a file, and who else may read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    /// The file's name, for messages.
+    pub(crate) name: String,
+    /// Its text. What isn't UTF-8 is replaced.
+    pub(crate) text: String,
+    /// Everybody may read it.
+    pub(crate) public: bool,
+}
+
+/// A file without errors.
+#[derive(Clone, Debug)]
+pub(crate) struct Usable {
+    pub(crate) config: Config,
+    pub(crate) pools: Vec<Pool>,
+    /// Warnings as text for people; empty if there are none.
+    pub(crate) warnings: String,
+}
+
+/// A file with errors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Broken {
+    /// Errors and warnings as text for people.
+    pub(crate) report: String,
+    /// The line of the first error, from 1 on. None if it isn't about a place.
+    pub(crate) line: Option<usize>,
+    /// The first error as one sentence.
+    pub(crate) message: String,
+}
+
+impl Source {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read, or has more than 16 MiB.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let mode = file.metadata()?.mode();
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
+        }
+        Ok(Self::new(path, &bytes, mode))
+    }
+
+    /// The content of a file with these permissions.
+    pub(crate) fn new(path: &Path, bytes: &[u8], mode: u32) -> Self {
+        Self {
+            name: path.display().to_string(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            public: mode & 0o004 != 0,
+        }
+    }
+
+    /// Reads what the file says and what that means.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes in the file, with their places.
+    pub(crate) fn examine(&self, surroundings: &dyn Surroundings) -> Result<Usable, Broken> {
+        let (config, mut diagnostics) = parse(&self.text, surroundings);
+        let Some(config) = config else { return Err(self.broken(&mut diagnostics)) };
+        if self.public {
+            diagnostics.extend(public_passwords(&config));
+        }
+        let pools = match pools(&config) {
+            Ok(pools) => pools,
+            Err(refused) => {
+                diagnostics.extend(refused);
+                return Err(self.broken(&mut diagnostics));
+            }
+        };
+        Ok(Usable { config, pools, warnings: self.text_of(&mut diagnostics) })
+    }
+
+    /// Errors that were found later, as [`examine`](Self::examine) reports them.
+    pub(crate) fn broken(&self, diagnostics: &mut [Diagnostic]) -> Broken {
+        let report = self.text_of(diagnostics);
+        let first = diagnostics.iter().find(|it| it.severity == Severity::Error);
+        Broken {
+            report,
+            line: first.map(|it| self.line(it.span.start)),
+            message: first.map_or_else(String::new, |it| it.message.clone()),
+        }
+    }
+
+    /// The line of a place, from 1 on.
+    pub(crate) fn line(&self, at: usize) -> usize {
+        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+    }
+
+    fn text_of(&self, diagnostics: &mut [Diagnostic]) -> String {
+        diagnostics.sort_by_key(|it| (it.span.start, it.span.end));
+        report(&self.name, &self.text, diagnostics).unwrap_or_else(|_| {
+            let lines = diagnostics.iter().map(|it| format!("{}\n", it.message));
+            lines.collect()
+        })
+    }
+}
+
+/// Passwords in a file that everybody may read.
+fn public_passwords(config: &Config) -> Vec<Diagnostic> {
+    let all = config.services.iter().flat_map(|it| [&it.password, &it.secret]);
+    let warning = |it: &Spanned<String>| {
+        Diagnostic::warning(it.span.clone(), "everybody may read this file, and what stands here")
+            .help("chmod o-r on the file")
+    };
+    all.flatten().map(warning).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Nameless;
+
+    fn examine(text: &str, mode: u32) -> Result<Usable, Broken> {
+        Source::new(Path::new("x.cf"), text.as_bytes(), mode).examine(&Nameless::default())
+    }
+
+    #[test]
+    fn the_first_error_is_named_by_its_line() {
+        let text = "checktimeout=3\nvirtual=10.0.0.1:80\n\tscheduler=lbrc\n\treal=10.0.0.2 gat\n";
+        let broken = examine(text, 0o600).expect_err("lbrc is no scheduler");
+        assert_eq!(broken.line, Some(3));
+        assert!(broken.message.contains("lbrc"), "{broken:?}");
+        assert!(broken.report.contains("x.cf:3:12"), "{}", broken.report);
+        assert!(broken.report.contains("x.cf:4"), "each error is shown: {}", broken.report);
+    }
+
+    #[test]
+    fn what_cannot_be_checked_yet_is_refused_with_its_line() {
+        let text = "virtual=10.0.0.1:25\n\treal=10.0.0.2:25 gate\n\tservice=ldap\n";
+        assert_eq!(examine(text, 0o600).expect_err("not yet").line, Some(3));
+    }
+
+    #[test]
+    fn a_password_in_a_public_file_is_a_warning() {
+        let text =
+            "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tpasswd=\"x\"\n\tchecktype=connect\n";
+        let warnings = |mode| examine(text, mode).expect("usable").warnings;
+        assert!(warnings(0o644).contains("x.cf:3"), "{}", warnings(0o644));
+        assert_eq!(warnings(0o640), "");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_read_as_such() {
+        let source = Source::new(Path::new("x.cf"), b"#\xff\nautoreload=yes\n", 0o600);
+        let usable = source.examine(&Nameless::default()).expect("a comment");
+        assert!(usable.config.globals.auto_reload.is_some_and(|it| it.value));
+        assert!(usable.pools.is_empty());
+    }
+}

@@ -1,0 +1,179 @@
+//! What a file's meaning depends on, as found on this machine.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+
+use ipvs::Family;
+use rustix::fs::{Access, access};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Protocol, Surroundings};
+
+/// This machine: its names and files.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Machine;
+
+impl Surroundings for Machine {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        let mut addresses = (name, 0).to_socket_addrs().ok()?.map(|it| it.ip());
+        addresses.find(|it| it.is_ipv6() == (family == Family::V6))
+    }
+
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        let protocol = match protocol {
+            Protocol::Tcp => c"tcp",
+            Protocol::Udp => c"udp",
+        };
+        ipvs_os::service_by_name(name.as_bytes(), protocol)
+    }
+
+    /// A missing file isn't created: its directory has to allow it.
+    fn can_append(&self, path: &Path) -> io::Result<()> {
+        match OpenOptions::new().append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+                Ok(access(folder.unwrap_or(Path::new(".")), Access::WRITE_OK | Access::EXEC_OK)?)
+            }
+            opened => opened.map(drop),
+        }
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+}
+
+/// What the parent found out about the files that a configuration names. The worker lacks the
+/// rights to do so itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Files {
+    /// Why a file can't be written to, for those that can't.
+    unwritable: BTreeMap<PathBuf, String>,
+    /// Directories that exist.
+    directories: BTreeMap<PathBuf, bool>,
+}
+
+/// This machine's files, without names: each name has an address and a port that stand for it. For
+/// the parent, which must not wait for a name server.
+#[derive(Debug, Default)]
+pub(crate) struct Nameless {
+    files: RefCell<Files>,
+    names: RefCell<Vec<String>>,
+}
+
+impl Nameless {
+    /// What was found out about files.
+    pub(crate) fn files(self) -> Files {
+        self.files.into_inner()
+    }
+
+    /// A number for this name, from 1 on: different ones for different names.
+    fn number(&self, name: &str) -> u32 {
+        let mut names = self.names.borrow_mut();
+        let at = names.iter().position(|it| it == name).unwrap_or_else(|| {
+            names.push(name.to_owned());
+            names.len() - 1
+        });
+        u32::try_from(at + 1).unwrap_or(u32::MAX)
+    }
+}
+
+impl Surroundings for Nameless {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        let number = self.number(name);
+        Some(match family {
+            Family::V4 => Ipv4Addr::from(0x7f00_0000 | (number & 0x00ff_ffff)).into(),
+            Family::V6 => Ipv6Addr::from(u128::from(number)).into(),
+        })
+    }
+
+    fn port(&self, name: &str, _: Protocol) -> Option<u16> {
+        Some((self.number(name) % 65_535 + 1) as u16)
+    }
+
+    fn can_append(&self, path: &Path) -> io::Result<()> {
+        let result = Machine.can_append(path);
+        if let Err(error) = &result {
+            self.files.borrow_mut().unwritable.insert(path.to_owned(), error.to_string());
+        }
+        result
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        let is = Machine.is_directory(path);
+        self.files.borrow_mut().directories.insert(path.to_owned(), is);
+        is
+    }
+}
+
+/// This machine's names, and its files as the parent found them.
+#[derive(Clone, Debug)]
+pub(crate) struct Relayed(pub(crate) Files);
+
+impl Surroundings for Relayed {
+    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
+        Machine.host(name, family)
+    }
+
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        Machine.port(name, protocol)
+    }
+
+    fn can_append(&self, path: &Path) -> io::Result<()> {
+        self.0.unwritable.get(path).map_or(Ok(()), |error| Err(io::Error::other(error.clone())))
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.0.directories.get(path).copied().unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worker_sees_files_as_the_parent_does() {
+        let nameless = Nameless::default();
+        let paths = ["/proc/no/such", "/dev/null", "/"].map(Path::new);
+        let found =
+            paths.map(|path| (nameless.can_append(path).is_ok(), nameless.is_directory(path)));
+        assert_eq!(found.map(|it| it.1), [false, false, true]);
+        assert_eq!(found.map(|it| it.0), [false, true, false]);
+        let relayed = Relayed(nameless.files());
+        let again =
+            paths.map(|path| (relayed.can_append(path).is_ok(), relayed.is_directory(path)));
+        assert_eq!(found, again);
+    }
+
+    #[test]
+    fn without_name_server_different_names_stay_different() {
+        let file = "virtual=www:http\n\treal=a:http gate\n\
+                    virtual=mail:http\n\treal=b->c:http gate\n";
+        let (config, diagnostics) = crate::config::parse(file, &Nameless::default());
+        assert!(config.is_some(), "{diagnostics:?}");
+    }
+
+    #[test]
+    fn a_missing_file_needs_a_folder_to_be_written_in() {
+        let folder = std::env::temp_dir();
+        let file = folder.join(format!("ldirectord-missing-{}", std::process::id()));
+        assert!(Machine.can_append(&file).is_ok());
+        assert!(!file.exists(), "nothing is created");
+        assert!(Machine.can_append(&folder.join("no-such-folder/x")).is_err());
+    }
+
+    #[test]
+    fn services_are_those_of_their_protocol() {
+        // RFC 1035: domain is port 53 of both.
+        for protocol in [Protocol::Tcp, Protocol::Udp] {
+            assert_eq!(Machine.port("domain", protocol), Some(53));
+        }
+        assert_eq!(Machine.port("no-such-service", Protocol::Tcp), None);
+        assert_eq!(Machine.host("localhost", Family::V4), Some(Ipv4Addr::LOCALHOST.into()));
+    }
+}
