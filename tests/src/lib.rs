@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acceptance;
 pub mod changes;
 mod forwarded;
 pub mod model;

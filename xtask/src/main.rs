@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acceptance;
 mod bench;
 mod cargo;
 mod cross;
@@ -47,6 +48,12 @@ enum Task {
     /// Demonstrate direct routing on a real kernel, step by step: a director, two web servers, a
     /// client
     Demo(demo::Demo),
+    /// Play the acceptance scenarios of the health checker, with the programs it is compared with
+    /// too
+    ///
+    /// ldirectord in Perl and keepalived come from Debian bookworm, like the real servers. Prints
+    /// what each program did, criterion by criterion.
+    Acceptance(acceptance::Acceptance),
     /// Measure the C ipvsadm, ours and the bare kernel in one boot
     ///
     /// Prints a table of times, ratios and memory, and says which bars are met.
@@ -123,6 +130,7 @@ fn run(task: Task) -> Result<u8> {
     match task {
         Task::Test(test) => test.run(),
         Task::Demo(demo) => demo.run(),
+        Task::Acceptance(acceptance) => acceptance.run(),
         Task::Bench(bench) => bench.run(),
         Task::Golden(golden) => golden.run(),
         Task::Parity(parity) => parity.run(),

@@ -137,6 +137,11 @@ impl Context {
         Namespace::create(&format!("{}{label}", namespace_label(&self.test)))
     }
 
+    /// The beginning of the names of this test's namespaces, for what creates them by itself.
+    pub fn label(&self) -> String {
+        namespace_label(&self.test)
+    }
+
     /// Creates a fresh cluster without web servers.
     ///
     /// # Errors

@@ -11,7 +11,6 @@
 mod capture;
 mod cluster;
 mod connections;
-
 mod directors;
 mod download;
 mod farm;
@@ -44,6 +43,7 @@ pub use machine::{Booted, Machine};
 pub use memory_file::memory_file;
 pub use namespace::Namespace;
 pub use poll::eventually;
+pub use temp_dir::TempDir;
 pub use tunnel::{TunnelEnd, Wrapping};
 pub use userland::Userland;
 pub use web::WebServer;

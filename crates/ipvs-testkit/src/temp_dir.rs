@@ -7,31 +7,44 @@ use anyhow::{Context as _, Result};
 
 /// A directory that is removed when this is dropped.
 #[derive(Debug)]
-pub(crate) struct TempDir {
+pub struct TempDir {
     path: PathBuf,
 }
 
 impl TempDir {
     /// Creates a temporary directory. Its name is derived from a namespace's, and so is unique.
-    pub(crate) fn create(name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// If there is one of this name, or it can't be created.
+    pub fn create(name: &str) -> Result<Self> {
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make the folder {path:?}"))?;
         Ok(Self { path })
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Its path.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Writes a file into it, and returns the file's path.
-    pub(crate) fn write(&self, name: &str, contents: &str) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be written.
+    pub fn write(&self, name: &str, contents: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::write(&path, contents).with_context(|| format!("cannot write {path:?}"))?;
         Ok(path)
     }
 
     /// Creates an empty directory in it, and returns that directory's path.
-    pub(crate) fn inner(&self, name: &str) -> Result<PathBuf> {
+    ///
+    /// # Errors
+    ///
+    /// If the directory can't be created.
+    pub fn inner(&self, name: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
         fs::create_dir(&path).with_context(|| format!("cannot make the folder {path:?}"))?;
         Ok(path)

@@ -65,6 +65,8 @@ pub struct Request {
     pub at: Duration,
     /// Who asked.
     pub client: IpAddr,
+    /// The address that it asked.
+    pub server: IpAddr,
     /// The status of the answer.
     pub status: u16,
     /// The request line: `GET /check.txt HTTP/1.1`.
@@ -276,14 +278,15 @@ impl Drop for WebDaemon {
 }
 
 impl Request {
-    /// Reads a line of the log: time in seconds, client, status, host, request line.
+    /// Reads a line of the log: time in seconds, client, server, status, host, request line.
     fn read(line: &str) -> Result<Self> {
-        let mut words = line.splitn(5, ' ');
+        let mut words = line.splitn(6, ' ');
         let mut word = || words.next().context("it is too short");
         let at = word()?.parse::<f64>().context("no time")?;
         Ok(Self {
             at: Duration::from_secs_f64(at),
             client: word()?.parse().context("no client")?,
+            server: word()?.parse().context("no server")?,
             status: word()?.parse().context("no status")?,
             host: word()?.to_owned(),
             line: word()?.to_owned(),
@@ -301,7 +304,7 @@ pid {folder}/pid;
 error_log {folder}/error.log;
 events {{}}
 http {{
-    log_format plain '$msec $remote_addr $status $host $request';
+    log_format plain '$msec $remote_addr $server_addr $status $host $request';
     access_log {folder}/{LOG} plain;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
@@ -330,7 +333,7 @@ ErrorLog {folder}/error.log
 {}ServerName localhost
 User www-data
 Group www-data
-LogFormat \"%{{sec}}t.%{{msec_frac}}t %a %>s %{{Host}}i %r\" plain
+LogFormat \"%{{sec}}t.%{{msec_frac}}t %a %A %>s %{{Host}}i %r\" plain
 CustomLog {folder}/{LOG} plain
 DocumentRoot {folder}/{PAGES}
 <Directory {folder}/{PAGES}>
@@ -348,15 +351,17 @@ mod tests {
 
     #[test]
     fn a_line_of_the_log_is_read() {
-        let line = "1700000000.250 10.10.10.52 200 web.example GET /check.txt HTTP/1.1";
+        let line =
+            "1700000000.250 10.10.10.52 10.10.10.102 200 web.example GET /check.txt HTTP/1.1";
         let expected = Request {
             at: Duration::from_millis(1_700_000_000_250),
             client: [10, 10, 10, 52].into(),
+            server: [10, 10, 10, 102].into(),
             status: 200,
             line: "GET /check.txt HTTP/1.1".to_owned(),
             host: "web.example".to_owned(),
         };
         assert_eq!(Request::read(line).unwrap(), expected);
-        assert!(Request::read("1700000000.250 10.10.10.52 200").is_err());
+        assert!(Request::read("1700000000.250 10.10.10.52 10.10.10.102 200").is_err());
     }
 }

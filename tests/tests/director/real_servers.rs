@@ -14,6 +14,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(apache_serves_freezes_and_stops));
 }
 
+const LOCAL: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
 /// Long enough for a busy machine, short enough to wait for in vain.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -40,7 +42,7 @@ fn lives_and_dies(netns: &Namespace, mut web: WebDaemon) -> Result<()> {
     })?;
     assert_eq!(requests[0].line, "GET /check.txt HTTP/1.1");
     assert_eq!((requests[0].status, requests[0].host.as_str()), (200, "web.example"));
-    assert_eq!(requests[0].client, Ipv4Addr::LOCALHOST);
+    assert_eq!((requests[0].client, requests[0].server), (LOCAL.into(), LOCAL.into()));
 
     web.write("pages/check.txt", b"changed\n")?;
     assert!(request(netns)?.ends_with("changed\n"));
@@ -69,7 +71,7 @@ fn failure(netns: &Namespace) -> Result<ErrorKind> {
 
 /// The whole answer to a request for the page.
 fn request(netns: &Namespace) -> Result<String> {
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 80));
+    let addr = SocketAddr::from((LOCAL, 80));
     let mut stream = netns.run(|| TcpStream::connect_timeout(&addr, PATIENCE))??;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream

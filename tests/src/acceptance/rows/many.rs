@@ -1,0 +1,171 @@
+//! Many real servers, and one of many virtual services.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::super::config::{Config, Real, Virtual};
+use super::super::hostile_server::{Behaviour, HostileServer};
+use super::super::subject::Daemon;
+use super::super::table::{TableFile, Watch};
+use super::super::world::{World, real, vip};
+use super::super::{Criterion, Stage};
+use super::{check_times, config, now, periods, seconds, start};
+
+/// How many real servers are healthy, refuse connections, lose packets, and accept in silence.
+const GROUPS: [u16; 4] = [900, 34, 33, 33];
+
+/// How long to wait for all of them.
+const FILLING: Duration = Duration::from_secs(60);
+
+/// How long to look at the periods.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// The address of real server `number` of a group, the first of which is 1.
+fn address(group: usize, number: u16) -> SocketAddrV4 {
+    let [high, low] = (number + 1).to_be_bytes();
+    let second = 10 + u8::try_from(group).unwrap_or_default();
+    SocketAddrV4::new(Ipv4Addr::new(10, second, high, low), 80)
+}
+
+/// B2: a thousand, of which a hundred are dead in three ways.
+pub(super) fn thousand(stage: &Stage) -> Result<Vec<Criterion>> {
+    let world = World::build(stage, 4)?;
+    let web = world.nginx(1)?;
+    world.black_hole(3)?;
+    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80);
+    let _silent = HostileServer::start(world.server(4), any, Behaviour::Silent)?;
+    let reals = (1..).zip(GROUPS).flat_map(|(group, count)| {
+        (0..count).map(move |number| Real::masq(address(group, number)))
+    });
+    let mut daemon = Daemon::new(stage.subject, &world.director)?;
+    daemon.configure(&config(Virtual::new(vip(1), reals)))?;
+    let table = TableFile::open(&world.director)?;
+    let healthy = usize::from(GROUPS[0]);
+    let begin = Instant::now();
+    daemon.start()?;
+    let filled = table.wait(FILLING, |table| table.taking(vip(1)).len() == healthy)?;
+    let filled = filled.map(|_| begin.elapsed());
+    let count = table.read()?.taking(vip(1)).len();
+    let mut criteria = vec![
+        Criterion::within("all healthy ones in the table", Duration::from_secs(5), filled, FILLING),
+        Criterion::noted("real servers in the table then", count.to_string()),
+    ];
+    if filled.is_some() {
+        // The first round of those that time out ends.
+        thread::sleep(Duration::from_secs(4));
+    }
+    let (since, busy) = (now(), daemon.cpu()?);
+    thread::sleep(STEADY);
+    let (until, busy) = (now(), daemon.cpu()? - busy);
+    let rss = daemon.rss()?;
+    let mut times: BTreeMap<IpAddr, Vec<f64>> = BTreeMap::new();
+    for request in web.requests()? {
+        if (since..=until).contains(&request.at) {
+            times.entry(request.server).or_default().push(request.at.as_secs_f64());
+        }
+    }
+    let mut gaps = Vec::new();
+    for times in times.values() {
+        gaps.extend(times.windows(2).map(|pair| pair[1] - pair[0]));
+    }
+    let good = gaps.iter().filter(|gap| (**gap - 2.0).abs() <= 0.2).count();
+    let enough = times.values().filter(|times| times.len() >= 4).count();
+    criteria.extend([
+        Criterion::is(
+            "healthy ones checked every 2 s ±10 %",
+            "all 900",
+            format!("{enough} checked; {good} of {} periods are right", gaps.len()),
+            enough == healthy && good == gaps.len(),
+        ),
+        Criterion::is(
+            "memory",
+            "≤ 20 MB",
+            format!("{:.1} MB", rss as f64 / 1024.0),
+            rss <= 20 * 1024,
+        ),
+        Criterion::noted(
+            "processor, of the time",
+            format!("{:.0} %", busy.as_secs_f64() / STEADY.as_secs_f64() * 100.0),
+        ),
+    ]);
+    Ok(criteria)
+}
+
+/// B3: one real server in 50 services, three failures in a row.
+pub(super) fn shared(stage: &Stage) -> Result<Vec<Criterion>> {
+    const SERVICES: u8 = 50;
+    const INTERVAL: u32 = 2;
+    let world = World::build(stage, 1)?;
+    let web = world.nginx(1)?;
+    let services = (1..=SERVICES).map(|number| Virtual::new(vip(number), [Real::masq(real(1))]));
+    let mut daemon = Daemon::new(stage.subject, &world.director)?;
+    daemon.configure(&Config {
+        interval: INTERVAL,
+        failures: 3,
+        services: services.collect(),
+        ..Config::default()
+    })?;
+    let table = TableFile::open(&world.director)?;
+    let with_it = |table: &super::Table| {
+        (1..=SERVICES).filter(|number| !table.taking(vip(*number)).is_empty()).count()
+    };
+    let all = usize::from(SERVICES);
+    let filled = start(&mut daemon, &table, |table| with_it(table) == all)?;
+    let since = now();
+    thread::sleep(Duration::from_secs(10));
+    let until = now();
+    let checks = check_times(&web, since, until)?;
+    let (count, worst) = periods(&checks, f64::from(INTERVAL));
+    // The web server lives, so it counts the checks that fail.
+    let watch = Watch::start(&world.director)?;
+    web.remove("pages/check.txt")?;
+    let waited = Duration::from_secs(30);
+    table.wait(waited, |table| with_it(table) == 0)?;
+    let samples = watch.finish()?;
+    let failed = |at: Instant| -> Result<usize> {
+        let at = now().saturating_sub(at.elapsed());
+        let requests = web.requests()?;
+        Ok(requests.iter().filter(|request| request.status == 404 && request.at <= at).count())
+    };
+    let first = samples.iter().find(|sample| with_it(&sample.table) < all);
+    let last = samples.iter().find(|sample| with_it(&sample.table) == 0);
+    let mut criteria = vec![
+        Criterion::noted("in all 50 services after start", seconds(filled)),
+        Criterion::is(
+            "checks in 10 s",
+            "5, every 2 s",
+            format!("{}, every {worst:.2} s at worst", checks.len()),
+            (4..=6).contains(&checks.len()) && count >= 3 && (worst - 2.0).abs() <= 0.2,
+        ),
+    ];
+    match (first, last) {
+        (Some(first), Some(last)) => {
+            let (begin, end) = (failed(first.at)?, failed(last.at)?);
+            criteria.extend([
+                Criterion::is(
+                    "failed checks before it leaves",
+                    "3",
+                    format!("{begin} (first service), {end} (last)"),
+                    (begin, end) == (3, 3),
+                ),
+                Criterion::within(
+                    "from the first service to the last",
+                    Duration::from_millis(500),
+                    Some(last.at.duration_since(first.at)),
+                    waited,
+                ),
+            ]);
+        }
+        _ => criteria.push(Criterion::within(
+            "it leaves all 50",
+            Duration::from_secs(10),
+            None,
+            waited,
+        )),
+    }
+    Ok(criteria)
+}

@@ -1,0 +1,274 @@
+//! Files: broken ones, changed ones, and ones that are not to be read.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::super::config::{Config, Real, Virtual};
+use super::super::subject::Daemon;
+use super::super::table::{TableFile, Watch};
+use super::super::transfer::{self, Transfer};
+use super::super::world::{World, real, vip};
+use super::super::{Criterion, Stage, Subject};
+use super::{by_hand, config, service, start};
+
+/// How long a change of the file may take to be in force: noticed at the next look, and taken once
+/// it has been the same for a second.
+const APPLIED: Duration = Duration::from_secs(5);
+
+/// How long to wait for what may never come.
+const WAITED: Duration = Duration::from_secs(12);
+
+/// A service on another virtual address.
+fn on(number: u8) -> Virtual {
+    Virtual { addr: vip(number), ..service([1, 2]) }
+}
+
+/// D1: the file is broken while the daemon runs, and then a web server stops.
+pub(super) fn broken_file(stage: &Stage) -> Result<Vec<Criterion>> {
+    let world = World::build(stage, 2)?;
+    let (mut first, _second) = (world.nginx(1)?, world.nginx(2)?);
+    let mut daemon = Daemon::new(stage.subject, &world.director)?;
+    let good = Config { autoreload: true, ..config(on(1)) };
+    daemon.configure(&good)?;
+    let table = TableFile::open(&world.director)?;
+    start(&mut daemon, &table, |table| table.taking(vip(1)).len() == 2)?;
+
+    let mut text = daemon.render(&good);
+    // The mistake of somebody who thinks of another program.
+    text.push_str("\nvirtual_servr 10.2.0.2 80 {\n");
+    let line = text.lines().count();
+    daemon.write(&text)?;
+    daemon.notice()?;
+    thread::sleep(APPLIED);
+    let stopping = Instant::now();
+    first.stop()?;
+    let left = table.wait(WAITED, |table| table.taking(vip(1)) == [real(2)])?;
+    let left = left.map(|_| stopping.elapsed());
+    let mut criteria = vec![Criterion::within(
+        "after the broken file, a stopped nginx leaves",
+        Duration::from_millis(5500),
+        left,
+        WAITED,
+    )];
+    let what = "`status` with the broken file";
+    let bar = "exit 0, names the line";
+    criteria.push(match stage.subject {
+        Subject::Keepalived => Criterion::not_there(what, bar),
+        Subject::Perl | Subject::Ours => {
+            let said = daemon.verb("status")?;
+            let named = [format!(":{line}:"), format!("line {line}")];
+            let met = said.code == Some(0) && named.iter().any(|place| said.text.contains(place));
+            Criterion::is(what, bar, said.to_string(), met)
+        }
+    });
+    first.start()?;
+    daemon.configure(&Config { services: vec![on(1), on(2)], ..good })?;
+    daemon.notice()?;
+    let applied = table
+        .wait(WAITED, |table| [1, 2].iter().all(|number| table.taking(vip(*number)).len() == 2))?;
+    criteria.push(Criterion::within(
+        "the file put right is in force, with another service",
+        APPLIED + Duration::from_secs(3),
+        applied,
+        WAITED,
+    ));
+    Ok(criteria)
+}
+
+/// D2: services come, go and change while downloads run through them.
+pub(super) fn under_downloads(stage: &Stage) -> Result<Vec<Criterion>> {
+    let world = World::build(stage, 2)?;
+    let webs = [world.nginx(1)?, world.nginx(2)?];
+    let content = transfer::content();
+    for web in &webs {
+        web.write(transfer::FILE, &content)?;
+    }
+    by_hand(&world.director, "-A -t 10.2.0.9:80 -s wlc")?;
+    by_hand(&world.director, "-a -t 10.2.0.9:80 -r 10.3.1.1:80 -m -w 5")?;
+    let mut daemon = Daemon::new(stage.subject, &world.director)?;
+    let before = (1..=4).map(on).collect();
+    daemon.configure(&Config { services: before, ..Config::default() })?;
+    let table = TableFile::open(&world.director)?;
+    start(&mut daemon, &table, |table| (1..=4).all(|number| table.taking(vip(number)).len() == 2))?;
+    let mut transfers = Vec::new();
+    for number in 1..=3 {
+        transfers.push((number, Transfer::start(&world.client, vip(number))?));
+    }
+    let watch = Watch::start(&world.director)?;
+    let heavier = [1, 2].map(|number| Real { weight: 5, ..Real::masq(real(number)) });
+    let after = vec![
+        on(1),
+        Virtual { scheduler: "wlc", ..on(2) },
+        Virtual { persistent: Some(60), ..Virtual::new(vip(3), heavier) },
+        on(5),
+    ];
+    daemon.configure(&Config { services: after, ..Config::default() })?;
+    let said = daemon.reload()?;
+    let applied = table.wait(WAITED, |table| {
+        let entry = |number| table.0.get(&vip(number));
+        entry(4).is_none()
+            && table.taking(vip(5)).len() == 2
+            && entry(2).is_some_and(|entry| entry.scheduler == "wlc" && entry.reals.len() == 2)
+            && entry(3).is_some_and(|entry| {
+                entry.persistent.is_some()
+                    && entry.reals.len() == 2
+                    && entry.reals.values().all(|real| real.weight == 5)
+            })
+    })?;
+    thread::sleep(Duration::from_secs(1));
+    let samples = watch.finish()?;
+    let mut broken = Vec::new();
+    for (number, transfer) in transfers {
+        if let Err(error) = transfer.finish(&content) {
+            broken.push(format!("through {}: {error:#}", vip(number)));
+        }
+    }
+    let same = |number: u8| {
+        let first = samples[0].table.0.get(&vip(number));
+        samples.iter().all(|sample| sample.table.0.get(&vip(number)) == first)
+    };
+    let gaps = samples
+        .iter()
+        .filter(|sample| [2, 3].iter().any(|number| sample.table.taking(vip(*number)).len() < 2))
+        .count();
+    let mut criteria =
+        vec![Criterion::within("the new file is in force", APPLIED, applied, WAITED)];
+    if applied.is_none() {
+        criteria.push(Criterion::noted("the table then", format!("{} ({said})", table.read()?)));
+    }
+    criteria.extend([
+        Criterion::is(
+            "downloads through services that stay",
+            "intact",
+            if broken.is_empty() { "intact".to_owned() } else { broken.join("; ") },
+            broken.is_empty(),
+        ),
+        Criterion::is(
+            "entries that didn't change, and a foreign service",
+            "untouched",
+            if same(1) && same(9) { "untouched" } else { "changed" },
+            same(1) && same(9),
+        ),
+        Criterion::is(
+            "real servers of services that changed",
+            "never missing",
+            format!("missing in {gaps} of {} states", samples.len()),
+            gaps == 0,
+        ),
+    ]);
+    Ok(criteria)
+}
+
+/// D3: files that leave the old one in force, and files that don't.
+pub(super) fn files(stage: &Stage) -> Result<Vec<Criterion>> {
+    const UNCHANGED: Duration = Duration::from_secs(4);
+    let world = World::build(stage, 2)?;
+    let _webs = [world.nginx(1)?, world.nginx(2)?];
+    let mut daemon = Daemon::new(stage.subject, &world.director)?;
+    let settings =
+        |services| Config { interval: 1, autoreload: true, services, ..Config::default() };
+    let good = daemon.render(&settings(vec![on(1), on(2)]));
+    let more = daemon.render(&settings(vec![on(1), on(2), on(3)]));
+    let table = TableFile::open(&world.director)?;
+    let is_good = |table: &super::Table| {
+        [1, 2].iter().all(|number| table.taking(vip(*number)).len() == 2) && table.0.len() == 2
+    };
+    daemon.write(&good)?;
+    start(&mut daemon, &table, is_good)?;
+    let mut criteria = Vec::new();
+
+    let cut = good.rfind("\treal=").or_else(|| good.rfind("real_server"));
+    let cut = &good[..cut.context("no real server in the file")? + 8];
+    let globals = daemon.render(&settings(Vec::new()));
+    let bad: [(&str, Option<&str>); 4] = [
+        ("a file cut off", Some(cut)),
+        ("an empty file", Some("")),
+        ("a file without a virtual service", Some(&globals)),
+        ("no file", None),
+    ];
+    for (what, text) in bad {
+        let watch = Watch::start(&world.director)?;
+        match text {
+            // In place, as an editor that doesn't know better does.
+            Some(text) => fs::write(daemon.config(), text)?,
+            None => fs::remove_file(daemon.config())?,
+        }
+        let noticed = daemon.notice();
+        thread::sleep(UNCHANGED);
+        let states = watch.finish()?;
+        let runs = daemon.runs()?;
+        let kept = states.len() == 1 && runs && noticed.is_ok();
+        let measured = match (kept, runs, states.last()) {
+            (true, ..) => "in force".to_owned(),
+            (_, false, _) => "the daemon is gone".to_owned(),
+            (.., Some(last)) => format!("{} changes, then {}", states.len() - 1, last.table),
+            (.., None) => "no table".to_owned(),
+        };
+        criteria.push(Criterion::is(what, "the old one stays in force", measured, kept));
+        daemon.write(&good)?;
+        if runs {
+            daemon.notice()?;
+        } else {
+            daemon.start()?;
+        }
+        table.wait(WAITED, is_good)?;
+    }
+
+    let has_more = |table: &super::Table| table.taking(vip(3)).len() == 2;
+    for (what, text) in [
+        ("lines that end in CR LF", more.replace('\n', "\r\n")),
+        ("a file put in place by a rename", more.clone()),
+    ] {
+        daemon.write(&text)?;
+        daemon.notice()?;
+        let applied = table.wait(WAITED, has_more)?;
+        criteria.push(Criterion::within(&format!("{what}: in force"), APPLIED, applied, WAITED));
+        if !daemon.runs()? {
+            daemon.start()?;
+        }
+        daemon.write(&good)?;
+        daemon.notice()?;
+        table.wait(WAITED, is_good)?;
+    }
+    criteria.push(half_written(&daemon, &world, &table, &good, &more)?);
+    Ok(criteria)
+}
+
+/// A file that is written over six seconds, a line at a time; what is there is always valid.
+fn half_written(
+    daemon: &Daemon<'_>,
+    world: &World,
+    table: &TableFile,
+    good: &str,
+    more: &str,
+) -> Result<Criterion> {
+    let (what, bar) = ("a file that is still being written", "never read");
+    if daemon.subject() == Subject::Keepalived {
+        return Ok(Criterion::not_there(what, bar));
+    }
+    table.wait(WAITED, |table| table.0.len() == 2)?;
+    let watch = Watch::start(&world.director)?;
+    let second = good.rfind("\nvirtual").context("no second service")? + 1;
+    let (begin, rest) = more.split_at(second);
+    fs::write(daemon.config(), begin)?;
+    let mut file = OpenOptions::new().append(true).open(daemon.config())?;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(6) {
+        file.write_all(b"# not yet\n")?;
+        thread::sleep(Duration::from_millis(300));
+    }
+    file.write_all(rest.as_bytes())?;
+    let applied = table.wait(WAITED, |table| table.taking(vip(3)).len() == 2)?;
+    let samples = watch.finish()?;
+    let missing = samples.iter().any(|sample| !sample.table.0.contains_key(&vip(2)));
+    let measured = match (missing, applied) {
+        (true, _) => "read: a service went",
+        (false, Some(_)) => "not read; once complete, in force",
+        (false, None) => "not read, not even once complete",
+    };
+    Ok(Criterion::is(what, bar, measured, !missing && applied.is_some()))
+}
