@@ -62,7 +62,7 @@ impl Userland {
         command.arg(&self.root).arg(program);
         // The test's own variables are about the files outside.
         // PATH is for `ip` and `chroot`; it ends in the system's folders, the userland's too.
-        command.env_clear().envs([("LC_ALL", "C.UTF-8"), ("HOME", "/root")]);
+        command.env_clear().envs([("LC_ALL", "C"), ("HOME", "/root")]);
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }

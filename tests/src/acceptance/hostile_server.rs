@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use ipvs_testkit::Namespace;
 use nix::sys::socket::{Shutdown, shutdown};
 
-/// How often a connection is looked at for its end.
-const LOOK: Duration = Duration::from_millis(20);
+/// How long a read or a write waits. A client's end wakes it earlier.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Nobody is kept longer than this, so that no thread stays.
 const LONGEST: Duration = Duration::from_secs(60);

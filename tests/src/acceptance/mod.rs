@@ -48,6 +48,8 @@ pub struct Criterion {
 pub struct Outcome {
     /// The row's name.
     pub id: String,
+    /// What the row is about.
+    pub title: String,
     /// The program's name.
     pub subject: String,
     /// What was measured.

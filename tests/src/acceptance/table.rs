@@ -149,12 +149,32 @@ impl TableFile {
         limit: Duration,
         wanted: impl Fn(&Table) -> bool,
     ) -> Result<Option<Duration>> {
+        self.settle(limit, Duration::ZERO, wanted)
+    }
+
+    /// Waits until the table is as wanted and has stayed so for `hold`; says when that time began.
+    ///
+    /// # Errors
+    ///
+    /// See [`TableFile::read`].
+    pub fn settle(
+        &self,
+        limit: Duration,
+        hold: Duration,
+        wanted: impl Fn(&Table) -> bool,
+    ) -> Result<Option<Duration>> {
         let start = Instant::now();
+        let mut since = None;
         loop {
             if wanted(&self.read()?) {
-                return Ok(Some(start.elapsed()));
+                let since = *since.get_or_insert(start.elapsed());
+                if start.elapsed() >= since + hold {
+                    return Ok(Some(since));
+                }
+            } else {
+                since = None;
             }
-            if start.elapsed() > limit {
+            if since.is_none() && start.elapsed() > limit {
                 return Ok(None);
             }
             thread::sleep(PAUSE);
@@ -190,14 +210,18 @@ impl Watch {
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("watch".to_owned()).spawn(move || {
             let mut samples: Vec<Sample> = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
+            loop {
+                // A last look shows what the caller has seen.
+                let is_last = stopped.load(Ordering::Relaxed);
                 let table = file.read()?;
                 if samples.last().is_none_or(|last| last.table != table) {
                     samples.push(Sample { at: Instant::now(), table });
                 }
+                if is_last {
+                    return Ok(samples);
+                }
                 thread::sleep(PAUSE);
             }
-            Ok(samples)
         })?;
         Ok(Self { stop, thread })
     }

@@ -74,6 +74,7 @@ fn one(row: Row, subject: Subject) -> Result<Outcome> {
     let seconds = start.elapsed().as_secs_f64();
     Ok(Outcome {
         id: row.id.to_owned(),
+        title: row.title.to_owned(),
         subject: subject.name().to_owned(),
         criteria,
         error,
@@ -82,8 +83,8 @@ fn one(row: Row, subject: Subject) -> Result<Outcome> {
 }
 
 fn show(outcome: &Outcome) {
-    let Outcome { id, subject, criteria, error, seconds } = outcome;
-    println!("{id} {subject} ({seconds:.0} s)");
+    let Outcome { id, title, subject, criteria, error, seconds } = outcome;
+    println!("{id} {title}: {subject} ({seconds:.0} s)");
     for criterion in criteria {
         let mark = match criterion.met {
             Some(true) => "✓",
@@ -91,7 +92,10 @@ fn show(outcome: &Outcome) {
             None => "–",
         };
         let (what, bar, measured) = (&criterion.what, &criterion.bar, &criterion.measured);
-        println!("  {mark} {what}: {measured} (should be: {bar})");
+        match bar.as_str() {
+            "" => println!("  {mark} {what}: {measured}"),
+            bar => println!("  {mark} {what}: {measured} (should be: {bar})"),
+        }
     }
     if let Some(error) = error {
         println!("  ✗ {error}");

@@ -1,15 +1,23 @@
 //! `cargo xtask acceptance director`: plays the acceptance scenarios of the health checker with the
 //! programs it is compared with, and with ours.
 
-use std::path::PathBuf;
+mod report;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use lab::process::output;
 use lab::userland::{RIVALS, SERVERS};
 use lab::{Job, KernelOption, paths, progress};
+use serde::de::DeserializeOwned;
 
 use crate::cargo;
+use report::{Outcome, PAGE, Report};
 
 /// The limit for everything: 16 scenarios, three programs, a minute or two each.
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
@@ -31,9 +39,13 @@ pub(crate) struct Acceptance {
     what: What,
     #[command(flatten)]
     kernel: KernelOption,
-    /// Play only this scenario, B1 for example, or only this program; may be given several times
+    /// Play only this scenario, B1 for example, or only with this program ("ldirectord (Perl)",
+    /// keepalived, ours); may be given several times
     #[arg(long, value_name = "ROW|PROGRAM")]
     only: Vec<String>,
+    /// Put what was measured into docs/acceptance.md
+    #[arg(long, conflicts_with = "only")]
+    into_docs: bool,
 }
 
 impl Acceptance {
@@ -46,23 +58,75 @@ impl Acceptance {
             cargo::build(&["build", "-p", "ipvs-tests", "--bin", "acceptance"], "acceptance")?;
         let folder = folder()?;
         let file = folder.join("director.json");
-        let mut command = vec![program.into_os_string(), file.into_os_string()];
+        let _ = fs::remove_file(&file);
+        let mut command = vec![program.into_os_string(), file.clone().into_os_string()];
         command.extend(self.only.iter().map(Into::into));
         let job = Job {
             command,
+            environment: ours()?,
             tools: TOOLS,
             userlands: &[SERVERS, RIVALS],
             writable: vec![folder],
             timeout: Some(TIMEOUT),
             ..Job::default()
         };
-        job.run(&kernel)
+        let release = kernel.release();
+        let status = job.run(&kernel)?;
+        if status != 0 {
+            return Ok(status);
+        }
+        let outcomes: Vec<Outcome> = read(&file)?;
+        if self.into_docs {
+            let report = Report {
+                date: output(Command::new("date").args(["--utc", "+%F"]))?.trim().to_owned(),
+                kernel: release,
+                versions: versions()?,
+                outcomes,
+            };
+            let text = serde_json::to_string_pretty(&report)? + "\n";
+            fs::write(recorded(), text).context("can't write what was measured")?;
+            PAGE.write(&report::page(&report))?;
+        }
+        Ok(0)
     }
+}
+
+/// The variable that names our program, if there is one to build.
+fn ours() -> Result<Vec<(&'static str, OsString)>> {
+    if !paths::root().join("crates/ldirectord/src/main.rs").is_file() {
+        return Ok(Vec::new());
+    }
+    let program = cargo::build(&["build", "-p", "ldirectord", "--release"], "ldirectord")?;
+    Ok(vec![("LDIRECTORD", program.into_os_string())])
+}
+
+/// The versions of the programs that are compared, and of the real servers.
+fn versions() -> Result<Vec<(String, String)>> {
+    let packages = [
+        ("ldirectord", RIVALS),
+        ("keepalived", RIVALS),
+        ("nginx", SERVERS),
+        ("apache2-bin", SERVERS),
+    ];
+    let version = |(package, userland): (&str, lab::userland::Userland)| {
+        Ok((package.to_owned(), userland.version(package)?))
+    };
+    packages.into_iter().map(version).collect()
+}
+
+/// The measurements behind the page, kept so that a test can rebuild it.
+fn recorded() -> PathBuf {
+    paths::root().join("tests/acceptance.json")
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is no report", path.display()))
 }
 
 /// Creates the folder for the results.
 fn folder() -> Result<PathBuf> {
     let folder = paths::root().join("target/reports/acceptance");
-    std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     Ok(folder)
 }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use ipvs_testkit::{Namespace, WebDaemon};
 
 use super::super::config::{Config, Real, Virtual};
 use super::super::hostile_server::{Behaviour, HostileServer};
@@ -31,18 +32,43 @@ fn address(group: usize, number: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::new(10, second, high, low), 80)
 }
 
+/// A thousand real servers.
+pub(super) struct Thousand {
+    world: World,
+    web: WebDaemon,
+    _silent: HostileServer,
+}
+
+impl Thousand {
+    /// Starts them.
+    pub(super) fn build(stage: &Stage) -> Result<Self> {
+        let world = World::build(stage, 4)?;
+        let web = world.nginx(1)?;
+        world.black_hole(3)?;
+        let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80);
+        let silent = HostileServer::start(world.server(4), any, Behaviour::Silent)?;
+        Ok(Self { world, web, _silent: silent })
+    }
+
+    /// The director's namespace.
+    pub(super) fn director(&self) -> &Namespace {
+        &self.world.director
+    }
+
+    /// One service with all of them.
+    pub(super) fn config() -> Config {
+        let reals = (1..).zip(GROUPS).flat_map(|(group, count)| {
+            (0..count).map(move |number| Real::masq(address(group, number)))
+        });
+        config(Virtual::new(vip(1), reals))
+    }
+}
+
 /// B2: a thousand, of which a hundred are dead in three ways.
 pub(super) fn thousand(stage: &Stage) -> Result<Vec<Criterion>> {
-    let world = World::build(stage, 4)?;
-    let web = world.nginx(1)?;
-    world.black_hole(3)?;
-    let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 80);
-    let _silent = HostileServer::start(world.server(4), any, Behaviour::Silent)?;
-    let reals = (1..).zip(GROUPS).flat_map(|(group, count)| {
-        (0..count).map(move |number| Real::masq(address(group, number)))
-    });
+    let Thousand { world, web, .. } = &Thousand::build(stage)?;
     let mut daemon = Daemon::new(stage.subject, &world.director)?;
-    daemon.configure(&config(Virtual::new(vip(1), reals)))?;
+    daemon.configure(&Thousand::config())?;
     let table = TableFile::open(&world.director)?;
     let healthy = usize::from(GROUPS[0]);
     let begin = Instant::now();

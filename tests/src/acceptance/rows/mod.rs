@@ -7,6 +7,7 @@ mod life;
 mod many;
 mod reload;
 mod start;
+mod status;
 mod traffic;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,7 +23,7 @@ use super::world::{real, vip};
 use crate::c_ipvsadm;
 
 /// All scenarios, in the order of the table.
-pub static ROWS: [Row; 15] = [
+pub static ROWS: [Row; 16] = [
     Row { id: "A1", title: "a mistyped scheduler", play: start::mistyped_scheduler },
     Row { id: "B1", title: "hanging real servers delay nobody", play: checks::hanging },
     Row { id: "B2", title: "1,000 real servers, 100 of them dead", play: many::thousand },
@@ -38,10 +39,14 @@ pub static ROWS: [Row; 15] = [
     Row { id: "F1", title: "all real servers down, and back", play: fallback::all_down },
     Row { id: "F2", title: "a real server that flaps", play: checks::flapping },
     Row { id: "F3", title: "draining", play: life::drain },
+    Row { id: "H1", title: "status beside the kernel's table", play: status::status },
 ];
 
 /// How long a program gets to put healthy real servers into its table.
 const START: Duration = Duration::from_secs(90);
+
+/// For how long a table has to be as wanted to be taken for settled.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// A service on the first virtual address, with these real servers behind address translation.
 fn service(reals: impl IntoIterator<Item = u8>) -> Virtual {
@@ -53,7 +58,8 @@ fn config(service: Virtual) -> Config {
     Config { services: vec![service], ..Config::default() }
 }
 
-/// Starts a daemon and waits until its table is as wanted. Says how long that took.
+/// Starts a daemon and waits until its table is as wanted, and stays so: the Perl program puts
+/// entries in and takes them out again while it starts. Says how long that took.
 fn start(
     daemon: &mut Daemon<'_>,
     table: &TableFile,
@@ -61,11 +67,12 @@ fn start(
 ) -> Result<Duration> {
     let begin = std::time::Instant::now();
     let said = daemon.start()?;
-    table.wait(START, wanted)?.with_context(|| {
+    let started = begin.elapsed();
+    let took = table.settle(START, SETTLED, wanted)?.with_context(|| {
         let now = table.read().unwrap_or_default();
         format!("the table is {now} after start ({said})\n{}", daemon.tail())
     })?;
-    Ok(begin.elapsed())
+    Ok(started + took)
 }
 
 /// Runs the C ipvsadm on the director of a daemon.

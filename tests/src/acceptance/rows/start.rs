@@ -12,7 +12,7 @@ use super::super::subject::Daemon;
 use super::super::table::{TableFile, Watch};
 use super::super::world::{World, get, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{START, by_hand, config, service, start};
+use super::{SETTLED, START, by_hand, config, service, start};
 use crate::Reader;
 
 /// What the kernel may take to do what a program told it.
@@ -71,7 +71,7 @@ pub(super) fn mistyped_scheduler(stage: &Stage) -> Result<Vec<Criterion>> {
 
     daemon.configure(&settings("lblc"))?;
     let said = daemon.start()?;
-    table.wait(START, |table| table.taking(vip(1)).len() == 2)?;
+    table.wait(START, |table| table.taking(vip(1)) == [real(1), real(2)])?;
     let saved = Reader::new(&world.director)?.saved()?;
     let expected = [
         "-A -t 10.2.0.1:80 -s lblc -p 100",
@@ -133,7 +133,7 @@ pub(super) fn adopted_table(stage: &Stage) -> Result<Vec<Criterion>> {
                 && entry.reals.values().all(|real| (&*real.method, real.weight) == ("Masq", 1))
         })
     };
-    table.wait(Duration::from_secs(30), wanted)?;
+    table.settle(Duration::from_secs(30), SETTLED, wanted)?;
     let mut saved = reader.saved()?;
     saved.sort();
     let samples = watch.finish()?;

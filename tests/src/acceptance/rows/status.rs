@@ -1,0 +1,145 @@
+//! What the daemon says about itself, beside what the kernel says.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddrV4;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use super::super::subject::Daemon;
+use super::super::table::TableFile;
+use super::super::world::vip;
+use super::super::{Criterion, Stage, Subject};
+use super::many::Thousand;
+
+/// How long to ask, and how often.
+const ASKING: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// H1: status, metrics and the kernel's table while a thousand real servers come in.
+pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
+    let agree = ("status, metrics and the kernel's table", "agree whenever the table stands still");
+    let quick = ("a reply with 1,000 real servers", "< 20 ms");
+    if stage.subject != Subject::Ours {
+        return Ok([agree, quick].map(|(what, bar)| Criterion::not_there(what, bar)).into());
+    }
+    let thousand = Thousand::build(stage)?;
+    let mut daemon = Daemon::new(stage.subject, thousand.director())?;
+    daemon.configure(&Thousand::config())?;
+    let table = TableFile::open(thousand.director())?;
+    daemon.start()?;
+    let mut socket = Socket::connect(&daemon)?;
+    let begin = Instant::now();
+    let (mut compared, mut differ, mut took) = (0, Vec::new(), Vec::new());
+    while begin.elapsed() < ASKING {
+        let before = table.read()?;
+        let (status, time) = socket.ask("status")?;
+        took.push(time);
+        let (metrics, time) = socket.ask("metrics")?;
+        took.push(time);
+        // What happened meanwhile may be in one and not in the other.
+        if table.read()? == before {
+            compared += 1;
+            let kernel: BTreeSet<SocketAddrV4> = before.taking(vip(1)).into_iter().collect();
+            let (by_status, by_metrics) = (from_status(&status)?, from_metrics(&metrics)?);
+            if kernel != by_status || kernel != by_metrics {
+                differ.push([kernel.len(), by_status.len(), by_metrics.len()]);
+            }
+        }
+        thread::sleep(PAUSE);
+    }
+    took.sort();
+    let worst = took.last().copied().unwrap_or_default();
+    let median = took.get(took.len() / 2).copied().unwrap_or_default();
+    Ok(vec![
+        Criterion::is(
+            agree.0,
+            agree.1,
+            match differ.first() {
+                None => format!("agree, {compared} times"),
+                Some(first) => {
+                    format!("differ {} of {compared} times, first with {first:?}", differ.len())
+                }
+            },
+            differ.is_empty() && compared > 10,
+        ),
+        Criterion::is(
+            quick.0,
+            quick.1,
+            format!("{:.1} ms, {:.1} ms at worst", millis(median), millis(worst)),
+            millis(median) < 20.0,
+        ),
+    ])
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// The daemon's control socket: a line of JSON for each request and each reply.
+struct Socket {
+    stream: BufReader<UnixStream>,
+    count: u64,
+}
+
+impl Socket {
+    fn connect(daemon: &Daemon<'_>) -> Result<Self> {
+        let name = daemon.config().file_name().context("a file without a name")?;
+        let path = format!("/run/ldirectord/{}.sock", name.to_string_lossy());
+        let stream = UnixStream::connect(&path).with_context(|| format!("connecting to {path}"))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        Ok(Self { stream: BufReader::new(stream), count: 0 })
+    }
+
+    /// The reply, and how long it took.
+    fn ask(&mut self, request: &str) -> Result<(String, Duration)> {
+        self.count += 1;
+        let begin = Instant::now();
+        let line = json!({ "v": 1, "id": self.count, "request": request });
+        self.stream.get_mut().write_all(format!("{line}\n").as_bytes())?;
+        let mut reply = String::new();
+        self.stream.read_line(&mut reply)?;
+        Ok((reply, begin.elapsed()))
+    }
+}
+
+/// The real servers that take traffic by the status.
+fn from_status(reply: &str) -> Result<BTreeSet<SocketAddrV4>> {
+    let reply: Value = serde_json::from_str(reply)?;
+    let service = member(&reply, "services").and_then(|services| services.get(0));
+    let servers = service.and_then(|service| service["servers"].as_array());
+    let servers = servers.with_context(|| format!("no real servers in {reply}"))?;
+    servers
+        .iter()
+        .filter(|server| server["takes_traffic"] == true)
+        .map(|server| Ok(server["server"].as_str().context("no name")?.parse()?))
+        .collect()
+}
+
+/// And by the metrics.
+fn from_metrics(reply: &str) -> Result<BTreeSet<SocketAddrV4>> {
+    let reply: Value = serde_json::from_str(reply)?;
+    let text = member(&reply, "text").and_then(Value::as_str);
+    let text = text.with_context(|| format!("no metrics in {reply}"))?;
+    text.lines()
+        .filter(|line| line.starts_with("director_server_takes_traffic{") && line.ends_with(" 1"))
+        .map(|line| {
+            let server = line.split("server=\"").nth(1).and_then(|rest| rest.split('"').next());
+            Ok(server.with_context(|| format!("no server in {line}"))?.parse()?)
+        })
+        .collect()
+}
+
+/// The member with this name, at any depth.
+fn member<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    match value {
+        Value::Object(members) => {
+            members.get(name).or_else(|| members.values().find_map(|inner| member(inner, name)))
+        }
+        _ => None,
+    }
+}
