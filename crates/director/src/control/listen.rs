@@ -138,24 +138,6 @@ fn make(path: &Path, group: Option<u32>) -> Result<Made, (&'static str, io::Erro
     Ok((UnixListener::from(socket), (file.dev(), file.ino()), group_error))
 }
 
-/// The number of a group in `/etc/group`. None if it isn't there. Other sources of groups (LDAP,
-/// say) aren't asked.
-///
-/// # Errors
-///
-/// The error of reading that file.
-pub fn group_id(name: &str) -> io::Result<Option<u32>> {
-    let text = fs::read_to_string("/etc/group")?;
-    Ok(find_group(&text, name))
-}
-
-/// Lines are `NAME:PASSWORD:GID:MEMBERS` (group(5)).
-fn find_group(text: &str, name: &str) -> Option<u32> {
-    let mut lines = text.lines().map(|line| line.split(':'));
-    let mut fields = lines.find_map(|mut fields| (fields.next()? == name).then_some(fields))?;
-    fields.nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
@@ -248,16 +230,5 @@ mod tests {
             assert!(matches!(error, BindError::System { .. }), "{error}");
             assert!(error.to_string().starts_with(&path), "{error}");
         }
-    }
-
-    /// The lines are the example of group(5) and Debian's.
-    #[test]
-    fn a_group_is_found_by_its_whole_name() {
-        let text = "root:x:0:\ncdrom:x:24:alice,bob\ndirector:x:998:\nbroken\n";
-        assert_eq!(find_group(text, "director"), Some(998));
-        assert_eq!(find_group(text, "cdrom"), Some(24));
-        assert_eq!(find_group(text, "direct"), None);
-        assert_eq!(find_group(text, "broken"), None);
-        assert_eq!(group_id("root").unwrap(), Some(0));
     }
 }

@@ -15,7 +15,7 @@ mod request;
 mod server;
 
 pub use client::{Client, ClientError, Subscription};
-pub use listen::{BindError, Listening, SocketFile, bind, group_id};
+pub use listen::{BindError, Listening, SocketFile, bind};
 pub use reply::{ErrorKind, PoolState, Refusal, Reloaded};
 pub use request::{Decoder, LINE_MAX, Malformed, Order, RealServer, Request, Tagged, VERSION};
 pub use server::{Handler, Limits, Server, Stopped};

@@ -142,7 +142,7 @@ struct Made {
     at: Instant,
     /// Its version is that of the value.
     changes: watch::Receiver<u64>,
-    json: Rc<str>,
+    json: Rc<String>,
 }
 
 /// A client, and whether it may change something.
@@ -374,7 +374,7 @@ impl<H: Handler> Shared<H> {
 
     /// The JSON of something made from a status. Those who aren't privileged share it for a while,
     /// as do subscribers.
-    async fn made(&self, kind: Kind, is_privileged: bool) -> Result<Rc<str>, Refusal> {
+    async fn made(&self, kind: Kind, is_privileged: bool) -> Result<Rc<String>, Refusal> {
         in_time(self.limits.call, async {
             if is_privileged && !matches!(kind, Kind::Pools) {
                 return Ok(self.make(kind).await?.json);
@@ -412,7 +412,7 @@ impl<H: Handler> Shared<H> {
         &self,
         peer: &mut Peer<S>,
         id: u64,
-        reply: Result<Rc<str>, Refusal>,
+        reply: Result<Rc<String>, Refusal>,
     ) -> Result<(), Over>
     where
         S: AsyncWrite + Unpin,
@@ -482,7 +482,7 @@ impl Drop for Unread<'_> {
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Rc<str>, Refusal> {
+fn json<T: Serialize>(value: &T) -> Result<Rc<String>, Refusal> {
     let json = serde_json::to_string(value);
     Ok(json.map_err(|error| Refusal::from(format!("writing the reply: {error}")))?.into())
 }
