@@ -18,6 +18,7 @@ mod ldirectord_cf;
 mod pattern;
 mod program;
 mod restore;
+mod tls;
 
 pub use argv::argv;
 pub use connections::connections;
@@ -29,12 +30,13 @@ pub use http::http;
 pub use ldirectord_cf::ldirectord_cf;
 pub use pattern::pattern;
 pub use restore::restore;
+pub use tls::tls;
 
 /// A target: its name, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     ("argv", argv),
     ("connections", connections),
     ("control", control),
@@ -45,4 +47,5 @@ pub const TARGETS: [Target; 10] = [
     ("ldirectord_cf", ldirectord_cf),
     ("pattern", pattern),
     ("restore", restore),
+    ("tls", tls),
 ];

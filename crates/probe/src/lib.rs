@@ -20,6 +20,8 @@ pub use conversation::{Closed, Conversation, Step};
 pub use health::{Health, State, Thresholds};
 pub use pattern::{Pattern, PatternError};
 pub use probe::{Check, Combined, External, Probe, Roots, Tls, Turn, Verify};
+#[cfg(feature = "tls")]
+pub use run::TlsClient;
 #[cfg(feature = "run")]
 pub use run::{Limits, Needs, Outcome, PrepareError, Runner};
 pub use schedule::{Due, Schedule};

@@ -26,6 +26,8 @@ use crate::probe::{Check, Probe};
 use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
 
 pub use needs::Needs;
+#[cfg(feature = "tls")]
+pub use trust::TlsClient;
 
 /// Size of the read buffer in bytes. All checks share it.
 const BUFFER: usize = 16 * 1024;
