@@ -1,8 +1,9 @@
-//! Shared code of the benchmarks: the bare kernel, the tables that are measured, and how to time a
-//! program. The programs are in `src/bin`, the micro benchmarks in `benches`.
+//! Shared code of the benchmarks: the bare kernel, the tables that are measured, health checks, and
+//! how to time a program. The programs are in `src/bin`, the micro benchmarks in `benches`.
 
 #![forbid(unsafe_code)]
 
+pub mod director;
 pub mod floor;
 #[cfg(feature = "micro")]
 pub mod micro;

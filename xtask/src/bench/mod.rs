@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures the C ipvsadm, ours and the bare kernel in one boot.
 
 mod bars;
+mod director;
 mod micro;
 mod table;
 
@@ -14,6 +15,7 @@ use clap::{Args, Subcommand};
 use ipvs_benches::report::Report;
 use lab::{Job, KernelOption, Processors, ReadyKernel, paths, progress, tools};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::cargo;
 use crate::docs::Part;
@@ -63,12 +65,16 @@ enum Other {
     /// Beside other netlink libraries where they can do the same. With valgrind, instructions and
     /// allocations are counted too.
     Micro(micro::Micro),
+    /// Health checks: the daemon beside keepalived and a bare client
+    Director(director::Director),
 }
 
 impl Bench {
     pub(crate) fn run(self) -> Result<u8> {
-        if let Some(Other::Micro(micro)) = self.part {
-            return micro.run();
+        match self.part {
+            Some(Other::Micro(micro)) => return micro.run(),
+            Some(Other::Director(director)) => return director.run(),
+            None => {}
         }
         if self.into_docs {
             // Fail now, not after hours of measuring.
@@ -101,7 +107,7 @@ impl Bench {
             true => {
                 let text = table::page(&reports);
                 print!("{text}");
-                record(&reports)?;
+                record(|measured| measured.ipvsadm = reports.clone())?;
                 TABLES.write(&text)?;
                 SUMMARY.write(&table::summary(&reports))?;
             }
@@ -160,13 +166,24 @@ impl Programs {
 }
 
 /// The measurements behind the tables in the documents, kept so that a test can rebuild them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Measured {
+    /// The C ipvsadm, ours and the bare kernel.
+    ipvsadm: Vec<Report>,
+    /// Health checks.
+    director: Option<ipvs_benches::director::report::Report>,
+}
+
 fn recorded() -> PathBuf {
     paths::root().join("benches/measured.json")
 }
 
-fn record(reports: &[Report]) -> Result<()> {
+/// Changes a part of what was measured.
+fn record(change: impl FnOnce(&mut Measured)) -> Result<()> {
     let path = recorded();
-    let text = serde_json::to_string_pretty(reports)? + "\n";
+    let mut measured: Measured = read(&path)?;
+    change(&mut measured);
+    let text = serde_json::to_string_pretty(&measured)? + "\n";
     fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))
 }
 
@@ -205,10 +222,12 @@ mod tests {
 
     #[test]
     fn the_documents_have_what_was_measured() {
-        let reports: Vec<Report> = read(&recorded()).unwrap();
+        let Measured { ipvsadm: reports, director } = read(&recorded()).unwrap();
         assert_eq!(TABLES.recorded().unwrap(), table::page(&reports));
         assert_eq!(SUMMARY.recorded().unwrap(), table::summary(&reports));
         assert!(reports[0].pinned, "the headline is that of one processor");
+        let checks = director.as_ref().map(director::page).unwrap_or_default();
+        assert_eq!(director::TABLES.recorded().unwrap(), checks);
     }
 
     /// Speed figures come only from the generated tables; no other text may claim any.

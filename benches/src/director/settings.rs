@@ -1,0 +1,31 @@
+//! What to measure, as `cargo xtask bench director` tells the program that measures.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The programs and how long to watch them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Settings {
+    /// The real servers.
+    pub farm: PathBuf,
+    /// The bare client.
+    pub bare: PathBuf,
+    /// The runner and the schedule of `health-probe` alone.
+    pub runner: PathBuf,
+    /// The daemon with the model kernel behind it, or in a guest the daemon itself. None leaves it
+    /// out.
+    pub ours: Option<PathBuf>,
+    /// keepalived and the words that start it.
+    pub keepalived: Vec<PathBuf>,
+    /// The library that takes keepalived's requests to IPVS. Not needed in a guest.
+    pub stand_in: Option<PathBuf>,
+    /// How often each program is measured.
+    pub rounds: usize,
+    /// How long each program is watched each time, in seconds.
+    pub window: u64,
+    /// Measure only programs and work with this in their names.
+    pub filter: String,
+    /// The folder for files; the results are in `report.json`.
+    pub folder: PathBuf,
+}

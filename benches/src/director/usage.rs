@@ -1,0 +1,100 @@
+//! What a program and the processes that it has started use, as seen from outside.
+
+use std::collections::HashSet;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// What a program has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time on a processor since its start.
+    pub cpu: Duration,
+    /// Resident memory now, in KiB. Memory that its processes share counts for each.
+    pub memory: u64,
+    /// The number of its processes.
+    pub processes: usize,
+}
+
+impl Usage {
+    /// The usage of the process `pid` and its descendants.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub fn of(pid: u32) -> Result<Self> {
+        let mut usage = Self::default();
+        for pid in tree(pid)? {
+            usage.processes += 1;
+            usage.memory += resident(pid).with_context(|| format!("process {pid} has ended"))?;
+            for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+                // A thread that has ended meanwhile counts no more.
+                let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+                usage.cpu += Duration::from_nanos(first_number(&text).unwrap_or_default());
+            }
+        }
+        Ok(usage)
+    }
+}
+
+/// A process and its descendants.
+fn tree(root: u32) -> Result<Vec<u32>> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").context("can't read /proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        parents.extend(parent(&stat).map(|parent| (pid, parent)));
+    }
+    let mut found = vec![root];
+    let mut seen = HashSet::from([root]);
+    let mut at = 0;
+    while let Some(&pid) = found.get(at) {
+        found.extend(parents.iter().filter(|it| it.1 == pid && seen.insert(it.0)).map(|it| it.0));
+        at += 1;
+    }
+    Ok(found)
+}
+
+/// The parent in `/proc/PID/stat`. The name before it may contain anything.
+fn parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+fn resident(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    first_number(status.split_once("VmRSS:")?.1)
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    text.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn children_count() {
+        let before = Usage::of(std::process::id()).unwrap();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let with_child = Usage::of(std::process::id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let with_child = with_child.unwrap();
+        assert!(with_child.processes > before.processes, "{with_child:?}");
+        assert!(before.memory > 100 && with_child.cpu > Duration::ZERO, "{before:?}");
+    }
+
+    #[test]
+    fn a_parent_is_found_behind_any_name() {
+        assert_eq!(parent("7 (a) R 9 (b) S 3 7 7 0"), Some(3));
+        assert_eq!(parent(""), None);
+    }
+}

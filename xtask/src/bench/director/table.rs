@@ -1,0 +1,212 @@
+//! The tables of health checks.
+
+use std::fmt::Write as _;
+
+use ipvs_benches::director::report::{Capacity, Cost, Guest, Native, Report, Start, spread};
+
+use super::super::table::Verdicts;
+
+/// The program that has to meet the bars.
+const OURS: &str = "ldirectord";
+
+/// The programs that it is compared with.
+const KEEPALIVED: &str = "keepalived";
+const BARE: &str = "bare client";
+
+/// The most processor time of ours for an answer, as a fraction of the others'.
+const OF_KEEPALIVED: f64 = 0.9;
+const OF_BARE: f64 = 1.5;
+
+/// The most memory of ours, for up to so many checks, in MB.
+const MEMORY: [(usize, f64); 2] = [(1_000, 8.0), (10_000, 16.0)];
+
+/// The longest time of ours until all healthy real servers are in the table, in seconds.
+const START: f64 = 2.0;
+
+/// What docs/benchmarks.md shows of a report.
+pub(crate) fn page(report: &Report) -> String {
+    let mut verdicts = Verdicts::default();
+    let mut text = costs(&report.native, &mut verdicts);
+    text.push_str(&starts(&report.guest, &mut verdicts));
+    text.push_str(&capacities(&report.guest, &mut verdicts));
+    // Writing to a String can't fail.
+    let _ = writeln!(
+        text,
+        "keepalived {}, Linux {} for what a check costs, Linux {} for the rest, {}. {verdicts}",
+        report.keepalived, report.native.kernel, report.guest.kernel, report.date
+    );
+    text
+}
+
+fn costs(native: &Native, verdicts: &mut Verdicts) -> String {
+    if native.costs.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "| checks | program | rounds | processor time for an answer | of keepalived's | of the bare \
+         client's | answers | memory | processes |\n\
+         | --: | --- | --: | --: | --: | --: | --: | --: | --: |\n",
+    );
+    for cost in &native.costs {
+        let Cost { program, checks, per_answer, answered, memory, processes } = cost;
+        let mut ratio = |other: &str, most: f64| {
+            let other = native.costs.iter().find(|it| it.program == other && it.checks == *checks);
+            let Some(other) = other.filter(|it| it.program != *program) else {
+                return "–".into();
+            };
+            let ratios: Vec<f64> =
+                per_answer.iter().zip(&other.per_answer).map(|(ours, its)| ours / its).collect();
+            let bar = (program == OURS && *checks == MEMORY[0].0).then_some(most);
+            let is_met = spread(&ratios).0 <= most;
+            verdicts.verdict(ratio(&ratios), bar.map(|most| (format!("≤ {most}"), is_met)))
+        };
+        let [of_keepalived, of_bare] = [ratio(KEEPALIVED, OF_KEEPALIVED), ratio(BARE, OF_BARE)];
+        let megabytes = *memory as f64 * 1024.0 / 1e6;
+        let bar = MEMORY.iter().find(|it| program == OURS && it.0 == *checks);
+        let bar = bar.map(|(_, most)| (format!("≤ {most} MB"), megabytes <= *most));
+        let memory = verdicts.verdict(format!("{megabytes:.1} MB"), bar);
+        let _ = writeln!(
+            text,
+            "| {} | {program} | {} | {} | {of_keepalived} | {of_bare} | {:.1} % | {memory} | {processes} |",
+            count(*checks),
+            per_answer.len(),
+            figures(per_answer, 1, " µs"),
+            spread(answered).0 * 100.0,
+        );
+    }
+    text.push('\n');
+    text
+}
+
+fn ratio(ratios: &[f64]) -> String {
+    figures(ratios, 2, "")
+}
+
+fn starts(guest: &Guest, verdicts: &mut Verdicts) -> String {
+    if guest.starts.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "| program | rounds | from its start until the table has all healthy real servers |\n\
+         | --- | --: | --: |\n",
+    );
+    for Start { program, seconds } in &guest.starts {
+        let bar = (program == OURS).then(|| (format!("≤ {START} s"), spread(seconds).0 <= START));
+        let took = verdicts.verdict(figures(seconds, 2, " s"), bar);
+        let _ = writeln!(text, "| {program} | {} | {took} |", seconds.len());
+    }
+    text.push('\n');
+    text
+}
+
+fn capacities(guest: &Guest, verdicts: &mut Verdicts) -> String {
+    if guest.capacities.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "| program | rounds | answers a second before periods stretch | of keepalived's |\n\
+         | --- | --: | --: | --: |\n",
+    );
+    let keepalived = guest.capacities.iter().find(|it| it.program == KEEPALIVED);
+    for Capacity { program, per_second } in &guest.capacities {
+        let of_keepalived = keepalived.filter(|it| it.program != *program).map(|keepalived| {
+            let others = &keepalived.per_second;
+            let ratios: Vec<f64> =
+                per_second.iter().zip(others).map(|(ours, its)| ours / its).collect();
+            let bar = (program == OURS).then(|| ("≥ 1".to_owned(), spread(&ratios).0 >= 1.0));
+            verdicts.verdict(ratio(&ratios), bar)
+        });
+        let _ = writeln!(
+            text,
+            "| {program} | {} | {} | {} |",
+            per_second.len(),
+            figures(per_second, 0, ""),
+            of_keepalived.unwrap_or_else(|| "–".into()),
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// The median, with the least and the most in brackets.
+fn figures(figures: &[f64], digits: usize, unit: &str) -> String {
+    let (median, least, most) = spread(figures);
+    match least < most {
+        true => format!("{median:.digits$}{unit} ({least:.digits$}–{most:.digits$})"),
+        false => format!("{median:.digits$}{unit}"),
+    }
+}
+
+/// A number with its thousands separated.
+fn count(number: usize) -> String {
+    ipvs_benches::table::thousands(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cost(program: &str, checks: usize, per_answer: &[f64], memory: u64) -> Cost {
+        Cost {
+            program: program.into(),
+            checks,
+            per_answer: per_answer.to_vec(),
+            answered: vec![1.0],
+            memory,
+            processes: 1,
+        }
+    }
+
+    fn report(ours: &[f64], memory: u64, start: f64, capacity: f64) -> Report {
+        let capacity_of = |program: &str, per_second| Capacity {
+            program: program.into(),
+            per_second: vec![per_second],
+        };
+        Report {
+            date: "2026-01-31".into(),
+            keepalived: "1:2.2.7".into(),
+            native: Native {
+                kernel: "6.0".into(),
+                window: 20,
+                costs: vec![
+                    cost(BARE, 1_000, &[20.0, 30.0, 40.0], 2_000),
+                    cost(KEEPALIVED, 1_000, &[40.0, 60.0, 100.0], 9_000),
+                    cost(OURS, 1_000, ours, memory),
+                    cost(OURS, 10_000, ours, memory),
+                ],
+            },
+            guest: Guest {
+                kernel: "6.1".into(),
+                starts: vec![Start { program: OURS.into(), seconds: vec![start] }],
+                capacities: vec![capacity_of(OURS, capacity), capacity_of(KEEPALIVED, 1000.0)],
+            },
+        }
+    }
+
+    #[test]
+    fn bars_are_met_or_not() {
+        let met = page(&report(&[28.0, 45.0, 80.0], 7_000, 1.5, 1100.0));
+        // The median of 28/40, 45/60 and 80/100.
+        assert!(met.contains("| 0.75 (0.70–0.80) (≤ 0.9: met) | 1.50 (1.40–2.00) (≤ 1.5: met) |"));
+        assert!(met.contains("| 7.2 MB (≤ 8 MB: met) | 1 |\n"), "{met}");
+        assert!(
+            met.contains("| 10,000 | ldirectord | 3 | 45.0 µs (28.0–80.0) | – | – | 100.0 % |")
+        );
+        assert!(met.contains("| ldirectord | 1 | 1.50 s (≤ 2 s: met) |"), "{met}");
+        assert!(met.contains("| ldirectord | 1 | 1100 | 1.10 (≥ 1: met) |"), "{met}");
+        assert!(met.ends_with("6 of 6 bars are met.\n"), "{met}");
+        let missed = page(&report(&[39.0, 58.0, 99.0], 16_000, 2.5, 900.0));
+        assert!(missed.contains("| **0.97 (0.97–0.99)** (≤ 0.9: not met) |"), "{missed}");
+        assert!(missed.ends_with("0 of 6 bars are met.\n"), "{missed}");
+    }
+
+    #[test]
+    fn a_part_of_the_measurements_has_no_other_tables() {
+        let mut report = report(&[28.0], 7_000, 1.5, 1100.0);
+        report.native.costs.clear();
+        report.guest.capacities.clear();
+        let text = page(&report);
+        assert!(text.starts_with("| program | rounds | from its start"), "{text}");
+        assert!(!text.contains("checks"), "{text}");
+    }
+}
