@@ -187,11 +187,11 @@ impl Engine {
 
     /// Follows the checks of the pools.
     fn schedule_checks(&mut self, now: Instant) {
-        let wanted: HashMap<&Probe, Duration> = self.pools.probes().collect();
+        let wanted: HashMap<&Arc<Probe>, Duration> = self.pools.shared_probes().collect();
         let gone: Vec<CheckId> = self
             .checks
             .iter()
-            .filter(|(_, it)| !wanted.contains_key(&*it.probe))
+            .filter(|(_, it)| !wanted.contains_key(&it.probe))
             .map(|(id, _)| *id)
             .collect();
         let mut new: Vec<(Arc<Probe>, Duration)> = Vec::new();
@@ -199,7 +199,7 @@ impl Engine {
         for (probe, interval) in wanted {
             match self.ids.get(probe) {
                 Some(id) => kept.push((*id, interval)),
-                None => new.push((Arc::new(probe.clone()), interval)),
+                None => new.push((Arc::clone(probe), interval)),
             }
         }
         for id in gone {

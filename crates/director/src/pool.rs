@@ -30,8 +30,8 @@ pub struct Pool {
 pub struct Member {
     /// Its entry in the table when it is up.
     pub destination: Destination,
-    /// How to check it.
-    pub probe: Probe,
+    /// How to check it. Checks, their healths and the engine share it.
+    pub probe: Arc<Probe>,
     /// How many verdicts change its state.
     pub thresholds: Thresholds,
     /// The time from the start of one check to the start of the next. If several pools share the
@@ -41,9 +41,9 @@ pub struct Member {
 
 impl Member {
     /// A real server that is checked every 10 seconds, and of which every verdict counts.
-    pub fn new(destination: Destination, probe: Probe) -> Self {
+    pub fn new(destination: Destination, probe: impl Into<Arc<Probe>>) -> Self {
         let interval = Duration::from_secs(10);
-        Self { destination, probe, thresholds: Thresholds::default(), interval }
+        Self { destination, probe: probe.into(), thresholds: Thresholds::default(), interval }
     }
 
     /// Sets how many verdicts change its state.

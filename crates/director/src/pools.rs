@@ -1,6 +1,7 @@
 //! All pools, and the checks they share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipvs::{DestinationKey, ServiceKey, ServiceSnapshot, Snapshot, TableService};
@@ -33,7 +34,7 @@ pub struct Pools {
     pools: BTreeMap<ServiceKey, Active>,
     /// Each check once, with a health for each pair of thresholds. Pools that check a server in the
     /// same way share it.
-    checks: HashMap<Probe, Vec<Check>>,
+    checks: HashMap<Arc<Probe>, Vec<Check>>,
     decisions: Decisions,
     touched: BTreeSet<ServiceKey>,
     /// Before this time, a pool doesn't fall back unless all its real servers have been judged.
@@ -51,7 +52,8 @@ struct Check {
     health: Health,
     /// The state and the verdict that all members follow.
     followed: Option<(State, bool)>,
-    members: BTreeSet<(ServiceKey, DestinationKey)>,
+    /// In no particular order.
+    members: Vec<(ServiceKey, DestinationKey)>,
 }
 
 impl Pools {
@@ -134,13 +136,15 @@ impl Pools {
         known: Option<&Health>,
         admitted: bool,
     ) {
-        let checks = self.checks.entry(member.probe.clone()).or_default();
+        // Nearly all checks have one member and one pair of thresholds, and there may be thousands.
+        let checks =
+            self.checks.entry(Arc::clone(&member.probe)).or_insert_with(|| Vec::with_capacity(1));
         let at = checks.iter().position(|it| it.thresholds == member.thresholds);
         let at = at.unwrap_or_else(|| {
             let health = known.cloned().unwrap_or_default();
             let thresholds = member.thresholds;
             let interval = member.interval;
-            let members = BTreeSet::new();
+            let members = Vec::with_capacity(1);
             checks.push(Check { thresholds, interval, health, followed: None, members });
             checks.len() - 1
         });
@@ -150,7 +154,7 @@ impl Pools {
             check.health = Health::assumed_up();
         }
         check.interval = check.interval.min(member.interval);
-        check.members.insert(name);
+        check.members.push(name);
     }
 
     /// Records the verdict of a check at `now`, for all services that use that check.
@@ -313,6 +317,11 @@ impl Pools {
 
     /// The checks to make, each once, and how often. In no particular order.
     pub fn probes(&self) -> impl Iterator<Item = (&Probe, Duration)> {
+        self.shared_probes().map(|(probe, interval)| (&**probe, interval))
+    }
+
+    /// The same, to be shared.
+    pub(crate) fn shared_probes(&self) -> impl Iterator<Item = (&Arc<Probe>, Duration)> {
         self.checks
             .iter()
             .filter_map(|(probe, checks)| Some((probe, checks.iter().map(|it| it.interval).min()?)))

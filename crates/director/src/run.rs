@@ -395,7 +395,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                 .map_err(|source| LoadError::Check { target, source })?;
         }
         let members = setup.pools.iter().flat_map(|pool| pool.members.values());
-        let probes: HashSet<&Probe> = members.map(|member| &member.probe).collect();
+        let probes: HashSet<&Probe> = members.map(|member| &*member.probe).collect();
         self.budget.check(&Needs::of(probes, self.limits), IN_FLIGHT)?;
         let Some(store) = &self.store else { return Ok(()) };
         let mut saved = self.saved.clone();
