@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -43,6 +44,11 @@ pub trait Observer {
         _external: &External,
         _timeout: Duration,
     ) -> Option<Pin<Box<dyn Future<Output = Outcome>>>> {
+        None
+    }
+
+    /// Whether a command can be run, if it isn't this process that runs it. By default it is.
+    fn can_run(&self, _external: &External) -> Option<io::Result<()>> {
         None
     }
 
@@ -390,9 +396,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     fn claim(&mut self, setup: &Setup) -> Result<(), LoadError> {
         for member in setup.pools.iter().flat_map(|pool| pool.members.values()) {
             let target = member.probe.target;
-            self.runner
-                .prepare(&member.probe)
-                .map_err(|source| LoadError::Check { target, source })?;
+            self.prepare(&member.probe).map_err(|source| LoadError::Check { target, source })?;
         }
         let members = setup.pools.iter().flat_map(|pool| pool.members.values());
         let probes: HashSet<&Probe> = members.map(|member| &*member.probe).collect();
@@ -403,6 +407,16 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         saved.services.retain(|key| !others.contains(key));
         saved.services.extend(setup.pools.iter().map(|pool| pool.service.key));
         Ok(store.save(&saved)?)
+    }
+
+    fn prepare(&self, probe: &Probe) -> Result<(), PrepareError> {
+        if let Check::External(external) = &probe.check {
+            if let Some(result) = self.observer.can_run(external) {
+                let program = external.program.clone();
+                return result.map_err(|source| PrepareError::Program { program, source });
+            }
+        }
+        self.runner.prepare(probe)
     }
 
     fn tried(&mut self, attempt: Attempt, now: Instant) {

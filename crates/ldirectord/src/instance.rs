@@ -16,6 +16,9 @@ const USUAL_NAME: &str = "ldirectord";
 /// A directory for what the daemon writes and listens on. It belongs to the worker's user.
 pub(crate) const RUN_DIR: &str = "/run/ldirectord";
 
+/// The longest path of a socket, in bytes (unix(7)).
+const LONGEST_SOCKET: usize = 107;
+
 /// One daemon and its configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Instance {
@@ -94,13 +97,27 @@ impl Instance {
 
     /// Where it can be asked.
     pub(crate) fn socket(&self) -> PathBuf {
-        Path::new(RUN_DIR).join(format!("{}.sock", self.name))
+        let path = Path::new(RUN_DIR).join(format!("{}.sock", self.name));
+        if path.as_os_str().len() <= LONGEST_SOCKET {
+            return path;
+        }
+        // Two long names that begin alike still have different sockets.
+        let mut start = String::new();
+        start.extend(self.name.chars().take(10));
+        Path::new(RUN_DIR).join(format!("{start}-{:016x}.sock", fnv(self.name.as_bytes())))
     }
 
     /// What the engine remembers over restarts.
     pub(crate) fn state_file(&self) -> PathBuf {
         Path::new(RUN_DIR).join(format!("{}.state", self.name))
     }
+}
+
+/// The FNV-1a hash of 64 bits: the same in every version of this program.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -122,6 +139,16 @@ mod tests {
         let usual = Instance::new(None).expect("it has a name");
         assert_eq!(usual.pid_file(), Path::new("/var/run/ldirectord.ldirectord.pid"));
         assert_eq!(usual.candidates()[0], Path::new("/etc/ha.d/ldirectord.cf"));
+    }
+
+    #[test]
+    fn a_long_name_has_a_socket_that_can_be_made() {
+        assert_eq!(instance("web.cf").socket(), Path::new("/run/ldirectord/web.cf.sock"));
+        let long = |end: &str| instance(&format!("{}{end}", "x".repeat(200))).socket();
+        assert!(long("a").as_os_str().len() <= LONGEST_SOCKET);
+        assert_ne!(long("a"), long("b"));
+        // From the table of test vectors in draft-eastlake-fnv.
+        assert_eq!(fnv(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

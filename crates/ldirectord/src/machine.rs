@@ -55,6 +55,24 @@ pub(crate) struct Files {
     unwritable: BTreeMap<PathBuf, String>,
     /// Directories that exist.
     directories: BTreeMap<PathBuf, bool>,
+    /// Why a program can't be run, for those that can't.
+    programs: BTreeMap<PathBuf, String>,
+}
+
+impl Files {
+    /// A program can't be run.
+    pub(crate) fn cannot_run(&mut self, program: PathBuf, error: String) {
+        self.programs.insert(program, error);
+    }
+
+    /// Whether a program can be run, as far as the parent knows.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub(crate) fn can_run(&self, program: &Path) -> io::Result<()> {
+        self.programs.get(program).map_or(Ok(()), |error| Err(io::Error::other(error.clone())))
+    }
 }
 
 /// This machine's files, without names: each name has an address and a port that stand for it. For

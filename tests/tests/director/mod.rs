@@ -1,11 +1,15 @@
 //! The health checker, with real servers and traffic.
 
+mod daemon;
 mod matrix;
 mod real_servers;
+mod unit;
 
 use ipvs_testkit::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    daemon::add_to(suite);
     real_servers::add_to(suite);
     matrix::add_to(suite);
+    unit::add_to(suite);
 }

@@ -4,10 +4,11 @@
 //! what the file names that it has read itself, with arguments that can't be anything else.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use probe::External;
+use probe::{Check, External, Limits, PrepareError, Probe, Runner};
 
 use super::super::link::Job;
 use crate::config::Config;
@@ -17,6 +18,9 @@ const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long a fallback command may take.
 const FALLBACK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The target of a command, which has none.
+pub(super) const NOWHERE: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// The command of a check if the file names none.
 const USUAL_CHECK: &str = "/bin/true";
@@ -42,6 +46,22 @@ impl Commands {
                 .filter_map(|it| Some(it.fallback_command.as_ref()?.value.clone()))
                 .collect(),
         }
+    }
+
+    /// Those that can't be run here, each with the reason.
+    pub(super) fn missing(&self) -> Vec<(PathBuf, String)> {
+        let runner = Runner::new(Limits::default());
+        let missing = |program: &String| {
+            let external = External { program: program.into(), arguments: Vec::new() };
+            let probe = Probe::new(NOWHERE, Check::External(external), FALLBACK_TIMEOUT);
+            match runner.prepare(&probe) {
+                Err(PrepareError::Program { program, source }) => {
+                    Some((program, source.to_string()))
+                }
+                _ => None,
+            }
+        };
+        self.checks.iter().filter_map(missing).collect()
     }
 
     /// What to run for this job, and for how long at most. None if it isn't in the configuration.
@@ -81,7 +101,7 @@ fn is_address(text: &str) -> bool {
     let inside = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     match inside {
         Some(inside) => inside.parse::<Ipv6Addr>().is_ok(),
-        None => text.parse::<Ipv4Addr>().is_ok() && text.parse::<IpAddr>().is_ok(),
+        None => text.parse::<Ipv4Addr>().is_ok(),
     }
 }
 

@@ -299,7 +299,10 @@ impl Parent {
         let taken = Taken { source, commands: Commands::of(&config), globals: config.globals };
         self.loads += 1;
         let id = self.loads;
-        let (source, files) = (taken.source.clone(), nameless.files());
+        let (source, mut files) = (taken.source.clone(), nameless.files());
+        for (program, error) in taken.commands.missing() {
+            files.cannot_run(program, error);
+        }
         self.loading = Some(Loading { id, taken, again });
         self.tell(&ToWorker::Load { id, source, files, requests });
     }

@@ -1,16 +1,16 @@
 //! What the parent does with the system: its files, its signals, the worker's process.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, chown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, fchown};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,9 +39,10 @@ const OUTBOX: usize = 1024;
 /// What an instance has for itself on this machine.
 #[derive(Debug)]
 pub(super) struct Place {
-    pid_file: Option<PidFile>,
-    /// Locked as long as this process lives.
+    /// Locked as long as this process lives. Unlocked before the pid file goes, because whoever
+    /// waits for that may start the next daemon at once.
     _lock: File,
+    pid_file: Option<PidFile>,
     user: Option<User>,
     /// The group that may use the control socket.
     pub(super) group: Option<u32>,
@@ -75,10 +76,14 @@ impl Place {
         let (user, note) = worker_user(user)?;
         let run_dir = || -> io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o755).create(RUN_DIR)?;
-            match user {
-                Some(user) => chown(RUN_DIR, Some(user.uid), Some(user.gid)),
-                None => Ok(()),
+            if rustix::process::getuid().is_root() {
+                let User { uid, gid } = user.unwrap_or(User { uid: 0, gid: 0 });
+                chown(RUN_DIR, Some(uid), Some(gid))?;
+                for entry in fs::read_dir(RUN_DIR)? {
+                    hand_over(&entry?.path(), uid, gid);
+                }
             }
+            Ok(())
         };
         run_dir().map_err(|it| about(format_args!("cannot prepare {RUN_DIR}"), &it))?;
         let pid_file = match mode {
@@ -95,6 +100,21 @@ impl Place {
     /// The pid file appears.
     pub(super) fn publish(&self) -> io::Result<()> {
         self.pid_file.as_ref().map_or(Ok(()), PidFile::publish)
+    }
+}
+
+/// Gives a file to the worker's user, which another one may have had.
+///
+/// That one could have put a name for something else in its place. So a symbolic link isn't
+/// followed, and a file with other names isn't touched. If it can't be done, the worker says so.
+fn hand_over(path: &Path, uid: u32, gid: u32) {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map(File::from) else {
+        return;
+    };
+    let other = |it: &Metadata| it.is_file() && it.nlink() == 1 && it.uid() != uid;
+    if file.metadata().is_ok_and(|it| other(&it)) {
+        let _ = fchown(&file, Some(uid), Some(gid));
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::super::link::{Job, Ran};
 use super::super::{EXECUTABLE, NAME};
 use super::Event;
+use super::commands::NOWHERE;
 
 /// How many commands may wait for others to end.
 const MOST: usize = 4096;
@@ -73,9 +74,7 @@ impl Runs {
                 Some(turn) => Some(turn.lock().await),
                 None => None,
             };
-            // A command needs no target.
-            let target = ([0, 0, 0, 0], 0).into();
-            let probe = Probe::new(target, Check::External(external), timeout);
+            let probe = Probe::new(NOWHERE, Check::External(external), timeout);
             let outcome = ran(runner.run(&probe).await.verdict);
             drop(turn);
             let left = pending.borrow().saturating_sub(1);
@@ -105,7 +104,6 @@ impl Runs {
 
     fn own(&self, mut command: Command) {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command.kill_on_drop(true);
         // It outlives the daemon if that stops.
         if let Ok(mut child) = command.spawn() {
             spawn_local(async move { drop(timeout(OWN_TIMEOUT, child.wait()).await) });

@@ -1,13 +1,13 @@
 //! The engine of a worker: it is started with the first file, and gets each further one.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use director::{Director, Handle, LoadError, Saved, Setup, StateError, Store};
 use ipvs::{AsyncClient, Client};
-use probe::Limits;
+use probe::{Limits, PrepareError};
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::link::{Loaded, shortened};
 use super::names::Names;
@@ -22,6 +22,11 @@ const NAMES_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the last writes may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a former worker may take to die.
+const FORMER: Duration = Duration::from_secs(5);
+
+const POLL: Duration = Duration::from_millis(10);
 
 /// How many objects are named that the kernel has refused; the status has all of them.
 const HELD_BACK: usize = 100;
@@ -40,7 +45,7 @@ impl Engine {
     ///
     /// Why it can't be: another instance of the name is running, say, or there is no IPVS.
     pub(super) async fn start(run_dir: &Path, name: &str, parent: &Parent) -> Result<Self, String> {
-        let store = Store::open(run_dir, name).map_err(|error| error.to_string())?;
+        let store = open(run_dir, name).await.map_err(|error| error.to_string())?;
         let saved = store.load().unwrap_or_else(|error| {
             parent.log(format!(
                 "{error}: what earlier runs wrote isn't known, so nothing of it is deleted"
@@ -69,6 +74,17 @@ impl Engine {
     }
 }
 
+/// Opens the state. A worker whose parent was killed may still be dying, and have it.
+async fn open(run_dir: &Path, name: &str) -> Result<Store, StateError> {
+    let deadline = Instant::now() + FORMER;
+    loop {
+        match Store::open(run_dir, name) {
+            Err(StateError::Running { .. }) if Instant::now() < deadline => sleep(POLL).await,
+            opened => return opened,
+        }
+    }
+}
+
 /// Has the engine apply a file.
 pub(super) async fn load(
     engine: &Handle,
@@ -91,6 +107,14 @@ pub(super) async fn load(
             parent.set_names(before);
             match place(&config, &error) {
                 Some(diagnostic) => refused(source.broken(&mut [diagnostic])),
+                None if matches!(error, LoadError::Budget(_)) => {
+                    let message = error.to_string();
+                    Loaded::Refused(Broken {
+                        report: format!("error: {message}\n"),
+                        line: None,
+                        message,
+                    })
+                }
                 None => Loaded::Failed(error.to_string()),
             }
         }
@@ -121,6 +145,15 @@ fn refused(broken: Broken) -> Loaded {
 /// The place in the file that an error is about. None if it isn't about the file.
 fn place(config: &Config, error: &LoadError) -> Option<Diagnostic> {
     match error {
+        LoadError::Check { source: PrepareError::Program { program, source }, .. } => {
+            let mut commands = config.services.iter().filter_map(|it| it.check_command.as_ref());
+            let command = commands.find(|it| Path::new(&it.value) == program)?;
+            let message = format!("this program can't be run: {source}");
+            let error = Diagnostic::error(command.span.clone(), message);
+            let has_words = command.value.contains(char::is_whitespace);
+            let help = "the whole text is the program's name: it can't have arguments";
+            Some(if has_words { error.help(help) } else { error })
+        }
         LoadError::Check { target, .. } => {
             let mut reals = config.services.iter().flat_map(|it| &it.reals);
             let real = reals.find(|it| it.addresses().any(|address| address == target.ip()))?;

@@ -172,10 +172,15 @@ struct Worker {
 impl Worker {
     /// Applies a file.
     async fn load(&self, source: Source, files: Files) -> Loaded {
+        self.parent.set_files(files.clone());
         let usable = match engine::examine(source.clone(), files).await {
             Ok(usable) => usable,
             Err(outcome) => return outcome,
         };
+        if usable.pools.is_empty() && self.server.borrow().is_some() {
+            let text = format!("{} has no virtual service, as if it had been lost", source.name);
+            return Loaded::Failed(text);
+        }
         let running = self.engine.borrow().as_ref().map(|engine| engine.handle.clone());
         let handle = match running {
             Some(handle) => handle,

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 
 use super::super::link::{Job, Ran, ToParent, shortened};
 use super::names::{Names, Virtual};
+use crate::machine::Files;
 
 /// How long a command may wait in the parent for others, beyond its own time.
 const QUEUE: Duration = Duration::from_secs(300);
@@ -42,6 +44,8 @@ struct Shared {
     commands: RefCell<HashMap<u64, oneshot::Sender<Ran>>>,
     last_id: Cell<u64>,
     names: RefCell<Names>,
+    /// What the parent knows about files of the latest configuration.
+    files: RefCell<Files>,
     /// Lines for the log that haven't been sent.
     lines: RefCell<String>,
     /// The engine's loop has turned since the last sign of life.
@@ -88,6 +92,11 @@ impl Parent {
     /// What the log calls things from now on.
     pub(super) fn set_names(&self, names: Names) -> Names {
         self.shared.names.replace(names)
+    }
+
+    /// What the parent knows about the files of a configuration.
+    pub(super) fn set_files(&self, files: Files) {
+        self.shared.files.replace(files);
     }
 
     pub(super) fn names(&self) -> Names {
@@ -192,6 +201,10 @@ impl Observer for Parent {
             let verdict = verdict(ran.await);
             Outcome { verdict, connected: None, took: started.elapsed() }
         }))
+    }
+
+    fn can_run(&self, external: &External) -> Option<io::Result<()>> {
+        Some(self.shared.files.borrow().can_run(&external.program))
     }
 
     fn turned(&mut self) {

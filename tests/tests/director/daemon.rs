@@ -1,0 +1,466 @@
+//! The program `ldirectord`: its verbs, its processes, and what they survive.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ipvs_testkit::{
+    Background, Context, Finished, Namespace, Suite, TempDir, WebServer, eventually, finish,
+};
+use ipvs_tests::Reader;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::test;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(verbs_answer_with_the_exit_codes_of_the_original));
+    suite.add(test!(a_broken_file_stops_neither_stop_nor_status));
+    suite.add(test!(a_start_that_fails_says_why_and_changes_nothing));
+    suite.add(test!(stop_obeys_cleanstop_and_restart_keeps_the_table));
+    suite.add(test!(whichever_process_is_killed_the_table_stays));
+    suite.add(test!(the_worker_has_few_rights_and_commands_have_all));
+    suite.add(test!(autoreload_takes_a_good_file_and_reports_a_bad_one));
+    suite.add(test!(in_the_foreground_it_tells_the_service_manager));
+    suite.add(test!(a_drained_server_stays_drained_over_a_restart));
+}
+
+/// Several times what anything here takes on a busy machine.
+pub(super) const LIMIT: Duration = Duration::from_secs(40);
+
+/// An instance with a file of its own. Dropping it kills it.
+struct Instance<'n> {
+    netns: &'n Namespace,
+    folder: TempDir,
+    name: String,
+    program: PathBuf,
+}
+
+impl<'n> Instance<'n> {
+    fn new(netns: &'n Namespace) -> Result<Self> {
+        let program = std::env::var_os("LDIRECTORD").context("LDIRECTORD names no program")?;
+        let folder = TempDir::create(&format!("{}-daemon", netns.name()))?;
+        let name = format!("{}.cf", netns.name());
+        Ok(Self { netns, folder, name, program: program.into() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the file: the log and short intervals, and then `text`.
+    fn configure(&self, text: &str) -> Result<()> {
+        let log = self.path("log");
+        let head = format!("checkinterval=1\nchecktimeout=2\nlogfile=\"{}\"\n", log.display());
+        let new = self.folder.write("new", &(head + text))?;
+        Ok(fs::rename(new, self.path(&self.name))?)
+    }
+
+    fn verb(&self, verb: &str) -> Result<Finished> {
+        let mut command = self.netns.command(&self.program);
+        let mut words: Vec<&str> = verb.split(' ').collect();
+        let options: Vec<&str> =
+            words.iter().copied().filter(|it| it.starts_with("--user")).collect();
+        words.retain(|it| !it.starts_with("--user"));
+        command.args(options).arg(self.path(&self.name)).args(words);
+        finish(&mut command, LIMIT)
+    }
+
+    /// The exit code of a verb.
+    fn code(&self, verb: &str) -> Result<i32> {
+        self.verb(verb)?.status.code().context("ended by a signal")
+    }
+
+    fn expect(&self, verb: &str, code: i32) -> Result<Finished> {
+        let finished = self.verb(verb)?;
+        ensure!(
+            finished.status.code() == Some(code),
+            "{verb}: {} instead of {code}:\n{}{}",
+            finished.status,
+            finished.stdout,
+            finished.stderr
+        );
+        Ok(finished)
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        format!("/var/run/ldirectord.{}.pid", self.name).into()
+    }
+
+    fn pid(&self) -> Result<Pid> {
+        let text = fs::read_to_string(self.pid_file())?;
+        Pid::from_raw(text.trim().parse()?).context("a pid of 0")
+    }
+
+    /// The worker: the child of the parent.
+    fn worker(&self) -> Result<Pid> {
+        let parent = self.pid()?.as_raw_nonzero();
+        let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
+        for child in children.split_whitespace() {
+            let command = fs::read_to_string(format!("/proc/{child}/cmdline"))?;
+            if command.contains("--worker") {
+                return Pid::from_raw(child.parse()?).context("a pid of 0");
+            }
+        }
+        bail!("there is no worker among {children:?}")
+    }
+
+    fn log(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.path("log"))?)
+    }
+}
+
+impl Drop for Instance<'_> {
+    fn drop(&mut self) {
+        if let Ok(pid) = self.pid() {
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = fs::remove_file(self.pid_file());
+        }
+        for suffix in ["state", "lock", "sock"] {
+            let _ = fs::remove_file(format!("/run/ldirectord/{}.{suffix}", self.name));
+        }
+    }
+}
+
+/// A field of /proc/PID/status.
+fn status(pid: Pid, field: &str) -> Result<String> {
+    let text = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    Ok(line.with_context(|| format!("no {field}"))?.trim().to_owned())
+}
+
+/// A virtual service with a web server on this machine.
+pub(super) const ONE: &str =
+    "virtual=10.0.0.1:80\n\treal=127.0.0.1:80 gate\n\tscheduler=rr\n\tchecktype=connect\n";
+
+pub(super) fn table(netns: &Namespace) -> Result<Vec<String>> {
+    Reader::new(netns)?.saved()
+}
+
+/// Waits until the table is this.
+pub(super) fn until(netns: &Namespace, expected: &[&str]) -> Result<()> {
+    eventually(LIMIT, || {
+        let found = table(netns)?;
+        ensure!(found == expected, "{found:#?}");
+        Ok(())
+    })
+}
+
+pub(super) const SERVICE: &str = "-A -t 10.0.0.1:80 -s rr";
+pub(super) const REAL: &str = "-a -t 10.0.0.1:80 -r 127.0.0.1:80 -g -w 1";
+
+fn verbs_answer_with_the_exit_codes_of_the_original(context: &mut Context) -> Result<()> {
+    let netns = context.netns("verbs")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    for (verb, code) in [
+        ("status", 3),
+        ("stop", 0),
+        ("reload", 1),
+        ("force-reload", 1),
+        ("try-restart", 0),
+        ("begin", 255),
+        ("check", 0),
+        ("plan", 0),
+    ] {
+        instance.expect(verb, code)?;
+    }
+    assert!(!instance.pid_file().exists(), "try-restart starts nothing");
+    assert_eq!(table(&netns)?, [""; 0], "and plan writes nothing");
+
+    instance.expect("start", 0)?;
+    let pid = instance.pid()?;
+    assert_eq!(table(&netns)?[0], SERVICE, "the table is written when start returns");
+    until(&netns, &[SERVICE, REAL])?;
+    let said = instance.expect("status", 0)?;
+    let running = format!("is running with pid: {}", pid.as_raw_nonzero());
+    assert!(said.stderr.contains(&running), "{said:?}");
+    assert!(said.stdout.contains("127.0.0.1:80"), "{said:?}");
+    let json = instance.expect("status --json", 0)?.stdout;
+    assert!(json.contains("\"instance\"") && json.contains("10.0.0.1:80"), "{json}");
+    assert!(instance.expect("status --metrics", 0)?.stdout.contains("# TYPE"));
+    for verb in ["start", "reload", "force-reload", "check", "plan"] {
+        instance.expect(verb, 0)?;
+    }
+    assert_eq!(instance.pid()?, pid, "it is the same daemon");
+
+    for verb in ["restart", "try-restart"] {
+        let before = instance.pid()?;
+        instance.expect(verb, 0)?;
+        assert_ne!(instance.pid()?, before, "{verb} makes another daemon");
+        assert_eq!(table(&netns)?, [SERVICE, REAL], "and leaves the table");
+    }
+    instance.expect("stop", 0)?;
+    assert!(!instance.pid_file().exists());
+    assert_eq!(table(&netns)?, [""; 0]);
+    instance.expect("status", 3)?;
+
+    // Process 1 isn't ldirectord.
+    fs::write(instance.pid_file(), "1\n")?;
+    instance.expect("status", 1)?;
+    instance.expect("stop", 0)?;
+    instance.expect("start", 0)?;
+    instance.expect("stop", 0)?;
+    Ok(())
+}
+
+fn a_broken_file_stops_neither_stop_nor_status(context: &mut Context) -> Result<()> {
+    let netns = context.netns("broken")?;
+    let instance = Instance::new(&netns)?;
+    // The line is the seventh of the file.
+    let broken = ONE.replace("rr", "lbrc");
+    instance.configure(&broken)?;
+    for verb in ["start", "status", "stop", "reload", "restart", "check", "plan"] {
+        let said = instance.expect(verb, 2)?.stderr;
+        assert!(said.contains(":6:") && said.contains("did you mean `lblc`?"), "{verb}: {said}");
+    }
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    let pid = instance.pid()?;
+    instance.configure(&broken)?;
+    for verb in ["reload", "restart", "try-restart", "start"] {
+        instance.expect(verb, 2)?;
+        assert_eq!(instance.pid()?, pid, "{verb} changes nothing");
+    }
+    kill_process(pid, Signal::HUP)?;
+    eventually(LIMIT, || {
+        let said = instance.expect("status", 0)?.stdout;
+        ensure!(said.contains("line 6"), "{said}");
+        Ok(())
+    })?;
+    let log = instance.log()?;
+    assert!(log.contains("lbrc") && log.contains("stays in force"), "{log}");
+    assert_eq!(table(&netns)?, [SERVICE]);
+    instance.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [""; 0]);
+    Ok(())
+}
+
+fn a_start_that_fails_says_why_and_changes_nothing(context: &mut Context) -> Result<()> {
+    let netns = context.netns("fails")?;
+    let instance = Instance::new(&netns)?;
+    let missing = instance.verb("start")?;
+    assert_eq!(missing.status.code(), Some(1), "no file");
+    assert!(missing.stderr.contains(&instance.name), "{missing:?}");
+
+    // A program that isn't there.
+    let external = ONE.replace("connect", "external\n\tcheckcommand=/no/such/program");
+    instance.configure(&external)?;
+    let said = instance.expect("start", 2)?.stderr;
+    assert!(said.contains("/no/such/program") && said.contains(":8:"), "{said}");
+    assert_eq!(table(&netns)?, [""; 0]);
+    assert!(!instance.pid_file().exists());
+
+    // Two daemons for one file, even if the pid file is gone.
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    let pid_file = fs::read(instance.pid_file())?;
+    fs::remove_file(instance.pid_file())?;
+    let said = instance.expect("start", 1)?.stderr;
+    assert!(said.contains("another process"), "{said}");
+    fs::write(instance.pid_file(), pid_file)?;
+    instance.expect("stop", 0)?;
+    Ok(())
+}
+
+fn stop_obeys_cleanstop_and_restart_keeps_the_table(context: &mut Context) -> Result<()> {
+    let netns = context.netns("stop")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    let stays = ONE.replace("10.0.0.1", "10.0.0.2") + "\tcleanstop=no\n";
+    instance.configure(&format!("{ONE}{stays}"))?;
+    let all =
+        [SERVICE, REAL, "-A -t 10.0.0.2:80 -s rr", "-a -t 10.0.0.2:80 -r 127.0.0.1:80 -g -w 1"];
+    instance.expect("start", 0)?;
+    let sorted = |netns: &Namespace| -> Result<Vec<String>> {
+        let mut lines = table(netns)?;
+        lines.sort();
+        Ok(lines)
+    };
+    let mut expected: Vec<String> = all.map(str::to_owned).into();
+    expected.sort();
+    eventually(LIMIT, || {
+        let found = sorted(&netns)?;
+        ensure!(found == expected, "{found:#?}");
+        Ok(())
+    })?;
+    instance.expect("restart", 0)?;
+    assert_eq!(sorted(&netns)?, expected);
+    instance.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [all[2], all[3]]);
+    Ok(())
+}
+
+fn whichever_process_is_killed_the_table_stays(context: &mut Context) -> Result<()> {
+    let netns = context.netns("killed")?;
+    let mut web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+
+    let (parent, worker) = (instance.pid()?, instance.worker()?);
+    kill_process(worker, Signal::KILL)?;
+    eventually(LIMIT, || {
+        let next = instance.worker()?;
+        ensure!(next != worker, "no other worker yet");
+        ensure!(instance.code("status --json")? == 0);
+        let status = instance.verb("status --json")?;
+        ensure!(status.stdout.contains("10.0.0.1:80"), "{status:?}");
+        Ok(())
+    })?;
+    assert_eq!(table(&netns)?, [SERVICE, REAL]);
+    assert_eq!(instance.pid()?, parent);
+    // The new one works.
+    web.stop();
+    until(&netns, &[SERVICE])?;
+    web.start(&netns)?;
+    until(&netns, &[SERVICE, REAL])?;
+
+    kill_process(parent, Signal::KILL)?;
+    instance.expect("start", 0)?;
+    assert_eq!(table(&netns)?, [SERVICE, REAL], "the next daemon adopts the table");
+    web.stop();
+    until(&netns, &[SERVICE])?;
+    instance.expect("stop", 0)?;
+    Ok(())
+}
+
+fn the_worker_has_few_rights_and_commands_have_all(context: &mut Context) -> Result<()> {
+    let netns = context.netns("rights")?;
+    let instance = Instance::new(&netns)?;
+    let script = instance.path("check");
+    let seen = instance.path("seen");
+    let text = format!("#!/bin/sh\necho \"check $(id -u) $*\" >> {}\nexit 1\n", seen.display());
+    fs::write(&script, text)?;
+    // Only root can run it, or even find out that it is there.
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700))?;
+    let fallback = format!("sh -c 'echo fallback $(id -u) $* >> {}' x", seen.display());
+    instance.configure(&format!(
+        "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tscheduler=rr\n\tchecktype=external\n\
+         \tcheckcommand={}\n\tfallback=127.0.0.1:80\n\tfallbackcommand={fallback}\n",
+        script.display()
+    ))?;
+    instance.expect("start --user=nobody", 0)?;
+    let (parent, worker) = (instance.pid()?, instance.worker()?);
+    // CAP_NET_ADMIN is 12 and CAP_NET_RAW 13 (capability.h).
+    for field in ["CapEff", "CapPrm", "CapBnd"] {
+        assert_eq!(status(worker, field)?, "0000000000003000", "{field}");
+    }
+    assert_eq!(status(worker, "CapInh")?, "0000000000000000");
+    assert_eq!(status(worker, "NoNewPrivs")?, "1");
+    let nobody = fs::read_to_string("/etc/passwd")?;
+    let nobody = nobody.lines().find_map(|line| line.strip_prefix("nobody:")?.split(':').nth(1));
+    let nobody = nobody.context("no user nobody")?.to_owned();
+    assert_eq!(status(worker, "Uid")?, [nobody.as_str(); 4].join("\t"));
+    assert_eq!(status(worker, "Groups")?, "");
+    assert_eq!(status(parent, "Uid")?, "0\t0\t0\t0");
+
+    eventually(LIMIT, || {
+        let seen = fs::read_to_string(&seen)?;
+        ensure!(seen.contains("check 0 10.0.0.1 80 10.0.0.2 80\n"), "{seen}");
+        ensure!(seen.contains("fallback 0 start 10.0.0.1:80 tcp\n"), "{seen}");
+        Ok(())
+    })?;
+    until(&netns, &[SERVICE, "-a -t 10.0.0.1:80 -r 127.0.0.1:80 -g -w 1"])?;
+    instance.expect("stop", 0)?;
+    let seen = fs::read_to_string(&seen)?;
+    assert_eq!(seen.matches("fallback").count(), 1, "{seen}");
+    Ok(())
+}
+
+fn autoreload_takes_a_good_file_and_reports_a_bad_one(context: &mut Context) -> Result<()> {
+    let netns = context.netns("autoreload")?;
+    let instance = Instance::new(&netns)?;
+    let auto = format!("autoreload=yes\n{ONE}");
+    instance.configure(&auto)?;
+    instance.expect("start", 0)?;
+    instance.configure(&auto.replace("rr", "wlc"))?;
+    until(&netns, &["-A -t 10.0.0.1:80 -s wlc"])?;
+    for (text, part) in [
+        (auto.replace("rr", "lbrc"), "line 7"),
+        (String::new(), "no virtual service"),
+        (auto[..auto.len() - 8].to_owned(), "line 8"),
+    ] {
+        instance.configure(&text)?;
+        eventually(LIMIT, || {
+            let said = instance.expect("status", 0)?.stdout;
+            ensure!(said.contains(part), "{part}: {said}");
+            Ok(())
+        })?;
+        assert_eq!(table(&netns)?, ["-A -t 10.0.0.1:80 -s wlc"], "{part}");
+    }
+    fs::remove_file(instance.path(&instance.name))?;
+    eventually(LIMIT, || {
+        let said = instance.expect("status", 0)?.stdout;
+        ensure!(said.contains("cannot read"), "{said}");
+        Ok(())
+    })?;
+    instance.configure(&auto)?;
+    until(&netns, &[SERVICE])?;
+    let said = instance.expect("status --json", 0)?.stdout;
+    assert!(said.contains("\"error\": null"), "{said}");
+    instance.expect("stop", 0)?;
+    Ok(())
+}
+
+fn in_the_foreground_it_tells_the_service_manager(context: &mut Context) -> Result<()> {
+    let netns = context.netns("foreground")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    // Not in the test's folder: the path of a socket has to be short.
+    let path = format!("/run/{}.notify", std::process::id());
+    let manager = UnixDatagram::bind(&path)?;
+    manager.set_read_timeout(Some(LIMIT))?;
+    let mut command = netns.command(&instance.program);
+    command.env("NOTIFY_SOCKET", &path).arg(instance.path(&instance.name));
+    let mut daemon = Background::start(command.args(["start", "--foreground"]))?;
+    let wait_for = |what: &str| -> Result<()> {
+        let mut buffer = [0; 512];
+        loop {
+            let length = manager.recv(&mut buffer).with_context(|| format!("no {what}"))?;
+            if String::from_utf8_lossy(&buffer[..length]).lines().any(|line| line == what) {
+                return Ok(());
+            }
+        }
+    };
+    wait_for("READY=1")?;
+    assert_eq!(table(&netns)?, [SERVICE], "ready means that the table is written");
+    instance.expect("status", 0)?;
+    wait_for("WATCHDOG=1")?;
+    instance.expect("reload", 0)?;
+    wait_for("RELOADING=1")?;
+    wait_for("READY=1")?;
+    instance.expect("stop", 0)?;
+    wait_for("STOPPING=1")?;
+    let ended = daemon.wait(LIMIT)?.context("it doesn't end")?;
+    assert_eq!(ended.code(), Some(0));
+    assert!(daemon.stderr()?.contains(&format!("|{}|", instance.name)), "the log is there, too");
+    assert!(instance.log()?.contains("Added virtual server: 10.0.0.1:80"));
+    fs::remove_file(path)?;
+    Ok(())
+}
+
+fn a_drained_server_stays_drained_over_a_restart(context: &mut Context) -> Result<()> {
+    let netns = context.netns("drained")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    instance.expect("drain 127.0.0.1:80", 1)?;
+    instance.expect("start", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+    assert!(instance.expect("drain 10.9.9.9", 1)?.stderr.contains("10.9.9.9"));
+    instance.expect("drain 127.0.0.1:80 --for 1h", 0)?;
+    let drained = REAL.replace("-w 1", "-w 0");
+    until(&netns, &[SERVICE, &drained])?;
+    instance.expect("reload", 0)?;
+    instance.expect("restart", 0)?;
+    assert_eq!(table(&netns)?, [SERVICE, &drained]);
+    instance.expect("enable 127.0.0.1:80", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+    instance.expect("stop", 0)?;
+    Ok(())
+}
