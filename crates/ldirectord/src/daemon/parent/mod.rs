@@ -297,6 +297,11 @@ impl Parent {
         // Without a configuration there are no commands; the worker will say what is wrong.
         let config = config.unwrap_or_default();
         let taken = Taken { source, commands: Commands::of(&config), globals: config.globals };
+        if self.in_force.is_none() {
+            // What happens from now on belongs there already.
+            let place = taken.globals.log_file.as_ref().map(|it| it.value.as_str());
+            self.log.redirect(place);
+        }
         self.loads += 1;
         let id = self.loads;
         let (source, mut files) = (taken.source.clone(), nameless.files());

@@ -49,23 +49,26 @@ pub(super) fn run(words: &[OsString]) -> Exit {
     let id = |word: &OsString| word.to_str()?.parse().ok();
     let user = id(uid).zip(id(gid)).map(|(uid, gid)| User { uid, gid });
     if let Err(error) = rights::give_up(user, id(group)) {
-        eprintln!("ldirectord: cannot give up rights: {error}");
-        return Exit::Failed;
+        return last_words(&stream, &format!("The worker cannot give up rights: {error}"));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("ldirectord: cannot start: {error}");
-            return Exit::Failed;
-        }
+        Err(error) => return last_words(&stream, &format!("The worker cannot start: {error}")),
     };
-    match LocalSet::new().block_on(&runtime, work(stream)) {
+    let worked =
+        stream.try_clone().and_then(|stream| LocalSet::new().block_on(&runtime, work(stream)));
+    match worked {
         Ok(()) => Exit::Done,
-        Err(error) => {
-            eprintln!("ldirectord: {error}");
-            Exit::Failed
-        }
+        Err(error) => last_words(&stream, &format!("The worker cannot go on: {error}")),
     }
+}
+
+/// Logs why the worker ends. The parent may be gone.
+fn last_words(mut stream: &UnixStream, text: &str) -> Exit {
+    if let Ok(line) = link::line(&ToParent::Log(text.to_owned())) {
+        let _ = io::Write::write_all(&mut stream, &line);
+    }
+    Exit::Failed
 }
 
 /// The socket, if it is one.
