@@ -13,9 +13,8 @@ pub struct Settings {
     pub bare: PathBuf,
     /// The runner and the schedule of `health-probe` alone.
     pub runner: PathBuf,
-    /// The daemon with the model kernel behind it, or in a guest the daemon itself. None leaves it
-    /// out.
-    pub ours: Option<PathBuf>,
+    /// Ours and the words that start it. Outside of a guest, a model of IPVS is behind it.
+    pub ours: Vec<PathBuf>,
     /// keepalived and the words that start it.
     pub keepalived: Vec<PathBuf>,
     /// The library that takes keepalived's requests to IPVS. Not needed in a guest.

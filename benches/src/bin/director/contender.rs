@@ -72,11 +72,6 @@ pub(crate) struct Running {
 }
 
 impl Contender {
-    /// Whether there is a program for it.
-    pub(crate) fn is_there(self, settings: &Settings) -> bool {
-        self != Self::Ours || settings.ours.is_some()
-    }
-
     /// Starts it with this many checks.
     pub(crate) fn start(
         self,
@@ -108,9 +103,9 @@ impl Contender {
             Self::Runner => bare(&settings.runner),
             Self::Ours => {
                 let path = file("ldirectord.cf", files::ldirectord(checks, interval))?;
-                let program = settings.ours.as_ref().context("there is no ldirectord yet")?;
+                let (program, words) = settings.ours.split_first().context("no ldirectord")?;
                 let mut command = Command::new(program);
-                command.arg("--foreground").arg(path).arg("start");
+                command.args(words).arg("--foreground").arg(path).arg("start");
                 command
             }
             Self::Keepalived(warm_up) => {

@@ -76,11 +76,12 @@ impl Director {
         let bench =
             |name| cargo::build(&["build", "--release", "-p", "ipvs-benches", "--bin", name], name);
         let measure = bench("director")?;
+        let engine = bench("director-engine")?;
         let guest = Settings {
             farm: bench("farm")?,
             bare: bench("bare-checker")?,
             runner: bench("runner")?,
-            ours: None,
+            ours: vec![engine.clone()],
             keepalived: keepalived(&rivals),
             stand_in: None,
             rounds: self.rounds as usize,
@@ -89,7 +90,7 @@ impl Director {
             folder: folder.clone(),
         };
         let native = Settings {
-            ours: Some(bench("model-director")?),
+            ours: vec![engine, "--model".into()],
             stand_in: Some(stand_in(&folder)?),
             ..guest.clone()
         };

@@ -29,12 +29,14 @@ pub(crate) fn page(report: &Report) -> String {
     let mut text = costs(&report.native, &mut verdicts);
     text.push_str(&starts(&report.guest, &mut verdicts));
     text.push_str(&capacities(&report.guest, &mut verdicts));
+    let kernels =
+        [(&report.native.kernel, "what a check costs"), (&report.guest.kernel, "the rest")];
+    let kernels = kernels.iter().filter(|it| !it.0.is_empty());
+    let kernels: Vec<String> =
+        kernels.map(|(release, what)| format!("Linux {release} for {what}")).collect();
+    let Report { keepalived, date, .. } = report;
     // Writing to a String can't fail.
-    let _ = writeln!(
-        text,
-        "keepalived {}, Linux {} for what a check costs, Linux {} for the rest, {}. {verdicts}",
-        report.keepalived, report.native.kernel, report.guest.kernel, report.date
-    );
+    let _ = writeln!(text, "keepalived {keepalived}, {}, {date}. {verdicts}", kernels.join(", "));
     text
 }
 
