@@ -14,8 +14,9 @@ use crate::temp_dir::TempDir;
 /// How long nginx may take to start listening.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// An nginx on port 80 of every address of its namespace, which answers each request with one line.
-/// Dropping it stops it.
+/// An nginx on port 80 of every address of its namespace, and on 8080 for IPv4. It answers each
+/// request with one line, and the one for `/check.txt`, the page for health checks, with
+/// "webserverisworking". Dropping it stops it.
 #[derive(Debug)]
 pub struct WebServer {
     nginx: Option<Background>,
@@ -85,8 +86,10 @@ http {{
     default_type text/plain;
     server {{
         listen 80;
+        listen 8080;
         {listen6}
-        return 200 \"{answer}\\n\";
+        location / {{ return 200 \"{answer}\\n\"; }}
+        location = /check.txt {{ return 200 \"webserverisworking\\n\"; }}
     }}
 }}
 "

@@ -324,11 +324,11 @@ fn read_counters(list: &str) -> Result<Counters> {
 }
 
 /// The lines of a list, split into words.
-fn rows(list: &str) -> impl Iterator<Item = Vec<&str>> {
+pub(super) fn rows(list: &str) -> impl Iterator<Item = Vec<&str>> {
     list.lines().map(|line| line.split_whitespace().collect())
 }
 
 /// The line, with runs of blanks reduced to one.
-fn squeezed(line: &str) -> String {
+pub(super) fn squeezed(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -2,6 +2,7 @@
 //! cluster that the literature on LVS starts with. It checks every claim as it goes.
 
 mod chapters;
+mod ldirectord;
 mod shell;
 mod stage;
 
@@ -38,8 +39,9 @@ impl Demo {
             return Ok(0);
         }
         let kernel = self.kernel.prepare(&cargo::lab()?)?;
-        progress::now("building ipvsadm");
-        let ipvsadm = cargo::build(&["build", "-p", "ipvsadm", "--release"], "ipvsadm")?;
+        progress::now("building ipvsadm and ldirectord");
+        let packages = ["build", "-p", "ipvsadm", "-p", "ldirectord", "--release"];
+        let ipvsadm = cargo::build(&packages, "ipvsadm")?;
         let folder = ipvsadm.parent().context("a program without a folder")?.to_owned();
         let mut command = vec![cargo::own()?.into(), "guest-demo".into()];
         command.extend(self.keep.then(|| "--keep".into()));
@@ -71,6 +73,10 @@ pub(crate) fn inside(keep: bool) -> Result<()> {
     chapters::a_server_fails(&mut stage, &mut site)?;
     chapters::persistence(&mut stage, &site)?;
     chapters::fallback(&mut stage, &site)?;
+    ldirectord::starts(&mut stage, &site)?;
+    ldirectord::a_server_fails(&mut stage, &mut site)?;
+    ldirectord::all_servers_fail(&mut stage, &mut site)?;
+    ldirectord::a_broken_file(&mut stage, &mut site)?;
     chapters::server_subnet(&mut stage)?;
     println!("\nAll {} claims (✓) were checked and held.", stage.claims());
     if keep { shell::on_director(&site) } else { Ok(()) }
@@ -124,8 +130,13 @@ impl Site {
 
     /// Requests the page `count` times, shows the answers and returns them.
     fn request(&self, stage: &Stage, count: usize) -> Result<Vec<String>> {
+        self.request_from(stage, count, "")
+    }
+
+    /// As [`request`](Self::request), from a port of the VIP such as `:8080`.
+    fn request_from(&self, stage: &Stage, count: usize, port: &str) -> Result<Vec<String>> {
         let numbers = (1..=count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
-        let command = format!("for i in {numbers}; do curl -s http://10.10.10.53/; done");
+        let command = format!("for i in {numbers}; do curl -s http://10.10.10.53{port}/; done");
         let answers = stage.run(&self.cluster.client, &command)?;
         Ok(answers.lines().map(str::to_owned).collect())
     }
