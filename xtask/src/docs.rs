@@ -129,10 +129,12 @@ fn first_difference(recorded: &str, printed: &str) -> Option<String> {
 }
 
 /// A line with its numbers masked: ports, times, counters and the real server whose turn it was
-/// differ from run to run. So does the width of blanks, which depends on that of the numbers.
+/// differ from run to run. So does the width of blanks, which depends on that of the numbers, and
+/// the unit of a time.
 fn mask(line: &str) -> String {
     let mut masked = String::new();
-    for c in line.chars() {
+    let words = line.split(' ').map(|word| if is_time(word) { "#s" } else { word });
+    for c in words.collect::<Vec<_>>().join(" ").chars() {
         let c = if c.is_ascii_digit() { '#' } else { c };
         if !matches!(c, '#' | ' ') || !masked.ends_with(c) {
             masked.push(c);
@@ -141,9 +143,25 @@ fn mask(line: &str) -> String {
     masked
 }
 
+/// Whether a word is a length of time, such as 7.5s, 12ms or 1m20s.
+fn is_time(word: &str) -> bool {
+    let word = word.trim_end_matches([',', ';']);
+    word.starts_with(|c: char| c.is_ascii_digit())
+        && word.ends_with(['s', 'm', 'h', 'd'])
+        && word.chars().all(|c| c.is_ascii_digit() || ".µmshd".contains(c))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_may_differ_in_their_units() {
+        let recorded = "10.10.10.102:80  up  yes  1   3.5s  0.4ms\n";
+        let printed = "10.10.10.102:80  up  yes  1  1m20s     2s\n";
+        assert_eq!(first_difference(recorded, printed), None);
+        assert!(first_difference("up 3.5s", "up since").is_some());
+    }
 
     #[test]
     fn numbers_and_the_blanks_around_them_may_differ() {
