@@ -16,6 +16,8 @@ mod machine;
 mod pid_file;
 mod pools;
 mod report;
+#[cfg(feature = "daemon")]
+mod say;
 
 #[cfg(feature = "daemon")]
 #[doc(hidden)]

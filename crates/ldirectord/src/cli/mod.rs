@@ -14,6 +14,7 @@ pub(crate) use args::{Args, Command, Launch};
 pub(crate) use exit::Exit;
 
 use crate::daemon;
+use crate::say;
 
 /// The program: reads the command line and executes it.
 pub fn main() -> ExitCode {
@@ -23,16 +24,16 @@ pub fn main() -> ExitCode {
     }
     let exit = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
-            print!("{}", help::TEXT);
+            say::out(help::TEXT);
             Exit::Done
         }
         Ok(Command::Version) => {
-            println!("ldirectord {}", env!("CARGO_PKG_VERSION"));
+            say::out(concat!("ldirectord ", env!("CARGO_PKG_VERSION"), "\n"));
             Exit::Done
         }
         Ok(Command::Run(args)) => verbs::run(&args),
         Err(error) => {
-            eprintln!("ldirectord: {error}\n{}", help::USAGE);
+            say::err(format_args!("ldirectord: {error}\n{}\n", help::USAGE));
             Exit::Usage
         }
     };

@@ -18,6 +18,7 @@ use crate::file::{Source, Usable};
 use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::pid_file::Daemon;
+use crate::say;
 
 /// How long a daemon may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,11 +77,11 @@ impl Call<'_> {
         };
         match source.examine(&Machine) {
             Ok(usable) => {
-                eprint!("{}", usable.warnings);
+                say::err(&usable.warnings);
                 then(&path, &usable)
             }
             Err(broken) => {
-                eprint!("{}", broken.report);
+                say::err(broken.report);
                 Exit::Config
             }
         }
@@ -163,7 +164,7 @@ impl Call<'_> {
             };
             match control::reload(&self.instance) {
                 Ok(reloaded) => {
-                    eprint!("{}", reloaded.text);
+                    say::err(reloaded.text);
                     reloaded.exit
                 }
                 Err(error) => {
@@ -187,7 +188,7 @@ impl Call<'_> {
             Daemon::Running(pid) => {
                 self.say_running(pid);
                 match control::status(&self.instance, self.args.format) {
-                    Ok(text) => print!("{text}"),
+                    Ok(text) => say::out(text),
                     Err(error) => complain(format_args!("it doesn't say how it is: {error}")),
                 }
                 Exit::Done
@@ -210,10 +211,10 @@ impl Call<'_> {
         self.with_file(|path, usable| {
             let services = usable.pools.len();
             let reals: usize = usable.pools.iter().map(|pool| pool.members.len()).sum();
-            println!(
-                "{}: usable, with {services} virtual services and {reals} real servers",
+            say::out(format_args!(
+                "{}: usable, with {services} virtual services and {reals} real servers\n",
                 path.display()
-            );
+            ));
             Exit::Done
         })
     }
@@ -222,7 +223,7 @@ impl Call<'_> {
         self.with_file(|_, usable| {
             match plan::plan(usable.pools.clone(), &self.instance.state_file()) {
                 Ok(plan) => {
-                    print!("{plan}");
+                    say::out(plan);
                     Exit::Done
                 }
                 Err(error) => {
@@ -249,14 +250,14 @@ impl Call<'_> {
 
     fn say_running(&self, pid: Pid) {
         let (name, pid) = (self.instance.name(), pid.as_raw_nonzero());
-        eprintln!("ldirectord for {name} is running with pid: {pid}");
+        say::err(format_args!("ldirectord for {name} is running with pid: {pid}\n"));
     }
 
     fn say_stopped(&self) {
-        eprintln!("ldirectord is stopped for {}", self.instance.name());
+        say::err(format_args!("ldirectord is stopped for {}\n", self.instance.name()));
     }
 }
 
 fn complain(text: impl Display) {
-    eprintln!("ldirectord: {text}");
+    say::err(format_args!("ldirectord: {text}\n"));
 }

@@ -16,6 +16,7 @@ use super::parent::{self, Mode, Options};
 use super::{EXECUTABLE, NAME, PARENT};
 use crate::cli::{Args, Command, Exit, Launch};
 use crate::instance::Instance;
+use crate::say;
 
 /// How long the daemon may take until it is ready: names have to be looked up, and the table
 /// written. The parent gives up earlier, and says what it waited for.
@@ -40,7 +41,7 @@ pub(crate) fn start(instance: &Instance, file: &Path, launch: &Launch, supervise
         _ if supervised => Mode::Supervised,
         _ => {
             return background().unwrap_or_else(|error| {
-                eprintln!("ldirectord: cannot start a daemon: {error}");
+                say::err(format_args!("ldirectord: cannot start a daemon: {error}\n"));
                 Exit::Failed
             });
         }
@@ -72,7 +73,7 @@ fn background() -> io::Result<Exit> {
         let how = status.map_or_else(|| "it said nothing".into(), |it| it.to_string());
         return Err(io::Error::other(how));
     };
-    eprint!("{}", report.text);
+    say::err(report.text);
     Ok(Exit::from_code(report.code))
 }
 
@@ -110,7 +111,7 @@ pub(super) fn as_daemon(words: Vec<OsString>) -> Exit {
     let starter = match Starter::leave() {
         Ok(starter) => starter,
         Err(error) => {
-            eprintln!("ldirectord: {PARENT} is for the daemon's own use ({error})");
+            say::err(format_args!("ldirectord: {PARENT} is for the daemon's own use ({error})\n"));
             return Exit::Usage;
         }
     };

@@ -35,6 +35,7 @@ use crate::config::{Globals, parse};
 use crate::file::{Broken, Source};
 use crate::instance::{Instance, RUN_DIR};
 use crate::machine::Nameless;
+use crate::say;
 
 /// How long a worker may take until the first configuration is in force.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -141,7 +142,7 @@ fn fail(mode: Mode, exit: Exit, text: &str) -> Exit {
     let text = format!("{name}{text}");
     match mode {
         Mode::Background(starter) => starter.report(exit, &text),
-        Mode::Debug | Mode::Foreground | Mode::Supervised => eprint!("{text}"),
+        Mode::Debug | Mode::Foreground | Mode::Supervised => say::err(text),
     }
     exit
 }

@@ -31,6 +31,7 @@ use super::user::User;
 use crate::cli::Exit;
 use crate::file::Source;
 use crate::machine::Files;
+use crate::say;
 
 /// How often to give a sign of life.
 const PULSE: Duration = Duration::from_secs(1);
@@ -43,7 +44,7 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub(super) fn run(words: &[OsString]) -> Exit {
     let stream = io::stdin().as_fd().try_clone_to_owned().and_then(peer);
     let (Ok(stream), [_, uid, gid, group]) = (stream, words) else {
-        eprintln!("ldirectord: {WORKER} is for the daemon's own use");
+        say::err(format_args!("ldirectord: {WORKER} is for the daemon's own use\n"));
         return Exit::Usage;
     };
     let id = |word: &OsString| word.to_str()?.parse().ok();
