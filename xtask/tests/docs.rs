@@ -117,8 +117,10 @@ fn each_readme_begins_with_how_to_get_the_crate() {
     assert!(published.len() >= 5, "{published:?}");
     for (name, release, readme) in published {
         let start = match name.as_str() {
-            // It is a program.
-            "ipvsadm" => format!("```console\n$ cargo install {name}@{release}\n```\n"),
+            // They are programs.
+            "ipvsadm" | "ldirectord" => {
+                format!("```console\n$ cargo install {name}@{release}\n```\n")
+            }
             "ipvs-model" => format!("```toml\n[dev-dependencies]\n{name} = \"{release}\"\n```\n"),
             // Most checks need TLS.
             "health-probe" => format!(
