@@ -104,6 +104,17 @@ impl Source {
         }
     }
 
+    /// What to report about a file without any virtual service, if a daemon is to exchange its
+    /// configuration for that: more likely somebody is still writing it.
+    pub(crate) fn without_services(&self) -> Broken {
+        let message = "there is no virtual service in it".to_owned();
+        let report = format!(
+            "error: {}: {message}\n  = help: to take all services away, stop the daemon\n",
+            self.name
+        );
+        Broken { report, line: None, message }
+    }
+
     /// The line of a place, from 1 on.
     pub(crate) fn line(&self, at: usize) -> usize {
         self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1

@@ -41,6 +41,8 @@ pub struct Criterion {
     pub measured: String,
     /// Whether that is as it should be; `None` if the program has no such thing.
     pub met: Option<bool>,
+    /// Whether it is about speed, which a busy machine lacks. It is in the table, and in no test.
+    pub speed: bool,
 }
 
 /// What one program did in one scenario.
@@ -97,12 +99,14 @@ impl Criterion {
             bar: bar.to_owned(),
             measured: measured.into(),
             met: Some(met),
+            speed: false,
         }
     }
 
     /// Something to know, without a bar.
     pub fn noted(what: &str, measured: impl Into<String>) -> Self {
-        Self { what: what.to_owned(), bar: String::new(), measured: measured.into(), met: None }
+        let (what, bar) = (what.to_owned(), String::new());
+        Self { what, bar, measured: measured.into(), met: None, speed: false }
     }
 
     /// Something that the program has no means for.
@@ -112,7 +116,14 @@ impl Criterion {
             bar: bar.to_owned(),
             measured: "no such thing".to_owned(),
             met: None,
+            speed: false,
         }
+    }
+
+    /// The same, as a matter of speed.
+    #[must_use]
+    pub fn of_speed(self) -> Self {
+        Self { speed: true, ..self }
     }
 
     /// A time that may be at most `most`; `None` if what was waited for didn't happen within

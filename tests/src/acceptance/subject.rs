@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -85,9 +86,11 @@ impl<'n> Daemon<'n> {
     ///
     /// If its program isn't there.
     pub fn new(subject: Subject, netns: &'n Namespace) -> Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         let folder = TempDir::create(&format!("{}-daemon", netns.name()))?;
-        // The instance, and so the pid file, is called after the file.
-        let config = folder.path().join(format!("{}.cf", netns.name()));
+        // The instance is called after the file, and its socket's path has to be short.
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let config = folder.path().join(format!("{}-{number}.cf", std::process::id()));
         let log = folder.path().join("log");
         let userland = match subject {
             Subject::Ours => None,
@@ -367,22 +370,35 @@ impl<'n> Daemon<'n> {
         kill_process(pid, signal).context("cannot signal it")
     }
 
-    /// Its processes: those with the path of the configuration on their command line.
+    /// Its processes: those with the path of the configuration on their command line, and their
+    /// children.
     fn pids(&self) -> Result<Vec<Pid>> {
         let wanted = self.config.as_os_str().as_encoded_bytes();
         let mut pids = Vec::new();
+        let mut others = Vec::new();
         for entry in fs::read_dir("/proc").context("cannot list /proc")? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(pid) = name.to_str().and_then(|name| Pid::from_raw(name.parse().ok()?)) else {
                 continue;
             };
-            // A process that has just ended has none, nor has one that waits to be reaped.
+            // A process that has just ended has neither, and one that waits to be reaped has no
+            // command line.
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            // The name in brackets may have blanks.
+            let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+            let parent = rest.split(' ').nth(1).and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            let is_dead = rest.starts_with(['Z', 'X']);
             if line.split(|byte| *byte == 0).any(|word| word == wanted) {
                 pids.push(pid);
+            } else if let (Some(parent), false) = (parent, is_dead) {
+                others.push((pid, parent));
             }
         }
+        let children = others.iter().filter(|(_, parent)| pids.contains(parent));
+        let children: Vec<Pid> = children.map(|(pid, _)| *pid).collect();
+        pids.extend(children);
         Ok(pids)
     }
 }

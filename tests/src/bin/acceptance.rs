@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_tests::acceptance::{Outcome, ROWS, Row, Stage, Subject};
 
 /// The limit for one scenario with one program.
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(480);
 
 const USAGE: &str = "usage: acceptance FILE [ROW | SUBJECT]...";
 

@@ -1,5 +1,6 @@
 //! The health checker, with real servers and traffic.
 
+mod acceptance;
 mod daemon;
 mod matrix;
 mod real_servers;
@@ -9,6 +10,7 @@ use ipvs_testkit::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     daemon::add_to(suite);
+    acceptance::add_to(suite);
     real_servers::add_to(suite);
     matrix::add_to(suite);
     unit::add_to(suite);

@@ -47,8 +47,27 @@ struct Criterion {
     met: Option<bool>,
 }
 
+impl Outcome {
+    /// Whether this is what our program did, and something isn't as it should be.
+    pub(super) fn is_missed_by_ours(&self) -> bool {
+        let missed = self.criteria.iter().any(|criterion| criterion.met == Some(false));
+        self.subject == "ours" && (missed || self.error.is_some())
+    }
+}
+
 /// A row of the details: what was measured, its bar, and each program's cell.
 type Detail<'a> = (&'a str, &'a str, BTreeMap<&'a str, String>);
+
+/// Puts newer outcomes in the places of those of the same scenario and program.
+pub(super) fn replace(all: &mut Vec<Outcome>, newer: Vec<Outcome>) {
+    for outcome in newer {
+        let same = |it: &&mut Outcome| it.id == outcome.id && it.subject == outcome.subject;
+        match all.iter_mut().find(same) {
+            Some(older) => *older = outcome,
+            None => all.push(outcome),
+        }
+    }
+}
 
 /// The generated part of the page for a run.
 pub(super) fn page(report: &Report) -> String {
@@ -174,6 +193,14 @@ mod tests {
             error: None,
             seconds: 1.0,
         }
+    }
+
+    #[test]
+    fn newer_outcomes_take_the_places_of_older_ones() {
+        let mut all = vec![outcome("x", Some(false)), outcome("ours", Some(true))];
+        replace(&mut all, vec![outcome("x", Some(true)), outcome("y", None)]);
+        let met: Vec<_> = all.iter().map(|it| (&*it.subject, it.criteria[0].met)).collect();
+        assert_eq!(met, [("x", Some(true)), ("ours", Some(true)), ("y", None)]);
     }
 
     #[test]

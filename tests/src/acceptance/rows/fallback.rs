@@ -51,7 +51,7 @@ fn down_and_up(
     })?;
     let table = TableFile::open(&world.director)?;
     start(&mut daemon, &table, |table| table.taking(vip(1)) == [real(1), real(2)])?;
-    thread::sleep(Duration::from_secs(2));
+    thread::sleep(Duration::from_secs(1));
     let with = format!("quiescent={}", if quiescent { "yes" } else { "no" });
     let at_start = lines(&runs);
     let mut criteria = vec![Criterion::is(

@@ -95,11 +95,42 @@ fn check_times(web: &WebDaemon, since: Duration, until: Duration) -> Result<Vec<
     Ok(checks.map(|request| request.at.as_secs_f64()).collect())
 }
 
-/// The times between, and the one that is farthest from what it should be.
-fn periods(times: &[f64], wanted: f64) -> (usize, f64) {
-    let farther = |a: &f64, b: &f64| (a - wanted).abs().total_cmp(&(b - wanted).abs());
-    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-    (times.len().saturating_sub(1), gaps.max_by(farther).unwrap_or(f64::INFINITY))
+/// The periods between checks: how long they are on average and at worst. A busy machine makes a
+/// single one longer and the next one shorter.
+#[derive(Clone, Copy, Debug)]
+struct Periods {
+    count: usize,
+    mean: f64,
+    worst: f64,
+}
+
+impl Periods {
+    /// Those between these times, which should be `wanted` seconds.
+    fn new(times: &[f64], wanted: f64) -> Self {
+        let count = times.len().saturating_sub(1);
+        let farther = |a: &f64, b: &f64| (a - wanted).abs().total_cmp(&(b - wanted).abs());
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        let worst = gaps.max_by(farther).unwrap_or(f64::INFINITY);
+        let mean = match (times.first(), times.last()) {
+            (Some(first), Some(last)) if count > 0 => (last - first) / count as f64,
+            _ => f64::INFINITY,
+        };
+        Self { count, mean, worst }
+    }
+
+    /// Whether they keep what they should be, within a tenth.
+    fn keep(self, wanted: f64) -> bool {
+        (self.mean - wanted).abs() <= wanted / 10.0
+    }
+}
+
+impl std::fmt::Display for Periods {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            0 => f.write_str("none"),
+            count => write!(f, "{:.2} s, {:.2} s at worst, of {count}", self.mean, self.worst),
+        }
+    }
 }
 
 /// Seconds, for people.

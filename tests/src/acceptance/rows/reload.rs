@@ -13,7 +13,7 @@ use super::super::table::{TableFile, Watch};
 use super::super::transfer::{self, Transfer};
 use super::super::world::{World, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{by_hand, config, service, start};
+use super::{SETTLED, by_hand, config, service, start};
 
 /// How long a change of the file may take to be in force: noticed at the next look, and taken once
 /// it has been the same for a second.
@@ -37,10 +37,13 @@ pub(super) fn broken_file(stage: &Stage) -> Result<Vec<Criterion>> {
     let table = TableFile::open(&world.director)?;
     start(&mut daemon, &table, |table| table.taking(vip(1)).len() == 2)?;
 
-    let mut text = daemon.render(&good);
-    // The mistake of somebody who thinks of another program.
-    text.push_str("\nvirtual_servr 10.2.0.2 80 {\n");
-    let line = text.lines().count();
+    // A mistyped word before the services: a program that drops what it knew before it reads the
+    // file has nothing then.
+    let text = daemon.render(&good);
+    let at = text.find("\nvirtual").context("no service in the file")? + 1;
+    let (before, after) = text.split_at(at);
+    let text = format!("{before}virtul=10.2.0.2:80\n{after}");
+    let line = before.lines().count() + 1;
     daemon.write(&text)?;
     daemon.notice()?;
     thread::sleep(APPLIED);
@@ -165,7 +168,13 @@ pub(super) fn under_downloads(stage: &Stage) -> Result<Vec<Criterion>> {
 
 /// D3: files that leave the old one in force, and files that don't.
 pub(super) fn files(stage: &Stage) -> Result<Vec<Criterion>> {
-    const UNCHANGED: Duration = Duration::from_secs(4);
+    // The Perl program takes seconds for a change that ours makes at once.
+    const SLOW: Duration = Duration::from_secs(10);
+    const RESTORED: Duration = Duration::from_secs(40);
+    let unchanged = match stage.subject {
+        Subject::Ours => Duration::from_secs(3),
+        Subject::Perl | Subject::Keepalived => SLOW,
+    };
     let world = World::build(stage, 2)?;
     let _webs = [world.nginx(1)?, world.nginx(2)?];
     let mut daemon = Daemon::new(stage.subject, &world.director)?;
@@ -198,7 +207,7 @@ pub(super) fn files(stage: &Stage) -> Result<Vec<Criterion>> {
             None => fs::remove_file(daemon.config())?,
         }
         let noticed = daemon.notice();
-        thread::sleep(UNCHANGED);
+        thread::sleep(unchanged);
         let states = watch.finish()?;
         let runs = daemon.runs()?;
         let kept = states.len() == 1 && runs && noticed.is_ok();
@@ -215,7 +224,7 @@ pub(super) fn files(stage: &Stage) -> Result<Vec<Criterion>> {
         } else {
             daemon.start()?;
         }
-        table.wait(WAITED, is_good)?;
+        table.settle(RESTORED, SETTLED, is_good)?;
     }
 
     let has_more = |table: &super::Table| table.taking(vip(3)).len() == 2;
@@ -232,13 +241,13 @@ pub(super) fn files(stage: &Stage) -> Result<Vec<Criterion>> {
         }
         daemon.write(&good)?;
         daemon.notice()?;
-        table.wait(WAITED, is_good)?;
+        table.settle(RESTORED, SETTLED, is_good)?;
     }
     criteria.push(half_written(&daemon, &world, &table, &good, &more)?);
     Ok(criteria)
 }
 
-/// A file that is written over six seconds, a line at a time; what is there is always valid.
+/// A file that is written over four seconds, a line at a time; what is there is always valid.
 fn half_written(
     daemon: &Daemon<'_>,
     world: &World,
@@ -257,7 +266,7 @@ fn half_written(
     fs::write(daemon.config(), begin)?;
     let mut file = OpenOptions::new().append(true).open(daemon.config())?;
     let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(6) {
+    while started.elapsed() < Duration::from_secs(4) {
         file.write_all(b"# not yet\n")?;
         thread::sleep(Duration::from_millis(300));
     }

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the file is read again, and the time in between.
 const RELOADS: u32 = 20;
-const BETWEEN: Duration = Duration::from_millis(800);
+const BETWEEN: Duration = Duration::from_millis(600);
 
 /// What the clients have seen.
 #[derive(Debug, Default)]

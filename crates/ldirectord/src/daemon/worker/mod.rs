@@ -187,6 +187,9 @@ impl Worker {
         }
         let running = self.engine.borrow().as_ref().map(|engine| engine.handle.clone());
         let handle = match running {
+            Some(_) if usable.pools.is_empty() => {
+                return Loaded::Refused(source.without_services());
+            }
             Some(handle) => handle,
             None => {
                 let Place { instance, run_dir, .. } = &self.place;
