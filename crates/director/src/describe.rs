@@ -81,7 +81,8 @@ impl Engine {
             streak: health.map_or(0, probe::Health::streak),
             ..ServerStatus::default()
         };
-        if let Some(check) = check {
+        // What isn't checked has no verdicts, only formal ones.
+        if let Some(check) = check.filter(|_| status.state != ServerState::Unchecked) {
             status.checks =
                 CheckCounts { up: check.up, down: check.down, inconclusive: check.inconclusive };
             status.took_sum = check.took;

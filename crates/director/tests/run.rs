@@ -260,3 +260,22 @@ fn a_decision_survives_a_restart() {
         std::fs::remove_dir_all(&folder).unwrap();
     });
 }
+
+#[test]
+fn what_is_not_checked_is_never_said_to_be_up() {
+    on_runtime(async {
+        let target: SocketAddr = "127.0.0.1:9".parse().unwrap();
+        let probe = Probe::new(target, Check::On, Duration::from_secs(3));
+        let member = Member::new(Destination::new((target.ip(), 9).into()), probe);
+        let run = Run::start(&Kernel::new(), None).await;
+        let pool = Pool::new(Service::new(vip(80))).member(member.interval(INTERVAL));
+        run.handle.load(Setup::new(vec![pool])).await.unwrap();
+        run.until(vip(80), Some(&[(9, 1)])).await;
+        let status = run.handle.status().await.unwrap();
+        let server = &status.services[0].servers[0];
+        assert_eq!(server.state, director::status::ServerState::Unchecked);
+        assert!(server.takes_traffic && server.last.is_none(), "{server:?}");
+        assert_eq!(server.checks.up, 0);
+        run.stop(false).await;
+    });
+}

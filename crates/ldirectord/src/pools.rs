@@ -1,5 +1,7 @@
 //! Turns a configuration into pools: what its directives mean to the checks and the kernel.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -27,8 +29,9 @@ use crate::config::{
 pub fn pools(config: &Config) -> Result<Vec<Pool>, Vec<Diagnostic>> {
     let mut refused = Vec::new();
     let mut pools = Vec::new();
+    let patterns = RefCell::default();
     for service in &config.services {
-        let reader = Reader { globals: &config.globals, service };
+        let reader = Reader { globals: &config.globals, service, patterns: &patterns };
         match reader.pool() {
             Ok(pool) => pools.push(pool),
             Err(diagnostic) => refused.push(diagnostic),
@@ -55,6 +58,9 @@ pub(crate) fn key(service: &Service) -> ServiceKey {
 struct Reader<'a> {
     globals: &'a Globals,
     service: &'a Service,
+    /// Those of the whole file. A compiled one takes several kilobytes, and nearly all real servers
+    /// share it.
+    patterns: &'a RefCell<HashMap<String, Pattern>>,
 }
 
 type Read<T> = Result<T, Diagnostic>;
@@ -295,6 +301,17 @@ impl Reader<'_> {
         })
     }
 
+    fn pattern(&self, receive: &Spanned<String>) -> Read<Pattern> {
+        let mut patterns = self.patterns.borrow_mut();
+        if let Some(known) = patterns.get(&receive.value) {
+            return Ok(known.clone());
+        }
+        let pattern =
+            Pattern::perl(&receive.value).map_err(|error| refusal(receive, error.to_string()))?;
+        patterns.insert(receive.value.clone(), pattern.clone());
+        Ok(pattern)
+    }
+
     fn page(&self, real: &Real) -> Read<Http> {
         let own = real.exchange.as_ref();
         let request = own.map(|it| &it.0).or(self.service.request.as_ref());
@@ -303,9 +320,7 @@ impl Reader<'_> {
         }
         let mut page = Http::new(request.map_or("/", |it| &it.value));
         if let Some(receive) = own.map(|it| &it.1).or(self.service.receive.as_ref()) {
-            let pattern = Pattern::perl(&receive.value)
-                .map_err(|error| refusal(receive, error.to_string()))?;
-            page = page.receive(pattern);
+            page = page.receive(self.pattern(receive)?);
         }
         if let Some(host) = &self.service.virtual_host {
             page = page.host(&host.value).map_err(|error| refusal(host, error.to_string()))?;
