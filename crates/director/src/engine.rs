@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ipvs::plan::Outcome;
+use ipvs::plan::{Outcome, Step};
 use ipvs::{DestinationKey, ServiceKey, Snapshot};
 use probe::{Probe, Schedule, Turn, Verdict};
 
@@ -160,6 +160,14 @@ impl Engine {
             counts: Counts::default(),
             events: VecDeque::new(),
             save: false,
+        }
+    }
+
+    /// Records what was written to try the schedulers of the next configuration.
+    pub(crate) fn tried(&mut self, written: Vec<Step>) {
+        for step in written {
+            self.counts.writes += 1;
+            self.events.push_back(Event::Written { step });
         }
     }
 

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use ipvs::plan::Step;
 use ipvs::{AsyncClient, Error, ServiceKey, Snapshot, Transport};
 use probe::{Check, External, Limits, Needs, Outcome, PrepareError, Probe, Runner};
 use thiserror::Error;
@@ -124,7 +125,8 @@ struct Attempt {
     reply: oneshot::Sender<Result<Loaded, LoadError>>,
     /// What was saved before it.
     before: Saved,
-    result: Result<Snapshot, LoadError>,
+    /// The table before, and what the trial has written.
+    result: Result<(Snapshot, Vec<Step>), LoadError>,
 }
 
 impl Handle {
@@ -383,8 +385,8 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             let pools = setup.pools.clone();
             let result = client.call(move |client| {
                 let current = client.snapshot()?;
-                trial::schedulers(client, &pools, &current)?;
-                Ok(current)
+                let written = trial::schedulers(client, &pools, &current)?;
+                Ok((current, written))
             });
             let attempt = Attempt { result: result.await, setup, reply, before };
             sender.send(Input::Tried(Box::new(attempt)))
@@ -421,8 +423,8 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
 
     fn tried(&mut self, attempt: Attempt, now: Instant) {
         let Attempt { setup, reply, before, result } = attempt;
-        let current = match result {
-            Ok(current) => current,
+        let (current, written) = match result {
+            Ok(tried) => tried,
             Err(error) => {
                 self.store_saved(&before);
                 let _ = reply.send(Err(error));
@@ -431,6 +433,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         };
         let foreign = self.store.as_ref().map(Store::claimed_by_others);
         let foreign = foreign.and_then(Result::ok).unwrap_or_default();
+        self.engine.tried(written);
         self.engine.load(setup, &current, &foreign, now);
         if let Some(former) = self.written.replace(reply) {
             // It was taken, and another one has followed.

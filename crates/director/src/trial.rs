@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use ipvs::plan::Step;
 use ipvs::{Change, Client, Error, ErrorKind, Scheduler, Service, ServiceKey, Snapshot, Transport};
 use thiserror::Error;
 
@@ -33,7 +34,8 @@ fn trials<'a>(pools: &'a [Pool], current: &Snapshot) -> Vec<&'a Service> {
     candidates.filter(|it| it.scheduler.is_some_and(|name| known.insert(name))).collect()
 }
 
-/// Tries the schedulers that are new. If the kernel lacks one, the table is as it was before.
+/// Tries the schedulers that are new, and returns what was written for that. If the kernel lacks
+/// one, the table is as it was before.
 ///
 /// # Errors
 ///
@@ -43,16 +45,21 @@ pub(crate) fn schedulers<T: Transport>(
     client: &mut Client<T>,
     pools: &[Pool],
     current: &Snapshot,
-) -> Result<(), NoScheduler> {
+) -> Result<Vec<Step>, NoScheduler> {
     let mut undo: Vec<Change> = Vec::new();
+    let mut written = Vec::new();
     for service in trials(pools, current) {
         let before = current.service(&service.key).map(|it| it.entry.service.clone());
-        let (change, inverse) = match before {
-            Some(before) => (Change::SetService(service.clone()), Change::SetService(before)),
-            None => (Change::AddService(service.clone()), Change::DeleteService(service.key)),
+        let to = service.clone();
+        let (step, inverse) = match before {
+            Some(from) => (Step::SetService { from: from.clone(), to }, Change::SetService(from)),
+            None => (Step::AddService(to), Change::DeleteService(service.key)),
         };
-        match client.change(change) {
-            Ok(()) => undo.push(inverse),
+        match client.change(&step) {
+            Ok(()) => {
+                undo.push(inverse);
+                written.push(step);
+            }
             Err(source) if source.kind() == ErrorKind::SchedulerOrPersistenceEngineNotFound => {
                 for inverse in undo.into_iter().rev() {
                     // If somebody else has changed it meanwhile, there is nothing to take back.
@@ -64,7 +71,7 @@ pub(crate) fn schedulers<T: Transport>(
             Err(_) => {}
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -101,7 +108,8 @@ mod tests {
         client.add_service(&pool(80, "rr").service).unwrap();
         let current = client.snapshot().unwrap();
         let new = [pool(81, "rr"), pool(80, "wlc"), pool(82, "wlc"), pool(83, "wlc")];
-        schedulers(&mut client, &new, &current).unwrap();
+        let written = schedulers(&mut client, &new, &current).unwrap();
+        assert_eq!(written, [Step::AddService(new[2].service.clone())]);
         let keys: Vec<_> =
             client.snapshot().unwrap().services().iter().map(|it| *it.key()).collect();
         assert_eq!(keys.len(), 2, "the missing one is tried, the present one isn't: {keys:?}");

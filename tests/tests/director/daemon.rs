@@ -439,7 +439,9 @@ fn in_the_foreground_it_tells_the_service_manager(context: &mut Context) -> Resu
     let ended = daemon.wait(LIMIT)?.context("it doesn't end")?;
     assert_eq!(ended.code(), Some(0));
     assert!(daemon.stderr()?.contains(&format!("|{}|", instance.name)), "the log is there, too");
-    assert!(instance.log()?.contains("Purged virtual server: 10.0.0.1:80"));
+    let log = instance.log()?;
+    assert!(log.contains("Added virtual server: 10.0.0.1:80"), "{log}");
+    assert!(log.contains("Purged virtual server: 10.0.0.1:80"), "{log}");
     fs::remove_file(path)?;
     Ok(())
 }
