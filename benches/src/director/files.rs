@@ -1,6 +1,7 @@
 //! The configuration files: the same real servers and the same checks for each program.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use super::{TIMEOUT, real_servers};
@@ -18,9 +19,10 @@ pub enum WarmUp {
 }
 
 /// A configuration of ldirectord: a check of the page `/` by its status.
-pub fn ldirectord(count: usize, interval: Duration) -> String {
+pub fn ldirectord(count: usize, interval: Duration, log: &Path) -> String {
     let mut text = format!(
-        "checkinterval={}\nchecktimeout={}\nquiescent=no\n\nvirtual={VIRTUAL_SERVICE}\n",
+        "logfile=\"{}\"\ncheckinterval={}\nchecktimeout={}\nquiescent=no\n\nvirtual={VIRTUAL_SERVICE}\n",
+        log.display(),
         interval.as_secs(),
         TIMEOUT.as_secs(),
     );

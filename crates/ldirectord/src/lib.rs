@@ -21,7 +21,7 @@ mod say;
 
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
-pub use cli::main;
+pub use cli::{main, main_with};
 
 pub use config::{
     CheckType, Config, Diagnostic, Fallback, Globals, HttpMethod, Key, Method, Netmask, Phases,

@@ -102,10 +102,11 @@ impl Contender {
             Self::Bare => bare(&settings.bare),
             Self::Runner => bare(&settings.runner),
             Self::Ours => {
-                let path = file("ldirectord.cf", files::ldirectord(checks, interval))?;
+                let log = settings.folder.join("ldirectord.log");
+                let path = file("ldirectord.cf", files::ldirectord(checks, interval, &log))?;
                 let (program, words) = settings.ours.split_first().context("no ldirectord")?;
                 let mut command = Command::new(program);
-                command.args(words).arg("--foreground").arg(path).arg("start");
+                command.args(words).arg(path).args(["start", "--foreground"]);
                 command
             }
             Self::Keepalived(warm_up) => {

@@ -10,6 +10,8 @@ mod verbs;
 
 use std::process::ExitCode;
 
+use ipvs::{Client, Error, Transport};
+
 pub(crate) use args::{Args, Command, Launch};
 pub(crate) use exit::Exit;
 
@@ -18,9 +20,14 @@ use crate::say;
 
 /// The program: reads the command line and executes it.
 pub fn main() -> ExitCode {
+    main_with(Client::connect)
+}
+
+/// The program, with a daemon that reaches IPVS by `connect`: benchmarks put a model behind it.
+pub fn main_with<T: Transport + 'static>(connect: fn() -> Result<Client<T>, Error>) -> ExitCode {
     // The daemon starts this executable again for its two processes.
     if let Some(role) = daemon::Role::of(std::env::args_os()) {
-        return role.run().into();
+        return role.run(connect).into();
     }
     let exit = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {

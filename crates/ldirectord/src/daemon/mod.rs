@@ -8,6 +8,8 @@ mod worker;
 
 use std::ffi::OsString;
 
+use ipvs::{Client, Error, Transport};
+
 use crate::cli::Exit;
 
 pub(crate) use launch::start;
@@ -42,10 +44,13 @@ impl Role {
     }
 
     /// Runs the process until it ends.
-    pub(crate) fn run(self) -> Exit {
+    pub(crate) fn run<T: Transport + 'static>(
+        self,
+        connect: fn() -> Result<Client<T>, Error>,
+    ) -> Exit {
         match self {
             Self::Parent(words) => launch::as_daemon(words),
-            Self::Worker(words) => worker::run(&words),
+            Self::Worker(words) => worker::run(&words, connect),
         }
     }
 }

@@ -76,12 +76,13 @@ impl Director {
         let bench =
             |name| cargo::build(&["build", "--release", "-p", "ipvs-benches", "--bin", name], name);
         let measure = bench("director")?;
-        let engine = bench("director-engine")?;
+        let model = bench("ldirectord-model")?;
+        let ldirectord = cargo::build(&["build", "--release", "-p", "ldirectord"], "ldirectord")?;
         let guest = Settings {
             farm: bench("farm")?,
             bare: bench("bare-checker")?,
             runner: bench("runner")?,
-            ours: vec![engine.clone()],
+            ours: vec![ldirectord],
             keepalived: keepalived(&rivals),
             stand_in: None,
             rounds: self.rounds as usize,
@@ -89,11 +90,8 @@ impl Director {
             filter: self.filter.clone().unwrap_or_default(),
             folder: folder.clone(),
         };
-        let native = Settings {
-            ours: vec![engine, "--model".into()],
-            stand_in: Some(stand_in(&folder)?),
-            ..guest.clone()
-        };
+        let native =
+            Settings { ours: vec![model], stand_in: Some(stand_in(&folder)?), ..guest.clone() };
         let native = match self.wants("native") {
             true => measure_natively(&measure, &native)?,
             false => Native::default(),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use director::{Director, Handle, LoadError, Saved, Setup, StateError, Store};
-use ipvs::{AsyncClient, Client};
+use ipvs::{AsyncClient, Client, Error, Transport};
 use probe::{Limits, PrepareError};
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
@@ -44,7 +44,12 @@ impl Engine {
     /// # Errors
     ///
     /// Why it can't be: another instance of the name is running, say, or there is no IPVS.
-    pub(super) async fn start(run_dir: &Path, name: &str, parent: &Parent) -> Result<Self, String> {
+    pub(super) async fn start<T: Transport + 'static>(
+        connect: fn() -> Result<Client<T>, Error>,
+        run_dir: &Path,
+        name: &str,
+        parent: &Parent,
+    ) -> Result<Self, String> {
         let store = open(run_dir, name).await.map_err(|error| error.to_string())?;
         let saved = store.load().unwrap_or_else(|error| {
             parent.log(format!(
@@ -52,7 +57,7 @@ impl Engine {
             ));
             Saved::default()
         });
-        let client = AsyncClient::start(Client::connect)
+        let client = AsyncClient::start(connect)
             .await
             .map_err(|error| format!("cannot reach the kernel's IPVS: {error:?}"))?;
         let limits = Limits::default();

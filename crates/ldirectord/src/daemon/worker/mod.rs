@@ -16,6 +16,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use director::control::{Server, SocketFile, Stopped, bind};
+use ipvs::{Client, Error, Transport};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -41,7 +42,10 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Runs the worker until the parent ends it, or ends itself. The words are the instance, and ids:
 /// of user and group, and of the group that may use the control socket; `-` for none.
-pub(super) fn run(words: &[OsString]) -> Exit {
+pub(super) fn run<T: Transport + 'static>(
+    words: &[OsString],
+    connect: fn() -> Result<Client<T>, Error>,
+) -> Exit {
     let stream = io::stdin().as_fd().try_clone_to_owned().and_then(peer);
     let (Ok(stream), [_, uid, gid, group]) = (stream, words) else {
         say::err(format_args!("ldirectord: {WORKER} is for the daemon's own use\n"));
@@ -56,8 +60,9 @@ pub(super) fn run(words: &[OsString]) -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return last_words(&stream, &format!("The worker cannot start: {error}")),
     };
-    let worked =
-        stream.try_clone().and_then(|stream| LocalSet::new().block_on(&runtime, work(stream)));
+    let worked = stream
+        .try_clone()
+        .and_then(|stream| LocalSet::new().block_on(&runtime, work(stream, connect)));
     match worked {
         Ok(()) => Exit::Done,
         Err(error) => last_words(&stream, &format!("The worker cannot go on: {error}")),
@@ -80,7 +85,10 @@ fn peer(fd: OwnedFd) -> io::Result<UnixStream> {
 }
 
 /// Does what the parent says.
-async fn work(stream: UnixStream) -> io::Result<()> {
+async fn work<T: Transport + 'static>(
+    stream: UnixStream,
+    connect: fn() -> Result<Client<T>, Error>,
+) -> io::Result<()> {
     stream.set_nonblocking(true)?;
     let (from, to) = tokio::net::UnixStream::from_std(stream)?.into_split();
     // Whoever means the daemon tells the parent: a terminal's keys reach both.
@@ -101,6 +109,7 @@ async fn work(stream: UnixStream) -> io::Result<()> {
     let worker = Rc::new(Worker {
         state: State::new(instance.clone()),
         place: Place { instance, run_dir, socket, group },
+        connect,
         parent: parent.clone(),
         engine: RefCell::default(),
         server: RefCell::default(),
@@ -163,8 +172,10 @@ struct Place {
 }
 
 #[derive(Debug)]
-struct Worker {
+struct Worker<T> {
     place: Place,
+    /// How to reach IPVS.
+    connect: fn() -> Result<Client<T>, Error>,
     parent: Parent,
     state: Rc<State>,
     /// None before the first file without errors.
@@ -173,7 +184,7 @@ struct Worker {
     server: RefCell<Option<(JoinHandle<Stopped>, SocketFile)>>,
 }
 
-impl Worker {
+impl<T: Transport + 'static> Worker<T> {
     /// Applies a file.
     async fn load(&self, source: Source, files: Files) -> Loaded {
         self.parent.set_files(files.clone());
@@ -193,7 +204,7 @@ impl Worker {
             Some(handle) => handle,
             None => {
                 let Place { instance, run_dir, .. } = &self.place;
-                match Engine::start(run_dir, instance, &self.parent).await {
+                match Engine::start(self.connect, run_dir, instance, &self.parent).await {
                     Ok(engine) => self.engine.borrow_mut().insert(engine).handle.clone(),
                     Err(error) => return Loaded::Failed(error),
                 }
