@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs::plan::Step;
-use ipvs::{AsyncClient, Error, ServiceKey, Snapshot, Transport};
+use ipvs::{AsyncClient, Error, Service, ServiceKey, Snapshot, Transport};
 use probe::{Check, External, Limits, Needs, Outcome, PrepareError, Probe, Runner};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -382,10 +382,10 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         let before = self.saved.clone();
         let (client, sender) = (self.client.clone(), self.sender.clone());
         spawn_local(async move {
-            let pools = setup.pools.clone();
+            let services: Vec<Service> = setup.pools.iter().map(|it| it.service.clone()).collect();
             let result = client.call(move |client| {
                 let current = client.snapshot()?;
-                let written = trial::schedulers(client, &pools, &current)?;
+                let written = trial::schedulers(client, &services, &current)?;
                 Ok((current, written))
             });
             let attempt = Attempt { result: result.await, setup, reply, before };
