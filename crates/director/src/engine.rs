@@ -163,6 +163,12 @@ impl Engine {
         }
     }
 
+    /// Records that this program has written services in vain: it is about to stop.
+    pub(crate) fn own(&mut self, services: impl IntoIterator<Item = ServiceKey>) {
+        self.own.extend(services);
+        self.save = true;
+    }
+
     /// Records what was written to try the schedulers of the next configuration.
     pub(crate) fn tried(&mut self, written: Vec<Step>) {
         for step in written {
@@ -458,7 +464,9 @@ impl Engine {
 
     fn saved(&self, now: Instant, clock: SystemTime) -> Saved {
         let on_fallback =
-            self.pools.all().filter(|(_, it)| it.on_fallback).map(|(key, _)| *key).collect();
+            self.pools.all().filter(|(key, it)| it.on_fallback && self.own.contains(key));
+        // A service that is deleted begins again.
+        let on_fallback = on_fallback.map(|(key, _)| *key).collect();
         let seconds = |until: Instant| {
             let at = clock + until.saturating_duration_since(now);
             at.duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs())

@@ -112,6 +112,8 @@ impl Pools {
             }
             // A fallback that is already in the table stays until a real server is up.
             let fallback = pool.fallback.map(|it| it.key());
+            // As one of the real servers, it is there for another reason.
+            let fallback = fallback.filter(|key| !pool.members.contains_key(key));
             let has_fallback = there.is_some_and(|service| {
                 service.destinations.iter().any(|entry| Some(entry.key()) == fallback)
             });
@@ -125,7 +127,12 @@ impl Pools {
         self.fell_back.clear();
         self.first_round = now + longest;
         self.first_round_pending = true;
-        self.fall_back_all(now)
+        let gone =
+            former.iter().filter(|(key, it)| it.on_fallback && !self.pools.contains_key(key));
+        let mut events: Vec<Event> =
+            gone.map(|(service, _)| Event::FallbackOut { service: *service }).collect();
+        events.extend(self.fall_back_all(now));
+        events
     }
 
     /// Adds a real server to those that share its check.

@@ -30,6 +30,9 @@ use crate::trial::{self, NoScheduler};
 /// The loop turns at least this often, so that a watchdog can tell it from a stuck one.
 const TURN: Duration = Duration::from_secs(1);
 
+/// How long a stop waits for a trial of schedulers.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A deadline that was missed by more than this says that the process or its machine had stopped.
 const STOPPED: Duration = Duration::from_secs(1);
 
@@ -405,10 +408,17 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         self.budget.check(&Needs::of(probes, self.limits), IN_FLIGHT)?;
         let Some(store) = &self.store else { return Ok(()) };
         let mut saved = self.saved.clone();
-        let others = store.claimed_by_others()?;
+        let others = store.claimed_by_others().unwrap_or_default();
         saved.services.retain(|key| !others.contains(key));
         saved.services.extend(setup.pools.iter().map(|pool| pool.service.key));
-        Ok(store.save(&saved)?)
+        match store.save(&saved) {
+            // Without a state a restart knows less, but checks go on.
+            Err(error @ StateError::Io { .. }) => {
+                self.observer.event(&Event::NotSaved { error: error.to_string() });
+                Ok(())
+            }
+            saved => Ok(saved?),
+        }
     }
 
     fn prepare(&self, probe: &Probe) -> Result<(), PrepareError> {
@@ -462,6 +472,21 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     }
 
     async fn stop(&mut self, keep_table: bool) {
+        // A trial of schedulers that is under way has written services, which have to be known.
+        let deadline = tokio::time::Instant::now() + TRIAL_TIMEOUT;
+        while self.loading {
+            match timeout_at(deadline, self.inbox.recv()).await {
+                Ok(Some(Input::Tried(attempt))) => {
+                    self.loading = false;
+                    if let Ok((_, written)) = &attempt.result {
+                        self.engine.own(written.iter().map(|step| *step.service()));
+                    }
+                    let _ = attempt.reply.send(Err(LoadError::Stopping));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
         let now = Instant::now();
         if !keep_table {
             let orders = self.engine.stop_orders(now);

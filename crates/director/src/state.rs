@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ipvs::ServiceKey;
 use rustix::fs::{FlockOperation, flock};
@@ -14,6 +17,12 @@ use crate::pool::Override;
 
 /// The longest state file that is read, in bytes. It has room for 50,000 services.
 const LONGEST: u64 = 4 << 20;
+
+/// What is locked while claims are compared. No instance's lock has this name.
+const CLAIMS: &str = "claims";
+
+/// How long to wait for that lock. It is held for as long as a few files are read and one is written.
+const CLAIMS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The version of the format. A later version reads all earlier ones.
 const VERSION: u32 = 1;
@@ -150,13 +159,7 @@ impl Store {
     /// nothing is saved.
     pub fn save(&self, saved: &Saved) -> Result<(), StateError> {
         // Two instances that start at the same time must not both find nothing.
-        let claims = self.folder.join("claims.lock");
-        let lock = open_lock(&claims)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| StateError::Io {
-            what: "lock",
-            path: claims,
-            source: error.into(),
-        })?;
+        let _claims = self.lock_claims()?;
         for (by, theirs) in self.others()? {
             if let Some(service) = saved.services.intersection(&theirs.services).next() {
                 return Err(StateError::Claimed { service: *service, by });
@@ -182,6 +185,23 @@ impl Store {
         Ok(self.others()?.into_iter().flat_map(|(_, saved)| saved.services).collect())
     }
 
+    fn lock_claims(&self) -> Result<File, StateError> {
+        let path = self.folder.join(CLAIMS);
+        let lock = open_lock(&path)?;
+        let deadline = Instant::now() + CLAIMS_TIMEOUT;
+        loop {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(lock),
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => {
+                    return Err(StateError::Io { what: "lock", path, source: error.into() });
+                }
+            }
+        }
+    }
+
     fn others(&self) -> Result<Vec<(String, Saved)>, StateError> {
         let failed = |source| StateError::Io { what: "read", path: self.folder.clone(), source };
         let mut others = Vec::new();
@@ -200,8 +220,11 @@ impl Store {
     }
 
     fn is_running(&self, name: &str) -> bool {
-        File::open(self.folder.join(format!("{name}.lock")))
-            .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+        match File::open(self.folder.join(format!("{name}.lock"))) {
+            Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared).is_err(),
+            // Another user's: it may be.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -209,14 +232,18 @@ impl Store {
     }
 }
 
+/// Opens a file that nobody else can open: whoever can may lock it.
 fn open_lock(path: &Path) -> Result<File, StateError> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(|source| StateError::Io { what: "open", path: path.into(), source })
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(path)?;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        }
+        Ok(file)
+    };
+    open().map_err(|source| StateError::Io { what: "open", path: path.into(), source })
 }
 
 fn read(path: &Path) -> Result<Option<Saved>, StateError> {
@@ -296,6 +323,19 @@ mod tests {
         let web = Store::open(&folder.0, "web.cf").unwrap();
         assert_eq!(web.load().unwrap().services.len(), 2);
         assert_eq!(web.claimed_by_others().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_lock_that_somebody_holds_delays_nobody_for_long() {
+        let folder = Folder::new("locked");
+        let claims = Store::open(&folder.0, "claims").unwrap();
+        claims.save(&with(&["tcp/10.10.10.53:80"])).unwrap();
+        let path = folder.0.join(CLAIMS);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let lock = File::open(&path).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let error = claims.save(&with(&["tcp/10.10.10.53:81"])).unwrap_err().to_string();
+        assert!(error.starts_with("cannot lock"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! The configuration file: reading it, and everything there is to say about it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use director::Pool;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Diagnostic, Severity, Spanned, Surroundings, parse};
@@ -46,6 +47,27 @@ pub(crate) struct Broken {
     pub(crate) message: String,
 }
 
+/// Reads a file that is one: a pipe or a device might never end.
+///
+/// # Errors
+///
+/// If it can't be read, isn't a regular file, or has more than 16 MiB.
+pub(crate) fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    // Opening a pipe would wait for somebody to write.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
+    }
+    Ok((bytes, metadata))
+}
+
 impl Source {
     /// Reads a file.
     ///
@@ -53,14 +75,8 @@ impl Source {
     ///
     /// If it can't be read, or has more than 16 MiB.
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let mode = file.metadata()?.mode();
-        let mut bytes = Vec::new();
-        file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
-        }
-        Ok(Self::new(path, &bytes, mode))
+        let (bytes, metadata) = read(path)?;
+        Ok(Self::new(path, &bytes, metadata.mode()))
     }
 
     /// The content of a file with these permissions.
@@ -141,6 +157,9 @@ fn public_passwords(config: &Config) -> Vec<Diagnostic> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
     use crate::machine::Nameless;
 
@@ -179,5 +198,23 @@ mod tests {
         let usable = source.examine(&Nameless::default()).expect("a comment");
         assert!(usable.config.globals.auto_reload.is_some_and(|it| it.value));
         assert!(usable.pools.is_empty());
+    }
+
+    #[test]
+    fn what_never_ends_is_not_read() {
+        let path = PathBuf::from(format!("/tmp/ldirectord-pipe-{}", std::process::id()));
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .expect("a pipe can be made");
+        let error = read(&path).expect_err("it is a pipe");
+        fs::remove_file(&path).expect("it can be removed");
+        assert_eq!(error.to_string(), "it isn't a regular file");
+        assert!(read(Path::new("/dev/zero")).is_err());
+        assert!(read(Path::new("/tmp")).is_err());
     }
 }

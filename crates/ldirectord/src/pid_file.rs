@@ -28,6 +28,10 @@ impl Daemon {
         let number = text.trim().parse::<u32>().ok().and_then(|it| it.try_into().ok());
         let pid = number.and_then(Pid::from_raw);
         let Some(pid) = pid else { return Self::Stale };
+        // In a container the number of a daemon that was killed is soon somebody else's.
+        if pid == rustix::process::getpid() {
+            return Self::Stale;
+        }
         // The original program, which is a script, has its name in the second word.
         let command = read(&proc.join(format!("{}/cmdline", pid.as_raw_nonzero())));
         let words = command.unwrap_or_default();

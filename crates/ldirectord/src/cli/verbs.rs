@@ -164,7 +164,7 @@ impl Call<'_> {
             };
             match control::reload(&self.instance) {
                 Ok(reloaded) => {
-                    say::err(reloaded.text);
+                    say::err(say::printable(&reloaded.text));
                     reloaded.exit
                 }
                 Err(error) => {
@@ -259,5 +259,6 @@ impl Call<'_> {
 }
 
 fn complain(text: impl Display) {
-    say::err(format_args!("ldirectord: {text}\n"));
+    // It may be the worker's, which may be somebody else's.
+    say::err(format_args!("ldirectord: {}\n", say::printable(&text.to_string())));
 }

@@ -32,7 +32,7 @@ use super::launch::Starter;
 use super::link::{Loaded, Ran, ToParent, ToWorker};
 use crate::cli::Exit;
 use crate::config::{Globals, parse};
-use crate::file::{Broken, Source};
+use crate::file::{self, Broken, Source};
 use crate::instance::{Instance, RUN_DIR};
 use crate::machine::Nameless;
 use crate::say;
@@ -92,6 +92,8 @@ enum Event {
 
 /// Runs a daemon until it stops.
 pub(super) fn run(options: Options) -> Exit {
+    // Who may read and write its files doesn't depend on who has started it.
+    rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(options.mode, Exit::Failed, &format!("cannot start: {error}\n")),
@@ -439,7 +441,10 @@ impl Parent {
                 if let Some(callback) = callback {
                     self.runs.callback(callback, &self.file);
                 }
-                if auto_reload && self.worker.is_some() {
+                if auto_reload && self.worker.is_none() {
+                    // The next one reads it.
+                    self.reload_wanted.get_or_insert_default();
+                } else if auto_reload {
                     self.notify.reloading();
                     self.load(Source::new(&self.file, &bytes, mode), false, Vec::new());
                 }
@@ -554,7 +559,11 @@ impl Parent {
     /// Instances that this one's file names follow it.
     fn execute(&self, verb: &'static str) {
         let names = self.in_force.iter().flat_map(|it| &it.globals.execute);
-        for name in names {
+        // An instance that executes itself would never come to rest.
+        let own = |it: &str| {
+            Instance::new(Some(it.as_ref())).is_ok_and(|it| it.name() == self.instance.name())
+        };
+        for name in names.filter(|it| !own(&it.value)) {
             self.runs.execute(&name.value, verb);
         }
     }
@@ -594,7 +603,7 @@ impl Parent {
 fn found(path: &Path) -> Found {
     let read = || -> io::Result<Found> {
         let before = stamp(path)?;
-        let bytes = fs::read(path)?;
+        let (bytes, _) = file::read(path)?;
         // A file that changes while it is read isn't the same at the next look.
         Ok(Found::Content(before, bytes))
     };

@@ -3,7 +3,9 @@
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, chown, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown,
+};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -62,8 +64,12 @@ impl Place {
             .write(true)
             .create(true)
             .truncate(false)
+            // Whoever can open it may lock it.
+            .mode(0o600)
             .open(&path)
             .map_err(|it| about(format_args!("cannot open {}", path.display()), &it))?;
+        lock.set_permissions(fs::Permissions::from_mode(0o600))
+            .map_err(|it| about(format_args!("cannot protect {}", path.display()), &it))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             let text = match error {
                 rustix::io::Errno::WOULDBLOCK => {
@@ -77,6 +83,7 @@ impl Place {
         let run_dir = || -> io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o755).create(RUN_DIR)?;
             if rustix::process::getuid().is_root() {
+                fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755))?;
                 let User { uid, gid } = user.unwrap_or(User { uid: 0, gid: 0 });
                 chown(RUN_DIR, Some(uid), Some(gid))?;
                 for entry in fs::read_dir(RUN_DIR)? {
