@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(TABLES.recorded().unwrap(), table::page(&reports));
         assert_eq!(SUMMARY.recorded().unwrap(), table::summary(&reports));
         assert!(reports[0].pinned, "the headline is that of one processor");
-        let checks = director.as_ref().map(director::page).unwrap_or_default();
+        let checks = director.as_ref().map_or_else(|| director::NONE.to_owned(), director::page);
         assert_eq!(director::TABLES.recorded().unwrap(), checks);
     }
 

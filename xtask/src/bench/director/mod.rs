@@ -40,6 +40,10 @@ pub(super) const TABLES: Part = Part {
     end: "<!-- bench-director:end -->\n",
 };
 
+/// What stands there before the first run.
+#[cfg(test)]
+pub(super) const NONE: &str = "No run on a quiet machine is recorded yet.\n";
+
 #[derive(Debug, Args)]
 pub(super) struct Director {
     #[command(flatten)]
