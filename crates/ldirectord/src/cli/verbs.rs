@@ -130,9 +130,14 @@ impl Call<'_> {
         let asked = keep_table
             && match control::stop_keeping_table(&self.instance) {
                 Ok(()) => true,
-                Err(error) => {
+                // The original has no socket, and empties the table.
+                Err(error) if !self.instance.socket().exists() => {
                     complain(format_args!("the table may not stay as it is: {error}"));
                     false
+                }
+                Err(error) => {
+                    complain(format_args!("cannot have it stop and keep the table: {error}"));
+                    return Exit::Failed;
                 }
             };
         if !asked {
@@ -172,7 +177,12 @@ impl Call<'_> {
                         "the daemon doesn't say what it makes of the file: {error}"
                     ));
                     match kill_process(pid, Signal::HUP) {
-                        Ok(()) => Exit::Done,
+                        // The original has no socket, and no outcome.
+                        Ok(()) if !self.instance.socket().exists() => Exit::Done,
+                        Ok(()) => {
+                            complain("it was signalled; its log and its status have the outcome");
+                            Exit::Failed
+                        }
                         Err(error) => {
                             complain(format_args!("cannot signal it either: {error}"));
                             Exit::Failed
