@@ -93,7 +93,7 @@ impl Engine {
         status.decision = state.decision.map(|decision| {
             let until = self.pools().decisions().of(&service, &server).and_then(|it| it.until);
             let remaining = until.map(|until| until.saturating_duration_since(now));
-            let mut decided = DecisionStatus::new(decision.into(), remaining);
+            let mut decided = DecisionStatus::new(decision, remaining);
             decided.active = self.connections(service, server);
             decided.drained = decision == Override::Drain && decided.active == Some(0);
             decided

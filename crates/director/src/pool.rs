@@ -82,6 +82,16 @@ pub enum Override {
     Disable,
 }
 
+impl Override {
+    /// The decision as one word, as in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Disable => "disable",
+        }
+    }
+}
+
 impl Pool {
     /// A virtual service without real servers.
     pub fn new(service: Service) -> Self {

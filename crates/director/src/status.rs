@@ -154,7 +154,7 @@ pub struct CheckCounts {
 #[non_exhaustive]
 pub struct DecisionStatus {
     /// What was decided.
-    pub decision: Decision,
+    pub decision: Override,
     /// How long it still holds. None if it doesn't end by itself.
     #[serde(with = "seconds::option")]
     pub remaining: Option<Duration>,
@@ -162,16 +162,6 @@ pub struct DecisionStatus {
     pub active: Option<u32>,
     /// A drained real server whose last connection has ended.
     pub drained: bool,
-}
-
-/// An operator's decision that holds until it ends or is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// No new connections; those that are open go on.
-    Drain,
-    /// No traffic, as if it were down.
-    Disable,
 }
 
 /// An object that the kernel refused.
@@ -264,36 +254,8 @@ impl CheckCounts {
 
 impl DecisionStatus {
     /// A decision that holds for `remaining` (None: until it is taken back).
-    pub const fn new(decision: Decision, remaining: Option<Duration>) -> Self {
+    pub const fn new(decision: Override, remaining: Option<Duration>) -> Self {
         Self { decision, remaining, active: None, drained: false }
-    }
-}
-
-impl Decision {
-    /// The decision as one word, as in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Drain => "drain",
-            Self::Disable => "disable",
-        }
-    }
-}
-
-impl From<Override> for Decision {
-    fn from(decision: Override) -> Self {
-        match decision {
-            Override::Drain => Self::Drain,
-            Override::Disable => Self::Disable,
-        }
-    }
-}
-
-impl From<Decision> for Override {
-    fn from(decision: Decision) -> Self {
-        match decision {
-            Decision::Drain => Self::Drain,
-            Decision::Disable => Self::Disable,
-        }
     }
 }
 

@@ -12,12 +12,13 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use director::Override;
 use director::Status;
 use director::control::{
     Client, ClientError, ErrorKind, Handler, Order, PoolState, Refusal, Reloaded, Server, Stopped,
     bind,
 };
-use director::status::{Decision, ServerStatus, ServiceStatus};
+use director::status::{ServerStatus, ServiceStatus};
 use tokio::sync::watch;
 
 /// Longer than anything takes on a busy machine.
@@ -137,7 +138,7 @@ fn a_client_gets_what_it_asks_for() {
     assert_eq!(reloaded.message, "one warning");
     assert_eq!(reloaded.held_back, ["tcp/10.10.10.54:80: no such scheduler"]);
     assert_eq!(served.asked.recv_timeout(LONG).unwrap(), "reload");
-    let order = Order::new("10.10.0.1:80".parse().unwrap(), Some(Decision::Drain));
+    let order = Order::new("10.10.0.1:80".parse().unwrap(), Some(Override::Drain));
     client.decide(order.duration(Duration::from_secs(600))).unwrap();
     assert_eq!(
         served.asked.recv_timeout(LONG).unwrap(),

@@ -4,13 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use director::Override;
 use director::Status;
 use director::control::{
     Decoder, ErrorKind, LINE_MAX, Limits, PoolState, Refusal, Reloaded, Request, Tagged, reply,
 };
-use director::status::{
-    Decision, DecisionStatus, HeldBack, LastVerdict, ServerStatus, ServiceStatus,
-};
+use director::status::{DecisionStatus, HeldBack, LastVerdict, ServerStatus, ServiceStatus};
 use serde_json::Value;
 
 const PAGE: &str = include_str!("../CONTROL.md");
@@ -156,7 +155,7 @@ fn paths(value: &Value, path: &str, into: &mut BTreeSet<String>) {
 fn the_members_of_a_status_are_those_in_the_table() {
     let mut server = ServerStatus::default();
     server.last = Some(LastVerdict::default());
-    server.decision = Some(DecisionStatus::new(Decision::Drain, None));
+    server.decision = Some(DecisionStatus::new(Override::Drain, None));
     let mut service = ServiceStatus::default();
     service.servers.push(server);
     let mut status = Status::new("web");

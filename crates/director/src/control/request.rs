@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::control::reply::{ErrorKind, Refusal};
 use crate::decisions::Selector;
-use crate::status::Decision;
+use crate::pool::Override;
 
 /// The version of the protocol.
 pub const VERSION: u32 = 1;
@@ -65,7 +65,7 @@ pub struct Order {
     /// In this virtual service; None means in all that have it.
     pub service: Option<ServiceKey>,
     /// What was decided; None returns to what its checks say.
-    pub decision: Option<Decision>,
+    pub decision: Option<Override>,
     /// How long it holds, to the millisecond, from 1 ms to 10 years; None means until it is taken
     /// back. Not with a decision of None.
     pub duration: Option<Duration>,
@@ -191,7 +191,7 @@ impl Request {
             Self::Status => "status",
             Self::Metrics => "metrics",
             Self::Subscribe => "subscribe",
-            Self::Decide(order) => order.decision.map_or("enable", Decision::as_str),
+            Self::Decide(order) => order.decision.map_or("enable", Override::as_str),
             Self::Reload => "reload",
             Self::Stop { .. } => "stop",
         }
@@ -207,7 +207,7 @@ impl Request {
 impl Order {
     /// A decision about a real server in all virtual services, until it is taken back. A decision
     /// of None takes an earlier one back.
-    pub const fn new(server: RealServer, decision: Option<Decision>) -> Self {
+    pub const fn new(server: RealServer, decision: Option<Override>) -> Self {
         Self { server, service: None, decision, duration: None }
     }
 
@@ -334,8 +334,8 @@ fn request(name: &str, members: Map<String, Value>) -> Result<Request, String> {
             let StopMembers { keep_table } = read(name, members)?;
             return Ok(Request::Stop { keep_table });
         }
-        "drain" => return order(name, Some(Decision::Drain), members).map(Request::Decide),
-        "disable" => return order(name, Some(Decision::Disable), members).map(Request::Decide),
+        "drain" => return order(name, Some(Override::Drain), members).map(Request::Decide),
+        "disable" => return order(name, Some(Override::Disable), members).map(Request::Decide),
         "enable" => return order(name, None, members).map(Request::Decide),
         _ => {
             let name: String = name.chars().take(100).collect();
@@ -348,7 +348,7 @@ fn request(name: &str, members: Map<String, Value>) -> Result<Request, String> {
 
 fn order(
     name: &str,
-    decision: Option<Decision>,
+    decision: Option<Override>,
     members: Map<String, Value>,
 ) -> Result<Order, String> {
     let members: DecideMembers = read(name, members)?;

@@ -39,7 +39,7 @@ pub(crate) fn example() -> Status {
     });
     let mut draining = ServerStatus { server: "10.10.10.104:80".to_owned(), ..up.clone() };
     draining.takes_traffic = false;
-    let mut decision = DecisionStatus::new(Decision::Drain, Some(Duration::from_secs(300)));
+    let mut decision = DecisionStatus::new(Override::Drain, Some(Duration::from_secs(300)));
     decision.active = Some(12);
     draining.decision = Some(decision);
     let mut unchecked = ServerStatus { server: "10.10.10.105:80".to_owned(), ..Default::default() };

@@ -3,9 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{
-    Decision, DecisionStatus, ServerState, ServerStatus, ServiceStatus, Status, VerdictKind,
-};
+use super::{DecisionStatus, ServerState, ServerStatus, ServiceStatus, Status, VerdictKind};
+use crate::pool::Override;
 
 /// Lines aren't longer than this if that can be helped.
 const WIDTH: usize = 100;
@@ -134,9 +133,9 @@ fn note(server: &ServerStatus) -> String {
 
 fn decision(it: &DecisionStatus) -> String {
     let mut text = String::from(match (it.decision, it.drained) {
-        (Decision::Drain, true) => "drained",
-        (Decision::Drain, false) => "draining",
-        (Decision::Disable, _) => "disabled",
+        (Override::Drain, true) => "drained",
+        (Override::Drain, false) => "draining",
+        (Override::Disable, _) => "disabled",
     });
     if let Some(active) = it.active.filter(|_| !it.drained) {
         let _ = write!(text, ", {active} open");

@@ -2,8 +2,8 @@
 
 use std::str::FromStr as _;
 
+use director::Override;
 use director::control::{Client, ClientError, ErrorKind, Order, RealServer};
-use director::status::Decision as Decided;
 
 use super::args::{Decision, Format};
 use super::exit::Exit;
@@ -70,8 +70,8 @@ pub(super) fn status(instance: &Instance, format: Format) -> Result<String, Clie
 pub(super) fn decide(instance: &Instance, decision: Decision, server: &str) -> Result<(), String> {
     let server = RealServer::from_str(server).map_err(|error| error.to_string())?;
     let (decided, time) = match decision {
-        Decision::Drain(time) => (Some(Decided::Drain), time),
-        Decision::Disable(time) => (Some(Decided::Disable), time),
+        Decision::Drain(time) => (Some(Override::Drain), time),
+        Decision::Disable(time) => (Some(Override::Disable), time),
         Decision::Enable => (None, None),
     };
     let mut order = Order::new(server, decided);

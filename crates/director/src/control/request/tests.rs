@@ -45,7 +45,7 @@ fn requests_are_read_as_they_are_documented() {
             r#"{"v":1,"id":2,"request":"drain","server":"10.10.10.102:80","service":"tcp/10.10.10.53:80","for_seconds":0.5}"#,
             2,
             Request::Decide(
-                Order::new(server("10.10.10.102:80"), Some(Decision::Drain))
+                Order::new(server("10.10.10.102:80"), Some(Override::Drain))
                     .service("tcp/10.10.10.53:80".parse().unwrap())
                     .duration(Duration::from_millis(500)),
             ),
@@ -53,7 +53,7 @@ fn requests_are_read_as_they_are_documented() {
         (
             r#"{"v":1,"id":3,"request":"disable","server":"2001:db8::1"}"#,
             3,
-            Request::Decide(Order::new(server("2001:db8::1"), Some(Decision::Disable))),
+            Request::Decide(Order::new(server("2001:db8::1"), Some(Override::Disable))),
         ),
         (
             r#"{"v":1,"id":4,"request":"enable","server":"[2001:db8::1]:80","service":null}"#,
@@ -217,8 +217,8 @@ fn requests() -> impl Strategy<Value = Tagged> {
     ];
     let decision = prop_oneof![
         Just(None),
-        Just(Some((Decision::Drain, None))),
-        (1..100_000_u32).prop_map(|it| Some((Decision::Disable, Some(it)))),
+        Just(Some((Override::Drain, None))),
+        (1..100_000_u32).prop_map(|it| Some((Override::Disable, Some(it)))),
     ];
     let order = (server, service, decision).prop_map(|(server, service, decision)| {
         let mut order = Order::new(server, decision.map(|(it, _)| it));

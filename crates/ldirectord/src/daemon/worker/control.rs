@@ -89,7 +89,7 @@ impl Handler for Clients {
     }
 
     async fn decide(&self, order: Order) -> Result<(), Refusal> {
-        let decision = order.decision.map(Into::into);
+        let decision = order.decision;
         self.engine.decide(order.selector(), decision, order.duration).await.map_err(|error| {
             match error {
                 Some(error) => error.into(),
