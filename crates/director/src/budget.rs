@@ -113,6 +113,7 @@ mod tests {
     use probe::{Check, External, Limits, Probe};
 
     use super::*;
+    use crate::test_folder::Folder;
 
     fn needs(check: &Check, count: u8) -> Needs {
         let probe = |n| Probe::new(([10, 10, 10, n], 80).into(), check.clone(), Duration::ZERO);
@@ -138,13 +139,13 @@ mod tests {
 
     #[test]
     fn a_control_group_is_limited_by_those_around_it() {
-        let mount = std::env::temp_dir().join(format!("director-groups-{}", std::process::id()));
+        let folder = Folder::new("groups");
+        let mount = &folder.0;
         fs::create_dir_all(mount.join("system.slice/web.service")).unwrap();
         fs::write(mount.join("system.slice/web.service/pids.max"), "max\n").unwrap();
         fs::write(mount.join("system.slice/pids.max"), "64\n").unwrap();
         let group = unified("1:name=systemd:/\n0::/system.slice/web.service\n").unwrap();
-        assert_eq!(group_limit(&mount, group, "pids.max"), Some(64));
-        assert_eq!(group_limit(&mount, group, "memory.max"), None);
-        fs::remove_dir_all(&mount).unwrap();
+        assert_eq!(group_limit(mount, group, "pids.max"), Some(64));
+        assert_eq!(group_limit(mount, group, "memory.max"), None);
     }
 }

@@ -15,6 +15,8 @@ mod reconcile;
 mod run;
 mod state;
 pub mod status;
+#[cfg(test)]
+mod test_folder;
 mod trial;
 
 pub use budget::{Budget, OverBudget};
