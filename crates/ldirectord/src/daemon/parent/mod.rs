@@ -12,7 +12,7 @@ mod respawn;
 mod run;
 mod watch;
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -426,7 +426,7 @@ impl Parent {
         if self.stopping || self.loading.is_some() || !(auto_reload || callback.is_some()) {
             return;
         }
-        let found = match stamp(&self.file) {
+        let found = match fs::metadata(&self.file).map(|it| stamp(&it)) {
             Ok(stamp) if !self.watch.is_new(&stamp) => {
                 self.watch.unchanged();
                 return;
@@ -602,23 +602,22 @@ impl Parent {
 
 fn found(path: &Path) -> Found {
     let read = || -> io::Result<Found> {
-        let before = stamp(path)?;
-        let (bytes, _) = file::read(path)?;
-        // A file that changes while it is read isn't the same at the next look.
-        Ok(Found::Content(before, bytes))
+        // The metadata is from before reading: a file that changes meanwhile isn't the same at the
+        // next look.
+        let (bytes, metadata) = file::read(path)?;
+        Ok(Found::Content(stamp(&metadata), bytes))
     };
     read().unwrap_or_else(|error| {
         Found::Unreadable(format!("cannot read {}: {error}", path.display()))
     })
 }
 
-fn stamp(path: &Path) -> io::Result<Stamp> {
-    let metadata = fs::metadata(path)?;
-    Ok(Stamp {
+fn stamp(metadata: &Metadata) -> Stamp {
+    Stamp {
         device: metadata.dev(),
         inode: metadata.ino(),
         size: metadata.size(),
         modified: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
         mode: metadata.mode(),
-    })
+    }
 }
