@@ -229,10 +229,10 @@ fn a_broken_file_stops_neither_stop_nor_status(context: &mut Context) -> Result<
     eventually(LIMIT, || {
         let said = instance.expect("status", 0)?.stdout;
         ensure!(said.contains("line 6"), "{said}");
+        let log = instance.log()?;
+        ensure!(log.contains("lbrc") && log.contains("stays in force"), "{log}");
         Ok(())
     })?;
-    let log = instance.log()?;
-    assert!(log.contains("lbrc") && log.contains("stays in force"), "{log}");
     assert_eq!(table(&netns)?, [SERVICE]);
     instance.expect("stop", 0)?;
     assert_eq!(table(&netns)?, [""; 0]);

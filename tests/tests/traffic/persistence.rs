@@ -153,17 +153,22 @@ fn sip_calls_stay_together(context: &mut Context) -> Result<()> {
         line_servers.push(LineServer::udp(&server.netns, vip, server.name)?);
     }
 
-    let request = |from: &str, call: &str| -> Result<String> {
-        let socket = host.netns.run(|| UdpSocket::bind((from, 0)))??;
+    // Each from a port of its own, as calls through different proxies would arrive. The kernel might
+    // choose one a second time, and the packet would belong to the earlier connection.
+    let mut ports = 6001..;
+    let mut request = |from: &str, call: &str| -> Result<String> {
+        let port = ports.next().context("enough ports")?;
+        let socket = host.netns.run(|| UdpSocket::bind((from, port)))??;
         let from = socket.local_addr()?;
         ask(&socket, vip, &options(from, call))
     };
     let mut chosen = Vec::new();
     for call in ["first@client.example", "second@client.example"] {
-        // Each from its own port, as calls through different proxies would arrive.
         let answers = ["10.10.10.1", "10.10.10.2", "10.10.10.1"].map(|from| request(from, call));
         let answers = answers.into_iter().collect::<Result<Vec<_>>>()?;
-        ensure!(answers.iter().all(|answer| *answer == answers[0]), "{call}: {answers:?}");
+        let listed = connections(&mut client)?;
+        let together = answers.iter().all(|answer| *answer == answers[0]);
+        ensure!(together, "{call}: {answers:?}, connections: {listed:#?}");
         chosen.extend(answers.into_iter().next());
     }
     ensure!(chosen[0] != chosen[1], "round robin gives the second call the other server");

@@ -62,8 +62,15 @@ fn clients_take_turns(
     let service = ServiceKey::Addr { protocol, addr: vip.ip(), port: vip.port() };
     let _servers = serve(cluster, client, service, forward)?;
     let netns = &cluster.client.netns;
-    let request = || match protocol {
-        Protocol::Udp => ask(&netns.run(|| socket_for(vip))??, vip, "who?"),
+    // Kept to the end, so each has a port of its own.
+    let mut sockets = Vec::new();
+    let mut request = || match protocol {
+        Protocol::Udp => {
+            let socket = netns.run(|| socket_for(vip))??;
+            let answer = ask(&socket, vip, "who?");
+            sockets.push(socket);
+            answer
+        }
         _ => {
             let name = if vip.is_ipv6() { "SCTP6" } else { "SCTP4" };
             let connect = format!("{name}-CONNECT:{vip}");
@@ -120,17 +127,20 @@ fn packets_of_a_client_are_spread_by_one_packet_scheduling(context: &mut Context
     let vip = SocketAddr::from((addresses::VIP, 5000));
     let service = ServiceKey::udp(vip.try_into()?);
     let _servers = serve(&cluster, &mut client, service, Forward::DirectRoute)?;
-    let asked_from_one_port = || -> Result<Vec<String>> {
-        let socket = cluster.client.netns.run(|| socket_for(vip))??;
-        (0..6).map(|_| ask(&socket, vip, "who?")).collect()
+    // Both sockets live to the end, so each has a port of its own.
+    let sockets = cluster.client.netns.run(|| [socket_for(vip), socket_for(vip)])?;
+    let [one, other] = sockets;
+    let asked_from = |socket: &UdpSocket| -> Result<Vec<String>> {
+        (0..6).map(|_| ask(socket, vip, "who?")).collect()
     };
 
-    let answers = asked_from_one_port()?;
+    let one = one?;
+    let answers = asked_from(&one)?;
     ensure!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
     assert_eq!(connections(&mut client)?.len(), 1);
 
     client.set_service(&Service::new(service).scheduler(Scheduler::RR).one_packet(true))?;
-    let answers = asked_from_one_port()?;
+    let answers = asked_from(&other?)?;
     for name in ["web1", "web2"] {
         let count = answers.iter().filter(|answer| *answer == name).count();
         ensure!(count == 3, "{name} has answered {count} of 6 times: {answers:?}");

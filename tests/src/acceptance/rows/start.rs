@@ -211,8 +211,13 @@ pub(super) fn changed_by_hand(stage: &Stage) -> Result<Vec<Criterion>> {
         by_hand(director, command)?;
         let repaired = table.wait(WAITED, |table| *table == right)?;
         criteria.push(Criterion::within(&format!("{what}, repaired"), MOST, repaired, WAITED));
+        // It is written after the change.
+        let logged = eventually(MOST, || {
+            ensure!(daemon.log().split_off(before).contains("10.3.1.1:80"), "not yet");
+            Ok(())
+        });
+        let logged = logged.is_ok();
         let log = daemon.log().split_off(before);
-        let logged = log.contains("10.3.1.1:80");
         criteria.push(Criterion::is(
             &format!("{what}, in the log"),
             "names the entry",
