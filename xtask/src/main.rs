@@ -113,6 +113,13 @@ enum Task {
     /// Internal: the package's service on a machine that systemd runs.
     #[command(hide = true)]
     GuestService { package: PathBuf, systemd: Vec<PathBuf> },
+    /// Internal: a part of a test run that goes on beside others.
+    #[command(hide = true)]
+    TestPart {
+        outcome: PathBuf,
+        #[command(flatten)]
+        part: test::part::Part,
+    },
     /// Internal: a comparison in one kernel.
     #[command(hide = true)]
     ParityPart(parity::Part),
@@ -135,6 +142,7 @@ fn run(task: Task) -> Result<u8> {
         Task::Golden(golden) => golden.run(),
         Task::Parity(parity) => parity.run(),
         Task::ParityPart(part) => part.run(),
+        Task::TestPart { outcome, part } => part.run_alone(&outcome),
         Task::Kernel(command) => kernel::run(command),
         Task::Doctor(command) => doctor::run(&command),
         Task::Cross(cross) => cross.run(),

@@ -59,6 +59,11 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
+    /// How many guests with these options this machine has processors and memory for; at least one.
+    pub fn at_once(self) -> usize {
+        doctor::guests_at_once(self)
+    }
+
     /// The arguments that give another process the same options.
     pub fn arguments(&self) -> Vec<String> {
         let mut arguments = vec![format!("--memory={}", self.memory)];

@@ -31,6 +31,6 @@ pub mod userland;
 
 pub use command::{DoctorCommand, KernelCommand, main};
 pub use doctor::before_boot;
-pub use failure::report;
+pub use failure::{obey_signal, report};
 pub use job::{GuestOptions, Job, KernelOption, KernelOptions, Processors, ReadyKernel};
 pub use program::Program;

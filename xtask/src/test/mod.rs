@@ -3,44 +3,28 @@
 pub(crate) mod counts;
 mod load;
 mod packages;
+pub(crate) mod part;
 mod summary;
+mod turns;
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use lab::kernel::Choice;
-use lab::userland::SERVERS;
-use lab::{Job, KernelOptions, Program, ReadyKernel, paths, progress};
+use lab::{KernelOptions, progress};
 
 use crate::cargo::{self, cargo};
-use crate::{dist, docs, site};
+use crate::{dist, site};
 use counts::Counts;
-use load::Load;
-use summary::Summary;
-
-/// The timeout for all integration tests together on one kernel. They take up to half an hour, and
-/// so does the endurance test, which runs only on request.
-const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
-
-/// The tools that integration tests run, besides our own programs.
-const TOOLS: &[&str] = &[
-    "ip",
-    "tc",
-    "modprobe",
-    "ipvsadm",
-    "iptables-legacy",
-    "nginx",
-    "curl",
-    "socat",
-    "vsftpd",
-    "tcpdump",
-];
+use part::{Part, Programs, What};
+use summary::{Row, Summary};
 
 /// The package whose tests need a kernel with IPVS; all other steps that run code leave it out.
 const INTEGRATION: &str = "ipvs-tests";
+
+/// The prefix of the names of steps that run the integration tests.
+const ON_KERNEL: &str = "integration tests on ";
 
 /// Tells tests which kernel they run on.
 const KERNEL_VARIABLE: &str = "IPVS_KERNEL";
@@ -55,6 +39,12 @@ pub(crate) struct Test {
     /// Run the integration tests this many times on each kernel
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     times: u16,
+    /// How many kernels to run at once [default: as many as the machine has processors and memory
+    /// for]
+    ///
+    /// What each of them prints comes as a whole. One at a time is for measuring how long they take.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    at_once: Option<u16>,
     /// Keep this many busy loops running while the integration tests run
     #[arg(long, value_name = "N", default_value_t = 0)]
     load: u16,
@@ -222,14 +212,17 @@ impl Test {
         progress::note("building the programs for the kernel");
         let mut programs = None;
         summary.time("build for the kernel".to_owned(), || {
-            programs = Some(Programs::build()?);
+            programs = Some(Programs::build(&lab)?);
+            if !self.integration {
+                GUEST.build()?;
+            }
             Ok(None)
         });
-        for choice in &choices {
-            match &programs {
-                Some(programs) => self.in_kernel(*choice, &lab, programs, &mut summary),
-                None => summary.missed(format!("kernel {}", choice.name())),
-            }
+        match &programs {
+            Some(programs) => summary.rows.extend(self.run_parts(programs, &choices, whole)?),
+            None => choices.iter().for_each(|choice| {
+                summary.missed(format!("kernel {}", choice.name()));
+            }),
         }
         // A test that one kernel is too old or too new for must run on another.
         if Choice::FETCHED.iter().all(|choice| choices.contains(choice)) {
@@ -238,9 +231,6 @@ impl Test {
                 summary.fail(format!("skipped on every kernel: {}", never.join(", ")));
             }
         }
-        if let (true, Some(choice)) = (whole, choices.first()) {
-            demo(*choice, &mut summary);
-        }
         if filter.is_some() && summary.counts().total() == 0 {
             summary.fail("no test has a name that contains the filter".to_owned());
         }
@@ -248,70 +238,30 @@ impl Test {
         Ok(u8::from(summary.has_failed()))
     }
 
-    fn in_kernel(&self, choice: Choice, lab: &Program, programs: &Programs, summary: &mut Summary) {
-        let kernel = match ReadyKernel::prepare(choice, self.kernels.guest, lab) {
-            Ok(kernel) => kernel,
-            Err(error) => {
-                summary.time(format!("kernel {}", choice.name()), || Err(error));
-                return;
-            }
+    /// Runs what needs a kernel, several kernels at once if the machine has room for that.
+    fn run_parts(&self, programs: &Programs, choices: &[Choice], whole: bool) -> Result<Vec<Row>> {
+        let part = |kernel, what| Part {
+            what,
+            kernel,
+            guest: self.kernels.guest,
+            programs: programs.clone(),
+            filter: self.filter.clone(),
+            times: self.times,
+            load: self.load,
         };
-        let name = match choice {
-            Choice::Host => format!("Linux {} (this machine's own)", kernel.release()),
-            _ => format!("Linux {}", kernel.release()),
+        let what = if self.integration { What::Integration } else { What::Kernel };
+        let mut parts: Vec<Part> = choices.iter().map(|choice| part(*choice, what)).collect();
+        if whole {
+            parts.extend(choices.first().map(|choice| part(*choice, What::Demo)));
+        }
+        let at_once = match self.at_once {
+            Some(count) => count.into(),
+            // Nothing keeps parts on the machine's own kernel apart.
+            None if choices.contains(&Choice::Host) => 1,
+            None => self.kernels.guest.at_once(),
         };
-        let filter = self.filter.as_deref();
-        if kernel.is_fetched() && !self.integration {
-            let step = format!("{} on {name}", GUEST.name);
-            progress::note(&step);
-            summary.time(step, || GUEST.run(filter, Some(choice)));
-        }
-        for time in 1..=self.times {
-            let mut step = format!("{ON_KERNEL}{name}");
-            if self.times > 1 {
-                write!(step, ", {time} of {}", self.times).expect("a string takes any text");
-            }
-            progress::note(&step);
-            summary.time(step, || {
-                let _load = Load::start(self.load);
-                self.run_integration(choice, programs, &kernel)
-            });
-        }
+        part::run_all(&parts, at_once)
     }
-
-    /// Runs the integration tests once.
-    fn run_integration(
-        &self,
-        choice: Choice,
-        programs: &Programs,
-        kernel: &ReadyKernel,
-    ) -> Result<Option<Outcome>> {
-        let filter = self.filter.as_deref();
-        let report = Report::new(choice)?;
-        let status = programs.job(choice, filter, &report.folder).run(kernel)?;
-        let counts = report.read()?;
-        // The filter may be meant for other tests.
-        let problem = if counts.total() == 0 && filter.is_none() {
-            Some("they reported no test".to_owned())
-        } else {
-            // A reported failure needs no further explanation.
-            (status != 0 && counts.failed == 0).then(|| format!("they ended with status {status}"))
-        };
-        Ok(Some(Outcome { counts, problem }))
-    }
-}
-
-/// Runs the demo, which checks its own claims, and compares its output with the transcript. The
-/// transcript comes from a single kernel.
-fn demo(choice: Choice, summary: &mut Summary) {
-    progress::note("the demo");
-    summary.time("demo".to_owned(), || {
-        let printed = docs::transcript(choice)?;
-        if choice == docs::KERNEL {
-            docs::check_transcript(&printed)?;
-        }
-        Ok(None)
-    });
 }
 
 /// The outcome of a step that runs tests.
@@ -323,6 +273,15 @@ struct Outcome {
 }
 
 impl Step {
+    /// Builds its tests without running them.
+    fn build(&self) -> Result<()> {
+        let mut command = cargo();
+        command.args(self.arguments).args(["--no-run", "--quiet"]);
+        let built = cargo::watch(&mut command, |line| println!("{line}"))?;
+        anyhow::ensure!(built, "`cargo {} --no-run` failed", self.arguments.join(" "));
+        Ok(())
+    }
+
     /// Runs the step. A check has no outcome except an error.
     fn run(&self, filter: Option<&str>, kernel: Option<Choice>) -> Result<Option<Outcome>> {
         if self.arguments.first() == Some(&"package") {
@@ -354,96 +313,6 @@ impl Step {
                 Ok(Some(Outcome { counts, problem }))
             }
         }
-    }
-}
-
-/// The programs that the integration tests consist of.
-#[derive(Debug)]
-struct Programs {
-    tests: PathBuf,
-    ipvsadm: PathBuf,
-    ldirectord: PathBuf,
-    /// The library's example that is tested under traffic.
-    controller: PathBuf,
-}
-
-impl Programs {
-    fn build() -> Result<Self> {
-        Ok(Self {
-            tests: cargo::build(
-                &["test", "-p", INTEGRATION, "--test", "integration", "--no-run"],
-                "integration",
-            )?,
-            ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
-            ldirectord: cargo::build(&["build", "-p", "ldirectord"], "ldirectord")?,
-            controller: cargo::build(
-                &["build", "-p", "ipvs-client", "--features", "serde", "--example", "controller"],
-                "controller",
-            )?,
-        })
-    }
-
-    fn job(&self, choice: Choice, filter: Option<&str>, report: &Path) -> Job {
-        let mut command = vec![self.tests.clone().into_os_string()];
-        command.extend(filter.map(Into::into));
-        Job {
-            command,
-            environment: vec![
-                ("IPVSADM", self.ipvsadm.clone().into()),
-                ("LDIRECTORD", self.ldirectord.clone().into()),
-                ("CONTROLLER", self.controller.clone().into()),
-                (KERNEL_VARIABLE, choice.name().into()),
-                ("IPVS_TEST_REPORT", report.join(REPORT).into()),
-                (
-                    "RUST_BACKTRACE",
-                    std::env::var_os("RUST_BACKTRACE").unwrap_or_else(|| "1".into()),
-                ),
-            ],
-            tools: TOOLS,
-            userlands: &[SERVERS],
-            writable: vec![report.to_owned()],
-            timeout: Some(KERNEL_TIMEOUT),
-            ..Job::default()
-        }
-    }
-}
-
-const REPORT: &str = "report.jsonl";
-
-/// The prefix of the names of steps that run the integration tests.
-const ON_KERNEL: &str = "integration tests on ";
-
-/// The report of the integration tests on one kernel. It is a file in its own folder, the only part
-/// of the checkout that the guest may change.
-struct Report {
-    folder: PathBuf,
-}
-
-impl Report {
-    fn new(choice: Choice) -> Result<Self> {
-        let folder = paths::root().join("target/reports").join(choice.name());
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("can't make {}", folder.display()))?;
-        let report = folder.join(REPORT);
-        match std::fs::remove_file(&report) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error)
-                    .with_context(|| format!("can't remove the old {}", report.display()));
-            }
-            _ => {}
-        }
-        Ok(Self { folder })
-    }
-
-    fn read(&self) -> Result<Counts> {
-        let path = self.folder.join(REPORT);
-        let text = match std::fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.with_context(|| format!("can't read {}", path.display()))?,
-        };
-        let mut counts = Counts::default();
-        text.lines().try_for_each(|line| counts.read_report(line))?;
-        Ok(counts)
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use lab::progress;
+use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
 use super::{ON_KERNEL, Outcome, timed};
@@ -13,11 +14,12 @@ use super::{ON_KERNEL, Outcome, timed};
 /// The outcome of every step.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
 }
 
-#[derive(Debug)]
-struct Row {
+/// The outcome of a step.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Row {
     name: String,
     /// `None` for a step that runs no tests.
     counts: Option<Counts>,
@@ -32,7 +34,10 @@ impl Summary {
         let (counts, problem) = match outcome {
             Ok(Some(Outcome { counts, problem })) => (Some(counts), problem),
             Ok(None) => (None, None),
-            Err(error) => (None, Some(format!("{error:#}"))),
+            Err(error) => {
+                lab::obey_signal(&error);
+                (None, Some(format!("{error:#}")))
+            }
         };
         if let Some(problem) = &problem {
             progress::note(&format!("{name}: {problem}"));

@@ -53,7 +53,6 @@ impl Facts {
     pub(crate) fn gather(memory: u64, program: &Program) -> Self {
         let text = |path: &Path| std::fs::read_to_string(path).ok();
         let status = text(Path::new("/proc/self/status")).unwrap_or_default();
-        let limit = |resource| getrlimit(resource).current.map(|bytes| bytes >> 20);
         let target = paths::root().join("target");
         let file_system = scratch::file_system(&target).ok();
         Self {
@@ -65,19 +64,28 @@ impl Facts {
                 seccomp: field(&status, "Seccomp:").is_some_and(|mode| mode != 0),
                 traced: field(&status, "TracerPid:").is_some_and(|pid| pid != 0),
             },
-            memory: Memory {
-                wanted: memory,
-                available: text(Path::new("/proc/meminfo"))
-                    .and_then(|text| field(&text, "MemAvailable:"))
-                    .map(|kib| kib >> 10),
-                group: text(Path::new("/proc/self/cgroup"))
-                    .and_then(|groups| group_left(&groups, text))
-                    .map(|bytes| bytes >> 20),
-                address_space: limit(Resource::As),
-                file: limit(Resource::Fsize),
-            },
+            memory: Memory::gather(memory),
             places: scratch::candidates(),
             target: (target, file_system),
+        }
+    }
+}
+
+impl Memory {
+    /// Gathers what limits a guest that wants this many MiB.
+    pub(crate) fn gather(wanted: u64) -> Self {
+        let text = |path: &Path| std::fs::read_to_string(path).ok();
+        let limit = |resource| getrlimit(resource).current.map(|bytes| bytes >> 20);
+        Self {
+            wanted,
+            available: text(Path::new("/proc/meminfo"))
+                .and_then(|text| field(&text, "MemAvailable:"))
+                .map(|kib| kib >> 10),
+            group: text(Path::new("/proc/self/cgroup"))
+                .and_then(|groups| group_left(&groups, text))
+                .map(|bytes| bytes >> 20),
+            address_space: limit(Resource::As),
+            file: limit(Resource::Fsize),
         }
     }
 }

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::facts::{Facts, Memory, Tracing};
 use super::trial::Refusal;
-use crate::guest::scratch::{self, FileSystem};
+use crate::guest::scratch::{self, Candidate, FileSystem};
 
 /// The size of the extended processor state buffer in kernels up to Linux 6.12, in bytes.
 const ROOM: usize = 2_696;
@@ -224,12 +224,23 @@ fn memory(memory: Memory) -> Finding {
     }
 }
 
+/// How many guests have a processor each and all of their memory; at least one, which
+/// [`memory`] judges.
+pub(crate) fn guests_at_once(memory: Memory, places: &[Candidate], processors: usize) -> usize {
+    let Memory { wanted, available, group, .. } = memory;
+    let fits = |count: usize| {
+        let all = wanted.saturating_mul(count as u64);
+        [available, group].into_iter().flatten().all(|left| left >= all)
+            && scratch::choose(places, all).is_ok()
+    };
+    (2..=processors).rev().find(|count| fits(*count)).unwrap_or(1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::guest::scratch::Candidate;
 
     /// The facts of a machine where nothing is wrong.
     fn facts() -> Facts {
@@ -338,6 +349,25 @@ mod tests {
             };
         }));
         assert!(text.contains("emulated") && !text.contains("yama"), "{text}");
+    }
+
+    #[test]
+    fn guests_run_at_once_as_far_as_processors_and_memory_go() {
+        let place = |free| Candidate {
+            path: PathBuf::from("/shm"),
+            state: Ok(FileSystem { noexec: false, free }),
+        };
+        let count = |available, group, free, processors| {
+            let memory = Memory { wanted: 1_024, available, group, ..Memory::default() };
+            guests_at_once(memory, &[place(free)], processors)
+        };
+        assert_eq!(count(Some(20_000), None, 20_000, 2), 2);
+        assert_eq!(count(Some(20_000), None, 20_000, 16), 16);
+        assert_eq!(count(None, None, 20_000, 1), 1);
+        assert_eq!(count(Some(3_100), None, 20_000, 16), 3);
+        assert_eq!(count(Some(20_000), Some(2_047), 20_000, 2), 1);
+        assert_eq!(count(Some(20_000), None, 2_048, 16), 2);
+        assert_eq!(count(Some(10), None, 10, 2), 1);
     }
 
     #[test]

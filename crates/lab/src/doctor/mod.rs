@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use self::facts::Facts;
+use self::facts::{Facts, Memory};
 use self::findings::{Finding, Level};
+use crate::guest::scratch;
 use crate::job::GuestOptions;
 use crate::kernel::{SERIES, fetch};
 use crate::process::finish;
@@ -52,6 +53,13 @@ pub fn before_boot(options: GuestOptions, program: &Program) -> Result<()> {
         "no guest boots on this machine as it is (`cargo xtask doctor` shows more):\n{}",
         all.join("\n")
     );
+}
+
+/// How many guests with these options this machine has processors and memory for; at least one.
+pub(crate) fn guests_at_once(options: GuestOptions) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = Memory::gather(options.memory);
+    findings::guests_at_once(memory, &scratch::candidates(), processors)
 }
 
 /// Which kernels are already fetched, and whether the others can be.

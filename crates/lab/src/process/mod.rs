@@ -1,10 +1,11 @@
 //! Runs other programs, for the whole workspace.
 //!
 //! Every program has a deadline and is killed when it passes. Its output is captured ([`finish`]),
-//! read line by line ([`watch`], [`watch_all`]), or passed through ([`Running`]). Errors quote the
+//! read line by line ([`watch`], [`watch_all`], [`watch_several`]), or passed through ([`Running`]). Errors quote the
 //! command line and the output.
 
 mod background;
+mod several;
 mod watch;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 pub use self::background::{Background, Finished, Running, finish};
+pub use self::several::{Event, watch_several};
 pub use self::watch::{watch, watch_all};
 
 /// How long [`output`] lets a program run. No program that the tests call takes a second on an idle

@@ -9,21 +9,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::command_line;
-use crate::failure::Failure;
+use crate::failure::{Failure, end_by};
 use crate::signals::{Caught, Signals};
 
 /// The longest wait before the clock is checked again, while output may arrive.
-const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+pub(super) const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// The same once the output is closed, when the program is about to end.
 const SHORT_TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// How long an output may stay open and silent after its program has ended. After that, something
 /// else is assumed to hold it open.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs a program without input to its end and passes each line of its standard output to `line`.
 /// Its standard error passes through.
@@ -81,7 +81,8 @@ fn run(
         };
         if let Some(Caught::End(number)) = signals.next()? {
             drop((group, signals));
-            return Err(end_by(number));
+            end_by(number);
+            return Err(Failure::signal(number));
         }
         if let (true, Some(file)) = (is_ready, &mut output) {
             let mut bytes = [0; 8192];
@@ -111,26 +112,17 @@ fn run(
     }
 }
 
-/// Ends this process by a signal that it caught, as if it hadn't caught it. Returns an error if the
-/// signal doesn't end processes.
-fn end_by(number: i32) -> anyhow::Error {
-    if let Some(signal) = Signal::from_named_raw(number) {
-        let _ = kill_process(getpid(), signal);
-    }
-    Failure::signal(number)
-}
-
 /// A program and everything it starts. If this is dropped before the program has ended, all of
 /// these processes are killed.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     leader: Child,
     is_over: bool,
 }
 
 impl Group {
     /// Starts `command` as a process group that writes to one pipe.
-    fn start(command: &mut Command, with_errors: bool) -> Result<(Self, File)> {
+    pub(super) fn start(command: &mut Command, with_errors: bool) -> Result<(Self, File)> {
         let (output, end) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
         if with_errors {
             command.stderr(end.try_clone().context("cannot make a pipe")?);
@@ -152,31 +144,43 @@ impl Group {
         Ok((Self { leader, is_over: false }, output.into()))
     }
 
-    fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
+    pub(super) fn ended(&mut self) -> std::io::Result<Option<ExitStatus>> {
         let status = self.leader.try_wait()?;
         self.is_over |= status.is_some();
         Ok(status)
+    }
+
+    /// Kills the program and everything it started.
+    pub(super) fn kill(&self) {
+        // Once the program has been reaped, its pid may be reused.
+        if !self.is_over {
+            let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
+        }
+    }
+
+    /// Passes a signal on to the program, which is to end what it started.
+    pub(super) fn signal(&self, number: i32) {
+        if let (false, Some(signal)) = (self.is_over, Signal::from_named_raw(number)) {
+            let _ = kill_process(Pid::from_child(&self.leader), signal);
+        }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Once the program has been reaped, its pid may be reused.
-        if !self.is_over {
-            let _ = kill_process_group(Pid::from_child(&self.leader), Signal::KILL);
-            let _ = self.leader.wait();
-        }
+        self.kill();
+        let _ = self.leader.wait();
     }
 }
 
 /// Splits bytes into lines.
 #[derive(Debug, Default)]
-struct Lines {
+pub(super) struct Lines {
     rest: Vec<u8>,
 }
 
 impl Lines {
-    fn push(&mut self, bytes: &[u8], heard: &mut dyn FnMut(&str)) {
+    pub(super) fn push(&mut self, bytes: &[u8], heard: &mut dyn FnMut(&str)) {
         self.rest.extend_from_slice(bytes);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -185,7 +189,7 @@ impl Lines {
     }
 
     /// Passes on the last line, which may lack a line end.
-    fn end(self, heard: &mut dyn FnMut(&str)) {
+    pub(super) fn end(self, heard: &mut dyn FnMut(&str)) {
         if !self.rest.is_empty() {
             heard(&String::from_utf8_lossy(&self.rest));
         }

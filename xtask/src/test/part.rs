@@ -1,0 +1,366 @@
+//! The parts of a run that need a kernel. Each can be a process of its own, because a process has one
+//! guest at a time, and several can then run at once.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, ValueEnum};
+use lab::kernel::Choice;
+use lab::process::{Event, watch_several};
+use lab::userland::SERVERS;
+use lab::{GuestOptions, Job, Program, ReadyKernel, paths, progress};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::counts::Counts;
+use super::load::Load;
+use super::summary::{Row, Summary};
+use super::turns::Turns;
+use super::{GUEST, INTEGRATION, KERNEL_VARIABLE, ON_KERNEL, Outcome};
+use crate::{cargo, docs};
+
+/// The timeout for all integration tests together on one kernel. They take up to half an hour, and
+/// so does the endurance test, which runs only on request.
+const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+
+/// The timeout for everything else that a part does: fetching, and a build.
+const OTHER_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// The tools that integration tests run, besides our own programs.
+const TOOLS: &[&str] = &[
+    "ip",
+    "tc",
+    "modprobe",
+    "ipvsadm",
+    "iptables-legacy",
+    "nginx",
+    "curl",
+    "socat",
+    "vsftpd",
+    "tcpdump",
+];
+
+/// A part of a run.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Part {
+    #[arg(long)]
+    pub(super) what: What,
+    #[arg(long, value_parser = Choice::named)]
+    pub(super) kernel: Choice,
+    #[command(flatten)]
+    pub(super) guest: GuestOptions,
+    #[command(flatten)]
+    pub(super) programs: Programs,
+    #[arg(long)]
+    pub(super) filter: Option<String>,
+    #[arg(long)]
+    pub(super) times: u16,
+    #[arg(long)]
+    pub(super) load: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum What {
+    /// The tests of the guest itself, and the integration tests.
+    Kernel,
+    /// The integration tests.
+    Integration,
+    Demo,
+}
+
+/// Runs parts, at most `at_once` of them at a time. Returns what each of them reported, in their
+/// order, in which their output comes, too.
+pub(super) fn run_all(parts: &[Part], at_once: usize) -> Result<Vec<Row>> {
+    if at_once == 1 || parts.len() == 1 {
+        let mut summary = Summary::default();
+        parts.iter().for_each(|part| part.run(&mut summary));
+        return Ok(summary.rows);
+    }
+    let count = at_once.min(parts.len());
+    progress::note(&format!("running {count} kernels at once; what each prints comes as a whole"));
+    // One load for all, not one for each.
+    let _load = Load::start(parts.iter().map(|part| part.load).max().unwrap_or(0));
+    let limit = parts.iter().map(Part::limit).max().unwrap_or_default();
+    let outcomes = parts.iter().map(Part::outcome).collect::<Result<Vec<PathBuf>>>()?;
+    let commands = parts.iter().zip(&outcomes).map(|(part, outcome)| {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("test-part").args(Part { load: 0, ..part.clone() }.arguments()).arg(outcome);
+        command
+    });
+    let mut commands: Vec<Command> = commands.collect();
+    let mut turns = Turns::default();
+    let mut ends = vec![None; parts.len()];
+    watch_several(&mut commands, at_once, limit, &mut |part, event| {
+        let print = &mut |line: &str| println!("{line}");
+        match event {
+            Event::Line(line) => turns.line(part, line, print),
+            Event::End(status) => {
+                ends[part] = Some(status);
+                turns.end(part, print);
+            }
+        }
+    })?;
+    let mut summary = Summary::default();
+    for ((part, outcome), end) in parts.iter().zip(&outcomes).zip(ends) {
+        let rows = match end {
+            Some(status) => read_rows(outcome).with_context(|| format!("it ended with {status}")),
+            None => Err(anyhow::anyhow!("not run")),
+        };
+        match rows {
+            Ok(rows) => summary.rows.extend(rows),
+            Err(error) => summary.time(part.name(), || Err(error)),
+        }
+    }
+    Ok(summary.rows)
+}
+
+/// What a part reported before it ended.
+fn read_rows(outcome: &Path) -> Result<Vec<Row>> {
+    let file = File::open(outcome).context("it left no outcome")?;
+    let rows: Vec<Row> = serde_json::from_reader(file).context("it left half an outcome")?;
+    ensure!(!rows.is_empty(), "it left an empty outcome");
+    Ok(rows)
+}
+
+impl Part {
+    /// The part as a process of its own, whose outcome goes to a file.
+    pub(crate) fn run_alone(&self, outcome: &Path) -> Result<u8> {
+        // A process that started this one and was killed reads no outcome. Guests end by this signal
+        // together with all they consist of.
+        set_parent_process_death_signal(Some(Signal::TERM))
+            .context("can't tie this process to the one that started it")?;
+        let mut summary = Summary::default();
+        self.run(&mut summary);
+        let file =
+            File::create(outcome).with_context(|| format!("can't make {}", outcome.display()))?;
+        serde_json::to_writer(file, &summary.rows).context("can't write the outcome")?;
+        Ok(u8::from(summary.has_failed()))
+    }
+
+    fn run(&self, summary: &mut Summary) {
+        match self.what {
+            What::Demo => self.demo(summary),
+            What::Kernel | What::Integration => self.in_kernel(summary),
+        }
+    }
+
+    /// What to call it if it can't speak for itself.
+    fn name(&self) -> String {
+        match self.what {
+            What::Demo => "demo".to_owned(),
+            What::Kernel | What::Integration => format!("kernel {}", self.kernel.name()),
+        }
+    }
+
+    fn limit(&self) -> Duration {
+        KERNEL_TIMEOUT * u32::from(self.times) + OTHER_TIMEOUT
+    }
+
+    /// The file for its outcome, which isn't there.
+    fn outcome(&self) -> Result<PathBuf> {
+        let folder = paths::root().join("target/reports");
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        let path = folder.join(format!("{}.json", self.name().replace(' ', "-")));
+        remove(&path)?;
+        Ok(path)
+    }
+
+    /// The arguments of `test-part`.
+    fn arguments(&self) -> Vec<OsString> {
+        let Self { what, kernel, guest, programs, filter, times, load } = self;
+        let what = what.to_possible_value().map_or_else(String::new, |what| what.get_name().into());
+        let mut arguments = vec![
+            format!("--what={what}").into(),
+            format!("--kernel={}", kernel.name()).into(),
+            format!("--times={times}").into(),
+            format!("--load={load}").into(),
+        ];
+        arguments.extend(guest.arguments().into_iter().map(OsString::from));
+        arguments.extend(programs.arguments());
+        arguments.extend(filter.as_ref().map(|filter| format!("--filter={filter}").into()));
+        arguments
+    }
+
+    fn in_kernel(&self, summary: &mut Summary) {
+        let choice = self.kernel;
+        let lab = Program::at(self.programs.lab.clone());
+        let kernel = match ReadyKernel::prepare(choice, self.guest, &lab) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                summary.time(self.name(), || Err(error));
+                return;
+            }
+        };
+        let name = match choice {
+            Choice::Host => format!("Linux {} (this machine's own)", kernel.release()),
+            _ => format!("Linux {}", kernel.release()),
+        };
+        let filter = self.filter.as_deref();
+        if kernel.is_fetched() && self.what == What::Kernel {
+            let step = format!("{} on {name}", GUEST.name);
+            progress::note(&step);
+            summary.time(step, || GUEST.run(filter, Some(choice)));
+        }
+        for time in 1..=self.times {
+            let mut step = format!("{ON_KERNEL}{name}");
+            if self.times > 1 {
+                write!(step, ", {time} of {}", self.times).expect("a string takes any text");
+            }
+            progress::note(&step);
+            summary.time(step, || {
+                let _load = Load::start(self.load);
+                self.run_integration(&kernel)
+            });
+        }
+    }
+
+    /// Runs the integration tests once.
+    fn run_integration(&self, kernel: &ReadyKernel) -> Result<Option<Outcome>> {
+        let filter = self.filter.as_deref();
+        let report = Report::new(self.kernel)?;
+        let status = self.programs.job(self.kernel, filter, &report.folder).run(kernel)?;
+        let counts = report.read()?;
+        // The filter may be meant for other tests.
+        let problem = if counts.total() == 0 && filter.is_none() {
+            Some("they reported no test".to_owned())
+        } else {
+            // A reported failure needs no further explanation.
+            (status != 0 && counts.failed == 0).then(|| format!("they ended with status {status}"))
+        };
+        Ok(Some(Outcome { counts, problem }))
+    }
+    /// Runs the demo, which checks its own claims, and compares its output with the transcript. The
+    /// transcript comes from a single kernel.
+    fn demo(&self, summary: &mut Summary) {
+        progress::note("the demo");
+        summary.time("demo".to_owned(), || {
+            let printed = docs::transcript(self.kernel)?;
+            if self.kernel == docs::KERNEL {
+                docs::check_transcript(&printed)?;
+            }
+            Ok(None)
+        });
+    }
+}
+
+/// The programs that the integration tests consist of.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Programs {
+    #[arg(long)]
+    lab: PathBuf,
+    #[arg(long)]
+    tests: PathBuf,
+    #[arg(long)]
+    ipvsadm: PathBuf,
+    #[arg(long)]
+    ldirectord: PathBuf,
+    /// The library's example that is tested under traffic.
+    #[arg(long)]
+    controller: PathBuf,
+}
+
+impl Programs {
+    pub(super) fn build(lab: &Program) -> Result<Self> {
+        Ok(Self {
+            lab: lab.path().to_owned(),
+            tests: cargo::build(
+                &["test", "-p", INTEGRATION, "--test", "integration", "--no-run"],
+                "integration",
+            )?,
+            ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
+            ldirectord: cargo::build(&["build", "-p", "ldirectord"], "ldirectord")?,
+            controller: cargo::build(
+                &["build", "-p", "ipvs-client", "--features", "serde", "--example", "controller"],
+                "controller",
+            )?,
+        })
+    }
+
+    /// The arguments that give another process the same programs.
+    fn arguments(&self) -> [OsString; 10] {
+        let Self { lab, tests, ipvsadm, ldirectord, controller } = self;
+        let name = |name: &str| OsString::from(name);
+        let path = |path: &Path| path.as_os_str().to_owned();
+        [
+            name("--lab"),
+            path(lab),
+            name("--tests"),
+            path(tests),
+            name("--ipvsadm"),
+            path(ipvsadm),
+            name("--ldirectord"),
+            path(ldirectord),
+            name("--controller"),
+            path(controller),
+        ]
+    }
+
+    fn job(&self, choice: Choice, filter: Option<&str>, report: &Path) -> Job {
+        let mut command = vec![self.tests.clone().into_os_string()];
+        command.extend(filter.map(Into::into));
+        Job {
+            command,
+            environment: vec![
+                ("IPVSADM", self.ipvsadm.clone().into()),
+                ("LDIRECTORD", self.ldirectord.clone().into()),
+                ("CONTROLLER", self.controller.clone().into()),
+                (KERNEL_VARIABLE, choice.name().into()),
+                ("IPVS_TEST_REPORT", report.join(REPORT).into()),
+                (
+                    "RUST_BACKTRACE",
+                    std::env::var_os("RUST_BACKTRACE").unwrap_or_else(|| "1".into()),
+                ),
+            ],
+            tools: TOOLS,
+            userlands: &[SERVERS],
+            writable: vec![report.to_owned()],
+            timeout: Some(KERNEL_TIMEOUT),
+            ..Job::default()
+        }
+    }
+}
+
+const REPORT: &str = "report.jsonl";
+
+/// The report of the integration tests on one kernel. It is a file in its own folder, the only part
+/// of the checkout that the guest may change.
+struct Report {
+    folder: PathBuf,
+}
+
+impl Report {
+    fn new(choice: Choice) -> Result<Self> {
+        let folder = paths::root().join("target/reports").join(choice.name());
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("can't make {}", folder.display()))?;
+        let report = folder.join(REPORT);
+        remove(&report)?;
+        Ok(Self { folder })
+    }
+
+    fn read(&self) -> Result<Counts> {
+        let path = self.folder.join(REPORT);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            other => other.with_context(|| format!("can't read {}", path.display()))?,
+        };
+        let mut counts = Counts::default();
+        text.lines().try_for_each(|line| counts.read_report(line))?;
+        Ok(counts)
+    }
+}
+
+/// Removes a file that an earlier run may have left.
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove the old {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
