@@ -462,6 +462,11 @@ impl Engine {
         std::mem::take(&mut self.save).then(|| self.saved(now, clock))
     }
 
+    /// Has everything saved again, whether it has changed or not.
+    pub(crate) fn save_again(&mut self) {
+        self.save = true;
+    }
+
     fn saved(&self, now: Instant, clock: SystemTime) -> Saved {
         let on_fallback =
             self.pools.all().filter(|(key, it)| it.on_fallback && self.own.contains(key));
@@ -509,6 +514,9 @@ impl Engine {
         self.connections.get(&(service, server)).copied()
     }
 }
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 mod tests;

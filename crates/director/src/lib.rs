@@ -27,7 +27,7 @@ pub use pool::{Member, Override, Pool, WhenDown};
 pub use pools::Pools;
 pub use preview::preview;
 pub use reconcile::Object;
-pub use run::{Director, Ended, Handle, LoadError, Loaded, Observer};
+pub use run::{Decided, Director, Ended, Handle, LoadError, Loaded, Observer};
 pub use state::{Saved, SavedDecision, StateError, Store};
 pub use status::Status;
 pub use trial::NoScheduler;

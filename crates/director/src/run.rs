@@ -1,6 +1,6 @@
 //! The loop around the engine: tasks for checks, a thread for the table, and requests from outside.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use ipvs::plan::Step;
 use ipvs::{AsyncClient, Error, Service, ServiceKey, Snapshot, Transport};
 use probe::{Check, External, Limits, Needs, Outcome, PrepareError, Probe, Runner};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
@@ -29,6 +30,9 @@ use crate::trial::{self, NoScheduler};
 
 /// The loop turns at least this often, so that a watchdog can tell it from a stuck one.
 const TURN: Duration = Duration::from_secs(1);
+
+/// How long to wait until what couldn't be saved is tried again: a full disk may have room by then.
+const SAVE_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for a trial of schedulers.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,6 +101,16 @@ pub struct Loaded {
     pub refused: Vec<(Object, String)>,
 }
 
+/// What became of an operator's decision that was recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Decided {
+    /// Why it isn't saved: it is in force, but a restart forgets it unless it can be saved later. None
+    /// if it is saved.
+    #[serde(default)]
+    pub not_saved: Option<String>,
+}
+
 /// Controls a running [`Director`]. Clones control the same one.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -117,8 +131,16 @@ enum Input {
     Load(Setup, oneshot::Sender<Result<Loaded, LoadError>>),
     Tried(Box<Attempt>),
     Status(oneshot::Sender<Status>),
-    Decide(Selector, Option<Override>, Option<Duration>, oneshot::Sender<Result<(), DecideError>>),
-    Stop { keep_table: bool, done: oneshot::Sender<()> },
+    Decide(
+        Selector,
+        Option<Override>,
+        Option<Duration>,
+        oneshot::Sender<Result<Decided, DecideError>>,
+    ),
+    Stop {
+        keep_table: bool,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// A configuration whose schedulers were tried.
@@ -128,6 +150,8 @@ struct Attempt {
     reply: oneshot::Sender<Result<Loaded, LoadError>>,
     /// What was saved before it.
     before: Saved,
+    /// Services of other running instances.
+    foreign: BTreeSet<ServiceKey>,
     /// The table before, and what the trial has written.
     result: Result<(Snapshot, Vec<Step>), LoadError>,
 }
@@ -157,7 +181,7 @@ impl Handle {
     }
 
     /// Records an operator's decision about real servers, perhaps for some time only. None returns
-    /// to what their checks say.
+    /// to what their checks say. It is in force and saved, or [`Decided`] says why it isn't saved.
     ///
     /// # Errors
     ///
@@ -167,7 +191,7 @@ impl Handle {
         selector: Selector,
         decision: Option<Override>,
         time: Option<Duration>,
-    ) -> Result<(), Option<DecideError>> {
+    ) -> Result<Decided, Option<DecideError>> {
         let (reply, outcome) = oneshot::channel();
         let _ = self.inbox.send(Input::Decide(selector, decision, time, reply));
         outcome.await.map_err(|_| None)?.map_err(Some)
@@ -205,6 +229,8 @@ pub struct Director<T, O> {
     changed: watch::Sender<u64>,
     started: Instant,
     saved: Saved,
+    /// Why that couldn't be saved, and when to try again.
+    unsaved: Option<(String, Instant)>,
     /// One configuration at a time.
     loading: bool,
     loads: VecDeque<(Setup, oneshot::Sender<Result<Loaded, LoadError>>)>,
@@ -239,6 +265,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             changed,
             started,
             saved,
+            unsaved: None,
             loading: false,
             loads: VecDeque::new(),
             written: None,
@@ -327,7 +354,11 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             }
             Input::Decide(selector, decision, time, reply) => {
                 let until = time.and_then(|time| now.checked_add(time));
-                let _ = reply.send(self.engine.decide(&selector, decision, until, now));
+                let decided = self.engine.decide(&selector, decision, until, now);
+                let _ = reply.send(decided.map(|()| {
+                    self.save(now);
+                    Decided { not_saved: self.unsaved.as_ref().map(|(error, _)| error.clone()) }
+                }));
             }
             // Handled by the loop.
             Input::Stop { .. } => {}
@@ -377,10 +408,13 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             return;
         }
         let Some((setup, reply)) = self.loads.pop_front() else { return };
-        if let Err(error) = self.claim(&setup) {
-            let _ = reply.send(Err(error));
-            return self.load_next();
-        }
+        let foreign = match self.claim(&setup) {
+            Ok(foreign) => foreign,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return self.load_next();
+            }
+        };
         self.loading = true;
         let before = self.saved.clone();
         let (client, sender) = (self.client.clone(), self.sender.clone());
@@ -391,14 +425,15 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                 let written = trial::schedulers(client, &services, &current)?;
                 Ok((current, written))
             });
-            let attempt = Attempt { result: result.await, setup, reply, before };
+            let attempt = Attempt { result: result.await, setup, reply, before, foreign };
             sender.send(Input::Tried(Box::new(attempt)))
         });
     }
 
     /// Checks what can be checked without the kernel, and claims the services. They stay claimed
-    /// if the configuration is refused later, until the next state is saved.
-    fn claim(&mut self, setup: &Setup) -> Result<(), LoadError> {
+    /// if the configuration is refused later, until the next state is saved. Returns the services of
+    /// other instances, which can't claim any of this one's meanwhile.
+    fn claim(&mut self, setup: &Setup) -> Result<BTreeSet<ServiceKey>, LoadError> {
         for member in setup.pools.iter().flat_map(|pool| pool.members.values()) {
             let target = member.probe.target;
             self.prepare(&member.probe).map_err(|source| LoadError::Check { target, source })?;
@@ -406,19 +441,14 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         let members = setup.pools.iter().flat_map(|pool| pool.members.values());
         let probes: HashSet<&Probe> = members.map(|member| &*member.probe).collect();
         self.budget.check(&Needs::of(probes, self.limits), IN_FLIGHT)?;
-        let Some(store) = &self.store else { return Ok(()) };
-        let mut saved = self.saved.clone();
-        let others = store.claimed_by_others().unwrap_or_default();
-        saved.services.retain(|key| !others.contains(key));
-        saved.services.extend(setup.pools.iter().map(|pool| pool.service.key));
-        match store.save(&saved) {
-            // Without a state a restart knows less, but checks go on.
-            Err(error @ StateError::Io { .. }) => {
-                self.observer.event(&Event::NotSaved { error: error.to_string() });
-                Ok(())
-            }
-            saved => Ok(saved?),
+        let Some(store) = &self.store else { return Ok(BTreeSet::new()) };
+        let wanted = setup.pools.iter().map(|pool| pool.service.key).collect();
+        let claim = store.claim(self.saved.clone(), &wanted)?;
+        // Without a state a restart knows less, but checks go on.
+        if let Some(error) = claim.error {
+            self.observer.event(&Event::NotSaved { error: error.to_string() });
         }
+        Ok(claim.foreign)
     }
 
     fn prepare(&self, probe: &Probe) -> Result<(), PrepareError> {
@@ -432,17 +462,15 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     }
 
     fn tried(&mut self, attempt: Attempt, now: Instant) {
-        let Attempt { setup, reply, before, result } = attempt;
+        let Attempt { setup, reply, before, foreign, result } = attempt;
         let (current, written) = match result {
             Ok(tried) => tried,
             Err(error) => {
-                self.store_saved(&before);
+                self.store_saved(&before, now);
                 let _ = reply.send(Err(error));
                 return;
             }
         };
-        let foreign = self.store.as_ref().map(Store::claimed_by_others);
-        let foreign = foreign.and_then(Result::ok).unwrap_or_default();
         self.engine.tried(written);
         self.engine.load(setup, &current, &foreign, now);
         if let Some(former) = self.written.replace(reply) {
@@ -456,18 +484,27 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         Loaded { refused: refused.map(|(object, it)| (*object, it.error.clone())).collect() }
     }
 
-    /// Saves what a restart needs, if it has changed.
+    /// Saves what a restart needs, if it has changed or couldn't be saved a while ago.
     fn save(&mut self, now: Instant) {
+        if self.unsaved.as_ref().is_some_and(|(_, again)| *again <= now) {
+            self.engine.save_again();
+        }
         if let Some(saved) = self.engine.poll_saved(now, SystemTime::now()) {
-            self.store_saved(&saved);
+            self.store_saved(&saved, now);
             self.saved = saved;
         }
     }
 
-    fn store_saved(&mut self, saved: &Saved) {
+    fn store_saved(&mut self, saved: &Saved, now: Instant) {
         let Some(store) = &self.store else { return };
+        let before = self.unsaved.take();
         if let Err(error) = store.save(saved) {
-            self.observer.event(&Event::NotSaved { error: error.to_string() });
+            let error = error.to_string();
+            // It is said once, however often it is tried.
+            if before.is_none_or(|(before, _)| before != error) {
+                self.observer.event(&Event::NotSaved { error: error.clone() });
+            }
+            self.unsaved = Some((error, now + SAVE_AGAIN));
         }
     }
 

@@ -160,11 +160,36 @@ impl Store {
     pub fn save(&self, saved: &Saved) -> Result<(), StateError> {
         // Two instances that start at the same time must not both find nothing.
         let _claims = self.lock_claims()?;
-        for (by, theirs) in self.others()? {
-            if let Some(service) = saved.services.intersection(&theirs.services).next() {
-                return Err(StateError::Claimed { service: *service, by });
-            }
+        unclaimed(&saved.services, &self.others()?)?;
+        self.write(saved)
+    }
+
+    /// Claims services for this instance, beside those that it has saved before and nobody else has
+    /// claimed since.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Claimed`] if another running instance has one of them. Then nothing is saved.
+    pub(crate) fn claim(
+        &self,
+        mut saved: Saved,
+        wanted: &BTreeSet<ServiceKey>,
+    ) -> Result<Claim, StateError> {
+        let lock = self.lock_claims();
+        let others = self.others();
+        // Without the lock somebody may claim them a moment later, but not before.
+        if let Ok(others) = &others {
+            unclaimed(wanted, others)?;
         }
+        let foreign: BTreeSet<ServiceKey> =
+            others.iter().flatten().flat_map(|(_, it)| &it.services).copied().collect();
+        saved.services.retain(|key| !foreign.contains(key));
+        saved.services.extend(wanted);
+        let written = lock.and_then(|_lock| others.and_then(|_| self.write(&saved)));
+        Ok(Claim { foreign, error: written.err() })
+    }
+
+    fn write(&self, saved: &Saved) -> Result<(), StateError> {
         let path = self.path(&self.name);
         let new = self.folder.join(format!("{}.state.new", self.name));
         let write = || {
@@ -174,15 +199,6 @@ impl Store {
             fs::rename(&new, &path)
         };
         write().map_err(|source| StateError::Io { what: "write", path: path.clone(), source })
-    }
-
-    /// The services of other instances that are running.
-    ///
-    /// # Errors
-    ///
-    /// If the directory can't be read.
-    pub fn claimed_by_others(&self) -> Result<BTreeSet<ServiceKey>, StateError> {
-        Ok(self.others()?.into_iter().flat_map(|(_, saved)| saved.services).collect())
     }
 
     fn lock_claims(&self) -> Result<File, StateError> {
@@ -230,6 +246,25 @@ impl Store {
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.state"))
     }
+}
+
+/// What has come of a [claim](Store::claim).
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// The services of other instances that are running.
+    pub(crate) foreign: BTreeSet<ServiceKey>,
+    /// Why the claim isn't saved, so that others don't see it.
+    pub(crate) error: Option<StateError>,
+}
+
+/// Checks that no other instance has one of these services.
+fn unclaimed(wanted: &BTreeSet<ServiceKey>, others: &[(String, Saved)]) -> Result<(), StateError> {
+    for (by, theirs) in others {
+        if let Some(service) = wanted.intersection(&theirs.services).next() {
+            return Err(StateError::Claimed { service: *service, by: by.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Opens a file that nobody else can open: whoever can may lock it.
@@ -307,7 +342,39 @@ mod tests {
         mail.save(&with(&["tcp/10.10.10.53:81"])).unwrap();
         let web = Store::open(&folder.0, "web.cf").unwrap();
         assert_eq!(web.load().unwrap().services.len(), 2);
-        assert_eq!(web.claimed_by_others().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_claim_takes_what_is_free_and_tells_what_belongs_to_others() {
+        let folder = Folder::new("claim");
+        let web = Store::open(&folder.0, "web.cf").unwrap();
+        web.save(&with(&["tcp/10.10.10.53:80", "tcp/10.10.10.53:81"])).unwrap();
+        let mail = Store::open(&folder.0, "mail.cf").unwrap();
+        // Once it had another one's, and one of its own that its configuration lacks now.
+        let before = with(&["tcp/10.10.10.53:81", "tcp/10.10.10.53:143"]);
+        let claim = mail.claim(before, &with(&["tcp/10.10.10.53:25"]).services).unwrap();
+        assert_eq!(claim.foreign, web.load().unwrap().services);
+        assert!(claim.error.is_none());
+        let expected = with(&["tcp/10.10.10.53:25", "tcp/10.10.10.53:143"]);
+        assert_eq!(mail.load().unwrap(), expected);
+
+        let taken = mail.claim(Saved::default(), &with(&["tcp/10.10.10.53:80"]).services);
+        assert!(matches!(taken, Err(StateError::Claimed { .. })), "{taken:?}");
+        assert_eq!(mail.load().unwrap(), expected, "nothing was saved");
+    }
+
+    #[test]
+    fn what_cannot_be_saved_is_still_compared_with_what_others_have() {
+        let folder = Folder::new("unsaved");
+        let web = Store::open(&folder.0, "web.cf").unwrap();
+        web.save(&with(&["tcp/10.10.10.53:80"])).unwrap();
+        let mail = Store::open(&folder.0, "mail.cf").unwrap();
+        // Nothing can be written over a directory.
+        fs::create_dir(folder.0.join("mail.cf.state.new")).unwrap();
+        let claim = mail.claim(Saved::default(), &with(&["tcp/10.10.10.53:25"]).services).unwrap();
+        assert!(claim.error.is_some_and(|it| it.to_string().starts_with("cannot write")));
+        let taken = mail.claim(Saved::default(), &with(&["tcp/10.10.10.53:80"]).services);
+        assert!(matches!(taken, Err(StateError::Claimed { .. })), "{taken:?}");
     }
 
     #[test]

@@ -12,13 +12,12 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use director::Override;
-use director::Status;
 use director::control::{
     Client, ClientError, ErrorKind, Handler, Order, PoolState, Refusal, Reloaded, Server, Stopped,
     bind,
 };
 use director::status::{ServerStatus, ServiceStatus};
+use director::{Decided, Override, Status};
 use tokio::sync::watch;
 
 /// Longer than anything takes on a busy machine.
@@ -47,10 +46,12 @@ impl Handler for Fake {
         Ok(status)
     }
 
-    async fn decide(&self, order: Order) -> Result<(), Refusal> {
+    async fn decide(&self, order: Order) -> Result<Decided, Refusal> {
         let Order { server, service, decision, duration, .. } = order;
         self.asked.send(format!("{server} {service:?} {decision:?} {duration:?}")).unwrap();
-        Ok(())
+        let mut decided = Decided::default();
+        decided.not_saved = decision.is_none().then(|| "no space left".to_owned());
+        Ok(decided)
     }
 
     async fn reload(&self) -> Result<Reloaded, Refusal> {
@@ -139,11 +140,14 @@ fn a_client_gets_what_it_asks_for() {
     assert_eq!(reloaded.held_back, ["tcp/10.10.10.54:80: no such scheduler"]);
     assert_eq!(served.asked.recv_timeout(LONG).unwrap(), "reload");
     let order = Order::new("10.10.0.1:80".parse().unwrap(), Some(Override::Drain));
-    client.decide(order.duration(Duration::from_secs(600))).unwrap();
+    let decided = client.decide(order.duration(Duration::from_secs(600))).unwrap();
+    assert_eq!(decided.not_saved, None);
     assert_eq!(
         served.asked.recv_timeout(LONG).unwrap(),
         "10.10.0.1:80 None Some(Drain) Some(600s)"
     );
+    let decided = client.decide(Order::new("10.10.0.1:80".parse().unwrap(), None)).unwrap();
+    assert_eq!(decided.not_saved.as_deref(), Some("no space left"));
     let error = client.stop(true).unwrap_err();
     assert_eq!(error.kind(), Some(ErrorKind::Failed));
     assert_eq!(error.to_string(), "the table can't be kept");

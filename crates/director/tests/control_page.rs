@@ -4,12 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use director::Override;
-use director::Status;
 use director::control::{
     Decoder, ErrorKind, LINE_MAX, Limits, PoolState, Refusal, Reloaded, Request, Tagged, reply,
 };
 use director::status::{DecisionStatus, HeldBack, LastVerdict, ServerStatus, ServiceStatus};
+use director::{Decided, Override, Status};
 use serde_json::Value;
 
 const PAGE: &str = include_str!("../CONTROL.md");
@@ -68,6 +67,7 @@ fn every_request_and_reply_is_as_written() {
         let reread = match tagged.request {
             Request::Status => reread::<Status>(replied, id),
             Request::Reload => reread::<Reloaded>(replied, id),
+            Request::Decide(_) => reread::<Decided>(replied, id),
             Request::Subscribe => {
                 let pools = &ok["pools"];
                 let states: Vec<PoolState> = serde_json::from_value(pools.clone()).unwrap();

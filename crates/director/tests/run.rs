@@ -262,6 +262,44 @@ fn a_decision_survives_a_restart() {
 }
 
 #[test]
+fn a_decision_that_cannot_be_saved_says_so_and_is_saved_when_it_can_be() {
+    on_runtime(async {
+        let one = listener();
+        let first = one.local_addr().unwrap();
+        let folder = folder("unsaved");
+        let store = Store::open(&folder, "web.cf").unwrap();
+        let run = Run::start(&Kernel::new(), Some(store)).await;
+        run.handle.load(Setup::new(vec![pool(80, &[first])])).await.unwrap();
+        run.until(vip(80), Some(&[(first.port(), 1)])).await;
+        // No file can be written over a directory.
+        let obstacle = folder.join("web.cf.state.new");
+        std::fs::create_dir(&obstacle).unwrap();
+        let selector = Selector { service: None, address: first.ip(), port: None };
+        for _ in 0..2 {
+            let decided = run.handle.decide(selector, Some(Override::Drain), None).await.unwrap();
+            assert!(decided.not_saved.is_some_and(|it| it.contains("web.cf.state")));
+        }
+        run.until(vip(80), Some(&[(first.port(), 0)])).await;
+        let state = folder.join("web.cf.state");
+        let is_saved = || std::fs::read_to_string(&state).unwrap().contains("drain");
+        assert!(!is_saved());
+        assert_eq!(run.saw(|it| matches!(it, Event::NotSaved { .. })), 1, "it is said once");
+
+        std::fs::remove_dir(&obstacle).unwrap();
+        let started = Instant::now();
+        while !is_saved() {
+            assert!(started.elapsed() < LONG, "{:#?}", run.log.0.borrow());
+            tokio::time::sleep(INTERVAL).await;
+        }
+        let decided = run.handle.decide(selector, None, None).await.unwrap();
+        assert_eq!(decided.not_saved, None);
+        assert!(!is_saved(), "it is saved before the reply");
+        run.stop(false).await;
+        std::fs::remove_dir_all(&folder).unwrap();
+    });
+}
+
+#[test]
 fn what_is_not_checked_is_never_said_to_be_up() {
     on_runtime(async {
         let target: SocketAddr = "127.0.0.1:9".parse().unwrap();

@@ -455,6 +455,12 @@ fn a_drained_server_stays_drained_over_a_restart(context: &mut Context) -> Resul
     instance.expect("start", 0)?;
     until(&netns, &[SERVICE, REAL])?;
     assert!(instance.expect("drain 10.9.9.9", 1)?.stderr.contains("10.9.9.9"));
+    // As if there were no room: no file can be written over a directory.
+    let obstacle = format!("/run/ldirectord/{}.state.new", instance.name);
+    fs::create_dir(&obstacle)?;
+    let unsaved = instance.expect("disable 127.0.0.1:80", 4)?.stderr;
+    assert!(unsaved.contains("a restart forgets it"), "{unsaved}");
+    fs::remove_dir(&obstacle)?;
     instance.expect("drain 127.0.0.1:80 --for 1h", 0)?;
     let drained = REAL.replace("-w 1", "-w 0");
     until(&netns, &[SERVICE, &drained])?;

@@ -12,6 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::control::reply::{self, ErrorKind, MetricsText, PoolState, Pools, Refusal, Reloaded};
 use crate::control::request::{Order, Request, Tagged};
+use crate::run::Decided;
 use crate::status::Status;
 
 /// The longest reply in bytes: more than a status of 100,000 real servers.
@@ -160,14 +161,14 @@ impl Client {
         Ok(self.call::<MetricsText>(Request::Metrics, SHORT)?.text)
     }
 
-    /// Drains, disables or enables a real server.
+    /// Drains, disables or enables a real server. [`Decided`] says whether a restart keeps that.
     ///
     /// # Errors
     ///
     /// [`ClientError`]; [`ErrorKind::NotFound`] if no virtual service has it, [`ErrorKind::Denied`]
     /// for users who may only look.
-    pub fn decide(&mut self, order: Order) -> Result<(), ClientError> {
-        self.call::<IgnoredAny>(Request::Decide(order), SHORT).map(drop)
+    pub fn decide(&mut self, order: Order) -> Result<Decided, ClientError> {
+        self.call(Request::Decide(order), SHORT)
     }
 
     /// Makes the daemon read its configuration again, and waits for the outcome.

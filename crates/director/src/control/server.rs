@@ -20,6 +20,7 @@ use crate::control::reply::{
 };
 use crate::control::request::{Decoder, Order, Request, Tagged};
 use crate::metrics;
+use crate::run::Decided;
 use crate::status::Status;
 
 /// How much is read at a time, and so held for each client beside an incomplete request.
@@ -38,8 +39,8 @@ pub trait Handler {
     /// The status now.
     fn status(&self) -> impl Future<Output = Result<Status, Refusal>>;
 
-    /// Applies an operator's decision, and returns when pools know it.
-    fn decide(&self, order: Order) -> impl Future<Output = Result<(), Refusal>>;
+    /// Applies an operator's decision, and returns when pools know it and it is saved, if it can be.
+    fn decide(&self, order: Order) -> impl Future<Output = Result<Decided, Refusal>>;
 
     /// Reads the configuration again, and returns when it is in force or refused.
     fn reload(&self) -> impl Future<Output = Result<Reloaded, Refusal>>;
@@ -329,7 +330,7 @@ impl<H: Handler> Shared<H> {
             Request::Subscribe => self.stream_pools(peer, id).await,
             Request::Decide(order) => {
                 let done = in_time(call, self.handler.decide(order)).await;
-                self.send(peer, id, done.and_then(|()| json(&Done {}))).await
+                self.send(peer, id, done.and_then(|it| json(&it))).await
             }
             Request::Reload => {
                 let done = in_time(long, self.handler.reload()).await;

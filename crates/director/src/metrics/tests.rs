@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::status::tests::example;
+use crate::test_folder::Folder;
 
 type Labels = BTreeMap<String, String>;
 
@@ -188,9 +189,8 @@ fn every_metric_is_in_the_table_of_the_documentation_and_nothing_else_is() {
 
 #[test]
 fn a_file_is_replaced_as_a_whole() {
-    let folder = std::env::temp_dir().join(format!("director-metrics-{}", std::process::id()));
-    fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("web.prom");
+    let folder = Folder::new("metrics");
+    let path = folder.0.join("web.prom");
     for uptime in [1, 2] {
         let mut status = example();
         status.uptime = Duration::from_secs(uptime);
@@ -198,8 +198,7 @@ fn a_file_is_replaced_as_a_whole() {
         let page = parse(&fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(page.get("director_uptime_seconds", &[]), Some(uptime as f64));
     }
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
-    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(folder.names(), ["web.prom"]);
     assert!(write(Path::new("/"), &example()).is_err());
 }
 

@@ -2,8 +2,8 @@
 
 use std::str::FromStr as _;
 
-use director::Override;
 use director::control::{Client, ClientError, ErrorKind, Order, RealServer};
+use director::{Decided, Override};
 
 use super::args::{Decision, Format};
 use super::exit::Exit;
@@ -67,7 +67,11 @@ pub(super) fn status(instance: &Instance, format: Format) -> Result<String, Clie
 /// # Errors
 ///
 /// As text.
-pub(super) fn decide(instance: &Instance, decision: Decision, server: &str) -> Result<(), String> {
+pub(super) fn decide(
+    instance: &Instance,
+    decision: Decision,
+    server: &str,
+) -> Result<Decided, String> {
     let server = RealServer::from_str(server).map_err(|error| error.to_string())?;
     let (decided, time) = match decision {
         Decision::Drain(time) => (Some(Override::Drain), time),

@@ -15,7 +15,8 @@ pub(crate) enum Exit {
     Config,
     /// `status`: nothing is running.
     NotRunning,
-    /// The new configuration is in force, except for objects that the kernel refused.
+    /// It was done in part. `reload`: the new configuration is in force, except for objects that the
+    /// kernel refused. `drain`, `disable`, `enable`: it is in force, but a restart forgets it.
     Partly,
     /// The command line is wrong.
     Usage,

@@ -42,6 +42,7 @@ Options:
   -h, -?, --help     Print this
   -v, --version      Print the version
 
-Exit status: 0 success, 1 failure, 2 the file has a mistake, 3 `status`: not running, 4 the file is in
-force except for what the kernel refused, 255 the command line is wrong.
+Exit status: 0 success, 1 failure, 2 the file has a mistake, 3 `status`: not running, 4 done in part (the
+file is in force except for what the kernel refused; a decision is in force, but a restart forgets it),
+255 the command line is wrong.
 ";

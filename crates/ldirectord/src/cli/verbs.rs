@@ -250,7 +250,14 @@ impl Call<'_> {
             return Exit::Failed;
         };
         match control::decide(&self.instance, decision, server) {
-            Ok(()) => Exit::Done,
+            Ok(decided) => match decided.not_saved {
+                None => Exit::Done,
+                Some(error) => {
+                    complain(format_args!("it is in force, but not saved: {error}"));
+                    complain("a restart forgets it, unless there is room until then");
+                    Exit::Partly
+                }
+            },
             Err(error) => {
                 complain(error);
                 Exit::Failed

@@ -37,10 +37,12 @@ impl Handler for Rc<Fake> {
         Ok(status)
     }
 
-    async fn decide(&self, order: Order) -> Result<(), Refusal> {
+    async fn decide(&self, order: Order) -> Result<Decided, Refusal> {
         self.asked.borrow_mut().push(format!("{order:?}"));
         let is_known = order.server.address.is_ipv4();
-        is_known.then_some(()).ok_or_else(|| Refusal::new(ErrorKind::NotFound, "no such server"))
+        is_known
+            .then(Decided::default)
+            .ok_or_else(|| Refusal::new(ErrorKind::NotFound, "no such server"))
     }
 
     async fn reload(&self) -> Result<Reloaded, Refusal> {

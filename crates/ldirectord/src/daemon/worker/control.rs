@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use director::control::{ErrorKind, Handler, Order, Refusal, Reloaded};
-use director::{Handle, Status};
+use director::{Decided, Handle, Status};
 use tokio::sync::{oneshot, watch};
 
 use super::super::link::{Loaded, ToParent};
@@ -88,7 +88,7 @@ impl Handler for Clients {
         Ok(status)
     }
 
-    async fn decide(&self, order: Order) -> Result<(), Refusal> {
+    async fn decide(&self, order: Order) -> Result<Decided, Refusal> {
         let decision = order.decision;
         self.engine.decide(order.selector(), decision, order.duration).await.map_err(|error| {
             match error {
