@@ -1,10 +1,12 @@
 //! The status of an engine.
 
+use std::fmt::Write as _;
 use std::time::Instant;
 
 use ipvs::{DestinationKey, ServiceKey};
 use probe::Check;
 
+use crate::digits::endpoint;
 use crate::engine::Engine;
 use crate::pool::{Active, Member, MemberState, Override};
 use crate::status::{
@@ -63,9 +65,12 @@ impl Engine {
         now: Instant,
     ) -> ServerStatus {
         let health = self.pools().health(member);
-        let check = self.check(&member.probe);
+        let checked = self.check(&member.probe);
+        // Most texts fit, so that they needn't grow.
+        let mut check = String::with_capacity(64);
+        let _ = write!(check, "{}", member.probe);
         let mut status = ServerStatus {
-            server: server.to_string(),
+            server: endpoint(&server),
             state: match &member.probe.check {
                 Check::On => ServerState::Unchecked,
                 _ if state.admitted => ServerState::Up,
@@ -77,16 +82,15 @@ impl Engine {
             since: health
                 .and_then(probe::Health::since)
                 .map(|since| now.saturating_duration_since(since)),
-            check: member.probe.to_string(),
+            check,
             streak: health.map_or(0, probe::Health::streak),
             ..ServerStatus::default()
         };
         // What isn't checked has no verdicts, only formal ones.
-        if let Some(check) = check.filter(|_| status.state != ServerState::Unchecked) {
-            status.checks =
-                CheckCounts { up: check.up, down: check.down, inconclusive: check.inconclusive };
-            status.took_sum = check.took;
-            status.last = check.last.as_ref().map(|(verdict, at, took)| {
+        if let Some(it) = checked.filter(|_| status.state != ServerState::Unchecked) {
+            status.checks = CheckCounts { up: it.up, down: it.down, inconclusive: it.inconclusive };
+            status.took_sum = it.took;
+            status.last = it.last.as_ref().map(|(verdict, at, took)| {
                 LastVerdict::new(verdict, now.saturating_duration_since(*at), *took)
             });
         }

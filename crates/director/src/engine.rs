@@ -14,6 +14,7 @@ use crate::decisions::{DecideError, Decision, Selector};
 use crate::event::Event;
 use crate::pool::{Override, Pool};
 use crate::pools::Pools;
+use crate::quick_hash::QuickHash;
 use crate::reconcile::{Look, Object, Order, Refusals, Written};
 use crate::state::{Saved, SavedDecision};
 
@@ -107,7 +108,7 @@ pub(crate) struct Engine {
     drift: Drift,
     schedule: Schedule<CheckId>,
     checks: BTreeMap<CheckId, CheckState>,
-    ids: HashMap<Arc<Probe>, CheckId>,
+    ids: HashMap<Arc<Probe>, CheckId, QuickHash>,
     next_id: u32,
     in_flight: BTreeSet<CheckId>,
     refusals: Refusals,
@@ -147,7 +148,7 @@ impl Engine {
             drift: Drift::default(),
             schedule: Schedule::new(now),
             checks: BTreeMap::new(),
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             next_id: 0,
             in_flight: BTreeSet::new(),
             refusals: Refusals::default(),
@@ -201,7 +202,8 @@ impl Engine {
 
     /// Follows the checks of the pools.
     fn schedule_checks(&mut self, now: Instant) {
-        let wanted: HashMap<&Arc<Probe>, Duration> = self.pools.shared_probes().collect();
+        let wanted: HashMap<&Arc<Probe>, Duration, QuickHash> =
+            self.pools.shared_probes().collect();
         let gone: Vec<CheckId> = self
             .checks
             .iter()
@@ -514,9 +516,6 @@ impl Engine {
         self.connections.get(&(service, server)).copied()
     }
 }
-
-#[cfg(test)]
-mod tests;
 
 #[cfg(test)]
 mod tests;

@@ -27,21 +27,19 @@
 //! | `director_config_loaded_seconds` | | for how long the configuration has been in force |
 //! | `director_uptime_seconds` | | how long the instance has been running |
 
-use std::fmt::{self, Display, Write as _};
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+use crate::digits::{number, seconds};
+use crate::pieces::{Document, Pieces};
 use crate::status::{ServerState, ServerStatus, ServiceStatus, Status};
 
 /// The metrics of a status.
 pub fn render(status: &Status) -> String {
-    let mut page = Page { text: String::new(), name: &status.instance };
-    servers(&mut page, status);
-    checks(&mut page, status);
-    services(&mut page, status);
-    instance(&mut page, status);
-    page.text
+    Pieces::new(Page::new(status)).collect()
 }
 
 /// Writes the metrics of a status to a file, which always has either the former or the new ones:
@@ -61,204 +59,275 @@ pub fn write(path: &Path, status: &Status) -> io::Result<()> {
     fs::rename(&temporary, path)
 }
 
-fn servers(page: &mut Page<'_>, status: &Status) {
-    let mut of_server = |name, help, value: fn(&ServerStatus) -> Option<f64>| {
-        page.family(name, Kind::Gauge, help);
-        for (service, server) in all_servers(status) {
-            if let Some(value) = value(server) {
-                page.sample(name, &labels(service, server), value);
+/// A metric, or two that belong together.
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+    samples: Samples,
+}
+
+/// Whose samples a metric has.
+enum Samples {
+    /// Each real server's.
+    Server(fn(&mut Sample<'_>, &ServerStatus)),
+    /// Each virtual service's.
+    Service(fn(&mut Sample<'_>, &ServiceStatus)),
+    /// The instance's.
+    Instance(fn(&mut Sample<'_>, &Status)),
+}
+
+use Samples::{Instance, Server, Service};
+
+const COUNTER: &str = "counter";
+const GAUGE: &str = "gauge";
+const SUMMARY: &str = "summary";
+
+/// All metrics, in their order. Help texts have no backslash and no line feed, which would have to be
+/// escaped.
+const FAMILIES: [Family; 17] = [
+    Family {
+        name: "director_server_up",
+        kind: GAUGE,
+        help: "Whether the check says that the real server is up; absent if it is unchecked or unknown.",
+        samples: Server(|sample, it| match it.state {
+            ServerState::Up => sample.number("", &[], 1_u8),
+            ServerState::Down => sample.number("", &[], 0_u8),
+            ServerState::Unknown | ServerState::Unchecked => {}
+        }),
+    },
+    Family {
+        name: "director_server_takes_traffic",
+        kind: GAUGE,
+        help: "Whether the real server gets new connections.",
+        samples: Server(|sample, it| sample.number("", &[], u8::from(it.takes_traffic))),
+    },
+    Family {
+        name: "director_server_weight",
+        kind: GAUGE,
+        help: "The configured weight of the real server.",
+        samples: Server(|sample, it| sample.number("", &[], it.weight)),
+    },
+    Family {
+        name: "director_server_state_since_seconds",
+        kind: GAUGE,
+        help: "For how long the state of the real server has been the same.",
+        samples: Server(|sample, it| {
+            if let Some(since) = it.since {
+                sample.seconds("", since);
+            }
+        }),
+    },
+    Family {
+        name: "director_server_decision",
+        kind: GAUGE,
+        help: "1 while an operator's decision about the real server holds.",
+        samples: Server(|sample, it| {
+            if let Some(it) = &it.decision {
+                sample.number("", &[("decision", it.decision.as_str())], 1_u8);
+            }
+        }),
+    },
+    Family {
+        name: "director_check_total",
+        kind: COUNTER,
+        help: "Verdicts of the checks of the real server.",
+        samples: Server(|sample, it| {
+            sample.number("", &[("result", "up")], it.checks.up);
+            sample.number("", &[("result", "down")], it.checks.down);
+            sample.number("", &[("result", "inconclusive")], it.checks.inconclusive);
+        }),
+    },
+    Family {
+        name: "director_check_duration_seconds",
+        kind: SUMMARY,
+        help: "How long the checks of the real server took.",
+        samples: Server(|sample, it| {
+            sample.seconds("_sum", it.took_sum);
+            sample.number("_count", &[], it.checks.total());
+        }),
+    },
+    Family {
+        name: "director_service_servers",
+        kind: GAUGE,
+        help: "Real servers of the virtual service, by state.",
+        samples: Service(|sample, it| {
+            let states =
+                [ServerState::Up, ServerState::Down, ServerState::Unknown, ServerState::Unchecked];
+            for state in states {
+                let count = it.servers.iter().filter(|it| it.state == state).count();
+                sample.number("", &[("state", state.as_str())], count as u64);
+            }
+        }),
+    },
+    Family {
+        name: "director_fallback_active",
+        kind: GAUGE,
+        help: "1 if no real server of the virtual service takes traffic.",
+        samples: Service(|sample, it| sample.number("", &[], u8::from(it.on_fallback))),
+    },
+    Family {
+        name: "director_table_writes_total",
+        kind: COUNTER,
+        help: "Changes of the kernel's table, by result.",
+        samples: Instance(|sample, it| {
+            sample.number("", &[("result", "ok")], it.counters.writes);
+            sample.number("", &[("result", "refused")], it.counters.refused);
+        }),
+    },
+    Family {
+        name: "director_table_drift_total",
+        kind: COUNTER,
+        help: "Differences in the kernel's table that others made.",
+        samples: Instance(|sample, it| sample.number("", &[], it.counters.drift)),
+    },
+    Family {
+        name: "director_held_back",
+        kind: GAUGE,
+        help: "Objects that the kernel refuses and that are tried again.",
+        samples: Instance(|sample, it| sample.number("", &[], it.held_back.len() as u64)),
+    },
+    Family {
+        name: "director_checks_in_flight",
+        kind: GAUGE,
+        help: "Checks under way.",
+        samples: Instance(|sample, it| sample.number("", &[], it.counters.checks_in_flight)),
+    },
+    Family {
+        name: "director_check_late_seconds_max",
+        kind: GAUGE,
+        help: "The longest delay of a check's start behind its schedule.",
+        samples: Instance(|sample, it| sample.seconds("", it.counters.checks_late_max)),
+    },
+    Family {
+        name: "director_config_ok",
+        kind: GAUGE,
+        help: "0 if the file on disk can't be used, and an earlier one is in force.",
+        samples: Instance(|sample, it| {
+            sample.number("", &[], u8::from(it.config.error.is_none()));
+        }),
+    },
+    Family {
+        name: "director_config_loaded_seconds",
+        kind: GAUGE,
+        help: "For how long the configuration has been in force.",
+        samples: Instance(|sample, it| sample.seconds("", it.config.in_force_for)),
+    },
+    Family {
+        name: "director_uptime_seconds",
+        kind: GAUGE,
+        help: "How long the instance has been running.",
+        samples: Instance(|sample, it| sample.seconds("", it.uptime)),
+    },
+];
+
+/// The metrics of a status: the [document](Document) whose parts are the samples of one object.
+pub(crate) struct Page<'a> {
+    status: &'a Status,
+    /// `{name="web"`: the label of all samples.
+    instance: String,
+    /// The virtual services, and what their samples begin with.
+    services: Vec<(&'a ServiceStatus, String)>,
+    /// All real servers likewise.
+    servers: Vec<(&'a ServerStatus, String)>,
+    /// How many metrics are complete.
+    family: usize,
+    /// How many objects' samples of the next one are written.
+    at: usize,
+}
+
+impl<'a> Page<'a> {
+    pub(crate) fn new(status: &'a Status) -> Self {
+        let instance = format!("{{name=\"{}\"", escaped(&status.instance));
+        let mut services = Vec::with_capacity(status.services.len());
+        let mut servers = Vec::new();
+        for service in &status.services {
+            let labels = [&*instance, ",service=\"", &escaped(&service.service), "\""].concat();
+            servers.extend(service.servers.iter().map(|server| {
+                (server, [&*labels, ",server=\"", &escaped(&server.server), "\""].concat())
+            }));
+            services.push((service, labels));
+        }
+        Self { status, instance, services, servers, family: 0, at: 0 }
+    }
+}
+
+impl Document for Page<'_> {
+    fn write_part(&mut self, to: &mut String) -> bool {
+        let Some(Family { name, kind, help, samples }) = FAMILIES.get(self.family) else {
+            return false;
+        };
+        let at = self.at;
+        if at == 0 {
+            for word in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+                to.push_str(word);
             }
         }
-    };
-    of_server(
-        "director_server_up",
-        "Whether the check says that the real server is up; absent if it is unchecked or unknown.",
-        |it| match it.state {
-            ServerState::Up => Some(1.0),
-            ServerState::Down => Some(0.0),
-            ServerState::Unknown | ServerState::Unchecked => None,
-        },
-    );
-    of_server(
-        "director_server_takes_traffic",
-        "Whether the real server gets new connections.",
-        |it| Some(f64::from(u8::from(it.takes_traffic))),
-    );
-    of_server("director_server_weight", "The configured weight of the real server.", |it| {
-        Some(it.weight.into())
-    });
-    of_server(
-        "director_server_state_since_seconds",
-        "For how long the state of the real server has been the same.",
-        |it| it.since.map(|it| it.as_secs_f64()),
-    );
-    let name = "director_server_decision";
-    page.family(name, Kind::Gauge, "1 while an operator's decision about the real server holds.");
-    for (service, server) in all_servers(status) {
-        if let Some(it) = &server.decision {
-            let [service, server] = labels(service, server);
-            page.sample(name, &[service, server, ("decision", it.decision.as_str())], 1);
-        }
-    }
-}
-
-fn checks(page: &mut Page<'_>, status: &Status) {
-    let name = "director_check_total";
-    page.family(name, Kind::Counter, "Verdicts of the checks of the real server.");
-    for (service, server) in all_servers(status) {
-        let [service, name_of_server] = labels(service, server);
-        let counts = server.checks;
-        let results =
-            [("up", counts.up), ("down", counts.down), ("inconclusive", counts.inconclusive)];
-        for (result, count) in results {
-            page.sample(name, &[service, name_of_server, ("result", result)], count);
-        }
-    }
-    let name = "director_check_duration_seconds";
-    page.family(name, Kind::Summary, "How long the checks of the real server took.");
-    for (service, server) in all_servers(status) {
-        let labels = labels(service, server);
-        let sum = server.took_sum.as_secs_f64();
-        page.sample("director_check_duration_seconds_sum", &labels, sum);
-        page.sample("director_check_duration_seconds_count", &labels, server.checks.total());
-    }
-}
-
-fn services(page: &mut Page<'_>, status: &Status) {
-    let name = "director_service_servers";
-    page.family(name, Kind::Gauge, "Real servers of the virtual service, by state.");
-    let states = [ServerState::Up, ServerState::Down, ServerState::Unknown, ServerState::Unchecked];
-    for service in &status.services {
-        for state in states {
-            let count = service.servers.iter().filter(|it| it.state == state).count();
-            let labels = [("service", service.service.as_str()), ("state", state.as_str())];
-            page.sample(name, &labels, count);
-        }
-    }
-    let name = "director_fallback_active";
-    page.family(name, Kind::Gauge, "1 if no real server of the virtual service takes traffic.");
-    for service in &status.services {
-        let labels = [("service", service.service.as_str())];
-        page.sample(name, &labels, u8::from(service.on_fallback));
-    }
-}
-
-fn instance(page: &mut Page<'_>, status: &Status) {
-    let counters = &status.counters;
-    let name = "director_table_writes_total";
-    page.family(name, Kind::Counter, "Changes of the kernel's table, by result.");
-    page.sample(name, &[("result", "ok")], counters.writes);
-    page.sample(name, &[("result", "refused")], counters.refused);
-    let mut single = |name, kind, help, value: &dyn Display| {
-        page.family(name, kind, help);
-        page.sample(name, &[], value);
-    };
-    single(
-        "director_table_drift_total",
-        Kind::Counter,
-        "Differences in the kernel's table that others made.",
-        &counters.drift,
-    );
-    single(
-        "director_held_back",
-        Kind::Gauge,
-        "Objects that the kernel refuses and that are tried again.",
-        &status.held_back.len(),
-    );
-    single(
-        "director_checks_in_flight",
-        Kind::Gauge,
-        "Checks under way.",
-        &counters.checks_in_flight,
-    );
-    single(
-        "director_check_late_seconds_max",
-        Kind::Gauge,
-        "The longest delay of a check's start behind its schedule.",
-        &counters.checks_late_max.as_secs_f64(),
-    );
-    single(
-        "director_config_ok",
-        Kind::Gauge,
-        "0 if the file on disk can't be used, and an earlier one is in force.",
-        &u8::from(status.config.error.is_none()),
-    );
-    single(
-        "director_config_loaded_seconds",
-        Kind::Gauge,
-        "For how long the configuration has been in force.",
-        &status.config.in_force_for.as_secs_f64(),
-    );
-    single(
-        "director_uptime_seconds",
-        Kind::Gauge,
-        "How long the instance has been running.",
-        &status.uptime.as_secs_f64(),
-    );
-}
-
-fn all_servers(status: &Status) -> impl Iterator<Item = (&ServiceStatus, &ServerStatus)> {
-    status.services.iter().flat_map(|it| it.servers.iter().map(move |server| (it, server)))
-}
-
-fn labels<'a>(service: &'a ServiceStatus, server: &'a ServerStatus) -> [(&'a str, &'a str); 2] {
-    [("service", &service.service), ("server", &server.server)]
-}
-
-/// The text so far.
-struct Page<'a> {
-    text: String,
-    /// The instance's name, a label of all samples.
-    name: &'a str,
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Counter,
-    Gauge,
-    Summary,
-}
-
-impl Page<'_> {
-    /// Starts a metric. Its samples follow, and no other's.
-    fn family(&mut self, name: &str, kind: Kind, help: &str) {
-        let kind = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Summary => "summary",
+        let is_last = |count| at + 1 >= count;
+        let is_last = match samples {
+            Server(write) => {
+                if let Some((server, labels)) = self.servers.get(at) {
+                    write(&mut Sample { to, name, labels }, server);
+                }
+                is_last(self.servers.len())
+            }
+            Service(write) => {
+                if let Some((service, labels)) = self.services.get(at) {
+                    write(&mut Sample { to, name, labels }, service);
+                }
+                is_last(self.services.len())
+            }
+            Instance(write) => {
+                write(&mut Sample { to, name, labels: &self.instance }, self.status);
+                true
+            }
         };
-        // Help texts are ours: they have no backslash and no line feed to escape.
-        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        (self.family, self.at) = if is_last { (self.family + 1, 0) } else { (self.family, at + 1) };
+        true
+    }
+}
+
+/// Writes the samples of one object.
+struct Sample<'a> {
+    to: &'a mut String,
+    name: &'a str,
+    /// The labels that all of them have, from the brace on.
+    labels: &'a str,
+}
+
+impl Sample<'_> {
+    /// A sample with more labels, whose values need no escapes. `suffix` belongs to its name.
+    fn number(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Into<u64>) {
+        self.begin(suffix, labels);
+        number(self.to, value);
+        self.to.push('\n');
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.text, "{name}{{name=\"{}\"", Escaped(self.name));
-        for (label, value) in labels {
-            let _ = write!(self.text, ",{label}=\"{}\"", Escaped(value));
+    fn seconds(&mut self, suffix: &str, value: Duration) {
+        self.begin(suffix, &[]);
+        seconds(self.to, value);
+        self.to.push('\n');
+    }
+
+    fn begin(&mut self, suffix: &str, labels: &[(&str, &str)]) {
+        for word in [self.name, suffix, self.labels] {
+            self.to.push_str(word);
         }
-        let _ = writeln!(self.text, "}} {value}");
+        for (label, value) in labels {
+            for word in [",", label, "=\"", value, "\""] {
+                self.to.push_str(word);
+            }
+        }
+        self.to.push_str("} ");
     }
 }
 
 /// The value of a label as the format wants it between quotes.
-struct Escaped<'a>(&'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for piece in self.0.split_inclusive(['\\', '"', '\n']) {
-            let (plain, last) = match piece.char_indices().last() {
-                Some((at, last @ ('\\' | '"' | '\n'))) => (&piece[..at], Some(last)),
-                _ => (piece, None),
-            };
-            f.write_str(plain)?;
-            match last {
-                Some('\n') => f.write_str("\\n")?,
-                Some(it) => write!(f, "\\{it}")?,
-                None => {}
-            }
-        }
-        Ok(())
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\\', '"', '\n']) {
+        return text.into();
     }
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()
 }
 
 #[cfg(test)]

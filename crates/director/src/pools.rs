@@ -10,6 +10,7 @@ use probe::{Health, Probe, State, Thresholds, Verdict};
 use crate::decisions::{DecideError, Decision, Decisions, Selector};
 use crate::event::Event;
 use crate::pool::{Active, Member, MemberState, Override, Pool};
+use crate::quick_hash::QuickHash;
 
 /// The pools of a configuration: verdicts, operators' decisions and time in, desired tables out.
 ///
@@ -34,7 +35,7 @@ pub struct Pools {
     pools: BTreeMap<ServiceKey, Active>,
     /// Each check once, with a health for each pair of thresholds. Pools that check a server in the
     /// same way share it.
-    checks: HashMap<Arc<Probe>, Vec<Check>>,
+    checks: HashMap<Arc<Probe>, Vec<Check>, QuickHash>,
     decisions: Decisions,
     touched: BTreeSet<ServiceKey>,
     /// Before this time, a pool doesn't fall back unless all its real servers have been judged.
@@ -61,7 +62,7 @@ impl Pools {
     pub fn new(pools: impl IntoIterator<Item = Pool>, current: &Snapshot, now: Instant) -> Self {
         let mut all = Self {
             pools: BTreeMap::new(),
-            checks: HashMap::new(),
+            checks: HashMap::default(),
             decisions: Decisions::default(),
             touched: BTreeSet::new(),
             first_round: now,

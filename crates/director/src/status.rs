@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pool::Override;
 
+pub(crate) mod json;
 mod seconds;
 mod text;
 

@@ -251,6 +251,41 @@ fn a_request_without_a_client_library_works() {
 }
 
 #[test]
+fn metrics_follow_their_line_as_they_are() {
+    let served = Served::new("metrics", 2000);
+    let mut stream = served.raw();
+    stream.write_all(b"{\"v\":1,\"id\":1,\"request\":\"metrics\"}\n").unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let reply = rest(stream);
+    let (line, text) = reply.split_once('\n').unwrap();
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line, serde_json::json!({ "v": 1, "id": 1, "ok": { "length": text.len() } }));
+    assert_eq!(text, served.client().metrics().unwrap());
+    assert!(text.len() > 1_000_000 && text.starts_with("# HELP director_server_up "));
+}
+
+/// Texts that aren't as long as they say, no text, or too long to be true.
+#[test]
+fn metrics_that_are_none_are_an_error() {
+    let folder = std::env::temp_dir().join(format!("control-texts-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("web.sock");
+    let listening = bind(&path, None).unwrap();
+    listening.listener.set_nonblocking(false).unwrap();
+    for (length, text) in [("4", &b"abc"[..]), ("1", b"\xFF"), ("99999999999", b""), ("-1", b"")] {
+        let mut client = Client::connect(&path).unwrap().timeout(LONG);
+        let (mut stream, _) = listening.listener.accept().unwrap();
+        writeln!(stream, "{{\"v\":1,\"id\":1,\"ok\":{{\"length\":{length}}}}}").unwrap();
+        stream.write_all(text).unwrap();
+        drop(stream);
+        let error = client.metrics().unwrap_err();
+        let is_expected = matches!(error, ClientError::Malformed { .. } | ClientError::Closed(_));
+        assert!(is_expected, "{error}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn half_lines_garbage_and_long_lines_harm_nobody() {
     let served = Served::new("garbage", 1);
     let mut half = served.raw();

@@ -84,7 +84,7 @@ fn every_request_and_reply_is_as_written() {
             Err(refusal) => assert_ne!(refusal.kind, ErrorKind::Other, "{replied}"),
         }
     }
-    // The reply to `metrics` is a page.
+    // A text follows the reply to `metrics`.
     let mut all = names(section("Requests"));
     let members = names(section("Subscribe"));
     all.retain(|it| !members.contains(it));

@@ -10,13 +10,16 @@ use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use crate::control::reply::{self, ErrorKind, MetricsText, PoolState, Pools, Refusal, Reloaded};
+use crate::control::reply::{self, ErrorKind, PoolState, Pools, Refusal, Reloaded, Text};
 use crate::control::request::{Order, Request, Tagged};
 use crate::run::Decided;
 use crate::status::Status;
 
 /// The longest reply in bytes: more than a status of 100,000 real servers.
 const REPLY_MAX: usize = 128 * 1024 * 1024;
+
+/// How many bytes are read at a time.
+const CHUNK: usize = 64 * 1024;
 
 /// How long to wait for what the daemon does at once.
 const SHORT: Duration = Duration::from_secs(15);
@@ -158,7 +161,10 @@ impl Client {
     ///
     /// [`ClientError`].
     pub fn metrics(&mut self) -> Result<String, ClientError> {
-        Ok(self.call::<MetricsText>(Request::Metrics, SHORT)?.text)
+        let deadline = Deadline::after(self.limit.unwrap_or(SHORT));
+        self.send(Request::Metrics, deadline)?;
+        let Text { length } = self.receive(deadline)?;
+        self.text(length, deadline)
     }
 
     /// Drains, disables or enables a real server. [`Decided`] says whether a restart keeps that.
@@ -234,14 +240,13 @@ impl Client {
         match reply::parse(&line, self.id) {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(refusal)) => Err(ClientError::Refused(refusal)),
-            Err(reason) => Err(ClientError::Malformed { path: self.path.clone(), reason }),
+            Err(reason) => Err(self.malformed(reason)),
         }
     }
 
     /// The next line, without its line feed.
     fn line(&mut self, deadline: Deadline) -> Result<Vec<u8>, ClientError> {
         let mut searched = 0;
-        let mut chunk = vec![0; 64 * 1024];
         loop {
             let end = self.bytes[searched..].iter().position(|it| *it == b'\n');
             if let Some(end) = end.map(|it| it + searched) {
@@ -252,24 +257,48 @@ impl Client {
             }
             searched = self.bytes.len();
             if searched > REPLY_MAX {
-                let reason = format!("it has more than {REPLY_MAX} bytes");
-                return Err(ClientError::Malformed { path: self.path.clone(), reason });
+                return Err(self.malformed(format!("it has more than {REPLY_MAX} bytes")));
             }
-            let time = self.left(deadline)?;
-            let read = self
-                .stream
-                .set_read_timeout(Some(time))
-                .and_then(|()| self.stream.read(&mut chunk));
-            match read {
-                Ok(0) => return Err(ClientError::Closed(self.path.clone())),
-                Ok(count) => self.bytes.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                    return Err(ClientError::Closed(self.path.clone()));
-                }
-                Err(error) => return Err(self.failed("reading the reply", error, deadline)),
-            }
+            self.read(deadline)?;
         }
+    }
+
+    /// The next bytes, which are a text.
+    fn text(&mut self, length: usize, deadline: Deadline) -> Result<String, ClientError> {
+        if length > REPLY_MAX {
+            return Err(self.malformed(format!("its text has more than {REPLY_MAX} bytes")));
+        }
+        while self.bytes.len() < length {
+            self.read(deadline)?;
+        }
+        let rest = self.bytes.split_off(length);
+        let text = std::mem::replace(&mut self.bytes, rest);
+        String::from_utf8(text).map_err(|error| self.malformed(error.to_string()))
+    }
+
+    /// Reads more.
+    fn read(&mut self, deadline: Deadline) -> Result<(), ClientError> {
+        let time = self.left(deadline)?;
+        let filled = self.bytes.len();
+        self.bytes.resize(filled + CHUNK, 0);
+        let read = self
+            .stream
+            .set_read_timeout(Some(time))
+            .and_then(|()| self.stream.read(&mut self.bytes[filled..]));
+        self.bytes.truncate(filled + read.as_ref().copied().unwrap_or(0));
+        match read {
+            Ok(0) => Err(ClientError::Closed(self.path.clone())),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(ClientError::Closed(self.path.clone()))
+            }
+            Err(error) => Err(self.failed("reading the reply", error, deadline)),
+        }
+    }
+
+    fn malformed(&self, reason: String) -> ClientError {
+        ClientError::Malformed { path: self.path.clone(), reason }
     }
 
     fn left(&self, deadline: Deadline) -> Result<Duration, ClientError> {

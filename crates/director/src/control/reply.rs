@@ -78,10 +78,11 @@ pub(crate) struct Pools {
     pub(crate) pools: Vec<PoolState>,
 }
 
-/// The value of `metrics`' reply.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MetricsText {
-    pub(crate) text: String,
+/// The value of `metrics`' reply, whose line the text follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Text {
+    /// How many bytes it has.
+    pub(crate) length: usize,
 }
 
 /// The value of a reply that says no more than "done".

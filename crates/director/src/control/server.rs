@@ -16,12 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::control::reply::{
-    Done, ErrorKind, MetricsText, PoolState, Pools, Refusal, Reloaded, around_ok, refusal_line,
+    Done, ErrorKind, PoolState, Pools, Refusal, Reloaded, Text, around_ok, refusal_line,
 };
 use crate::control::request::{Decoder, Order, Request, Tagged};
-use crate::metrics;
+use crate::metrics::Page;
+use crate::pieces::Pieces;
 use crate::run::Decided;
 use crate::status::Status;
+use crate::status::json::Json;
 
 /// How much is read at a time, and so held for each client beside an incomplete request.
 const CHUNK: usize = 4096;
@@ -137,13 +139,32 @@ enum Kind {
     Pools,
 }
 
-/// The JSON of such a value.
+/// What was made of a status.
 #[derive(Debug)]
 struct Made {
     at: Instant,
     /// Its version is that of the value.
     changes: watch::Receiver<u64>,
-    json: Rc<String>,
+    reply: Rc<Reply>,
+}
+
+/// A reply that isn't a refusal, in pieces.
+#[derive(Debug, Default)]
+struct Reply {
+    /// The JSON of `ok`.
+    ok: Vec<String>,
+    /// What follows the line.
+    text: Vec<String>,
+}
+
+impl Reply {
+    fn of<T: Serialize>(value: &T) -> Result<Rc<Self>, Refusal> {
+        Ok(Rc::new(Self { ok: vec![json(value)?], text: Vec::new() }))
+    }
+
+    fn len(&self) -> usize {
+        self.ok.iter().chain(&self.text).map(String::len).sum()
+    }
 }
 
 /// A client, and whether it may change something.
@@ -320,27 +341,27 @@ impl<H: Handler> Shared<H> {
         let (call, long) = (self.limits.call, self.limits.reload);
         match request {
             Request::Status => {
-                let json = self.made(Kind::Status, peer.is_privileged).await;
-                self.send(peer, id, json).await
+                let reply = self.made(Kind::Status, peer.is_privileged).await;
+                self.send(peer, id, reply).await
             }
             Request::Metrics => {
-                let json = self.made(Kind::Metrics, peer.is_privileged).await;
-                self.send(peer, id, json).await
+                let reply = self.made(Kind::Metrics, peer.is_privileged).await;
+                self.send(peer, id, reply).await
             }
             Request::Subscribe => self.stream_pools(peer, id).await,
             Request::Decide(order) => {
                 let done = in_time(call, self.handler.decide(order)).await;
-                self.send(peer, id, done.and_then(|it| json(&it))).await
+                self.send(peer, id, done.and_then(|it| Reply::of(&it))).await
             }
             Request::Reload => {
                 let done = in_time(long, self.handler.reload()).await;
-                self.send(peer, id, done.and_then(|it| json(&it))).await
+                self.send(peer, id, done.and_then(|it| Reply::of(&it))).await
             }
             Request::Stop { keep_table } => {
                 let done = in_time(long, self.handler.stop(keep_table)).await;
                 let is_done = done.is_ok();
                 // The client may be gone, but it was done all the same.
-                let sent = self.send(peer, id, done.and_then(|()| json(&Done {}))).await;
+                let sent = self.send(peer, id, done.and_then(|()| Reply::of(&Done {}))).await;
                 if is_done {
                     *self.stopped.borrow_mut() = Some(Stopped { keep_table });
                     self.wake.notify_one();
@@ -373,25 +394,25 @@ impl<H: Handler> Shared<H> {
         }
     }
 
-    /// The JSON of something made from a status. Those who aren't privileged share it for a while,
+    /// A reply made from a status. Those who aren't privileged share it for a while,
     /// as do subscribers.
-    async fn made(&self, kind: Kind, is_privileged: bool) -> Result<Rc<String>, Refusal> {
+    async fn made(&self, kind: Kind, is_privileged: bool) -> Result<Rc<Reply>, Refusal> {
         in_time(self.limits.call, async {
             if is_privileged && !matches!(kind, Kind::Pools) {
-                return Ok(self.make(kind).await?.json);
+                return Ok(self.make(kind).await?.reply);
             }
             let mut all = self.made.lock().await;
             let slot = &mut all[kind as usize];
             if let Some(made) = slot {
                 let is_new = made.at.elapsed() < self.limits.reuse;
                 if is_new && !made.changes.has_changed().unwrap_or(false) {
-                    return Ok(Rc::clone(&made.json));
+                    return Ok(Rc::clone(&made.reply));
                 }
             }
             let made = self.make(kind).await?;
-            let json = Rc::clone(&made.json);
+            let reply = Rc::clone(&made.reply);
             *slot = Some(made);
-            Ok(json)
+            Ok(reply)
         })
         .await
     }
@@ -401,33 +422,42 @@ impl<H: Handler> Shared<H> {
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
         let status = self.handler.status().await?;
-        let json = match kind {
-            Kind::Status => json(&status)?,
-            Kind::Metrics => json(&MetricsText { text: metrics::render(&status) })?,
-            Kind::Pools => json(&Pools { pools: PoolState::all(&status) })?,
+        let reply = match kind {
+            Kind::Status => {
+                let ok = Pieces::new(Json::new(&status)).make().await;
+                Rc::new(Reply { ok, text: Vec::new() })
+            }
+            Kind::Metrics => {
+                let text = Pieces::new(Page::new(&status)).make().await;
+                let length = text.iter().map(String::len).sum();
+                Rc::new(Reply { ok: vec![json(&Text { length })?], text })
+            }
+            Kind::Pools => Reply::of(&Pools { pools: PoolState::all(&status) })?,
         };
-        Ok(Made { at, changes, json })
+        Ok(Made { at, changes, reply })
     }
 
     async fn send<S>(
         &self,
         peer: &mut Peer<S>,
         id: u64,
-        reply: Result<Rc<String>, Refusal>,
+        reply: Result<Rc<Reply>, Refusal>,
     ) -> Result<(), Over>
     where
         S: AsyncWrite + Unpin,
     {
-        let json = match reply {
-            Ok(json) => json,
+        let reply = match reply {
+            Ok(reply) => reply,
             Err(refusal) => return self.refuse(peer, Some(id), &refusal).await,
         };
-        let Some(_unread) = Unread::add(self, json.len(), peer.is_privileged) else {
+        let Some(_unread) = Unread::add(self, reply.len(), peer.is_privileged) else {
             let message = "too many replies wait for clients that don't read them";
             return self.refuse(peer, Some(id), &Refusal::new(ErrorKind::Busy, message)).await;
         };
         let (before, after) = around_ok(id);
-        self.write(peer, &[&before, &json, after]).await
+        let ok = reply.ok.iter().map(String::as_str);
+        let text = reply.text.iter().map(String::as_str);
+        self.write(peer, [&*before].into_iter().chain(ok).chain([after]).chain(text)).await
     }
 
     async fn refuse<S>(
@@ -439,11 +469,15 @@ impl<H: Handler> Shared<H> {
     where
         S: AsyncWrite + Unpin,
     {
-        self.write(peer, &[&refusal_line(id, refusal)]).await
+        self.write(peer, [&*refusal_line(id, refusal)]).await
     }
 
-    /// Writes a line. A client that doesn't read it in time is disconnected.
-    async fn write<S>(&self, peer: &mut Peer<S>, pieces: &[&str]) -> Result<(), Over>
+    /// Writes a reply. A client that doesn't read it in time is disconnected.
+    async fn write<'a, S>(
+        &self,
+        peer: &mut Peer<S>,
+        pieces: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Over>
     where
         S: AsyncWrite + Unpin,
     {
@@ -483,9 +517,9 @@ impl Drop for Unread<'_> {
     }
 }
 
-fn json<T: Serialize>(value: &T) -> Result<Rc<String>, Refusal> {
+fn json<T: Serialize>(value: &T) -> Result<String, Refusal> {
     let json = serde_json::to_string(value);
-    Ok(json.map_err(|error| Refusal::from(format!("writing the reply: {error}")))?.into())
+    json.map_err(|error| Refusal::from(format!("writing the reply: {error}")))
 }
 
 /// The call's result, or a refusal if it takes too long.

@@ -1,7 +1,7 @@
 //! What the daemon says about itself, beside what the kernel says.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddrV4;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -81,7 +81,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// The daemon's control socket: a line of JSON for each request and each reply.
+/// The daemon's control socket: a line of JSON for each request and each reply, and metrics after it.
 struct Socket {
     stream: BufReader<UnixStream>,
     count: u64,
@@ -104,6 +104,13 @@ impl Socket {
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes())?;
         let mut reply = String::new();
         self.stream.read_line(&mut reply)?;
+        if request == "metrics" {
+            let head: Value = serde_json::from_str(&reply)?;
+            let length = member(&head, "length").and_then(Value::as_u64);
+            let length = length.with_context(|| format!("no metrics in {reply}"))?;
+            reply.clear();
+            (&mut self.stream).take(length).read_to_string(&mut reply)?;
+        }
         Ok((reply, begin.elapsed()))
     }
 }
@@ -122,10 +129,7 @@ fn from_status(reply: &str) -> Result<BTreeSet<SocketAddrV4>> {
 }
 
 /// And by the metrics.
-fn from_metrics(reply: &str) -> Result<BTreeSet<SocketAddrV4>> {
-    let reply: Value = serde_json::from_str(reply)?;
-    let text = member(&reply, "text").and_then(Value::as_str);
-    let text = text.with_context(|| format!("no metrics in {reply}"))?;
+fn from_metrics(text: &str) -> Result<BTreeSet<SocketAddrV4>> {
     text.lines()
         .filter(|line| line.starts_with("director_server_takes_traffic{") && line.ends_with(" 1"))
         .map(|line| {

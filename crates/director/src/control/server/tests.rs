@@ -106,6 +106,7 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(Bench) -> F) {
 }
 
 const STATUS: &str = "{\"v\":1,\"id\":7,\"request\":\"status\"}\n";
+const METRICS: &str = "{\"v\":1,\"id\":8,\"request\":\"metrics\"}\n";
 const SUBSCRIBE: &str = "{\"v\":1,\"id\":7,\"request\":\"subscribe\"}\n";
 const CHANGES: [&str; 5] = [
     "{\"v\":1,\"id\":7,\"request\":\"drain\",\"server\":\"10.0.0.1\"}\n",
@@ -123,8 +124,15 @@ fn whoever_can_connect_may_look() {
             let status: Status = serde_json::from_value(reply["ok"].clone()).unwrap();
             assert_eq!(status, example());
             assert_eq!((&reply["v"], &reply["id"]), (&1.into(), &7.into()));
-            let reply = bench.ask(uid, "{\"v\":1,\"id\":8,\"request\":\"metrics\"}\n").await;
-            assert_eq!(reply["ok"]["text"], metrics::render(&example()));
+            let mut peer = bench.connect(uid).unwrap();
+            peer.send(format!("{METRICS}{STATUS}").as_bytes()).await;
+            let reply = peer.line().await.unwrap();
+            let expected = crate::metrics::render(&example());
+            assert_eq!(reply["ok"]["length"], expected.len());
+            let mut text = vec![0; expected.len()];
+            peer.stream.read_exact(&mut text).await.unwrap();
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(peer.line().await.unwrap()["ok"]["instance"], "web");
             let reply = bench.ask(uid, SUBSCRIBE).await;
             assert_eq!(reply["ok"]["pools"][0]["service"], "tcp/10.10.10.53:80");
         }
@@ -334,6 +342,28 @@ fn replies_that_nobody_reads_are_bounded_except_for_root() {
         assert!(unread <= bench.shared.limits.unread && unread > 1_000_000, "{unread}");
         assert_eq!(bench.ask(OTHER, STATUS).await["error"]["kind"], "busy");
         assert!(bench.ask(ROOT, STATUS).await["ok"].is_object());
+    });
+}
+
+#[test]
+fn while_a_long_reply_is_made_everything_else_goes_on() {
+    run(|bench| async move {
+        bench.fake.more.set(1000);
+        let turns = Rc::new(Cell::new(0));
+        let count = Rc::clone(&turns);
+        spawn_local(async move {
+            loop {
+                count.set(count.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        for kind in [Kind::Status, Kind::Metrics] {
+            let before = turns.get();
+            let Ok(reply) = bench.shared.made(kind, true).await else { panic!("{kind:?}") };
+            let pieces = reply.ok.len().max(reply.text.len());
+            assert!(pieces > 30, "{pieces}");
+            assert!(turns.get() - before >= pieces, "{} of {pieces}", turns.get() - before);
+        }
     });
 }
 
