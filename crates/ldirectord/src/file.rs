@@ -9,6 +9,7 @@ use director::Pool;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use crate::cli::Exit;
 use crate::config::{Config, Diagnostic, Severity, Spanned, Surroundings, parse};
 use crate::pools::pools;
 use crate::report::report;
@@ -45,6 +46,15 @@ pub(crate) struct Broken {
     pub(crate) line: Option<usize>,
     /// The first error as one sentence.
     pub(crate) message: String,
+    /// All errors are about names that can't be looked up now.
+    pub(crate) transient: bool,
+}
+
+impl Broken {
+    /// How a start ends with this file.
+    pub(crate) const fn exit(&self) -> Exit {
+        if self.transient { Exit::Transient } else { Exit::Config }
+    }
 }
 
 /// Reads a file that is one: a pipe or a device might never end.
@@ -112,8 +122,11 @@ impl Source {
     /// Errors that were found later, as [`examine`](Self::examine) reports them.
     pub(crate) fn broken(&self, diagnostics: &mut [Diagnostic]) -> Broken {
         let report = self.text_of(diagnostics);
-        let first = diagnostics.iter().find(|it| it.severity == Severity::Error);
+        let mut errors = diagnostics.iter().filter(|it| it.severity == Severity::Error);
+        let transient = errors.clone().all(|it| it.transient);
+        let first = errors.next();
         Broken {
+            transient,
             report,
             line: first.map(|it| self.line(it.span.start)),
             message: first.map_or_else(String::new, |it| it.message.clone()),
@@ -128,7 +141,7 @@ impl Source {
             "error: {}: {message}\n  = help: to take all services away, stop the daemon\n",
             self.name
         );
-        Broken { report, line: None, message }
+        Broken { report, line: None, message, transient: false }
     }
 
     /// The line of a place, from 1 on.

@@ -17,6 +17,8 @@ mod pid_file;
 mod pools;
 mod report;
 #[cfg(feature = "daemon")]
+mod resolver;
+#[cfg(feature = "daemon")]
 mod say;
 
 #[cfg(feature = "daemon")]

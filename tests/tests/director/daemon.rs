@@ -254,6 +254,13 @@ fn a_start_that_fails_says_why_and_changes_nothing(context: &mut Context) -> Res
     assert_eq!(table(&netns)?, [""; 0]);
     assert!(!instance.pid_file().exists());
 
+    // A name that nobody knows (RFC 2606) may be known later.
+    instance.configure(&ONE.replace("127.0.0.1", "nobody.invalid"))?;
+    for (verb, code) in [("start", 75), ("restart", 75), ("status", 2), ("stop", 2)] {
+        let said = instance.expect(verb, code)?.stderr;
+        assert!(said.contains("nobody.invalid") && said.contains(":5:"), "{said}");
+    }
+
     // Two daemons for one file, even if the pid file is gone.
     instance.configure(ONE)?;
     instance.expect("start", 0)?;

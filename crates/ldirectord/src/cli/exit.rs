@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 /// How a verb ended. Init scripts and resource agents rely on these codes, which are the original
-/// program's, except [`Partly`](Self::Partly).
+/// program's, except [`Partly`](Self::Partly) and [`Transient`](Self::Transient).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// The verb did what it says, or there was nothing to do.
@@ -18,6 +18,9 @@ pub(crate) enum Exit {
     /// It was done in part. `reload`: the new configuration is in force, except for objects that the
     /// kernel refused. `drain`, `disable`, `enable`: it is in force, but a restart forgets it.
     Partly,
+    /// `start` and `restart`: the file has names that can't be looked up now, and no other mistake.
+    /// Nothing has changed, and trying again may help. sysexits(3) calls that `EX_TEMPFAIL`.
+    Transient,
     /// The command line is wrong.
     Usage,
 }
@@ -31,6 +34,7 @@ impl Exit {
             Self::Config => 2,
             Self::NotRunning => 3,
             Self::Partly => 4,
+            Self::Transient => 75,
             Self::Usage => 255,
         }
     }
@@ -42,6 +46,7 @@ impl Exit {
             2 => Self::Config,
             3 => Self::NotRunning,
             4 => Self::Partly,
+            75 => Self::Transient,
             255 => Self::Usage,
             _ => Self::Failed,
         }
@@ -60,8 +65,15 @@ mod tests {
 
     #[test]
     fn each_code_stands_for_one_outcome() {
-        let all =
-            [Exit::Done, Exit::Failed, Exit::Config, Exit::NotRunning, Exit::Partly, Exit::Usage];
+        let all = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Config,
+            Exit::NotRunning,
+            Exit::Partly,
+            Exit::Transient,
+            Exit::Usage,
+        ];
         for exit in all {
             assert_eq!(Exit::from_code(exit.code()), exit);
         }

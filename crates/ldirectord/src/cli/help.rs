@@ -44,5 +44,5 @@ Options:
 
 Exit status: 0 success, 1 failure, 2 the file has a mistake, 3 `status`: not running, 4 done in part (the
 file is in force except for what the kernel refused; a decision is in force, but a restart forgets it),
-255 the command line is wrong.
+75 `start`, `restart`: names in the file can't be looked up now, 255 the command line is wrong.
 ";

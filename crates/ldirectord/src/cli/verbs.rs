@@ -18,6 +18,7 @@ use crate::file::{Source, Usable};
 use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::pid_file::Daemon;
+use crate::resolver;
 use crate::say;
 
 /// How long a daemon may take to stop.
@@ -75,14 +76,18 @@ impl Call<'_> {
                 return Exit::Failed;
             }
         };
-        match source.examine(&Machine) {
+        match resolver::examine(&source, &Machine) {
             Ok(usable) => {
                 say::err(&usable.warnings);
                 then(&path, &usable)
             }
             Err(broken) => {
-                say::err(broken.report);
-                Exit::Config
+                say::err(&broken.report);
+                // Only whoever starts it asks whether to try again. The original knows nothing but 2.
+                match self.args.verb {
+                    Verb::Start | Verb::Restart | Verb::TryRestart => broken.exit(),
+                    _ => Exit::Config,
+                }
             }
         }
     }

@@ -82,7 +82,8 @@ pub(super) fn host(
             let version = if family == Family::V4 { "IPv4" } else { "IPv6" };
             let message = format!("no {version} address is known for `{text}`");
             Err(Diagnostic::error(host.span(), message)
-                .help("names are looked up when the file is read; an address needs no look-up"))
+                .help("names are looked up when the file is read; an address needs no look-up")
+                .transient())
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// The byte range of a related place, and how it is related.
     pub related: Option<(Range<usize>, String)>,
+    /// It may go away without anybody changing the file: a name that can't be looked up now.
+    pub transient: bool,
 }
 
 /// How bad it is.
@@ -52,7 +54,8 @@ pub enum Severity {
 impl Diagnostic {
     pub(crate) fn error(span: Range<usize>, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { severity: Severity::Error, message, span, help: None, related: None }
+        let (help, related) = (None, None);
+        Self { severity: Severity::Error, message, span, help, related, transient: false }
     }
 
     pub(crate) fn warning(span: Range<usize>, message: impl Into<String>) -> Self {
@@ -61,6 +64,11 @@ impl Diagnostic {
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    pub(super) fn transient(mut self) -> Self {
+        self.transient = true;
         self
     }
 

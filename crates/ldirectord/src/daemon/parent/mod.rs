@@ -140,7 +140,8 @@ pub(super) fn run(options: Options) -> Exit {
 /// Reports a failed start.
 fn fail(mode: Mode, exit: Exit, text: &str) -> Exit {
     // What is wrong with a file is said as compilers say it.
-    let name = if exit == Exit::Config { "" } else { "ldirectord: " };
+    let is_report = matches!(exit, Exit::Config | Exit::Transient);
+    let name = if is_report { "" } else { "ldirectord: " };
     let text = format!("{name}{text}");
     match mode {
         Mode::Background(starter) => starter.report(exit, &text),
@@ -343,7 +344,7 @@ impl Parent {
                 }
             }
             Loaded::Refused(broken) if self.mode.is_some() => {
-                return Some(self.give_up(Exit::Config, &broken.report));
+                return Some(self.give_up(broken.exit(), &broken.report));
             }
             Loaded::Failed(error) if self.mode.is_some() => {
                 return Some(self.give_up(Exit::Failed, &format!("{error}\n")));

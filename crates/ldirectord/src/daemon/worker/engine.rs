@@ -16,8 +16,9 @@ use crate::config::{Config, Diagnostic};
 use crate::file::{Broken, Source, Usable};
 use crate::machine::{Files, Relayed};
 use crate::pools::key;
+use crate::resolver;
 
-/// How long it may take to look up the names in a file.
+/// How long it may take to read a file and look up its names. Look-ups end earlier.
 const NAMES_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the last writes may take.
@@ -118,6 +119,7 @@ pub(super) async fn load(
                         report: format!("error: {message}\n"),
                         line: None,
                         message,
+                        transient: false,
                     })
                 }
                 None => Loaded::Failed(error.to_string()),
@@ -132,7 +134,7 @@ pub(super) async fn load(
 ///
 /// What to report instead.
 pub(super) async fn examine(source: Source, files: Files) -> Result<Usable, Loaded> {
-    let examined = spawn_blocking(move || source.examine(&Relayed(files)));
+    let examined = spawn_blocking(move || resolver::examine(&source, &Relayed(files)));
     match timeout(NAMES_TIMEOUT, examined).await {
         Ok(Ok(Ok(usable))) => Ok(usable),
         Ok(Ok(Err(broken))) => Err(refused(broken)),
