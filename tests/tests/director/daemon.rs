@@ -25,6 +25,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(autoreload_takes_a_good_file_and_reports_a_bad_one));
     suite.add(test!(in_the_foreground_it_tells_the_service_manager));
     suite.add(test!(a_drained_server_stays_drained_over_a_restart));
+    suite.add(test!(instances_that_a_file_names_follow_it));
 }
 
 /// Several times what anything here takes on a busy machine.
@@ -40,10 +41,15 @@ struct Instance<'n> {
 
 impl<'n> Instance<'n> {
     fn new(netns: &'n Namespace) -> Result<Self> {
+        Self::labelled(netns, "daemon")
+    }
+
+    /// One of several in a namespace.
+    fn labelled(netns: &'n Namespace, label: &str) -> Result<Self> {
         let program = std::env::var_os("LDIRECTORD").context("LDIRECTORD names no program")?;
-        let folder = TempDir::create(&format!("{}-daemon", netns.name()))?;
-        let name = format!("{}.cf", netns.name());
-        Ok(Self { netns, folder, name, program: program.into() })
+        let name = format!("{}-{label}", netns.name());
+        let folder = TempDir::create(&name)?;
+        Ok(Self { netns, folder, name: format!("{name}.cf"), program: program.into() })
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -137,6 +143,18 @@ pub(super) const ONE: &str =
 
 pub(super) fn table(netns: &Namespace) -> Result<Vec<String>> {
     Reader::new(netns)?.saved()
+}
+
+/// Waits until the table is this, in any order of virtual services.
+pub(super) fn until_sorted(netns: &Namespace, expected: &[&str]) -> Result<()> {
+    let mut expected: Vec<String> = expected.iter().map(|&line| line.to_owned()).collect();
+    expected.sort();
+    eventually(LIMIT, || {
+        let mut found = table(netns)?;
+        found.sort();
+        ensure!(found == expected, "{found:#?}");
+        Ok(())
+    })
 }
 
 /// Waits until the table is this.
@@ -282,20 +300,13 @@ fn stop_obeys_cleanstop_and_restart_keeps_the_table(context: &mut Context) -> Re
     let all =
         [SERVICE, REAL, "-A -t 10.0.0.2:80 -s rr", "-a -t 10.0.0.2:80 -r 127.0.0.1:80 -g -w 1"];
     instance.expect("start", 0)?;
-    let sorted = |netns: &Namespace| -> Result<Vec<String>> {
-        let mut lines = table(netns)?;
-        lines.sort();
-        Ok(lines)
-    };
-    let mut expected: Vec<String> = all.map(str::to_owned).into();
-    expected.sort();
-    eventually(LIMIT, || {
-        let found = sorted(&netns)?;
-        ensure!(found == expected, "{found:#?}");
-        Ok(())
-    })?;
+    until_sorted(&netns, &all)?;
     instance.expect("restart", 0)?;
-    assert_eq!(sorted(&netns)?, expected);
+    let mut found = table(&netns)?;
+    found.sort();
+    let mut expected = all;
+    expected.sort();
+    assert_eq!(found, expected);
     instance.expect("stop", 0)?;
     assert_eq!(table(&netns)?, [all[2], all[3]]);
     Ok(())
@@ -477,5 +488,54 @@ fn a_drained_server_stays_drained_over_a_restart(context: &mut Context) -> Resul
     instance.expect("enable 127.0.0.1:80", 0)?;
     until(&netns, &[SERVICE, REAL])?;
     instance.expect("stop", 0)?;
+    Ok(())
+}
+
+/// As the original does it in `ld_cmd_children` and `reread_config`.
+fn instances_that_a_file_names_follow_it(context: &mut Context) -> Result<()> {
+    let netns = context.netns("execute")?;
+    let (first, second) = (Instance::new(&netns)?, Instance::labelled(&netns, "second")?);
+    let alone = ONE;
+    let both = format!("execute={}\n{ONE}", second.path(&second.name).display());
+    let other = ONE.replace("10.0.0.1", "10.0.0.2");
+    first.configure(&both)?;
+    second.configure(&other)?;
+    first.expect("start", 0)?;
+    until_sorted(&netns, &[SERVICE, "-A -t 10.0.0.2:80 -s rr"])?;
+    eventually(LIMIT, || second.pid().map(drop))?;
+
+    second.configure(&other.replace("rr", "wlc"))?;
+    first.expect("reload", 0)?;
+    let wlc = [SERVICE, "-A -t 10.0.0.2:80 -s wlc"];
+    until_sorted(&netns, &wlc)?;
+
+    // A mistake there is none here.
+    let pid = second.pid()?;
+    second.configure(&other.replace("rr", "lbrc"))?;
+    first.expect("reload", 0)?;
+    eventually(LIMIT, || {
+        let log = first.log()?;
+        ensure!(log.contains(&second.name) && log.contains("failed, exit status: 2"), "{log}");
+        Ok(())
+    })?;
+    assert_eq!(second.pid()?, pid);
+    until_sorted(&netns, &wlc)?;
+
+    second.configure(&other)?;
+    first.configure(alone)?;
+    first.expect("reload", 0)?;
+    until(&netns, &[SERVICE])?;
+    eventually(LIMIT, || {
+        ensure!(second.code("status")? == 3, "it runs");
+        Ok(())
+    })?;
+
+    first.configure(&both)?;
+    first.expect("reload", 0)?;
+    until_sorted(&netns, &[SERVICE, "-A -t 10.0.0.2:80 -s rr"])?;
+    eventually(LIMIT, || second.pid().map(drop))?;
+    first.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [""; 0], "whoever has stopped has stopped the other one first");
+    second.expect("status", 3)?;
     Ok(())
 }

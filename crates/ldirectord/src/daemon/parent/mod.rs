@@ -5,6 +5,7 @@
 //! ends in an [`Event`], and events are handled one after the other.
 
 mod commands;
+mod execute;
 mod log;
 mod notify;
 mod process;
@@ -40,7 +41,7 @@ use crate::say;
 /// How long a worker may take until the first configuration is in force.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// How long a worker may take to stop.
+/// How long a worker may take to stop, and then other instances.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How a daemon is started.
@@ -80,6 +81,8 @@ enum Event {
     Respawn,
     /// A command of a worker has ended.
     Ran(u64, u64, Ran),
+    /// A command of the parent's own has ended; what to log about that.
+    OwnEnded(Option<String>),
     /// Stop. With this signal, or because somebody asked.
     Stop { keep_table: bool, why: &'static str },
     /// Read the file again.
@@ -214,10 +217,24 @@ impl Parent {
         self.deadline(START_TIMEOUT);
         while let Some(event) = queue.recv().await {
             if let Some(exit) = self.handle(event) {
+                self.await_others(&mut queue).await;
                 return exit;
             }
         }
         Exit::Failed
+    }
+
+    /// Waits for the end of commands that concern other instances: once this process has ended, a
+    /// service manager kills whatever it has started.
+    async fn await_others(&mut self, queue: &mut mpsc::Receiver<Event>) {
+        let deadline = tokio::time::Instant::now() + STOP_TIMEOUT;
+        while self.runs.own() > 0 {
+            match tokio::time::timeout_at(deadline, queue.recv()).await {
+                Ok(Some(Event::OwnEnded(complaint))) => self.own_ended(complaint),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 
     /// Handles an event. Returns how the daemon ended, if it has.
@@ -238,6 +255,10 @@ impl Parent {
             }
             Event::Respawn if self.worker.is_none() && !self.stopping => {
                 self.start_next();
+                None
+            }
+            Event::OwnEnded(complaint) => {
+                self.own_ended(complaint);
                 None
             }
             Event::Stop { keep_table, why } => self.stop(keep_table, why),
@@ -319,6 +340,7 @@ impl Parent {
     fn loaded(&mut self, loading: Loading, outcome: Loaded) -> Option<Exit> {
         match outcome {
             Loaded::InForce { warnings, held_back } => {
+                let before = self.others();
                 let problem = self.take(loading.taken);
                 self.log.write(&warnings);
                 for object in &held_back {
@@ -337,10 +359,13 @@ impl Parent {
                     if let Some(Mode::Background(starter)) = self.mode.take() {
                         starter.report(Exit::Done, &text);
                     }
-                    self.execute("start");
                 } else if !loading.again {
                     self.log.write("Reloaded the configuration");
-                    self.execute("reload");
+                }
+                if !loading.again {
+                    for (instance, verbs) in execute::follow(&before, &self.others()) {
+                        self.runs.execute(&instance, verbs);
+                    }
                 }
             }
             Loaded::Refused(broken) if self.mode.is_some() => {
@@ -440,7 +465,7 @@ impl Parent {
                 let what = if auto_reload { "it is read again" } else { "autoreload is off" };
                 self.log.write(&format!("{} has changed: {what}", self.file.display()));
                 if let Some(callback) = callback {
-                    self.runs.callback(callback, &self.file);
+                    self.runs.callback(&callback, &self.file);
                 }
                 if auto_reload && self.worker.is_none() {
                     // The next one reads it.
@@ -528,7 +553,9 @@ impl Parent {
         let table = if keep_table { "; the table stays" } else { "" };
         self.log.write(&format!("Stopping on {why}{table}"));
         if !keep_table {
-            self.execute("stop");
+            for instance in self.others() {
+                self.runs.execute(&instance, &["stop"]);
+            }
         }
         if self.worker.is_none() {
             self.log.write("There is no worker at the moment, so the table stays as it is");
@@ -557,15 +584,16 @@ impl Parent {
         }
     }
 
-    /// Instances that this one's file names follow it.
-    fn execute(&self, verb: &'static str) {
-        let names = self.in_force.iter().flat_map(|it| &it.globals.execute);
-        // An instance that executes itself would never come to rest.
-        let own = |it: &str| {
-            Instance::new(Some(it.as_ref())).is_ok_and(|it| it.name() == self.instance.name())
-        };
-        for name in names.filter(|it| !own(&it.value)) {
-            self.runs.execute(&name.value, verb);
+    /// Instances that follow this one, as its file says.
+    fn others(&self) -> Vec<String> {
+        let globals = self.in_force.as_ref().map(|it| &it.globals);
+        globals.map(|it| execute::named(it, &self.instance)).unwrap_or_default()
+    }
+
+    fn own_ended(&mut self, complaint: Option<String>) {
+        self.runs.own_ended();
+        if let Some(complaint) = complaint {
+            self.log.write(&complaint);
         }
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Runs {
     events: mpsc::Sender<Event>,
     /// Of the current worker.
     pending: Rc<RefCell<usize>>,
+    /// The parent's own commands whose end hasn't been reported.
+    own: usize,
     /// The fallback commands of a virtual service run one after the other.
     turns: HashMap<String, Rc<Mutex<()>>>,
 }
@@ -41,6 +43,7 @@ impl Runs {
             runner: Rc::new(Runner::new(Limits::default())),
             events,
             pending: Rc::default(),
+            own: 0,
             turns: HashMap::new(),
         }
     }
@@ -89,25 +92,59 @@ impl Runs {
     }
 
     /// Runs the program of `callback=`, if it is one.
-    pub(super) fn callback(&self, program: String, file: &Path) {
+    pub(super) fn callback(&mut self, program: &str, file: &Path) {
         let mut command = Command::new(program);
         command.arg(file);
-        self.own(command);
+        self.run_own(vec![(format!("callback={program}"), command)]);
     }
 
-    /// Does to another instance what happens to this one.
-    pub(super) fn execute(&self, instance: &str, verb: &'static str) {
-        let mut command = Command::new(EXECUTABLE);
-        command.arg0(NAME).args(["--", instance, verb]).env_remove("NOTIFY_SOCKET");
-        self.own(command);
+    /// Runs verbs for another instance, one after the other as long as they succeed.
+    pub(super) fn execute(&mut self, instance: &str, verbs: &[&'static str]) {
+        let command = |verb: &&'static str| {
+            let mut command = Command::new(EXECUTABLE);
+            command.arg0(NAME).args(["--", instance, verb]).env_remove("NOTIFY_SOCKET");
+            (format!("execute={instance}, {verb}"), command)
+        };
+        self.run_own(verbs.iter().map(command).collect());
     }
 
-    fn own(&self, mut command: Command) {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        // It outlives the daemon if that stops.
-        if let Ok(mut child) = command.spawn() {
-            spawn_local(async move { drop(timeout(OWN_TIMEOUT, child.wait()).await) });
-        }
+    /// One of the parent's own commands has been reported as ended.
+    pub(super) fn own_ended(&mut self) {
+        self.own -= 1;
+    }
+
+    /// How many of the parent's own commands haven't been.
+    pub(super) fn own(&self) -> usize {
+        self.own
+    }
+
+    /// Runs the parent's own commands, each with its name in the log, until one fails.
+    fn run_own(&mut self, commands: Vec<(String, Command)>) {
+        self.own += 1;
+        let events = self.events.clone();
+        spawn_local(async move {
+            let mut complaint = None;
+            for (name, command) in commands {
+                if let Err(error) = succeed(command).await {
+                    complaint = Some(format!("{name}: {error}"));
+                    break;
+                }
+            }
+            let _ = events.send(Event::OwnEnded(complaint)).await;
+        });
+    }
+}
+
+/// Runs a command to its end.
+async fn succeed(mut command: Command) -> Result<(), String> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| format!("cannot run it: {error}"))?;
+    // It outlives this, and the daemon if that stops.
+    match timeout(OWN_TIMEOUT, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("failed, {status}")),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("hasn't ended after {OWN_TIMEOUT:?}")),
     }
 }
 
