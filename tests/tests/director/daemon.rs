@@ -26,6 +26,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(in_the_foreground_it_tells_the_service_manager));
     suite.add(test!(a_drained_server_stays_drained_over_a_restart));
     suite.add(test!(instances_that_a_file_names_follow_it));
+    suite.add(test!(a_facility_names_the_systems_log));
 }
 
 /// Several times what anything here takes on a busy machine.
@@ -537,5 +538,75 @@ fn instances_that_a_file_names_follow_it(context: &mut Context) -> Result<()> {
     first.expect("stop", 0)?;
     assert_eq!(table(&netns)?, [""; 0], "whoever has stopped has stopped the other one first");
     second.expect("status", 3)?;
+    Ok(())
+}
+
+/// Records have the form of RFC 3164 (section 4.1): priority, date, tag. The tag is the original's.
+fn a_facility_names_the_systems_log(context: &mut Context) -> Result<()> {
+    let netns = context.netns("syslog")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(&format!("logfile=\"local3\"\n{ONE}"))?;
+    // Only the daemon sees this /dev, so the machine's own log stays what it is. Not in the test's
+    // folder: the path of a socket has to be short.
+    let dev = format!("/run/{}.dev", std::process::id());
+    fs::create_dir_all(&dev)?;
+    fs::write(format!("{dev}/null"), "")?;
+    let socket = format!("{dev}/log");
+    let listen = || -> Result<UnixDatagram> {
+        let listener = UnixDatagram::bind(&socket)?;
+        listener.set_read_timeout(Some(LIMIT))?;
+        Ok(listener)
+    };
+    let start = || -> Result<Finished> {
+        let script = "mount --bind /dev/null $0/null && mount --rbind $0 /dev && exec \"$@\"";
+        let mut command = netns.command("unshare");
+        command.args(["--mount", "sh", "-c", script, &dev]).arg(&instance.program);
+        finish(command.arg(instance.path(&instance.name)).arg("start"), LIMIT)
+    };
+    // 19 is local3, and 6 informational.
+    let wait_for = |listener: &UnixDatagram, what: &str| -> Result<()> {
+        let tag = format!(" ldirectord[{}]: ", instance.pid()?.as_raw_nonzero());
+        let mut buffer = [0; 2048];
+        loop {
+            let length = listener.recv(&mut buffer).with_context(|| format!("no {what}"))?;
+            let record = String::from_utf8_lossy(&buffer[..length]);
+            let rest = record.strip_prefix(&format!("<{}>", 19 * 8 + 6));
+            let (date, rest) = rest.and_then(|it| it.split_at_checked(15)).context("no date")?;
+            let is_date = |date: &str| {
+                let digits = |part: &str| part.trim_start().parse::<u8>().is_ok();
+                let (day, time) = (date.get(4..6), date.get(7..));
+                "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".contains(&date[..3])
+                    && day.is_some_and(digits)
+                    && time.is_some_and(|it| it.split(':').filter(|it| digits(it)).count() == 3)
+            };
+            assert!(is_date(date), "{record}");
+            let text = rest.strip_prefix(&tag).with_context(|| format!("{record} isn't {tag}"))?;
+            if text.contains(what) {
+                return Ok(());
+            }
+        }
+    };
+
+    let listener = listen()?;
+    assert_eq!(start()?.status.code(), Some(0));
+    wait_for(&listener, "Added virtual server: 10.0.0.1:80")?;
+    wait_for(&listener, "Starting ldirectord")?;
+
+    // The system's log goes, and is started again.
+    drop(listener);
+    fs::remove_file(&socket)?;
+    instance.expect("reload", 0)?;
+    let listener = listen()?;
+    instance.expect("reload", 0)?;
+    wait_for(&listener, "Reloaded the configuration")?;
+    instance.expect("stop", 0)?;
+
+    drop(listener);
+    fs::remove_file(&socket)?;
+    let without = start()?;
+    assert_eq!(without.status.code(), Some(0));
+    assert!(without.stderr.contains("cannot log to /dev/log"), "{without:?}");
+    instance.expect("stop", 0)?;
+    fs::remove_dir_all(dev)?;
     Ok(())
 }

@@ -110,7 +110,7 @@ impl Log {
         let _ = match &self.target {
             Target::File(path) => append(path, &dated),
             Target::Syslog(facility) => {
-                lines.iter().try_for_each(|line| to_syslog(*facility, line))
+                lines.iter().try_for_each(|line| to_syslog(&record(*facility, &now, line)))
             }
             Target::Nowhere => Ok(()),
         };
@@ -146,12 +146,19 @@ fn append(path: &Path, line: &str) -> io::Result<()> {
     OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
 }
 
-fn to_syslog(facility: u8, line: &str) -> io::Result<()> {
+/// `<30>Nov  1 09:46:02 ldirectord[1234]: text`, as syslog(3) has it; tag and severity are the
+/// original's. Priority and date are those of RFC 3164.
+fn record(facility: u8, now: &ZonedDateTime, line: &str) -> String {
+    let priority = facility * 8 + INFO;
+    let date = now.strftime("%b %e %H:%M:%S");
+    format!("<{priority}>{date} ldirectord[{}]: {line}", std::process::id())
+}
+
+fn to_syslog(record: &str) -> io::Result<()> {
+    // A socket for each record: the system's log may have been started again.
     let socket = UnixDatagram::unbound()?;
     socket.set_nonblocking(true)?;
-    let priority = facility * 8 + INFO;
-    let text = format!("<{priority}>ldirectord[{}]: {line}", std::process::id());
-    socket.send_to(text.as_bytes(), SYSLOG).map(drop)
+    socket.send_to(record.as_bytes(), SYSLOG).map(drop)
 }
 
 #[cfg(test)]
@@ -166,6 +173,16 @@ mod tests {
         let now = date.to_zoned_datetime(jiff::tz::TimeZone::UTC).expect("a time");
         let expected = format!("[Sun Nov  1 09:46:02 2026|web.cf|{}] hello\n", std::process::id());
         assert_eq!(log.dated(&now, "hello"), expected);
+    }
+
+    /// The form of RFC 3164 (section 4.1), whose priorities are `facility * 8 + severity`.
+    #[test]
+    fn a_record_for_syslog_has_priority_date_and_process() {
+        let date = jiff::civil::date(2026, 11, 1).at(9, 46, 2, 0);
+        let now = date.to_zoned_datetime(jiff::tz::TimeZone::UTC).expect("a time");
+        let pid = std::process::id();
+        let expected = format!("<158>Nov  1 09:46:02 ldirectord[{pid}]: hello");
+        assert_eq!(record(19, &now, "hello"), expected, "local3, informational");
     }
 
     #[test]
