@@ -83,7 +83,11 @@ impl Place {
         let run_dir = || -> io::Result<()> {
             DirBuilder::new().recursive(true).mode(0o755).create(RUN_DIR)?;
             if rustix::process::getuid().is_root() {
-                fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755))?;
+                // Another user's directory can be changed only with CAP_FOWNER, which isn't needed
+                // if nothing has to change.
+                if fs::metadata(RUN_DIR)?.mode() & 0o7777 != 0o755 {
+                    fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755))?;
+                }
                 let User { uid, gid } = user.unwrap_or(User { uid: 0, gid: 0 });
                 chown(RUN_DIR, Some(uid), Some(gid))?;
                 for entry in fs::read_dir(RUN_DIR)? {
