@@ -64,12 +64,15 @@ impl Instance {
     pub(crate) fn file(&self) -> io::Result<PathBuf> {
         let found = self.candidates().into_iter().find(|path| path.is_file());
         found.map(std::path::absolute).unwrap_or_else(|| {
-            let message = format!(
-                "there is no configuration file {} (nor one in {} or {})",
-                self.argument.display(),
-                FOLDERS[0],
-                FOLDERS[1]
-            );
+            let name = self.argument.display();
+            let message = if self.argument.exists() {
+                format!("{name} isn't a regular file")
+            } else if self.argument.is_absolute() {
+                format!("there is no configuration file {name}")
+            } else {
+                let [first, second] = FOLDERS;
+                format!("there is no configuration file {name}, nor one in {first} or {second}")
+            };
             Err(io::Error::new(io::ErrorKind::NotFound, message))
         })
     }

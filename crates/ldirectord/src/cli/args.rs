@@ -2,10 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
+
+use crate::config::closest;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +151,22 @@ impl Command {
     }
 }
 
+/// All verbs, for whoever has misspelled one.
+const VERBS: [&str; 12] = [
+    "start",
+    "stop",
+    "restart",
+    "try-restart",
+    "reload",
+    "force-reload",
+    "status",
+    "check",
+    "plan",
+    "drain",
+    "disable",
+    "enable",
+];
+
 /// Tells apart what stands there without a dash: `[CONFIG] VERB` or `[CONFIG] VERB SERVER`. A file
 /// may be called like a verb.
 fn verb(
@@ -176,7 +195,11 @@ fn verb(
         };
         Some(Verb::Decide(decision, server.to_str()?.to_owned()))
     };
-    let unknown = |word: &OsString| wrong(format!("there is no verb {word:?}"));
+    let unknown = |word: &OsString| {
+        let likely = word.to_str().and_then(|it| closest(it, &VERBS));
+        let hint = likely.map_or_else(String::new, |it| format!("; did you mean {it}?"));
+        wrong(format!("there is no verb {word:?}{hint}"))
+    };
     match words {
         [] => wrong("a verb is missing"),
         [verb] => match (simple(verb), decision(verb, &OsString::new())) {
@@ -184,6 +207,7 @@ fn verb(
             (None, Some(_)) => {
                 wrong(format!("{}: a real server is missing", verb.to_string_lossy()))
             }
+            (None, None) if is_file(verb) => wrong(format!("a verb is missing after {verb:?}")),
             (None, None) => unknown(verb),
         },
         [first, second] => {
@@ -193,6 +217,8 @@ fn verb(
                 Ok((None, verb))
             } else if decision(second, first).is_some() {
                 wrong(format!("{}: a real server is missing", second.to_string_lossy()))
+            } else if simple(first).is_some() {
+                wrong(format!("the file comes before the verb: {second:?} before {first:?}"))
             } else {
                 unknown(second)
             }
@@ -204,6 +230,11 @@ fn verb(
         },
         [.., last] => wrong(format!("{last:?} is one word too many")),
     }
+}
+
+/// Whether a word is more likely a file than a misspelled verb.
+fn is_file(word: &OsString) -> bool {
+    Path::new(word).extension().is_some() || word.as_encoded_bytes().contains(&b'/')
 }
 
 fn text(value: OsString) -> Result<String, UsageError> {
@@ -223,7 +254,7 @@ fn time(text: &str) -> Result<Duration, UsageError> {
     let seconds = text[..digits].parse::<u32>().ok().filter(|count| *count > 0);
     match (seconds, unit) {
         (Some(count), Some(unit)) => Ok(Duration::from_secs(u64::from(count) * unit)),
-        _ => wrong(format!("{text:?} isn't a time, as 90s, 10m or 2h")),
+        _ => wrong(format!("{text:?} isn't a time, such as 90s, 10m or 2h")),
     }
 }
 
@@ -299,6 +330,9 @@ mod tests {
     fn a_wrong_line_says_which_word() {
         assert!(error("").contains("a verb is missing"));
         assert!(error("web.cf begin").contains("begin"));
+        assert!(error("web.cf chek").ends_with("did you mean check?"));
+        assert!(error("web.cf").contains("a verb is missing"));
+        assert!(error("start web.cf").contains("the file comes before the verb"));
         assert!(error("web.cf start now").contains("now"));
         assert!(error("-f web.cf start").contains("-f"));
         assert!(error("--deb start").contains("--deb"));

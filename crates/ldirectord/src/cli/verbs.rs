@@ -226,10 +226,13 @@ impl Call<'_> {
         self.with_file(|path, usable| {
             let services = usable.pools.len();
             let reals: usize = usable.pools.iter().map(|pool| pool.members.len()).sum();
-            say::out(format_args!(
-                "{}: usable, with {services} virtual services and {reals} real servers\n",
-                path.display()
-            ));
+            let count = |count: usize, what: &str| match count {
+                1 => format!("1 {what}"),
+                _ => format!("{count} {what}s"),
+            };
+            let (services, reals) =
+                (count(services, "virtual service"), count(reals, "real server"));
+            say::out(format_args!("{}: usable, with {services} and {reals}\n", path.display()));
             Exit::Done
         })
     }

@@ -73,7 +73,7 @@ pub(super) fn host(
             (Ok(_), _) => Err(Diagnostic::error(host.span(), "an IPv4 address can't stand here")
                 .help("write an IPv6 address in brackets")),
             (Err(_), _) => Err(Diagnostic::error(host.span(), "this isn't an IPv4 address")
-                .help("write four numbers from 0 to 255, as 192.0.2.1")),
+                .help("write four numbers from 0 to 255, such as 192.0.2.1")),
         };
     }
     match surroundings.host(text, family) {

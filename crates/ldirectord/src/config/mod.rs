@@ -24,6 +24,8 @@ pub use service::{CheckType, HttpMethod, Key, Netmask, Service, Speaks};
 pub use settings::{Phases, Settings};
 pub use source::{Diagnostic, Severity, Spanned};
 pub use surroundings::Surroundings;
+#[cfg(feature = "daemon")]
+pub(crate) use value::closest;
 
 use lines::{Kind, Line, lines};
 use service::Block;

@@ -90,7 +90,7 @@ pub(super) fn real(
 ) -> Result<Real, Diagnostic> {
     let malformed = || {
         Diagnostic::error(value.span(), "this isn't a real server")
-            .help("write HOST:PORT and gate, masq or ipip, as 192.0.2.1:80 gate")
+            .help("write HOST:PORT and gate, masq or ipip, such as 192.0.2.1:80 gate")
     };
     let (host, mut port, mut rest) = address::split(value).ok_or_else(malformed)?;
     let first = address::host(host, family, surroundings)?;
@@ -211,7 +211,7 @@ pub(super) fn fallback(
 ) -> Read<Fallback> {
     let malformed = || {
         Diagnostic::error(value.span(), "this isn't a fallback server")
-            .help("write HOST, HOST:PORT or HOST:PORT METHOD, as 127.0.0.1:80 gate")
+            .help("write HOST, HOST:PORT or HOST:PORT METHOD, such as 127.0.0.1:80 gate")
     };
     let (host, port, rest) = address::split(value).ok_or_else(malformed)?;
     if !rest.text.is_empty() && !rest.text.starts_with(char::is_whitespace) {

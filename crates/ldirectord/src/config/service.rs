@@ -320,7 +320,7 @@ impl<'a> Block<'a> {
         }
         let malformed = || {
             Diagnostic::error(self.value.span(), "this isn't the address of a virtual service")
-                .help("write ADDRESS:PORT, as 192.0.2.1:80, or a firewall mark")
+                .help("write ADDRESS:PORT, such as 192.0.2.1:80, or a firewall mark")
         };
         let (host, port, rest) = address::split(self.value).ok_or_else(malformed)?;
         let port = port.ok_or_else(malformed)?;
@@ -350,7 +350,7 @@ impl<'a> Block<'a> {
             let message = format!("without a port, this is the firewall mark {mark}");
             to.push(
                 Diagnostic::warning(self.value.span(), message)
-                    .help("an address needs a port, as 192.0.2.1:80"),
+                    .help("an address needs a port, such as 192.0.2.1:80"),
             );
         } else if !rest.trim().text.is_empty() {
             to.push(Diagnostic::warning(rest.trim().span(), "what follows the mark isn't read"));
@@ -495,7 +495,7 @@ impl Service {
         let key = || self.key.span.clone();
         if self.speaks().is_none() && self.check_type.is_none() {
             to.push(Diagnostic::warning(key(), "no check is known for this port: a connection is made")
-                .help("say what is spoken there, as service=http, or how to check, as checktype=connect"));
+                .help("say what is spoken there, such as service=http, or how to check: checktype=connect"));
         }
         if let (Some(mask), None) = (&self.netmask, &self.persistent) {
             to.push(Diagnostic::warning(
@@ -574,7 +574,7 @@ fn netmask(value: Text<'_>, family: Family) -> Read<Netmask> {
         return match value.text.parse() {
             Ok(mask) => Ok((value.with(Netmask::Mask(mask)), None)),
             Err(_) => Err(Diagnostic::error(value.span(), "this isn't an IPv4 mask")
-                .help("write four numbers from 0 to 255, as 255.255.255.0")),
+                .help("write four numbers from 0 to 255, such as 255.255.255.0")),
         };
     }
     match value.text.parse() {
