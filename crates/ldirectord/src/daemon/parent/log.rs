@@ -7,34 +7,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::ZonedDateTime;
 
+use crate::facility::{self, facility};
+
 /// The file if the configuration names none.
 const USUAL: &str = "/var/log/ldirectord.log";
 
 const SYSLOG: &str = "/dev/log";
-
-/// The facilities of syslog, from RFC 5424 (table 1) and syslog(3).
-const FACILITIES: [(&str, u8); 20] = [
-    ("kern", 0),
-    ("user", 1),
-    ("mail", 2),
-    ("daemon", 3),
-    ("auth", 4),
-    ("syslog", 5),
-    ("lpr", 6),
-    ("news", 7),
-    ("uucp", 8),
-    ("cron", 9),
-    ("authpriv", 10),
-    ("ftp", 11),
-    ("local0", 16),
-    ("local1", 17),
-    ("local2", 18),
-    ("local3", 19),
-    ("local4", 20),
-    ("local5", 21),
-    ("local6", 22),
-    ("local7", 23),
-];
 
 /// The severity of all lines: informational.
 const INFO: u8 = 6;
@@ -71,24 +49,16 @@ impl Log {
         Self { instance: instance.to_owned(), target, stream }
     }
 
-    /// Obeys `logfile=`: a path, or a facility. Returns a complaint about an unknown one.
-    pub(super) fn redirect(&mut self, place: Option<&str>) -> Option<String> {
+    /// Obeys `logfile=`: a path, or a facility. An unknown one is a warning about the file.
+    pub(super) fn redirect(&mut self, place: Option<&str>) {
         if self.target == Target::Nowhere {
-            return None;
+            return;
         }
-        let (target, complaint) = match place {
-            None => (Target::File(USUAL.into()), None),
-            Some(path) if Path::new(path).is_absolute() => (Target::File(path.into()), None),
-            Some(name) => match FACILITIES.iter().find(|it| it.0 == name) {
-                Some((_, facility)) => (Target::Syslog(*facility), None),
-                None => {
-                    let complaint = format!("syslog has no facility {name}: daemon is used");
-                    (Target::Syslog(3), Some(complaint))
-                }
-            },
+        self.target = match place {
+            None => Target::File(USUAL.into()),
+            Some(path) if Path::new(path).is_absolute() => Target::File(path.into()),
+            Some(name) => Target::Syslog(facility(name).unwrap_or(facility::DAEMON)),
         };
-        self.target = target;
-        complaint
     }
 
     /// Writes a text, each of its lines with date, instance and process. If the log can't be
@@ -189,7 +159,7 @@ mod tests {
     fn a_text_is_logged_line_by_line_and_survives_a_rotation() {
         let path = std::env::temp_dir().join(format!("ldirectord-log-{}", std::process::id()));
         let mut log = Log::new("web.cf", None, false);
-        assert_eq!(log.redirect(path.to_str()), None);
+        log.redirect(path.to_str());
         assert_eq!(log.problem(), None);
         log.write("one\n\ntwo\n");
         let text = std::fs::read_to_string(&path).expect("there");
@@ -204,10 +174,11 @@ mod tests {
     #[test]
     fn a_name_is_a_facility() {
         let mut log = Log::new("web.cf", None, false);
-        assert_eq!(log.redirect(Some("local3")), None);
+        log.redirect(Some("local3"));
         assert_eq!(log.target, Target::Syslog(19));
-        assert!(log.redirect(Some("nosuch")).is_some_and(|it| it.contains("nosuch")));
-        assert_eq!(log.redirect(None), None);
+        log.redirect(Some("nosuch"));
+        assert_eq!(log.target, Target::Syslog(3));
+        log.redirect(None);
         assert_eq!(log.target, Target::File(USUAL.into()));
         log.redirect(Some("/proc/no/such"));
         assert!(log.problem().is_some_and(|it| it.contains("/proc/no/such")));

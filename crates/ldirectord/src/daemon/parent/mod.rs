@@ -394,9 +394,9 @@ impl Parent {
     /// A configuration comes into force.
     fn take(&mut self, taken: Taken) -> Option<String> {
         let place = taken.globals.log_file.as_ref().map(|it| it.value.as_str());
-        let complaint = self.log.redirect(place);
+        self.log.redirect(place);
         self.in_force = Some(taken);
-        let problem = complaint.or_else(|| self.log.problem()).map(|it| format!("{it}\n"));
+        let problem = self.log.problem().map(|it| format!("{it}\n"));
         if let (Some(problem), None) = (&problem, &self.mode) {
             self.log.write(problem);
         }
