@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result};
 use ipvs_testkit::Namespace;
 use nix::sys::socket::{Shutdown, shutdown};
 
+use super::pulse::now;
+
 /// How long a read or a write waits. A client's end wakes it earlier.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -37,7 +39,7 @@ pub enum Behaviour {
 pub struct HostileServer {
     listener: TcpListener,
     thread: Option<JoinHandle<()>>,
-    lasted: Arc<Mutex<Vec<Duration>>>,
+    visits: Arc<Mutex<Vec<[Duration; 2]>>>,
 }
 
 impl HostileServer {
@@ -49,28 +51,28 @@ impl HostileServer {
     pub fn start(netns: &Namespace, addr: SocketAddrV4, behaviour: Behaviour) -> Result<Self> {
         let listener = netns.run(|| TcpListener::bind(addr))?;
         let listener = listener.with_context(|| format!("cannot listen on {addr}"))?;
-        let (accepting, lasted) = (listener.try_clone()?, Arc::default());
-        let durations: Arc<Mutex<Vec<Duration>>> = Arc::clone(&lasted);
+        let (accepting, visits) = (listener.try_clone()?, Arc::default());
+        let kept: Arc<Mutex<Vec<_>>> = Arc::clone(&visits);
         let thread = thread::Builder::new().name(format!("{behaviour:?}")).spawn(move || {
             while let Ok((client, _)) = accepting.accept() {
-                let (durations, start) = (Arc::clone(&durations), Instant::now());
+                let (kept, begin) = (Arc::clone(&kept), now());
                 let serve = move || {
                     // An error is the client's end.
-                    let _ = serve(client, behaviour, start);
-                    let mut all = durations.lock().unwrap_or_else(PoisonError::into_inner);
-                    all.push(start.elapsed());
+                    let _ = serve(client, behaviour, Instant::now());
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    kept.push([begin, now()]);
                 };
                 if thread::Builder::new().stack_size(128 << 10).spawn(serve).is_err() {
                     return;
                 }
             }
         })?;
-        Ok(Self { listener, thread: Some(thread), lasted })
+        Ok(Self { listener, thread: Some(thread), visits })
     }
 
-    /// How long clients have stayed, from the moment they were accepted.
-    pub fn lasted(&self) -> Vec<Duration> {
-        self.lasted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// When clients were accepted and when they had gone, since the epoch.
+    pub fn visits(&self) -> Vec<[Duration; 2]> {
+        self.visits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

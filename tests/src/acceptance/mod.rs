@@ -4,6 +4,7 @@
 
 pub mod config;
 pub mod hostile_server;
+pub mod pulse;
 pub mod rows;
 pub mod subject;
 pub mod table;

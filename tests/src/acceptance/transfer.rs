@@ -1,4 +1,4 @@
-//! A download over HTTP that a test pauses, and whose bytes it checks.
+//! A download over HTTP whose bytes a test checks.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
@@ -13,8 +13,19 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The length of the page: more than sockets on both sides hold.
 const LENGTH: usize = 12 << 20;
 
-/// The path of the page in a web server's folder.
+/// The page in a web server's folder, and the path to ask for.
 pub const FILE: &str = "pages/large";
+/// See [`FILE`].
+pub const PATH: &str = "/large";
+
+/// The same for a page that nginx sends at [`SLOWLY`] bytes a second, so that bytes are on their way
+/// for a minute.
+pub const SLOW_FILE: &str = "pages/slow";
+/// See [`SLOW_FILE`].
+pub const SLOW_PATH: &str = "/slow";
+
+/// So fast is the slow page sent, in bytes a second.
+pub const SLOWLY: usize = LENGTH / 62;
 
 /// A download that goes on only while it is read.
 #[derive(Debug)]
@@ -35,12 +46,12 @@ impl Transfer {
     /// # Errors
     ///
     /// If the connection or the request fails.
-    pub fn start(netns: &Namespace, server: SocketAddrV4) -> Result<Self> {
+    pub fn start(netns: &Namespace, server: SocketAddrV4, path: &str) -> Result<Self> {
         let server = SocketAddr::V4(server);
         let stream = netns.run(|| TcpStream::connect_timeout(&server, LIMIT))?;
         let mut stream = stream.with_context(|| format!("cannot connect to {server}"))?;
         stream.set_read_timeout(Some(LIMIT))?;
-        stream.write_all(b"GET /large HTTP/1.0\r\n\r\n")?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];

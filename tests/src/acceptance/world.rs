@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result};
 use ipvs_testkit::{Namespace, WebDaemon, output};
 
 use super::Stage;
+use super::transfer::{SLOW_PATH, SLOWLY};
 
 /// The network.
 #[derive(Debug)]
@@ -97,7 +98,10 @@ impl World {
         let who = format!("web{number}\n");
         let files: [(&str, &[u8]); 2] =
             [("pages/check.txt", b"works\n"), ("pages/who.txt", who.as_bytes())];
-        WebDaemon::nginx(self.server(number), "server { listen 80 backlog=4096; }", &files)
+        let server = format!(
+            "server {{ listen 80 backlog=4096; location = {SLOW_PATH} {{ limit_rate {SLOWLY}; }} }}"
+        );
+        WebDaemon::nginx(self.server(number), &server, &files)
     }
 
     /// An Apache on real server `number`, with the page that checks ask for.

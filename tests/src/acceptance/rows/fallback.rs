@@ -14,7 +14,7 @@ use super::super::subject::Daemon;
 use super::super::table::{Sample, Table, TableFile, Watch};
 use super::super::world::{World, get, real, vip};
 use super::super::{Criterion, Stage};
-use super::{config, service, start};
+use super::{by_hand, config, service, start};
 
 /// How long to wait for what may never come.
 const WAITED: Duration = Duration::from_secs(20);
@@ -29,6 +29,7 @@ pub(super) fn all_down(stage: &Stage) -> Result<Vec<Criterion>> {
         criteria.extend(down_and_up(stage, &world, &mut webs, quiescent)?);
     }
     criteria.extend(persistent(stage, &world, &mut webs)?);
+    criteria.extend(readded(stage, &world, &mut webs)?);
     Ok(criteria)
 }
 
@@ -110,7 +111,7 @@ fn down_and_up(
     webs[1].start()?;
     daemon.stop()?;
     drop(daemon);
-    super::by_hand(&world.director, "-C")?;
+    by_hand(&world.director, "-C")?;
     Ok(criteria)
 }
 
@@ -142,8 +143,50 @@ fn persistent(stage: &Stage, world: &World, webs: &mut [WebDaemon; 2]) -> Result
         webs[held].start()?;
         daemon.kill()?;
         drop(daemon);
-        super::by_hand(&world.director, "-C")?;
+        by_hand(&world.director, "-C")?;
     }
+    Ok(criteria)
+}
+
+/// With `readdquiescent`, a real server that is down from the start comes into the table with weight
+/// 0, and again after somebody has deleted it.
+fn readded(stage: &Stage, world: &World, webs: &mut [WebDaemon; 2]) -> Result<Vec<Criterion>> {
+    let entry = |table: &Table| table.weight(vip(1), real(2));
+    webs[1].stop()?;
+    let mut daemon = Daemon::new(stage.subject, &world.director)?;
+    let settings = config(service([1, 2]));
+    daemon.configure(&Config {
+        interval: 1,
+        quiescent: true,
+        readd_quiescent: true,
+        ..settings
+    })?;
+    let table = TableFile::open(&world.director)?;
+    let watch = Watch::start(&world.director)?;
+    start(&mut daemon, &table, |table| table.taking(vip(1)) == [real(1)])?;
+    let came = table.wait(WAITED, |table| entry(table) == Some(0))?;
+    let samples = watch.finish()?;
+    let heaviest = samples.iter().filter_map(|sample| entry(&sample.table)).max();
+    let mut criteria = vec![Criterion::is(
+        "a real server that is down at start (readdquiescent=yes)",
+        "is there with weight 0, never with more",
+        format!("now {:?}, at most {heaviest:?}", entry(&table.read()?)),
+        came.is_some() && heaviest == Some(0),
+    )];
+    if came.is_some() {
+        by_hand(&world.director, "-d -t 10.2.0.1:80 -r 10.3.2.1:80")?;
+        let back = table.wait(WAITED, |table| entry(table) == Some(0))?;
+        criteria.push(Criterion::within(
+            "its entry deleted by hand, there again with weight 0",
+            Duration::from_millis(5500),
+            back,
+            WAITED,
+        ));
+    }
+    webs[1].start()?;
+    daemon.kill()?;
+    drop(daemon);
+    by_hand(&world.director, "-C")?;
     Ok(criteria)
 }
 

@@ -2,8 +2,9 @@
 
 use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Cluster, Held, Layout, NameServer, Namespace, addresses, eventually};
@@ -14,7 +15,7 @@ use super::super::table::TableFile;
 use super::super::transfer::{self, Transfer};
 use super::super::world::{CLIENT, World, get, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{config, service, start};
+use super::{Pulse, config, now, service, start};
 
 /// How long things are watched after each event.
 const AFTER: Duration = Duration::from_secs(2);
@@ -25,15 +26,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a client waits between two questions.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A gap is kept from this length on.
+const LONG: Duration = Duration::from_millis(40);
+
 /// What the connections of a client notice.
 #[derive(Debug, Default)]
 struct Echoes {
     stop: AtomicBool,
-    /// The longest time without an echo, in milliseconds.
-    gap: AtomicU64,
-    /// How much later than it should have the client itself went on, at most, in milliseconds: a
-    /// busy machine stops everything in a guest.
-    late: AtomicU64,
+    /// Times without an echo, since the epoch: those that are long enough to matter.
+    gaps: Mutex<Vec<[Duration; 2]>>,
     /// How many connections broke.
     broken: AtomicU64,
     /// How many new connections were refused.
@@ -73,7 +74,7 @@ fn lives(
     daemon.configure(&config(service))?;
     let table = TableFile::open(director)?;
     start(&mut daemon, &table, |table| table.taking(vip).len() == 1)?;
-    let echoes = Echoes::default();
+    let (echoes, pulse) = (Echoes::default(), Pulse::start()?);
     thread::scope(|scope| {
         let talk = || client.run(|| talk(&echoes, own, vip));
         let talking = scope.spawn(talk);
@@ -81,19 +82,19 @@ fn lives(
             let mut criteria = Vec::new();
             // Connections are there, and what comes before isn't counted.
             thread::sleep(Duration::from_secs(1));
-            echoes.take();
+            echoes.take(&pulse);
             daemon.restart()?;
             thread::sleep(AFTER);
-            criteria.push(echoes.criterion(&format!("restart ({how})")));
+            criteria.push(echoes.criterion(&format!("restart ({how})"), &pulse));
             daemon.kill()?;
             daemon.start()?;
             thread::sleep(AFTER);
-            criteria.push(echoes.criterion(&format!("kill -9 and start ({how})")));
+            criteria.push(echoes.criterion(&format!("kill -9 and start ({how})"), &pulse));
             if stage.subject == Subject::Ours {
                 daemon.upgrade()?;
                 daemon.restart()?;
                 thread::sleep(AFTER);
-                criteria.push(echoes.criterion(&format!("another binary ({how})")));
+                criteria.push(echoes.criterion(&format!("another binary ({how})"), &pulse));
             }
             Ok(criteria)
         };
@@ -105,35 +106,37 @@ fn lives(
 }
 
 impl Echoes {
-    /// The counters, which begin again.
-    fn take(&self) -> [u64; 4] {
-        [&self.gap, &self.late, &self.broken, &self.refused]
-            .map(|count| count.swap(0, Ordering::Relaxed))
+    /// The counters and the longest gap without what the machine itself stood still, in
+    /// milliseconds, with that. All begin again.
+    fn take(&self, pulse: &Pulse) -> ([u64; 2], [u128; 2]) {
+        let counts = [&self.broken, &self.refused].map(|count| count.swap(0, Ordering::Relaxed));
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let longest = gaps.drain(..).map(|[begin, end]| {
+            let stalled = pulse.stalled(begin, end);
+            [end.saturating_sub(begin).saturating_sub(stalled), stalled]
+                .map(|time| time.as_millis())
+        });
+        (counts, longest.max().unwrap_or_default())
     }
 
-    fn criterion(&self, what: &str) -> Criterion {
-        let [gap, late, broken, refused] = self.take();
+    fn criterion(&self, what: &str, pulse: &Pulse) -> Criterion {
+        let ([broken, refused], [gap, stalled]) = self.take(pulse);
         Criterion::is(
             what,
             "no connection broken or refused, no gap above 0.3 s",
             format!(
-                "{broken} broken, {refused} refused, longest gap {gap} ms (the client itself was \
-                 late by {late} ms)"
+                "{broken} broken, {refused} refused, longest gap {gap} ms, without {stalled} ms in \
+                 which the machine stood still"
             ),
-            broken == 0 && refused == 0 && gap <= 300 + late,
+            broken == 0 && refused == 0 && gap <= 300,
         )
     }
-}
-
-/// How many milliseconds ago that was.
-fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Holds a connection and asks on it all the time; makes a new one now and then.
 fn talk(echoes: &Echoes, own: SocketAddrV4, vip: SocketAddrV4) {
     let mut held: Option<Held> = None;
-    let mut last = Instant::now();
+    let mut last = now();
     let mut round = 0_u32;
     while !echoes.stop.load(Ordering::Relaxed) {
         if let Some(mut connection) = held.take() {
@@ -157,13 +160,13 @@ fn talk(echoes: &Echoes, own: SocketAddrV4, vip: SocketAddrV4) {
             }
         }
         if held.is_some() {
-            echoes.gap.fetch_max(millis(last), Ordering::Relaxed);
-            last = Instant::now();
+            let time = now();
+            if time.saturating_sub(last) >= LONG {
+                echoes.gaps.lock().unwrap_or_else(PoisonError::into_inner).push([last, time]);
+            }
+            last = time;
         }
-        let pausing = Instant::now();
         thread::sleep(PAUSE);
-        let late = millis(pausing + PAUSE);
-        echoes.late.fetch_max(late, Ordering::Relaxed);
     }
 }
 
@@ -183,7 +186,7 @@ pub(super) fn drain(stage: &Stage) -> Result<Vec<Criterion>> {
     start(&mut daemon, &table, |table| table.taking(vip(1)).len() == 2)?;
     let mut transfers = Vec::new();
     for _ in 0..DOWNLOADS {
-        transfers.push(Transfer::start(&world.client, vip(1))?);
+        transfers.push(Transfer::start(&world.client, vip(1), transfer::PATH)?);
     }
     // Ours has a verb for it; for the others the weight is what an administrator has.
     let how = match stage.subject {

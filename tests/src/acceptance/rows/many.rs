@@ -14,7 +14,7 @@ use super::super::subject::Daemon;
 use super::super::table::{TableFile, Watch};
 use super::super::world::{World, real, vip};
 use super::super::{Criterion, Stage};
-use super::{Periods, check_times, config, now, seconds, start};
+use super::{Pulse, Spans, check_times, config, now, seconds, start};
 
 /// How many real servers are healthy, refuse connections, lose packets, and accept in silence.
 const GROUPS: [u16; 4] = [900, 34, 33, 33];
@@ -85,6 +85,7 @@ pub(super) fn thousand(stage: &Stage) -> Result<Vec<Criterion>> {
         // The first round of those that time out ends.
         thread::sleep(Duration::from_secs(4));
     }
+    let pulse = Pulse::start()?;
     let (since, busy) = (now(), daemon.cpu()?);
     thread::sleep(STEADY);
     let (until, busy) = (now(), daemon.cpu()? - busy);
@@ -95,8 +96,8 @@ pub(super) fn thousand(stage: &Stage) -> Result<Vec<Criterion>> {
             times.entry(request.server).or_default().push(request.at.as_secs_f64());
         }
     }
-    let kept = times.values().filter(|times| times.len() >= 3);
-    let kept = kept.filter(|times| Periods::new(times, 2.0).keep(2.0)).count();
+    let periods = times.values().map(|times| Spans::between(times, &pulse));
+    let kept = periods.filter(|periods| periods.keep(2.0, 0.2, 2)).count();
     criteria.extend([
         Criterion::is(
             "healthy ones checked every 2 s ±10 %",
@@ -141,11 +142,12 @@ pub(super) fn shared(stage: &Stage) -> Result<Vec<Criterion>> {
     };
     let all = usize::from(SERVICES);
     let filled = start(&mut daemon, &table, |table| with_it(table) == all)?;
+    let pulse = Pulse::start()?;
     let since = now();
     thread::sleep(Duration::from_secs(10));
     let until = now();
     let checks = check_times(&web, since, until)?;
-    let periods = Periods::new(&checks, f64::from(INTERVAL));
+    let periods = Spans::between(&checks, &pulse);
     // The web server lives, so it counts the checks that fail.
     let watch = Watch::start(&world.director)?;
     web.remove("pages/check.txt")?;
@@ -164,8 +166,8 @@ pub(super) fn shared(stage: &Stage) -> Result<Vec<Criterion>> {
         Criterion::is(
             "checks in 10 s",
             "5, every 2 s",
-            format!("{}; period {periods}", checks.len()),
-            (4..=6).contains(&checks.len()) && periods.keep(2.0),
+            format!("{}; period {}", checks.len(), periods.beside(2.0)),
+            (4..=6).contains(&checks.len()) && periods.keep(2.0, 0.2, 3),
         ),
     ];
     match (first, last) {

@@ -10,13 +10,14 @@ mod start;
 mod status;
 mod traffic;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ipvs_testkit::{WebDaemon, output};
 
 use super::Row;
 use super::config::{Config, Real, Virtual};
+use super::pulse::{Pulse, now};
 use super::subject::Daemon;
 use super::table::{Table, TableFile};
 use super::world::{real, vip};
@@ -80,11 +81,6 @@ fn by_hand(director: &ipvs_testkit::Namespace, arguments: &str) -> Result<()> {
     output(director.command(c_ipvsadm()?).args(arguments.split(' '))).map(drop)
 }
 
-/// The time since the epoch, as in logs.
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 /// When a web server answered a check, in seconds since the epoch, within a span of time.
 fn check_times(web: &WebDaemon, since: Duration, until: Duration) -> Result<Vec<f64>> {
     let requests = web.requests()?;
@@ -95,41 +91,71 @@ fn check_times(web: &WebDaemon, since: Duration, until: Duration) -> Result<Vec<
     Ok(checks.map(|request| request.at.as_secs_f64()).collect())
 }
 
-/// The periods between checks: how long they are on average and at worst. A busy machine makes a
-/// single one longer and the next one shorter.
+/// A span that should have lasted a certain time, and by how much it didn't: a period between two
+/// checks, or the time that a check took.
 #[derive(Clone, Copy, Debug)]
-struct Periods {
-    count: usize,
-    mean: f64,
-    worst: f64,
+struct Span {
+    /// How long it was, in seconds.
+    length: f64,
+    /// For how much of the difference the machine accounts, in seconds: that long nothing went on.
+    stalled: f64,
 }
 
-impl Periods {
-    /// Those between these times, which should be `wanted` seconds.
-    fn new(times: &[f64], wanted: f64) -> Self {
-        let count = times.len().saturating_sub(1);
-        let farther = |a: &f64, b: &f64| (a - wanted).abs().total_cmp(&(b - wanted).abs());
-        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
-        let worst = gaps.max_by(farther).unwrap_or(f64::INFINITY);
-        let mean = match (times.first(), times.last()) {
-            (Some(first), Some(last)) if count > 0 => (last - first) / count as f64,
-            _ => f64::INFINITY,
+impl Span {
+    /// From one time since the epoch to another, in seconds.
+    fn new(begin: f64, end: f64, pulse: &Pulse) -> Self {
+        // What began late made this one shorter.
+        let from = Duration::from_secs_f64((begin - BEFORE).max(0.0));
+        let stalled = pulse.stalled(from, Duration::from_secs_f64(end)).as_secs_f64();
+        Self { length: end - begin, stalled }
+    }
+
+    /// How far it is from what it should be, apart from what the machine did.
+    fn off(self, wanted: f64) -> f64 {
+        ((self.length - wanted).abs() - self.stalled).max(0.0)
+    }
+
+    /// How much longer it is than it may be, likewise.
+    fn over(self, most: f64) -> f64 {
+        (self.length - self.stalled - most).max(0.0)
+    }
+}
+
+/// How long before a span a stall can have made it begin late.
+const BEFORE: f64 = 0.5;
+
+/// Spans, each of which is judged.
+#[derive(Clone, Debug)]
+struct Spans(Vec<Span>);
+
+impl Spans {
+    /// The periods between these times since the epoch, in seconds.
+    fn between(times: &[f64], pulse: &Pulse) -> Self {
+        Self(times.windows(2).map(|pair| Span::new(pair[0], pair[1], pulse)).collect())
+    }
+
+    /// Whether there are at least `count`, and each is as long as it should be, within `tolerance`.
+    fn keep(&self, wanted: f64, tolerance: f64, count: usize) -> bool {
+        self.0.len() >= count && self.0.iter().all(|span| span.off(wanted) <= tolerance)
+    }
+
+    /// They in words, with the worst by some measure.
+    fn show(&self, by: impl Fn(&Span) -> f64) -> String {
+        let worst = self.0.iter().max_by(|one, other| by(one).total_cmp(&by(other)));
+        let Some(Span { length, stalled }) = worst else { return "none".to_owned() };
+        let mean = self.0.iter().map(|span| span.length).sum::<f64>() / self.0.len() as f64;
+        let machine = if *stalled >= 0.01 {
+            format!(" ({stalled:.2} s of that the machine)")
+        } else {
+            String::new()
         };
-        Self { count, mean, worst }
+        format!("{mean:.2} s, {length:.2} s at worst{machine}, of {}", self.0.len())
     }
 
-    /// Whether they keep what they should be, within a tenth.
-    fn keep(self, wanted: f64) -> bool {
-        (self.mean - wanted).abs() <= wanted / 10.0
-    }
-}
-
-impl std::fmt::Display for Periods {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.count {
-            0 => f.write_str("none"),
-            count => write!(f, "{:.2} s, {:.2} s at worst, of {count}", self.mean, self.worst),
-        }
+    /// They in words, beside what they should be.
+    fn beside(&self, wanted: f64) -> String {
+        // Of those that the machine accounts for, the farthest off.
+        self.show(|span| span.off(wanted) * 1e3 + (span.length - wanted).abs())
     }
 }
 
