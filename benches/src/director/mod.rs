@@ -14,6 +14,9 @@ use std::time::Duration;
 /// The total time of one check.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The word after which `ldirectord-model` measures its model.
+pub const ALONE: &str = "--model-alone";
+
 /// One real server of this many is dead.
 const ONE_DEAD_OF: usize = 10;
 

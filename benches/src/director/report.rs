@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::usage::Memory;
+
 /// All results of one run of `cargo xtask bench director`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
@@ -38,10 +40,23 @@ pub struct Cost {
     pub per_answer: Vec<f64>,
     /// In each round, the answers as a share of what the interval demands.
     pub answered: Vec<f64>,
-    /// Resident memory of all its processes in KiB, the most of all rounds.
-    pub memory: u64,
-    /// The number of its processes.
-    pub processes: usize,
+    /// The memory of each of its processes, from the round in which they had the most.
+    pub memory: Vec<Memory>,
+    /// How much of that is the model of IPVS, in KiB: what a process that does nothing but hold a
+    /// model of this size grows by. 0 for programs without one.
+    pub model: u64,
+}
+
+impl Cost {
+    /// Resident memory of all its processes without the model of IPVS, in KiB.
+    pub fn resident(&self) -> u64 {
+        resident(&self.memory).saturating_sub(self.model)
+    }
+}
+
+/// Resident memory of these processes, in KiB. What they share counts for each.
+pub fn resident(memory: &[Memory]) -> u64 {
+    memory.iter().map(|it| it.resident).sum()
 }
 
 /// How fast the table follows, and how many checks fit.

@@ -5,16 +5,47 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 /// What a program has used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Time on a processor since its start.
     pub cpu: Duration,
-    /// Resident memory now, in KiB. Memory that its processes share counts for each.
-    pub memory: u64,
-    /// The number of its processes.
-    pub processes: usize,
+    /// The memory of each of its processes now.
+    pub memory: Vec<Memory>,
+}
+
+/// The memory of one process in KiB, as in `/proc/PID/smaps_rollup`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Resident (`Rss`): pages that it shares with others count in full.
+    pub resident: u64,
+    /// Resident (`Pss`), where a page of n processes counts as 1/n.
+    pub proportional: u64,
+    /// What comes from no file (`Anonymous`): heap, stacks, changed data.
+    pub anonymous: u64,
+}
+
+impl Memory {
+    /// The memory of the process `pid`.
+    ///
+    /// # Errors
+    ///
+    /// If the process has ended.
+    pub fn of(pid: u32) -> Result<Self> {
+        let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        let text = text.with_context(|| format!("process {pid} has ended"))?;
+        let field = |name: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(name));
+            value.and_then(first_number).with_context(|| format!("no {name} of process {pid}"))
+        };
+        Ok(Self {
+            resident: field("Rss:")?,
+            proportional: field("Pss:")?,
+            anonymous: field("Anonymous:")?,
+        })
+    }
 }
 
 impl Usage {
@@ -26,8 +57,7 @@ impl Usage {
     pub fn of(pid: u32) -> Result<Self> {
         let mut usage = Self::default();
         for pid in tree(pid)? {
-            usage.processes += 1;
-            usage.memory += resident(pid).with_context(|| format!("process {pid} has ended"))?;
+            usage.memory.push(Memory::of(pid)?);
             for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
                 // A thread that has ended meanwhile counts no more.
                 let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
@@ -64,11 +94,6 @@ fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-fn resident(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    first_number(status.split_once("VmRSS:")?.1)
-}
-
 fn first_number(text: &str) -> Option<u64> {
     text.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -88,8 +113,11 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         let with_child = with_child.unwrap();
-        assert!(with_child.processes > before.processes, "{with_child:?}");
-        assert!(before.memory > 100 && with_child.cpu > Duration::ZERO, "{before:?}");
+        assert!(with_child.memory.len() > before.memory.len(), "{with_child:?}");
+        assert!(with_child.cpu > Duration::ZERO);
+        let own = before.memory[0];
+        assert!(own.resident > 100 && own.proportional <= own.resident, "{own:?}");
+        assert!(own.anonymous > 0 && own.anonymous <= own.resident, "{own:?}");
     }
 
     #[test]

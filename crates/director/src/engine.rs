@@ -31,6 +31,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// While real servers drain, their connections are counted this often.
 const DRAIN_LOOK: Duration = Duration::from_secs(1);
 
+/// For so many events room is kept.
+const FEW_EVENTS: usize = 64;
+
 /// What to do about changes that others have made to this program's services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Drift {
@@ -230,6 +233,9 @@ impl Engine {
         }
         // A hash map has no order, but the same file should start in the same way.
         new.sort_by_key(|(probe, _)| probe.target);
+        // A map that is collected in order takes half the memory of one that has grown so.
+        let mut checks: Vec<(CheckId, CheckState)> =
+            std::mem::take(&mut self.checks).into_iter().collect();
         let warm_up = WARM_UP_OF_EACH * u32::try_from(new.len()).unwrap_or(u32::MAX);
         for (probe, interval) in new {
             let id = CheckId(self.next_id);
@@ -246,8 +252,9 @@ impl Engine {
                 inconclusive: 0,
                 took: Duration::ZERO,
             };
-            self.checks.insert(id, check);
+            checks.push((id, check));
         }
+        self.checks = checks.into_iter().collect();
     }
 
     /// A check that has to start, as it is to be made this time.
@@ -456,7 +463,12 @@ impl Engine {
 
     /// The next event.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        if event.is_none() && self.events.capacity() > FEW_EVENTS {
+            // The first write of a large configuration makes tens of thousands.
+            self.events = VecDeque::new();
+        }
+        event
     }
 
     /// What to save, if it has changed.

@@ -95,7 +95,7 @@ impl Pools {
             let key = pool.service.key;
             let before = former.get(&key);
             let there = current.service(&key);
-            let mut states = BTreeMap::new();
+            let mut states = Vec::with_capacity(pool.members.len());
             for (server, member) in &pool.members {
                 longest = longest.max(member.probe.timeout);
                 let health = known(&member.probe, member.thresholds);
@@ -108,7 +108,7 @@ impl Pools {
                 });
                 state.judged = health.is_some();
                 state.decision = self.decisions.of(&key, server).map(|it| it.decision);
-                states.insert(*server, state);
+                states.push((*server, state));
                 self.join((key, *server), member, health, state.admitted);
             }
             // A fallback that is already in the table stays until a real server is up.
@@ -123,6 +123,7 @@ impl Pools {
                 None => has_fallback || self.fell_back.remove(&key),
             };
             self.touched.insert(key);
+            let states = states.into_iter().collect();
             self.pools.insert(key, Active::new(pool, states, on_fallback));
         }
         self.fell_back.clear();

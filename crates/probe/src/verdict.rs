@@ -1,6 +1,7 @@
 //! What a check finds out about a server, and why.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What one check found out.
@@ -18,7 +19,7 @@ pub enum Verdict {
 impl Verdict {
     /// A `Down` verdict of this kind, reached in `stage`.
     pub fn down(kind: ReasonKind, stage: Stage, text: impl Into<Box<str>>) -> Self {
-        Self::Down(Reason { kind, stage, text: text.into() })
+        Self::Down(Reason::new(kind, stage, text))
     }
 
     /// Whether the server is up.
@@ -46,9 +47,13 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// Why a check didn't succeed: a [kind](Reason::kind) for programs, a text for people.
+/// Why a check didn't succeed: a [kind](Reason::kind) for programs, a text for people. Clones share
+/// it, and a [`Verdict`] stays small: a program keeps several for each of its servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reason {
+pub struct Reason(Arc<Inner>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Inner {
     kind: ReasonKind,
     stage: Stage,
     text: Box<str>,
@@ -57,28 +62,28 @@ pub struct Reason {
 impl Reason {
     /// A custom reason, for checks that are made elsewhere.
     pub fn new(kind: ReasonKind, stage: Stage, text: impl Into<Box<str>>) -> Self {
-        Self { kind, stage, text: text.into() }
+        Self(Arc::new(Inner { kind, stage, text: text.into() }))
     }
 
     /// What kind of reason it is.
-    pub const fn kind(&self) -> ReasonKind {
-        self.kind
+    pub fn kind(&self) -> ReasonKind {
+        self.0.kind
     }
 
     /// How far the check had come.
-    pub const fn stage(&self) -> Stage {
-        self.stage
+    pub fn stage(&self) -> Stage {
+        self.0.stage
     }
 
     /// The text alone: one line, without control characters from the server.
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 

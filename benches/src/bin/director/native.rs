@@ -1,14 +1,15 @@
 //! What a check costs, on this machine's own kernel: processor time can't be measured in User-Mode
 //! Linux.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use ipvs_benches::director::files::WarmUp;
-use ipvs_benches::director::healthy;
-use ipvs_benches::director::report::{Cost, Native};
+use ipvs_benches::director::report::{Cost, Native, resident};
 use ipvs_benches::director::settings::Settings;
+use ipvs_benches::director::{ALONE, healthy};
 use rustix::process::geteuid;
 
 use crate::contender::{Contender, Processor};
@@ -41,8 +42,12 @@ pub(crate) fn measure(settings: &Settings) -> Result<Native> {
                 let cost = &mut found[at];
                 watch(settings, contenders[at], cost)?;
                 println!(
-                    "{} {checks}: {:.1} µs, {:.3}, {} KiB",
-                    cost.program, cost.per_answer[round], cost.answered[round], cost.memory
+                    "{} {checks}: {:.1} µs, {:.3}, {:?} KiB, {} KiB of it for the model",
+                    cost.program,
+                    cost.per_answer[round],
+                    cost.answered[round],
+                    cost.memory,
+                    cost.model
                 );
             }
         }
@@ -58,8 +63,8 @@ fn nothing(contender: Contender, checks: usize) -> Cost {
         checks,
         per_answer: Vec::new(),
         answered: Vec::new(),
-        memory: 0,
-        processes: 0,
+        memory: Vec::new(),
+        model: 0,
     }
 }
 
@@ -77,9 +82,21 @@ fn watch(settings: &Settings, contender: Contender, cost: &mut Cost) -> Result<(
     let expected = elapsed.div_duration_f64(INTERVAL) * healthy(cost.checks) as f64;
     cost.per_answer.push((usage.cpu - used.cpu).as_secs_f64() * 1e6 / answers);
     cost.answered.push(answers / expected);
-    cost.memory = cost.memory.max(usage.memory);
-    cost.processes = usage.processes;
+    if resident(&usage.memory) > resident(&cost.memory) {
+        cost.memory = usage.memory;
+    }
+    if contender == Contender::Ours {
+        cost.model = model(settings, healthy(cost.checks))?;
+    }
     running.end()
+}
+
+/// The memory of a model with this many real servers in its table, in KiB.
+fn model(settings: &Settings, servers: usize) -> Result<u64> {
+    let program = settings.ours.first().context("no ldirectord")?;
+    let output = Command::new(program).args([ALONE, &servers.to_string()]).output()?;
+    ensure!(output.status.success(), "the model alone ended with {}", output.status);
+    String::from_utf8(output.stdout)?.trim().parse().context("not a number of KiB")
 }
 
 /// A network namespace whose addresses and ports are all free.

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use ipvs::{Client, Error, Transport};
 
-pub(crate) use args::{Args, Command, Launch};
+pub(crate) use args::{Command, Launch};
 pub(crate) use exit::Exit;
 
 use crate::daemon;

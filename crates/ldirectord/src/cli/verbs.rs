@@ -93,7 +93,7 @@ impl Call<'_> {
     }
 
     fn start(&self) -> Exit {
-        self.with_file(|path, usable| match self.daemon {
+        self.with_file(|_, usable| match self.daemon {
             Daemon::Running(pid) => {
                 self.say_running(pid);
                 Exit::Done
@@ -101,7 +101,7 @@ impl Call<'_> {
             Daemon::Stale | Daemon::Stopped => {
                 let supervised =
                     usable.config.globals.supervised.as_ref().is_some_and(|it| it.value);
-                daemon::start(&self.instance, path, &self.args.launch, supervised)
+                daemon::start(&self.instance, &self.args.launch, supervised)
             }
         })
     }
@@ -118,7 +118,7 @@ impl Call<'_> {
 
     /// The new daemon takes over the table as the old one leaves it.
     fn restart(&self) -> Exit {
-        self.with_file(|path, usable| {
+        self.with_file(|_, usable| {
             if let Daemon::Running(pid) = self.daemon {
                 let ended = self.end(pid, true);
                 if ended != Exit::Done {
@@ -126,7 +126,7 @@ impl Call<'_> {
                 }
             }
             let supervised = usable.config.globals.supervised.as_ref().is_some_and(|it| it.value);
-            daemon::start(&self.instance, path, &self.args.launch, supervised)
+            daemon::start(&self.instance, &self.args.launch, supervised)
         })
     }
 

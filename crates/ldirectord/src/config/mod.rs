@@ -71,9 +71,24 @@ pub struct Config {
 /// assert!(diagnostics.is_empty());
 /// ```
 pub fn parse(source: &str, surroundings: &dyn Surroundings) -> (Option<Config>, Vec<Diagnostic>) {
+    let mut services = Vec::new();
+    let mut keep = |service| services.push(service);
+    let (globals, diagnostics) = parse_each(source, surroundings, &mut keep);
+    (globals.map(|globals| Config { globals, services }), diagnostics)
+}
+
+/// Reads a configuration file, and passes on each virtual service as soon as its last line is read:
+/// for a reader that keeps little of a large file. If the file isn't valid, there are no globals,
+/// and what was passed on doesn't count.
+pub(crate) fn parse_each(
+    source: &str,
+    surroundings: &dyn Surroundings,
+    each: &mut dyn FnMut(Service),
+) -> (Option<Globals>, Vec<Diagnostic>) {
     let mut reader = Reader {
         surroundings,
-        config: Config::default(),
+        globals: Globals::default(),
+        each,
         diagnostics: Vec::new(),
         block: None,
         ended: None,
@@ -86,12 +101,14 @@ pub fn parse(source: &str, surroundings: &dyn Surroundings) -> (Option<Config>, 
     let mut diagnostics = reader.diagnostics;
     diagnostics.sort_by_key(|it| (it.span.start, it.span.end));
     let refused = diagnostics.iter().any(|it| it.severity == Severity::Error);
-    ((!refused).then_some(reader.config), diagnostics)
+    ((!refused).then_some(reader.globals), diagnostics)
 }
 
 struct Reader<'a> {
     surroundings: &'a dyn Surroundings,
-    config: Config,
+    globals: Globals,
+    /// Who gets the virtual services.
+    each: &'a mut dyn FnMut(Service),
     diagnostics: Vec<Diagnostic>,
     /// The virtual service whose lines are being read.
     block: Option<Block<'a>>,
@@ -134,8 +151,7 @@ impl<'a> Reader<'a> {
                 match (family, directive.value) {
                     (Some(family), Some(value)) => self.block = Some(Block::new(family, value)),
                     _ => {
-                        let (globals, to) = (&mut self.config.globals, &mut self.diagnostics);
-                        globals.read(directive, self.surroundings, to);
+                        self.globals.read(directive, self.surroundings, &mut self.diagnostics);
                     }
                 }
             }
@@ -165,6 +181,6 @@ impl<'a> Reader<'a> {
                 Diagnostic::error(key.span.clone(), message).related(first, "the first time"),
             );
         }
-        self.config.services.push(service);
+        (self.each)(service);
     }
 }

@@ -1,12 +1,11 @@
 //! Starting a daemon: the first executable becomes two processes.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{self, Stdio};
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parent::{self, Mode, Options};
 use super::{EXECUTABLE, NAME, PARENT};
-use crate::cli::{Args, Command, Exit, Launch};
+use crate::cli::{Command, Exit, Launch};
 use crate::instance::Instance;
 use crate::say;
 
@@ -32,39 +31,46 @@ struct Report {
     text: String,
 }
 
-/// Starts the daemon of an instance. In the foreground, this is where it runs; else this returns
-/// when it is ready.
-pub(crate) fn start(instance: &Instance, file: &Path, launch: &Launch, supervised: bool) -> Exit {
+/// How a parent is started: the word after [`PARENT`].
+const BACKGROUND: &str = "background";
+const DEBUG: &str = "debug";
+const FOREGROUND: &str = "foreground";
+const SUPERVISED: &str = "supervised";
+
+/// Starts the daemon of an instance, as this executable with the same words. In the foreground, this
+/// process becomes the daemon; else this returns when it is ready.
+///
+/// Either way the daemon starts with a heap of its own, without the whole configuration that this
+/// process has read, and without what it has inherited.
+pub(crate) fn start(instance: &Instance, launch: &Launch, supervised: bool) -> Exit {
     let mode = match launch {
-        Launch { debug: true, .. } => Mode::Debug,
-        Launch { foreground: true, .. } => Mode::Foreground,
-        _ if supervised => Mode::Supervised,
-        _ => {
-            return background().unwrap_or_else(|error| {
-                say::err(format_args!("ldirectord: cannot start a daemon: {error}\n"));
-                Exit::Failed
-            });
-        }
+        Launch { debug: true, .. } => DEBUG,
+        Launch { foreground: true, .. } => FOREGROUND,
+        _ if supervised => SUPERVISED,
+        _ => BACKGROUND,
     };
-    parent::run(Options {
-        instance: instance.clone(),
-        file: file.to_owned(),
-        user: launch.user.clone(),
-        mode,
+    let mut command = process::Command::new(EXECUTABLE);
+    command.arg0(NAME).args([PARENT, mode, instance.name()]).args(env::args_os().skip(1));
+    let started = ipvs_os::close_others_on_exec().and_then(|()| match mode {
+        BACKGROUND => background(&mut command),
+        _ => Err(command.exec()),
+    });
+    started.unwrap_or_else(|error| {
+        say::err(format_args!("ldirectord: cannot start a daemon: {error}\n"));
+        Exit::Failed
     })
 }
 
-/// Starts this executable again, as a daemon, with the same words.
-fn background() -> io::Result<Exit> {
+/// Starts a daemon, and waits until it is ready.
+fn background(command: &mut process::Command) -> io::Result<Exit> {
     let (ours, theirs) = UnixStream::pair()?;
-    let mut child = process::Command::new(EXECUTABLE)
-        .arg0(NAME)
-        .arg(PARENT)
-        .args(env::args_os().skip(1))
+    let mut child = command
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
+    // Its end is seen only once nobody has the other one.
+    command.stdin(Stdio::null());
     ours.set_read_timeout(Some(READY_TIMEOUT))?;
     let mut line = String::new();
     BufReader::new((&ours).take(LONGEST)).read_line(&mut line)?;
@@ -106,30 +112,35 @@ impl Starter {
     }
 }
 
-/// The parent of a daemon in the background, which [`background`] has started with these words.
-pub(super) fn as_daemon(words: Vec<OsString>) -> Exit {
-    let starter = match Starter::leave() {
-        Ok(starter) => starter,
+/// The parent of a daemon, which [`start`] has started with these words.
+pub(super) fn parent(words: Vec<OsString>) -> Exit {
+    let mut words = words.into_iter();
+    let mode = match words.next().as_deref().and_then(OsStr::to_str) {
+        Some(BACKGROUND) => Starter::leave().map(Mode::Background),
+        Some(DEBUG) => Ok(Mode::Debug),
+        Some(FOREGROUND) => Ok(Mode::Foreground),
+        Some(SUPERVISED) => Ok(Mode::Supervised),
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let mode = match mode {
+        Ok(mode) => mode,
         Err(error) => {
             say::err(format_args!("ldirectord: {PARENT} is for the daemon's own use ({error})\n"));
             return Exit::Usage;
         }
     };
-    let options = |args: &Args| {
-        let instance = Instance::new(args.config.as_deref()).ok()?;
-        let file = instance.file().ok()?;
-        Some((instance, file))
+    // The instance's name is there for whoever looks at the command line.
+    let Ok(Command::Run(args)) = Command::parse(words.skip(1)) else {
+        return parent::fail(mode, Exit::Usage, "its own command line can't be read\n");
     };
-    let Ok(Command::Run(args)) = Command::parse(words) else {
-        starter.report(Exit::Usage, "");
-        return Exit::Usage;
+    let instance = Instance::new(args.config.as_deref()).ok();
+    let place = instance.and_then(|it| it.file().ok().map(|file| (it, file)));
+    let Some((instance, file)) = place else {
+        return parent::fail(mode, Exit::Failed, "the configuration file is gone\n");
     };
-    let Some((instance, file)) = options(&args) else {
-        starter.report(Exit::Failed, "the configuration file is gone\n");
-        return Exit::Failed;
-    };
-    // The directory may be unmounted.
-    let _ = env::set_current_dir("/");
-    let user = args.launch.user;
-    parent::run(Options { instance, file, user, mode: Mode::Background(starter) })
+    if let Mode::Background(_) = mode {
+        // The directory may be unmounted.
+        let _ = env::set_current_dir("/");
+    }
+    parent::run(Options { instance, file, user: args.launch.user, mode })
 }

@@ -48,8 +48,9 @@ impl Role {
         self,
         connect: fn() -> Result<Client<T>, Error>,
     ) -> Exit {
+        ipvs_os::keep_little_freed_memory();
         match self {
-            Self::Parent(words) => launch::as_daemon(words),
+            Self::Parent(words) => launch::parent(words),
             Self::Worker(words) => worker::run(&words, connect),
         }
     }

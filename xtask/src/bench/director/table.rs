@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use ipvs_benches::director::report::{Capacity, Cost, Guest, Native, Report, Start, spread};
+use ipvs_benches::director::usage::Memory;
 
 use super::super::table::Verdicts;
 
@@ -46,11 +47,11 @@ fn costs(native: &Native, verdicts: &mut Verdicts) -> String {
     }
     let mut text = String::from(
         "| checks | program | rounds | processor time for an answer | of keepalived's | of the bare \
-         client's | answers | memory | processes |\n\
-         | --: | --- | --: | --: | --: | --: | --: | --: | --: |\n",
+         client's | answers | memory | resident/proportional/anonymous of each process |\n\
+         | --: | --- | --: | --: | --: | --: | --: | --: | --- |\n",
     );
     for cost in &native.costs {
-        let Cost { program, checks, per_answer, answered, memory, processes } = cost;
+        let Cost { program, checks, per_answer, answered, .. } = cost;
         let mut ratio = |other: &str, most: f64| {
             let other = native.costs.iter().find(|it| it.program == other && it.checks == *checks);
             let Some(other) = other.filter(|it| it.program != *program) else {
@@ -63,10 +64,11 @@ fn costs(native: &Native, verdicts: &mut Verdicts) -> String {
             verdicts.verdict(ratio(&ratios), bar.map(|most| (format!("≤ {most}"), is_met)))
         };
         let [of_keepalived, of_bare] = [ratio(KEEPALIVED, OF_KEEPALIVED), ratio(BARE, OF_BARE)];
-        let megabytes = *memory as f64 * 1024.0 / 1e6;
+        let megabytes = megabytes(cost.resident());
         let bar = MEMORY.iter().find(|it| program == OURS && it.0 == *checks);
         let bar = bar.map(|(_, most)| (format!("≤ {most} MB"), megabytes <= *most));
         let memory = verdicts.verdict(format!("{megabytes:.1} MB"), bar);
+        let processes = processes(cost);
         let _ = writeln!(
             text,
             "| {} | {program} | {} | {} | {of_keepalived} | {of_bare} | {:.1} % | {memory} | {processes} |",
@@ -78,6 +80,23 @@ fn costs(native: &Native, verdicts: &mut Verdicts) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Each process, and the model that is part of one of them.
+fn processes(cost: &Cost) -> String {
+    let figure = |kib: u64| format!("{:.1}", megabytes(kib));
+    let process = |it: &Memory| [it.resident, it.proportional, it.anonymous].map(figure).join("/");
+    let mut text = cost.memory.iter().map(process).collect::<Vec<_>>().join(", ");
+    text.push_str(" MB");
+    if cost.model > 0 {
+        // Writing to a String can't fail.
+        let _ = write!(text, ", of which the model {:.1} MB", megabytes(cost.model));
+    }
+    text
+}
+
+fn megabytes(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
 }
 
 fn ratio(ratios: &[f64]) -> String {
@@ -154,8 +173,11 @@ mod tests {
             checks,
             per_answer: per_answer.to_vec(),
             answered: vec![1.0],
-            memory,
-            processes: 1,
+            memory: vec![
+                Memory { resident: memory, proportional: 2_000, anonymous: 1_000 },
+                Memory { resident: 500, proportional: 400, anonymous: 300 },
+            ],
+            model: 500,
         }
     }
 
@@ -190,7 +212,10 @@ mod tests {
         let met = page(&report(&[28.0, 45.0, 80.0], 7_000, 1.5, 1100.0));
         // The median of 28/40, 45/60 and 80/100.
         assert!(met.contains("| 0.75 (0.70–0.80) (≤ 0.9: met) | 1.50 (1.40–2.00) (≤ 1.5: met) |"));
-        assert!(met.contains("| 7.2 MB (≤ 8 MB: met) | 1 |\n"), "{met}");
+        // 7,000 and 500 KiB, without 500.
+        let memory =
+            "| 7.2 MB (≤ 8 MB: met) | 7.2/2.0/1.0, 0.5/0.4/0.3 MB, of which the model 0.5 MB |\n";
+        assert!(met.contains(memory), "{met}");
         assert!(
             met.contains("| 10,000 | ldirectord | 3 | 45.0 µs (28.0–80.0) | – | – | 100.0 % |")
         );

@@ -11,7 +11,7 @@ use std::time::Duration;
 use probe::{Check, External, Limits, PrepareError, Probe, Runner};
 
 use super::super::link::Job;
-use crate::config::Config;
+use crate::config::{Service, Settings};
 
 /// The longest time that a command may take; a day, which is longer than any check.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -33,18 +33,17 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// Those of this configuration.
-    pub(super) fn of(config: &Config) -> Self {
-        let check = |it: &crate::config::Service| {
-            it.check_command.as_ref().map_or_else(|| USUAL_CHECK.into(), |it| it.value.clone())
-        };
-        let own = config.services.iter().map(|it| &it.settings);
-        let fallbacks = own.chain([&config.globals.settings]);
-        Self {
-            checks: config.services.iter().map(check).collect(),
-            fallbacks: fallbacks
-                .filter_map(|it| Some(it.fallback_command.as_ref()?.value.clone()))
-                .collect(),
+    /// Adds those that a virtual service names.
+    pub(super) fn add(&mut self, service: &Service) {
+        let check = service.check_command.as_ref().map_or(USUAL_CHECK, |it| &it.value);
+        insert(&mut self.checks, check);
+        self.add_fallback(&service.settings);
+    }
+
+    /// Adds the one that the whole file names.
+    pub(super) fn add_fallback(&mut self, settings: &Settings) {
+        if let Some(command) = &settings.fallback_command {
+            insert(&mut self.fallbacks, &command.value);
         }
     }
 
@@ -96,6 +95,13 @@ impl Commands {
     }
 }
 
+fn insert(to: &mut BTreeSet<String>, command: &str) {
+    // Nearly all virtual services name the same.
+    if !to.contains(command) {
+        to.insert(command.to_owned());
+    }
+}
+
 /// An address as the checks' commands get it: IPv6 in brackets.
 fn is_address(text: &str) -> bool {
     let inside = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
@@ -113,7 +119,11 @@ mod tests {
 
     fn commands(text: &str) -> Commands {
         let (config, diagnostics) = parse(text, &Nameless::default());
-        Commands::of(&config.unwrap_or_else(|| panic!("{diagnostics:?}")))
+        let config = config.unwrap_or_else(|| panic!("{diagnostics:?}"));
+        let mut commands = Commands::default();
+        config.services.iter().for_each(|it| commands.add(it));
+        commands.add_fallback(&config.globals.settings);
+        commands
     }
 
     fn two_services() -> Commands {

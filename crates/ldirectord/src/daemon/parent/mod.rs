@@ -32,7 +32,7 @@ use self::watch::{Decision, Found, Stamp, Watch};
 use super::launch::Starter;
 use super::link::{Loaded, Ran, ToParent, ToWorker};
 use crate::cli::Exit;
-use crate::config::{Globals, parse};
+use crate::config::{Globals, parse_each};
 use crate::file::{self, Broken, Source};
 use crate::instance::{Instance, RUN_DIR};
 use crate::machine::Nameless;
@@ -141,7 +141,7 @@ pub(super) fn run(options: Options) -> Exit {
 }
 
 /// Reports a failed start.
-fn fail(mode: Mode, exit: Exit, text: &str) -> Exit {
+pub(super) fn fail(mode: Mode, exit: Exit, text: &str) -> Exit {
     // What is wrong with a file is said as compilers say it.
     let is_report = matches!(exit, Exit::Config | Exit::Transient);
     let name = if is_report { "" } else { "ldirectord: " };
@@ -159,6 +159,22 @@ struct Taken {
     source: Source,
     globals: Globals,
     commands: Commands,
+}
+
+impl Taken {
+    /// Reads a file, and keeps what the parent needs of it: it may have tens of thousands of real
+    /// servers, which are the worker's. If the file isn't valid, there are no commands; the worker
+    /// will say what is wrong.
+    fn read(source: Source, surroundings: &Nameless) -> Self {
+        let mut commands = Commands::default();
+        let (globals, _) =
+            parse_each(&source.text, surroundings, &mut |service| commands.add(&service));
+        let Some(globals) = globals else {
+            return Self { source, globals: Globals::default(), commands: Commands::default() };
+        };
+        commands.add_fallback(&globals.settings);
+        Self { source, globals, commands }
+    }
 }
 
 /// A configuration that the worker has been told to apply.
@@ -318,10 +334,7 @@ impl Parent {
     /// Gives a worker a file to apply.
     fn load(&mut self, source: Source, again: bool, requests: Vec<u64>) {
         let nameless = Nameless::default();
-        let (config, _) = parse(&source.text, &nameless);
-        // Without a configuration there are no commands; the worker will say what is wrong.
-        let config = config.unwrap_or_default();
-        let taken = Taken { source, commands: Commands::of(&config), globals: config.globals };
+        let taken = Taken::read(source, &nameless);
         if self.in_force.is_none() {
             // What happens from now on belongs there already.
             let place = taken.globals.log_file.as_ref().map(|it| it.value.as_str());
@@ -335,6 +348,8 @@ impl Parent {
         }
         self.loading = Some(Loading { id, taken, again });
         self.tell(&ToWorker::Load { id, source, files, requests });
+        // Reading a large file takes much more memory than what is kept of it.
+        ipvs_os::return_freed_memory();
     }
 
     fn loaded(&mut self, loading: Loading, outcome: Loaded) -> Option<Exit> {

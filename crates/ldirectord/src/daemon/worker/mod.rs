@@ -136,6 +136,8 @@ async fn work<T: Transport + 'static>(
                     worker.state.loaded(&outcome, &requests);
                     // What was written stands in the log before that.
                     worker.parent.say(ToParent::Loaded { id, outcome }).await;
+                    // Reading a large file takes much more memory than what it says.
+                    ipvs_os::return_freed_memory();
                 });
             }
             ToWorker::Stop { keep_table } => {
