@@ -11,6 +11,7 @@ mod argv;
 mod connections;
 mod control;
 mod decode;
+mod dns;
 mod engine;
 mod files;
 mod http;
@@ -24,6 +25,7 @@ pub use argv::argv;
 pub use connections::connections;
 pub use control::control;
 pub use decode::decode;
+pub use dns::dns;
 pub use engine::engine;
 pub use files::files;
 pub use http::http;
@@ -36,11 +38,12 @@ pub use tls::tls;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     ("argv", argv),
     ("connections", connections),
     ("control", control),
     ("decode", decode),
+    ("dns", dns),
     ("engine", engine),
     ("files", files),
     ("http", http),

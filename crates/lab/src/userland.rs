@@ -28,9 +28,12 @@ pub struct Userland {
     size: &'static str,
 }
 
-/// Web servers: nginx, and Apache with its worker processes.
-pub const SERVERS: Userland =
-    Userland { name: "servers", packages: &["nginx", "apache2-bin"], size: "30 MB" };
+/// Real servers: nginx, Apache with its worker processes, and dnsmasq.
+pub const SERVERS: Userland = Userland {
+    name: "servers",
+    packages: &["nginx", "apache2-bin", "dnsmasq-base"],
+    size: "30 MB",
+};
 
 /// Other health checkers for IPVS, and the shell that they start commands with.
 pub const RIVALS: Userland = Userland {

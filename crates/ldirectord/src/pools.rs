@@ -12,7 +12,7 @@ use ipvs::{
     SchedulerFlags, ServiceKey, Tunnel,
 };
 use probe::{
-    Check, Combined, External, Http, Method as PageMethod, Pattern, Probe, Thresholds, Tls,
+    Check, Combined, Dns, External, Http, Method as PageMethod, Pattern, Probe, Thresholds, Tls,
 };
 
 use crate::config::{
@@ -267,9 +267,10 @@ impl Reader<'_> {
                 tls.name = self.service.virtual_host.as_ref().map(|it| it.value.clone());
                 Ok(Check::Https(self.page(real)?, tls))
             }
-            Some(_) => {
-                let message = "what is spoken here can't be checked yet";
-                let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
+            Some(Speaks::Dns) => self.look_up(real),
+            Some(other) => {
+                let message = format!("service={other} can't be checked yet");
+                let refusal = self.refusal_of(self.service.speaks.as_ref(), &message);
                 Err(refusal.help("checktype=connect makes a connection"))
             }
         }
@@ -312,14 +313,42 @@ impl Reader<'_> {
         Ok(pattern)
     }
 
+    /// A real server's request and what to receive: its own, or those of the virtual service.
+    fn exchange<'a>(
+        &'a self,
+        real: &'a Real,
+    ) -> (Option<&'a Spanned<String>>, Option<&'a Spanned<String>>) {
+        match &real.exchange {
+            Some((request, receive)) => (Some(request), Some(receive)),
+            None => (self.service.request.as_ref(), self.service.receive.as_ref()),
+        }
+    }
+
+    /// Looks up what is requested, over the protocol of the virtual service; UDP for a mark.
+    fn look_up(&self, real: &Real) -> Read<Check> {
+        let (request, receive) = self.exchange(real);
+        let Some(request) = request else {
+            let message = "service=dns needs a name or an address to look up";
+            let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
+            return Err(refusal.help("write it as request=\"www.example.com\""));
+        };
+        // The original puts a slash in front of each request, and takes it away here.
+        let subject = request.value.strip_prefix('/').unwrap_or(&request.value);
+        let mut dns = Dns::new(subject).map_err(|error| refusal(request, error.to_string()))?;
+        if let Some(receive) = receive {
+            dns = dns.receive(self.pattern(receive)?);
+        }
+        let tcp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Tcp, .. });
+        Ok(Check::Dns(if tcp { dns.over_tcp() } else { dns }))
+    }
+
     fn page(&self, real: &Real) -> Read<Http> {
-        let own = real.exchange.as_ref();
-        let request = own.map(|it| &it.0).or(self.service.request.as_ref());
+        let (request, receive) = self.exchange(real);
         if let Some(request) = request.filter(|it| it.value.contains("://")) {
             return Err(refusal(request, "a request to another host can't be had yet"));
         }
         let mut page = Http::new(request.map_or("/", |it| &it.value));
-        if let Some(receive) = own.map(|it| &it.1).or(self.service.receive.as_ref()) {
+        if let Some(receive) = receive {
             page = page.receive(self.pattern(receive)?);
         }
         if let Some(host) = &self.service.virtual_host {

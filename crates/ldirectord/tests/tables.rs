@@ -22,10 +22,9 @@ use probe::{
 };
 
 /// Files that use a check that isn't supported yet, and are refused for it.
-const REFUSED: [&str; 8] = [
+const REFUSED: [&str; 7] = [
     "dir-pop-closed-port",
     "life-smtp-weights",
-    "sample-dns",
     "sample-ldap",
     "sample-pop",
     "sample-radius",

@@ -14,6 +14,7 @@ mod text;
 mod tls;
 mod verdict;
 
+pub use checks::dns::{Dns, InvalidName, Lookup, LookupStep};
 pub use checks::http::{BODY_LIMIT, Exchange, Http, InvalidHost, Method};
 pub use checks::ping::{Echo, Heard};
 pub use conversation::{Closed, Conversation, Step};

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::checks::dns::Dns;
 use crate::checks::http::Http;
 use crate::verdict::Verdict;
 
@@ -64,6 +65,8 @@ pub enum Check {
     Http(Http),
     /// Request a page over TLS.
     Https(Http, Tls),
+    /// Look up a name or an address.
+    Dns(Dns),
     /// Send an ICMP echo request.
     Ping,
     /// Run a command.
@@ -80,6 +83,7 @@ impl Check {
             Self::Connect => write!(f, "connect {target}"),
             Self::Http(http) => write!(f, "http {target}{}", http.path()),
             Self::Https(http, _) => write!(f, "https {target}{}", http.path()),
+            Self::Dns(dns) => write!(f, "dns {target} {}", dns.subject()),
             Self::Ping => write!(f, "ping {}", target.ip()),
             Self::External(external) => write!(f, "run {}", external.program.display()),
             Self::Combined(combined) => {

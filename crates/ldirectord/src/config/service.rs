@@ -1,5 +1,6 @@
 //! A virtual service and its directives.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 
@@ -88,6 +89,13 @@ const SERVICES: [(&str, Speaks, u16); 21] = [
     ("smtp", Speaks::Smtp, 25),
     ("submission", Speaks::Submission, 587),
 ];
+
+impl fmt::Display for Speaks {
+    /// Its name in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(SERVICES.iter().find(|it| it.1 == *self).map_or("", |it| it.0))
+    }
+}
 
 impl Speaks {
     /// The well-known port of the protocol.

@@ -3,6 +3,7 @@
 //! A check costs one future while it is in flight, and nothing otherwise:
 //! [`Schedule`](crate::Schedule) decides when it is made.
 
+mod datagram;
 mod external;
 mod failure;
 mod icmp;
@@ -13,6 +14,7 @@ mod trust;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use crate::checks::dns::Dns;
 use crate::probe::{Check, Probe};
 use crate::verdict::{Reason, ReasonKind, Stage, Verdict};
 
@@ -179,7 +182,7 @@ impl Runner {
                 self.prepare_check(target, &combined.quick)?;
                 self.prepare_check(target, &combined.full)
             }
-            Check::On | Check::Off | Check::Connect | Check::Http(_) => Ok(()),
+            Check::On | Check::Off | Check::Connect | Check::Http(_) | Check::Dns(_) => Ok(()),
         }
     }
 
@@ -208,7 +211,7 @@ impl Runner {
                 Box::pin(external::run(external, probe.timeout, progress.started)).await
             }
             check => {
-                let conversation = pin!(self.converse(probe.target, check, &progress));
+                let conversation = pin!(self.converse(probe, check, &progress));
                 let late = || progress.stage.get().timed_out(probe.timeout);
                 watch::within(probe.timeout, progress.started, self.epoch, late, conversation).await
             }
@@ -218,7 +221,8 @@ impl Runner {
 
     /// What takes much memory and is rarer than HTTP is in a box: a future is as large as its largest
     /// part, and there may be thousands.
-    async fn converse(&self, target: SocketAddr, check: &Check, progress: &Progress) -> Verdict {
+    async fn converse(&self, probe: &Probe, check: &Check, progress: &Progress) -> Verdict {
+        let target = probe.target;
         let connection = stream::Connection { target, buffer: &self.buffer, progress };
         match check {
             Check::Connect => connection.knock().await,
@@ -233,10 +237,25 @@ impl Runner {
             },
             #[cfg(not(feature = "tls"))]
             Check::Https(..) => local(PrepareError::NoTls.to_string()),
+            Check::Dns(dns) => Box::pin(look_up(dns, connection, probe.timeout)).await,
             Check::Ping => Box::pin(self.icmp.ping(target.ip(), progress)).await,
             Check::On | Check::Off | Check::External(_) | Check::Combined(_) => Verdict::Up,
         }
     }
+}
+
+/// Looks something up: over UDP first, unless TCP is asked for.
+async fn look_up(dns: &Dns, over_tcp: stream::Connection<'_>, timeout: Duration) -> Verdict {
+    let id = RandomState::new().hash_one("id") as u16;
+    let mut lookup = dns.lookup(id);
+    if !dns.is_over_tcp() {
+        let stream::Connection { target, buffer, progress } = over_tcp;
+        let over_udp = datagram::Place { target, buffer, progress };
+        if let Some(verdict) = over_udp.look_up(&mut lookup, timeout).await {
+            return verdict;
+        }
+    }
+    over_tcp.hold(&mut lookup).await
 }
 
 fn local(text: impl Into<Box<str>>) -> Verdict {

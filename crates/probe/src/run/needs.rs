@@ -40,6 +40,10 @@ const FUTURE: usize = 6 * 1024;
 /// is received into a buffer that grows, and becomes a chain of certificates.
 const TLS: usize = 256 * 1024;
 
+/// A message over TCP, in bytes: its length is a word (RFC 1035, section 4.2.2). It is there twice
+/// while it is read, and a vector that grows has room for twice as much as it holds.
+const DNS: usize = 3 * 64 * 1024;
+
 /// What a child process costs this one: its pidfd(2).
 const COMMAND_DESCRIPTORS: usize = 1;
 
@@ -94,6 +98,7 @@ impl Sum {
                 let memory = http.memory().saturating_add(FUTURE + TLS);
                 Self { sockets: 1, tls: true, memory, ..Self::default() }
             }
+            Check::Dns(_) => Self { sockets: 1, memory: FUTURE + DNS, ..Self::default() },
             Check::Ping => {
                 let ping = (target.is_ipv4(), target.is_ipv6());
                 Self { ping, memory: FUTURE, ..Self::default() }

@@ -1,4 +1,4 @@
-//! What a server does, and the verdict on it: tables of both, judged with nginx and Apache.
+//! What a server does, and the verdict on it: tables of both, judged with nginx, Apache and dnsmasq.
 //!
 //! A row of a table is a snippet of the server's configuration, a check of it, the verdict, what
 //! curl(1) makes of the same request, and where the expectation comes from. Each row has a port of
@@ -17,6 +17,7 @@
 //! curl's column is the status, or its exit status in parentheses.
 
 mod apache;
+mod dns;
 mod nginx;
 mod row;
 mod states;
@@ -27,6 +28,7 @@ use ipvs_testkit::Suite;
 pub(crate) fn add_to(suite: &mut Suite) {
     nginx::add_to(suite);
     apache::add_to(suite);
+    dns::add_to(suite);
     tls::add_to(suite);
     states::add_to(suite);
 }

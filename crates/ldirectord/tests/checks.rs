@@ -1,0 +1,91 @@
+//! The checks that directives ask for, and those that are refused.
+
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use ipvs::Family;
+use ldirectord::{Protocol, Surroundings, parse, pools};
+use probe::{Check, Dns, Pattern};
+
+/// No names, no files.
+struct Nowhere;
+
+impl Surroundings for Nowhere {
+    fn host(&self, _: &str, _: Family) -> Option<IpAddr> {
+        None
+    }
+
+    fn port(&self, _: &str, _: Protocol) -> Option<u16> {
+        None
+    }
+
+    fn can_append(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn is_directory(&self, _: &Path) -> bool {
+        true
+    }
+}
+
+/// The check of the only real server, or the place and the message of the refusal.
+fn check(file: &str) -> Result<Check, (String, String)> {
+    let (config, diagnostics) = parse(file, &Nowhere);
+    let config = config.unwrap_or_else(|| panic!("{file}: {diagnostics:?}"));
+    match pools(&config) {
+        Ok(pools) => {
+            let probes = pools.iter().flat_map(|it| it.members.values()).map(|it| &it.probe);
+            let [probe] = Vec::from_iter(probes)[..] else { panic!("one check: {file}") };
+            Ok(probe.check.clone())
+        }
+        Err(refused) => {
+            let place = &file[refused[0].span.clone()];
+            Err((place.to_owned(), refused[0].message.clone()))
+        }
+    }
+}
+
+fn pattern(text: &str) -> Pattern {
+    Pattern::perl(text).expect("a pattern")
+}
+
+/// ldirectord(8): `request` is the name that is looked up, `receive` matches the address; TCP is used
+/// with `protocol=tcp`.
+#[test]
+fn dns_looks_up_what_is_requested_over_the_protocol_of_the_service() {
+    let file = |key: &str, more: &str| {
+        check(&format!("virtual={key}\n\treal=10.0.0.2:53 gate\n\tservice=dns\n\t{more}\n"))
+    };
+    let asked = "request=\"www.example\"\n\treceive=\"^192\"";
+    let dns = || Dns::new("www.example").expect("a name").receive(pattern("^192"));
+    assert_eq!(file("10.0.0.1:53", asked), Ok(Check::Dns(dns())));
+    assert_eq!(file("10.0.0.1:5353", asked), Ok(Check::Dns(dns().over_tcp())));
+    let tcp = format!("{asked}\n\tprotocol=tcp");
+    assert_eq!(file("10.0.0.1:53", &tcp), Ok(Check::Dns(dns().over_tcp())));
+    assert_eq!(file("7", asked), Ok(Check::Dns(dns())));
+    let address = Dns::new("192.0.2.7").expect("an address");
+    assert_eq!(file("10.0.0.1:53", "request=\"/192.0.2.7\""), Ok(Check::Dns(address)));
+
+    let own = "virtual=10.0.0.1:53\n\treal=10.0.0.2:53 gate \"www.example\", \"^192\"\n";
+    assert_eq!(check(own), Ok(Check::Dns(dns())));
+
+    let (place, message) = file("10.0.0.1:53", "request=\"not a name\"").expect_err("a blank");
+    assert_eq!(place, "not a name");
+    assert!(message.contains("isn't the name of a host"), "{message}");
+    let (place, message) = file("10.0.0.1:53", "receive=\"^192\"").expect_err("no name");
+    assert_eq!((&*place, &*message), ("dns", "service=dns needs a name or an address to look up"));
+}
+
+#[test]
+fn what_cannot_be_checked_yet_is_named() {
+    for service in ["ftp", "imap", "ldap", "mysql", "nntp", "pop", "radius", "sip", "smtp"] {
+        let file = format!("virtual=10.0.0.1:80\n\treal=10.0.0.2 gate\n\tservice={service}\n");
+        let (place, message) = check(&file).expect_err(service);
+        assert_eq!(place, service);
+        assert_eq!(message, format!("service={service} can't be checked yet"));
+    }
+    // By its port, it's the virtual service that is pointed at.
+    let (place, message) = check("virtual=10.0.0.1:25\n\treal=10.0.0.2 gate\n").expect_err("smtp");
+    assert_eq!((&*place, &*message), ("10.0.0.1:25", "service=smtp can't be checked yet"));
+}
