@@ -12,7 +12,8 @@ use ipvs::{
     SchedulerFlags, ServiceKey, Tunnel,
 };
 use probe::{
-    Check, Combined, Dns, External, Http, Method as PageMethod, Pattern, Probe, Thresholds, Tls,
+    Check, Combined, Dns, External, Http, Method as PageMethod, Pattern, Probe, SimpleTcp,
+    Thresholds, Tls,
 };
 
 use crate::config::{
@@ -268,6 +269,7 @@ impl Reader<'_> {
                 Ok(Check::Https(self.page(real)?, tls))
             }
             Some(Speaks::Dns) => self.look_up(real),
+            Some(Speaks::SimpleTcp) => self.simple_tcp(real),
             Some(other) => {
                 let message = format!("service={other} can't be checked yet");
                 let refusal = self.refusal_of(self.service.speaks.as_ref(), &message);
@@ -332,14 +334,24 @@ impl Reader<'_> {
             let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
             return Err(refusal.help("write it as request=\"www.example.com\""));
         };
-        // The original puts a slash in front of each request, and takes it away here.
-        let subject = request.value.strip_prefix('/').unwrap_or(&request.value);
-        let mut dns = Dns::new(subject).map_err(|error| refusal(request, error.to_string()))?;
+        let mut dns = Dns::new(without_slash(&request.value))
+            .map_err(|error| refusal(request, error.to_string()))?;
         if let Some(receive) = receive {
             dns = dns.receive(self.pattern(receive)?);
         }
         let tcp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Tcp, .. });
         Ok(Check::Dns(if tcp { dns.over_tcp() } else { dns }))
+    }
+
+    /// Sends the request, in which `\n` is a newline, and looks for a line.
+    fn simple_tcp(&self, real: &Real) -> Read<Check> {
+        let (request, receive) = self.exchange(real);
+        let text = request.map_or("", |it| without_slash(&it.value));
+        let mut simple = SimpleTcp::new(text.replace("\\n", "\n"));
+        if let Some(receive) = receive {
+            simple = simple.receive(self.pattern(receive)?);
+        }
+        Ok(Check::SimpleTcp(simple))
     }
 
     fn page(&self, real: &Real) -> Read<Http> {
@@ -357,6 +369,12 @@ impl Reader<'_> {
         let head = self.service.http_method.as_ref().is_some_and(|it| it.value == HttpMethod::Head);
         Ok(page.method(if head { PageMethod::Head } else { PageMethod::Get }))
     }
+}
+
+/// A request that isn't a path. The original puts a slash in front of each request that has none,
+/// and takes one away from these.
+fn without_slash(request: &str) -> &str {
+    request.strip_prefix('/').unwrap_or(request)
 }
 
 fn refusal<T>(at: &Spanned<T>, message: impl Into<String>) -> Diagnostic {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ipvs::Family;
 use ldirectord::{Protocol, Surroundings, parse, pools};
-use probe::{Check, Dns, Pattern};
+use probe::{Check, Dns, Pattern, SimpleTcp};
 
 /// No names, no files.
 struct Nowhere;
@@ -75,6 +75,21 @@ fn dns_looks_up_what_is_requested_over_the_protocol_of_the_service() {
     assert!(message.contains("isn't the name of a host"), "{message}");
     let (place, message) = file("10.0.0.1:53", "receive=\"^192\"").expect_err("no name");
     assert_eq!((&*place, &*message), ("dns", "service=dns needs a name or an address to look up"));
+}
+
+/// ldirectord(8): for simpletcp, `request` is the text to send.
+#[test]
+fn simpletcp_sends_the_request_and_looks_for_a_line() {
+    let file = |more: &str| {
+        let head = "virtual=10.0.0.1:11211\n\treal=10.0.0.2:11211 gate\n\tservice=simpletcp\n";
+        check(&format!("{head}\t{more}\n"))
+    };
+    let simple = |text: &str| SimpleTcp::new(text);
+    let expected = simple("version\nquit\n").receive(pattern("^VERSION"));
+    let asked = "request=\"version\\nquit\\n\"\n\treceive=\"^VERSION\"";
+    assert_eq!(file(asked), Ok(Check::SimpleTcp(expected)));
+    assert_eq!(file("request=\"/x\""), Ok(Check::SimpleTcp(simple("x"))));
+    assert_eq!(file("persistent=9"), Ok(Check::SimpleTcp(simple(""))));
 }
 
 #[test]

@@ -27,6 +27,12 @@ pub trait Conversation {
     /// The server has ended the connection.
     fn closed(&mut self, how: Closed) -> Step;
 
+    /// Whether nothing more will be sent once what `out` has is on its way. If so, the owner ends its
+    /// direction of the connection (shutdown(2)), unless that is impossible, as with TLS.
+    fn is_done_sending(&self) -> bool {
+        false
+    }
+
     /// What the conversation is waiting for, in case the deadline passes.
     fn stage(&self) -> Stage {
         Stage::Reply

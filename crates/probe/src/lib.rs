@@ -17,6 +17,7 @@ mod verdict;
 pub use checks::dns::{Dns, InvalidName, Lookup, LookupStep};
 pub use checks::http::{BODY_LIMIT, Exchange, Http, InvalidHost, Method};
 pub use checks::ping::{Echo, Heard};
+pub use checks::simple_tcp::{SimpleExchange, SimpleTcp};
 pub use conversation::{Closed, Conversation, Step};
 pub use health::{Health, State, Thresholds};
 pub use pattern::{Pattern, PatternError};

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::checks::dns::Dns;
 use crate::checks::http::Http;
+use crate::checks::simple_tcp::SimpleTcp;
 use crate::verdict::Verdict;
 
 /// One check of one server.
@@ -65,6 +66,8 @@ pub enum Check {
     Http(Http),
     /// Request a page over TLS.
     Https(Http, Tls),
+    /// Send a text, and look for a line.
+    SimpleTcp(SimpleTcp),
     /// Look up a name or an address.
     Dns(Dns),
     /// Send an ICMP echo request.
@@ -83,6 +86,7 @@ impl Check {
             Self::Connect => write!(f, "connect {target}"),
             Self::Http(http) => write!(f, "http {target}{}", http.path()),
             Self::Https(http, _) => write!(f, "https {target}{}", http.path()),
+            Self::SimpleTcp(_) => write!(f, "simpletcp {target}"),
             Self::Dns(dns) => write!(f, "dns {target} {}", dns.subject()),
             Self::Ping => write!(f, "ping {}", target.ip()),
             Self::External(external) => write!(f, "run {}", external.program.display()),

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use probe::{
-    Check, Closed, Conversation as _, Http, Limits, Outcome, Pattern, Probe, ReasonKind, Runner,
-    Stage, Step, Tls, Verdict,
+    Check, Closed, Conversation as _, Http, Limits, Outcome, Pattern, Probe, Reason, ReasonKind,
+    Runner, SimpleTcp, Stage, Step, Tls, Verdict,
 };
 use rustix::net::sockopt::set_socket_linger;
 use rustls::{ServerConnection, StreamOwned};
@@ -322,6 +322,46 @@ fn a_server_that_speaks_first_is_judged_by_what_it_says() {
     for (outcome, (.., expected)) in run_all(probes.collect()).iter().zip(&rows) {
         let found = outcome.verdict.reason().map(|it| (it.kind(), it.stage()));
         assert_eq!(found, *expected, "{}", outcome.verdict);
+    }
+}
+
+/// A server may wait for the end of what it is sent, and then reply byte by byte, or stop anywhere.
+#[test]
+fn a_text_ends_where_the_connection_does() {
+    let counting = server(|mut stream| {
+        let mut text = Vec::new();
+        if stream.read_to_end(&mut text).is_ok() {
+            let mut stream = Dripping { inner: stream, pause: Some(Duration::from_millis(5)) };
+            let _ = stream.write_all(format!("{} bytes\n", text.len()).as_bytes());
+        }
+    });
+    let flood = server(|mut stream| while stream.write_all(&[b'x'; 65_536]).is_ok() {});
+    let lines = server(|mut stream| while stream.write_all(b"no\n").is_ok() {});
+    let stalling = server(|mut stream| {
+        let _ = stream.write_all(b"5 byt");
+        thread::sleep(LONG);
+    });
+    let reset = server(|mut stream| {
+        let _ = stream.write_all(b"5 byt");
+        leave(&stream, Leave::Reset);
+    });
+    let check = Check::SimpleTcp(
+        SimpleTcp::new("hello").receive(Pattern::perl("^5 bytes$").expect("a pattern")),
+    );
+    let rows = [
+        (counting, LONG, None),
+        (flood, LONG, Some(ReasonKind::Mismatch)),
+        (lines, LONG, Some(ReasonKind::Mismatch)),
+        (stalling, SHORT, Some(ReasonKind::Timeout)),
+        (reset, LONG, Some(ReasonKind::Closed)),
+        (server(drop), LONG, Some(ReasonKind::Closed)),
+    ];
+    let probes = rows.iter().map(|(addr, timeout, _)| Probe::new(*addr, check.clone(), *timeout));
+    for (outcome, (_, timeout, expected)) in run_all(probes.collect()).iter().zip(&rows) {
+        let found = outcome.verdict.reason().map(Reason::kind);
+        // This process may have been late itself.
+        let stalled = *timeout == SHORT && found == Some(ReasonKind::Stalled);
+        assert!(found == *expected || stalled, "{}", outcome.verdict);
     }
 }
 

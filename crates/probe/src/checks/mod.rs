@@ -3,3 +3,4 @@
 pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod ping;
+pub(crate) mod simple_tcp;

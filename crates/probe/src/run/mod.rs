@@ -182,7 +182,12 @@ impl Runner {
                 self.prepare_check(target, &combined.quick)?;
                 self.prepare_check(target, &combined.full)
             }
-            Check::On | Check::Off | Check::Connect | Check::Http(_) | Check::Dns(_) => Ok(()),
+            Check::On
+            | Check::Off
+            | Check::Connect
+            | Check::Http(_)
+            | Check::SimpleTcp(_)
+            | Check::Dns(_) => Ok(()),
         }
     }
 
@@ -237,6 +242,7 @@ impl Runner {
             },
             #[cfg(not(feature = "tls"))]
             Check::Https(..) => local(PrepareError::NoTls.to_string()),
+            Check::SimpleTcp(simple) => Box::pin(connection.hold(&mut simple.exchange())).await,
             Check::Dns(dns) => Box::pin(look_up(dns, connection, probe.timeout)).await,
             Check::Ping => Box::pin(self.icmp.ping(target.ip(), progress)).await,
             Check::On | Check::Off | Check::External(_) | Check::Combined(_) => Verdict::Up,

@@ -98,6 +98,9 @@ impl Sum {
                 let memory = http.memory().saturating_add(FUTURE + TLS);
                 Self { sockets: 1, tls: true, memory, ..Self::default() }
             }
+            Check::SimpleTcp(simple) => {
+                Self { sockets: 1, memory: FUTURE + simple.memory(), ..Self::default() }
+            }
             Check::Dns(_) => Self { sockets: 1, memory: FUTURE + DNS, ..Self::default() },
             Check::Ping => {
                 let ping = (target.is_ipv4(), target.is_ipv6());

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, socket_with, sockopt};
+use rustix::net::{
+    AddressFamily, Shutdown, SocketFlags, SocketType, connect, shutdown, socket_with, sockopt,
+};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
@@ -91,6 +93,8 @@ impl Connection<'_> {
         conversation: &mut dyn Conversation,
     ) -> io::Result<Step> {
         let mut out = Vec::with_capacity(REQUEST);
+        // Whether this side may still send.
+        let mut open = true;
         let mut step = conversation.start(&mut out);
         loop {
             self.progress.stage.set(conversation.stage());
@@ -98,7 +102,11 @@ impl Connection<'_> {
             if step != Step::Continue {
                 return Ok(step);
             }
-            let sent = send(stream, &mut out).await;
+            let mut sent = send(stream, &mut out).await;
+            if sent.is_ok() && open && conversation.is_done_sending() {
+                open = false;
+                sent = shutdown(stream, Shutdown::Write).map_err(io::Error::from);
+            }
             // The reply may have arrived before the server stopped listening.
             if let Err(error) = sent.and(stream.readable().await) {
                 if !is_reset(&error) {
@@ -154,5 +162,7 @@ fn ended(conversation: &mut dyn Conversation, how: Closed) -> Step {
 }
 
 fn is_reset(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+    // shutdown(2) says that a connection that was reset isn't connected.
+    matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected)
 }

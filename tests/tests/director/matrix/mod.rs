@@ -12,6 +12,7 @@
 //! | `tls`, `name=NAME`, `verify=chain`, `verify=name`, `roots=FILE` | as in `probe::Tls` |
 //! | `v6` | over IPv6 |
 //! | `within=N` | a deadline of N seconds, for what hangs |
+//! | `send TEXT`, `text=REGEX` | as in `probe::SimpleTcp`; a plus is a blank |
 //! | `connect` | a connection alone |
 //!
 //! curl's column is the status, or its exit status in parentheses.

@@ -85,6 +85,12 @@ limit_rate 1k; | get /big.txt | up | - | without receive, the page isn't waited 
 location / { proxy_pass http://127.0.0.1:7000; } | get / within=2 | timeout reply | (28) | a page that is never begun
 location / { proxy_pass http://127.0.0.1:7000; proxy_read_timeout 1; } | get / | status 504 | 504 | RFC 9110, 15.6.5
 location / { proxy_pass http://127.0.0.1:7001; } | get / | status 502 | 502 | RFC 9110, 15.6.3: nothing listens there
+ | send GET+/check.txt+HTTP/1.0\n\n text=^webserverisworking$ | up | - | a line of the page
+ | send GET+/check.txt+HTTP/1.0\n\n text=^Content-Length:.19 | up | - | RFC 9112, 2.1: a line of the headers
+ | send GET+/check.txt+HTTP/1.0\n\n text=webserverisdown | mismatch | - | no line has it
+ | send GET+/missing.txt+HTTP/1.0\n\n text=^HTTP/1.1.404 | up | - | the lines alone count
+ | send hello\n text=^HTTP/1.1.400 | up | - | RFC 9110, 15.5.1
+return 444; | send GET+/+HTTP/1.0\n\n | closed reply | - | nginx: 444 closes the connection without a reply
  | connect | up | - | it listens
 return 503; | connect | up | - | a connection says no more than that
 "#;

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_testkit::Namespace;
 use lab::process::finish;
 use probe::{
-    BODY_LIMIT, Check, Http, Limits, Method, Pattern, Probe, ReasonKind, Roots, Runner, Stage, Tls,
-    Verdict, Verify,
+    BODY_LIMIT, Check, Http, Limits, Method, Pattern, Probe, ReasonKind, Roots, Runner, SimpleTcp,
+    Stage, Tls, Verdict, Verify,
 };
 use tokio::task::LocalSet;
 
@@ -70,6 +70,8 @@ pub(super) struct Row {
 struct Ask {
     /// None for a connection alone.
     path: Option<&'static str>,
+    /// A text to send instead of a request for a page.
+    send: Option<&'static str>,
     head: bool,
     host: Option<&'static str>,
     text: Option<&'static str>,
@@ -183,6 +185,7 @@ impl Ask {
         let mut words = words.split(' ').filter(|word| !word.is_empty());
         match words.next() {
             Some("connect") => {}
+            Some("send") => ask.send = Some(words.next().context("no text")?),
             Some(method @ ("get" | "head")) => {
                 ask.path = Some(words.next().context("no path")?);
                 ask.head = method == "head";
@@ -218,6 +221,11 @@ impl Ask {
     }
 
     fn check(&self, folder: &Path) -> Result<Check> {
+        if let Some(text) = self.send {
+            let simple = SimpleTcp::new(text.replace('+', " ").replace("\\n", "\n"));
+            let pattern = Pattern::perl(self.text.unwrap_or_default())?;
+            return Ok(Check::SimpleTcp(simple.receive(pattern)));
+        }
         let Some(path) = self.path() else { return Ok(Check::Connect) };
         let mut http = Http::new(&path).redirects(self.redirects);
         if self.head {
