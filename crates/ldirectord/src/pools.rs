@@ -262,7 +262,7 @@ impl Reader<'_> {
         match self.service.speaks() {
             None => Ok(self.connect()),
             Some(Speaks::Nothing) => Ok(Check::On),
-            Some(Speaks::Http) => Ok(Check::Http(self.page(real)?)),
+            Some(Speaks::Http | Speaks::HttpProxy) => Ok(Check::Http(self.page(real)?)),
             Some(Speaks::Https) => {
                 let mut tls = Tls::default();
                 tls.name = self.service.virtual_host.as_ref().map(|it| it.value.clone());
@@ -356,10 +356,21 @@ impl Reader<'_> {
 
     fn page(&self, real: &Real) -> Read<Http> {
         let (request, receive) = self.exchange(real);
-        if let Some(request) = request.filter(|it| it.value.contains("://")) {
-            return Err(refusal(request, "a request to another host can't be had yet"));
-        }
-        let mut page = Http::new(request.map_or("/", |it| &it.value));
+        let mut page = match (self.service.speaks(), request) {
+            (Some(Speaks::HttpProxy), Some(request)) => {
+                Http::proxied(without_slash(&request.value))
+                    .map_err(|error| refusal(request, error.to_string()))?
+            }
+            (Some(Speaks::HttpProxy), None) => {
+                let message = "service=http_proxy needs an address to request";
+                let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
+                return Err(refusal.help("write it as request=\"http://www.example.com/\""));
+            }
+            (_, Some(request)) if request.value.contains("://") => {
+                return Err(refusal(request, "a request to another host can't be had yet"));
+            }
+            (_, request) => Http::new(request.map_or("/", |it| &it.value)),
+        };
         if let Some(receive) = receive {
             page = page.receive(self.pattern(receive)?);
         }

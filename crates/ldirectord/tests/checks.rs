@@ -6,7 +6,7 @@ use std::path::Path;
 
 use ipvs::Family;
 use ldirectord::{Protocol, Surroundings, parse, pools};
-use probe::{Check, Dns, Pattern, SimpleTcp};
+use probe::{Check, Dns, Http, Pattern, SimpleTcp};
 
 /// No names, no files.
 struct Nowhere;
@@ -90,6 +90,23 @@ fn simpletcp_sends_the_request_and_looks_for_a_line() {
     assert_eq!(file(asked), Ok(Check::SimpleTcp(expected)));
     assert_eq!(file("request=\"/x\""), Ok(Check::SimpleTcp(simple("x"))));
     assert_eq!(file("persistent=9"), Ok(Check::SimpleTcp(simple(""))));
+}
+
+/// ldirectord(8): for `http_proxy`, `request` is the URI that is requested through the real server.
+#[test]
+fn http_proxy_requests_a_whole_address() {
+    let file = |more: &str| {
+        check(&format!("virtual=10.0.0.1:3128\n\treal=10.0.0.2:3128 gate\n\t{more}\n"))
+    };
+    let page = Http::proxied("http://www.example/x").expect("an address");
+    assert_eq!(file("request=\"http://www.example/x\""), Ok(Check::Http(page.clone())));
+    let asked = "request=\"http://www.example/x\"\n\treceive=\"^ok\"";
+    assert_eq!(file(asked), Ok(Check::Http(page.receive(pattern("^ok")))));
+    let (place, _) = file("request=\"/x\"").expect_err("a path alone");
+    assert_eq!(place, "/x");
+    let (place, message) = file("httpmethod=HEAD").expect_err("nothing to request");
+    let expected = "service=http_proxy needs an address to request";
+    assert_eq!((&*place, &*message), ("10.0.0.1:3128", expected));
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod tls;
 mod verdict;
 
 pub use checks::dns::{Dns, InvalidName, Lookup, LookupStep};
-pub use checks::http::{BODY_LIMIT, Exchange, Http, InvalidHost, Method};
+pub use checks::http::{BODY_LIMIT, Exchange, Http, InvalidHost, InvalidUrl, Method};
 pub use checks::ping::{Echo, Heard};
 pub use checks::simple_tcp::{SimpleExchange, SimpleTcp};
 pub use conversation::{Closed, Conversation, Step};

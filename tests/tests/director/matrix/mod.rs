@@ -6,7 +6,7 @@
 //!
 //! | a check | is |
 //! | --- | --- |
-//! | `get PATH`, `head PATH` | a request; the other words are its options |
+//! | `get PATH`, `head PATH` | a request; the other words are its options; a whole address is for a proxy |
 //! | `text=REGEX` | what the page must match |
 //! | `host=NAME`, `status=N-N`, `redirects=N`, `limit=N` | as in `probe::Http` |
 //! | `tls`, `name=NAME`, `verify=chain`, `verify=name`, `roots=FILE` | as in `probe::Tls` |
@@ -20,6 +20,7 @@
 mod apache;
 mod dns;
 mod nginx;
+mod proxy;
 mod row;
 mod states;
 mod tls;
@@ -30,6 +31,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     nginx::add_to(suite);
     apache::add_to(suite);
     dns::add_to(suite);
+    proxy::add_to(suite);
     tls::add_to(suite);
     states::add_to(suite);
 }

@@ -133,7 +133,11 @@ impl Row {
         let mut curl = netns.command("curl");
         curl.args(["--silent", "--http1.1", "--globoff", "--write-out", "%{stderr}%{http_code}"]);
         curl.arg("--max-time").arg(ask.within.unwrap_or(LONG).to_string());
-        curl.arg("--header").arg(format!("Host: {}", ask.host.unwrap_or(&addr.to_string())));
+        if path.starts_with("http://") {
+            curl.arg("--proxy").arg(format!("http://{addr}")).args(["--noproxy", ""]);
+        } else {
+            curl.arg("--header").arg(format!("Host: {}", ask.host.unwrap_or(&addr.to_string())));
+        }
         if ask.head {
             curl.arg("--head");
         }
@@ -151,6 +155,9 @@ impl Row {
                 let port = self.port;
                 curl.arg("--resolve").arg(format!("{name}:{port}:{}", addr.ip()));
                 curl.arg(format!("{scheme}://{name}:{port}{path}"));
+            }
+            None if path.starts_with("http://") => {
+                curl.arg(path);
             }
             None => {
                 curl.arg(format!("{scheme}://{addr}{path}"));
@@ -227,7 +234,9 @@ impl Ask {
             return Ok(Check::SimpleTcp(simple.receive(pattern)));
         }
         let Some(path) = self.path() else { return Ok(Check::Connect) };
-        let mut http = Http::new(&path).redirects(self.redirects);
+        let http =
+            if path.starts_with("http://") { Http::proxied(&path)? } else { Http::new(&path) };
+        let mut http = http.redirects(self.redirects);
         if self.head {
             http = http.method(Method::Head);
         }

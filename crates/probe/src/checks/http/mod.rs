@@ -40,6 +40,8 @@ pub struct Http {
     method: Method,
     /// The path as sent: percent-encoded where necessary.
     path: String,
+    /// The host and port that a proxy is to ask.
+    origin: Option<String>,
     host: Option<String>,
     receive: Option<Pattern>,
     statuses: RangeInclusive<u16>,
@@ -63,10 +65,18 @@ pub enum Method {
 #[error("{0:?} can't be a Host header: it is empty, or has a blank or a control character in it")]
 pub struct InvalidHost(String);
 
+/// Why an address can't be requested from a proxy.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} can't be requested from a proxy: write http://HOST/PATH or http://HOST:PORT/PATH")]
+pub struct InvalidUrl(String);
+
 impl Http {
-    /// The path as it is requested.
-    pub fn path(&self) -> &str {
-        &self.path
+    /// What is requested: the path, or the whole address for a proxy.
+    pub fn requested(&self) -> String {
+        match &self.origin {
+            Some(origin) => format!(" http://{origin}{}", self.path),
+            None => self.path.clone(),
+        }
     }
 
     /// A `GET` of `path`. Any status from 200 to 299 is a good one.
@@ -77,12 +87,34 @@ impl Http {
         Self {
             method: Method::Get,
             path: request::encode_path(path),
+            origin: None,
             host: None,
             receive: None,
             statuses: 200..=299,
             redirects: 0,
             body_limit: BODY_LIMIT,
         }
+    }
+
+    /// A `GET` of `url` through the server, which is a proxy (RFC 9112, section 3.2.2). Its reply is
+    /// judged like any other, so it has to reach the host that the address names.
+    ///
+    /// ```
+    /// use probe::{Conversation, Http};
+    ///
+    /// let http = Http::proxied("http://www.example/check.txt").unwrap();
+    /// let mut out = Vec::new();
+    /// http.exchange("10.10.10.102:3128".parse().unwrap(), false).start(&mut out);
+    /// assert!(out.starts_with(b"GET http://www.example/check.txt HTTP/1.1\r\nHost: www.example\r\n"));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If it isn't an `http` address, or one with a user's name. An `https` address can't be
+    /// requested: a proxy would only make a connection, and know nothing of the page.
+    pub fn proxied(url: &str) -> Result<Self, InvalidUrl> {
+        let (origin, path) = request::split_url(url).ok_or_else(|| InvalidUrl(url.to_owned()))?;
+        Ok(Self { origin: Some(origin.to_owned()), ..Self::new(path) })
     }
 
     /// Sets the method. A reply to `HEAD` has no body, so [`receive`](Self::receive) searches an
@@ -142,7 +174,8 @@ impl Http {
     pub(crate) fn memory(&self) -> usize {
         // A redirect may replace the host and the path by what fits into the headers, and encoding
         // makes three bytes of one.
-        let place = self.path.len() + self.host.as_ref().map_or(64, String::len);
+        let names = [&self.host, &self.origin].into_iter().flatten().map(String::len);
+        let place = self.path.len() + names.sum::<usize>().max(64);
         let redirected = if self.redirects > 0 { 4 * head::HEAD_LIMIT } else { 0 };
         let body = if self.receive.is_some() { self.body_limit } else { 0 };
         let head = head::HEAD_LIMIT + place + redirected;

@@ -24,9 +24,25 @@ pub(super) fn encode_path(path: &str) -> String {
     encoded
 }
 
+/// Splits an `http` address into the host with its port, and the rest. None if it isn't one.
+pub(super) fn split_url(url: &str) -> Option<(&str, &str)> {
+    const SCHEME: &str = "http://";
+    let scheme = url.get(..SCHEME.len())?;
+    let rest = &url[SCHEME.len()..];
+    let (origin, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    let fits = scheme.eq_ignore_ascii_case(SCHEME)
+        && !origin.is_empty()
+        && !origin.starts_with(':')
+        && origin.bytes().all(is_host);
+    fits.then_some((origin, path))
+}
+
 /// The target of a request within its server.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
+    /// The host and port that a proxy is to ask.
+    origin: Option<String>,
     /// The value of `Host`.
     pub(super) host: String,
     pub(super) path: String,
@@ -38,7 +54,7 @@ pub(super) struct OtherScheme;
 
 impl Place {
     pub(super) fn first(http: &Http, target: SocketAddr, tls: bool) -> Self {
-        let host = http.host.clone().unwrap_or_else(|| {
+        let host = http.host.clone().or_else(|| http.origin.clone()).unwrap_or_else(|| {
             let usual = if tls { 443 } else { 80 };
             match (target.port() == usual, target.is_ipv6()) {
                 (true, true) => format!("[{}]", target.ip()),
@@ -47,7 +63,7 @@ impl Place {
                 (false, false) => target.to_string(),
             }
         });
-        Self { host, path: http.path.clone() }
+        Self { origin: http.origin.clone(), host, path: http.path.clone() }
     }
 
     /// Where `Location: {location}` leads from here (RFC 3986, 5.2).
@@ -72,8 +88,9 @@ impl Place {
             let (authority, path) = rest.split_at(end);
             let host = authority.rsplit('@').next().unwrap_or_default();
             let host = if host.is_empty() { &self.host } else { host };
-            let host = host.chars().filter(char::is_ascii_graphic).collect();
-            return Ok(Self { host, path: encode_path(path) });
+            let host: String = host.chars().filter(char::is_ascii_graphic).collect();
+            let origin = self.origin.as_ref().map(|_| host.clone());
+            return Ok(Self { origin, host, path: encode_path(path) });
         }
         let (path, _) = self.path.split_once('?').unwrap_or((&self.path, ""));
         let path = match rest.as_bytes().first() {
@@ -81,7 +98,7 @@ impl Place {
             Some(b'?') => format!("{path}{rest}"),
             _ => format!("{}{rest}", &path[..=path.rfind('/').unwrap_or(0)]),
         };
-        Ok(Self { host: self.host.clone(), path: encode_path(&path) })
+        Ok(Self { path: encode_path(&path), ..self.clone() })
     }
 
     /// Appends the request.
@@ -90,8 +107,12 @@ impl Place {
             Method::Get => "GET ",
             Method::Head => "HEAD ",
         };
+        // A proxy gets the whole address (RFC 9112, section 3.2.2).
+        let (scheme, origin) = self.origin.as_deref().map_or(("", ""), |it| ("http://", it));
         for part in [
             method,
+            scheme,
+            origin,
             &self.path,
             " HTTP/1.1\r\nHost: ",
             &self.host,
@@ -126,7 +147,7 @@ mod tests {
 
     #[test]
     fn redirects_lead_where_rfc_3986_says() {
-        let place = Place { host: "a.example".into(), path: "/dir/page?q".into() };
+        let place = Place { origin: None, host: "a.example".into(), path: "/dir/page?q".into() };
         for (location, host, path) in [
             ("/x", "a.example", "/x"),
             ("x", "a.example", "/dir/x"),
@@ -143,6 +164,45 @@ mod tests {
         assert!(place.redirected("https://a.example/", false).is_err());
         assert!(place.redirected("http://a.example/", true).is_err());
         assert!(place.redirected("ftp://a.example/", false).is_err());
+    }
+
+    #[test]
+    fn a_proxy_gets_the_whole_address_and_redirects_keep_it() {
+        let target = "10.0.0.1:3128".parse().unwrap();
+        let line = |place: &Place| {
+            let mut out = Vec::new();
+            place.write(Method::Get, &mut out);
+            String::from_utf8(out).unwrap().lines().take(2).collect::<Vec<_>>().join(" ")
+        };
+        let http = Http::proxied("http://a.example:81/x?y#z").unwrap();
+        let first = Place::first(&http, target, false);
+        assert_eq!(line(&first), "GET http://a.example:81/x?y HTTP/1.1 Host: a.example:81");
+        let named = http.host("b.example").unwrap();
+        let first = Place::first(&named, target, false);
+        assert_eq!(line(&first), "GET http://a.example:81/x?y HTTP/1.1 Host: b.example");
+        let next = first.redirected("/z", false).unwrap();
+        assert_eq!(line(&next), "GET http://a.example:81/z HTTP/1.1 Host: b.example");
+        let other = next.redirected("http://c.example", false).unwrap();
+        assert_eq!(line(&other), "GET http://c.example/ HTTP/1.1 Host: c.example");
+    }
+
+    #[test]
+    fn only_http_addresses_can_be_requested_from_a_proxy() {
+        for (url, split) in [
+            ("http://a.example", Some(("a.example", ""))),
+            ("HTTP://[2001:db8::1]:8080/x", Some(("[2001:db8::1]:8080", "/x"))),
+            ("http://a?b", Some(("a", "?b"))),
+            ("https://a.example/", None),
+            ("http://", None),
+            ("http:///x", None),
+            ("http://:80/", None),
+            ("http://user@a.example/", None),
+            ("http://a b/", None),
+            ("/x", None),
+            ("\u{e9}\u{e9}\u{e9}\u{e9}", None),
+        ] {
+            assert_eq!(split_url(url), split, "{url}");
+        }
     }
 
     #[test]
