@@ -427,6 +427,10 @@ impl<'a> Block<'a> {
                 keep(&mut service.monitor_file, value::text(value), to);
                 let file = service.monitor_file.as_ref();
                 to.extend(file.and_then(|file| unwritable(file, surroundings)));
+                to.push(
+                    Diagnostic::warning(name.span(), "this file isn't written to yet")
+                        .help("`ldirectord FILE status --json` has what each check found out"),
+                );
             }
             "servicename" => keep(&mut service.service_name, value::text(value), to),
             "comment" => keep(&mut service.comment, value::text(value), to),
