@@ -133,3 +133,30 @@ fn what_has_no_effect_yet_is_a_warning() {
     assert_eq!(places, ["maintenancedir", "emailalert", "monitorfile", "emailalert"]);
     assert!(diagnostics.iter().all(|it| it.message.ends_with("yet")), "{diagnostics:?}");
 }
+
+/// The original loses a threshold if `u:` comes first. It passes on a lower one that is above the
+/// upper, which the kernel refuses.
+#[test]
+fn thresholds_come_in_any_order_and_the_lower_one_is_not_above_the_upper() {
+    let read = |thresholds: &str| {
+        parse(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate {thresholds}\n"), &Nowhere)
+    };
+    for both in ["l:5 u:10", "u:10 l:5"] {
+        let (config, diagnostics) = read(both);
+        let config = config.unwrap_or_else(|| panic!("{both}: {diagnostics:?}"));
+        let real = &config.services[0].reals[0];
+        let [lower, upper] = [&real.lower, &real.upper].map(|it| it.as_ref().map(|it| it.value));
+        assert_eq!((lower, upper), (Some(5), Some(10)), "{both}");
+    }
+    let (config, diagnostics) = read("l:10 u:5");
+    assert_eq!(config, None);
+    assert_eq!(diagnostics[0].message, "this is above the upper threshold");
+}
+
+#[test]
+fn a_receive_that_is_no_regular_expression_is_refused_at_its_place() {
+    let file = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\treceive=\"a(b\"\n";
+    let (config, diagnostics) = parse(file, &Nowhere);
+    assert_eq!(config, None);
+    assert_eq!(file[..diagnostics[0].span.start].lines().count(), 3);
+}
