@@ -18,9 +18,6 @@ use crate::pool::Override;
 /// The longest state file that is read, in bytes. It has room for 50,000 services.
 const LONGEST: u64 = 4 << 20;
 
-/// What is locked while claims are compared. No instance's lock has this name.
-const CLAIMS: &str = "claims";
-
 /// How long to wait for that lock. It is held for as long as a few files are read and one is written.
 const CLAIMS_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -125,6 +122,11 @@ pub struct Store {
 }
 
 impl Store {
+    /// The name of the file that is locked while claims are compared, so the users of all instances
+    /// have to be able to lock it: read and write it. No instance's lock has this name. If it's
+    /// missing, it is created for this process's user alone.
+    pub const CLAIMS: &str = "claims";
+
     /// Takes the name of an instance in this directory.
     ///
     /// # Errors
@@ -202,7 +204,7 @@ impl Store {
     }
 
     fn lock_claims(&self) -> Result<File, StateError> {
-        let path = self.folder.join(CLAIMS);
+        let path = self.folder.join(Self::CLAIMS);
         let lock = open_lock(&path)?;
         let deadline = Instant::now() + CLAIMS_TIMEOUT;
         loop {
@@ -267,13 +269,13 @@ fn unclaimed(wanted: &BTreeSet<ServiceKey>, others: &[(String, Saved)]) -> Resul
     Ok(())
 }
 
-/// Opens a file that nobody else can open: whoever can may lock it.
+/// Opens a file that nobody else can open, unless its group is meant to: whoever can may lock it.
 fn open_lock(path: &Path) -> Result<File, StateError> {
     let open = || {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path)?;
-        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        if file.metadata()?.permissions().mode() & 0o007 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
         }
         Ok(file)
@@ -382,7 +384,7 @@ mod tests {
         let folder = Folder::new("locked");
         let claims = Store::open(&folder.0, "claims").unwrap();
         claims.save(&with(&["tcp/10.10.10.53:80"])).unwrap();
-        let path = folder.0.join(CLAIMS);
+        let path = folder.0.join(Store::CLAIMS);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let lock = File::open(&path).unwrap();
         flock(&lock, FlockOperation::LockExclusive).unwrap();

@@ -13,7 +13,7 @@ const USUAL: &str = "ldirectord.cf";
 /// The instance if the command line names no file.
 const USUAL_NAME: &str = "ldirectord";
 
-/// A directory for what the daemon writes and listens on. It belongs to the worker's user.
+/// A directory for what daemons write and listen on, shared by all instances.
 pub(crate) const RUN_DIR: &str = "/run/ldirectord";
 
 /// The longest path of a socket, in bytes (unix(7)).

@@ -1,9 +1,10 @@
 //! The program `ldirectord`: its verbs, its processes, and what they survive.
 
+use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -21,12 +22,14 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_start_that_fails_says_why_and_changes_nothing));
     suite.add(test!(stop_obeys_cleanstop_and_restart_keeps_the_table));
     suite.add(test!(whichever_process_is_killed_the_table_stays));
-    suite.add(test!(the_worker_has_few_rights_and_commands_have_all));
+    // Without a group, its user isn't the one of other tests' instances.
+    suite.add(test!(the_worker_has_few_rights_and_commands_have_all).kernel_wide());
     suite.add(test!(autoreload_takes_a_good_file_and_reports_a_bad_one));
     suite.add(test!(in_the_foreground_it_tells_the_service_manager));
     suite.add(test!(a_drained_server_stays_drained_over_a_restart));
     suite.add(test!(instances_that_a_file_names_follow_it));
     suite.add(test!(a_facility_names_the_systems_log));
+    suite.add(test!(instances_of_two_users_share_a_directory_and_no_file).kernel_wide());
 }
 
 /// Several times what anything here takes on a busy machine.
@@ -66,13 +69,26 @@ impl<'n> Instance<'n> {
     }
 
     fn verb(&self, verb: &str) -> Result<Finished> {
-        let mut command = self.netns.command(&self.program);
+        finish(self.netns.command(&self.program).args(self.words(verb)), LIMIT)
+    }
+
+    /// A verb, with this file as /etc/group.
+    fn verb_with_groups(&self, groups: &Path, verb: &str) -> Result<Finished> {
+        let script = "mount --bind \"$0\" /etc/group && exec \"$@\"";
+        let mut command = self.netns.command("unshare");
+        command.args(["--mount", "sh", "-c", script]).arg(groups).arg(&self.program);
+        finish(command.args(self.words(verb)), LIMIT)
+    }
+
+    /// The command line of a verb.
+    fn words(&self, verb: &str) -> Vec<OsString> {
         let mut words: Vec<&str> = verb.split(' ').collect();
         let options: Vec<&str> =
             words.iter().copied().filter(|it| it.starts_with("--user")).collect();
         words.retain(|it| !it.starts_with("--user"));
-        command.args(options).arg(self.path(&self.name)).args(words);
-        finish(&mut command, LIMIT)
+        let options = options.into_iter().map(OsString::from);
+        let rest = words.into_iter().map(OsString::from);
+        options.chain([self.path(&self.name).into()]).chain(rest).collect()
     }
 
     /// The exit code of a verb.
@@ -608,5 +624,67 @@ fn a_facility_names_the_systems_log(context: &mut Context) -> Result<()> {
     assert!(without.stderr.contains("cannot log to /dev/log"), "{without:?}");
     instance.expect("stop", 0)?;
     fs::remove_dir_all(dev)?;
+    Ok(())
+}
+
+fn instances_of_two_users_share_a_directory_and_no_file(context: &mut Context) -> Result<()> {
+    let (first, second) = (context.netns("user-one")?, context.netns("user-two")?);
+    let (one, two) = (Instance::new(&first)?, Instance::new(&second)?);
+    one.configure(&ONE.replace("connect", "on"))?;
+    let other = ONE.replace("connect", "on").replace("10.0.0.1", "10.0.0.2");
+    two.configure(&other)?;
+    let groups = fs::read_to_string("/etc/group")? + "ldirectord:x:4242:\n";
+    let groups = one.folder.write("group", &groups)?;
+    let expect = |instance: &Instance<'_>, verb: &str, code: i32| {
+        let finished = instance.verb_with_groups(&groups, verb)?;
+        ensure!(finished.status.code() == Some(code), "{verb}: {finished:?}");
+        Ok(finished)
+    };
+    let owner = |instance: &Instance<'_>, suffix: &str| {
+        fs::symlink_metadata(format!("/run/ldirectord/{}.{suffix}", instance.name))
+            .map(|it| it.uid())
+    };
+    let passwd = fs::read_to_string("/etc/passwd")?;
+    let uid = |name: &str| -> Result<u32> {
+        let line = passwd.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":x:"));
+        Ok(line.and_then(|it| it.split(':').next()).context("no such user")?.parse()?)
+    };
+    let (nobody, daemon) = (uid("nobody")?, uid("daemon")?);
+
+    expect(&one, "start --user=nobody", 0)?;
+    expect(&two, "start --user=daemon", 0)?;
+    let folder = fs::metadata("/run/ldirectord")?;
+    assert_eq!((folder.uid(), folder.gid(), folder.mode() & 0o7777), (0, 4242, 0o1775));
+    for suffix in ["state", "lock", "sock"] {
+        let owners = (owner(&one, suffix)?, owner(&two, suffix)?);
+        assert_eq!(owners, (nobody, daemon), "{suffix}");
+    }
+    // What each of them decides is saved: 4 would say that it isn't.
+    for instance in [&one, &two] {
+        expect(instance, "drain 127.0.0.1:80", 0)?;
+    }
+
+    // They know what belongs to the other one, as long as that is running.
+    two.configure(&ONE.replace("connect", "on"))?;
+    let said = expect(&two, "reload", 2)?.stderr;
+    assert!(said.contains(&one.name), "{said}");
+    expect(&one, "stop", 0)?;
+    expect(&two, "reload", 0)?;
+
+    // Another user takes over, and has the instance's files.
+    expect(&two, "stop", 0)?;
+    expect(&two, "start --user=nobody", 0)?;
+    expect(&two, "enable 127.0.0.1:80", 0)?;
+    assert_eq!(owner(&two, "state")?, nobody);
+
+    // Without the group the directory can belong to one user only.
+    one.configure(&other)?;
+    let said = one.expect("start --user=daemon", 1)?.stderr;
+    assert!(said.contains(&two.name) && said.contains("group `ldirectord`"), "{said}");
+    expect(&two, "drain 127.0.0.1:80", 0)?;
+    expect(&two, "stop", 0)?;
+    one.expect("start --user=daemon", 0)?;
+    assert_eq!(fs::metadata("/run/ldirectord")?.uid(), daemon);
+    one.expect("stop", 0)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod launch;
 mod link;
 mod parent;
+mod run_dir;
 mod user;
 mod worker;
 

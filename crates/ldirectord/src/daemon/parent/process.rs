@@ -1,18 +1,16 @@
 //! What the parent does with the system: its files, its signals, the worker's process.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown, fchown,
-};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
 use super::super::link::{self, FROM_WORKER, ToWorker};
+use super::super::run_dir;
 use super::super::user::{self, User};
 use super::super::{EXECUTABLE, NAME, WORKER};
 use super::{Event, Mode};
@@ -28,6 +27,9 @@ use crate::pid_file::PidFile;
 
 /// The user of the worker unless another one is named.
 const USER: &str = "ldirectord";
+
+/// The user of the worker if there is no other one.
+const ROOT: User = User { uid: 0, gid: 0 };
 
 /// The group that may ask how it is.
 const GROUP: &str = "director";
@@ -48,6 +50,8 @@ pub(super) struct Place {
     user: Option<User>,
     /// The group that may use the control socket.
     pub(super) group: Option<u32>,
+    /// The group that may use the instances' directory.
+    run_group: Option<u32>,
     /// Something to log, once there is a log.
     pub(super) note: Option<String>,
 }
@@ -80,23 +84,9 @@ impl Place {
             io::Error::new(error.kind(), text)
         })?;
         let (user, note) = worker_user(user)?;
-        let run_dir = || -> io::Result<()> {
-            DirBuilder::new().recursive(true).mode(0o755).create(RUN_DIR)?;
-            if rustix::process::getuid().is_root() {
-                // Another user's directory can be changed only with CAP_FOWNER, which isn't needed
-                // if nothing has to change.
-                if fs::metadata(RUN_DIR)?.mode() & 0o7777 != 0o755 {
-                    fs::set_permissions(RUN_DIR, fs::Permissions::from_mode(0o755))?;
-                }
-                let User { uid, gid } = user.unwrap_or(User { uid: 0, gid: 0 });
-                chown(RUN_DIR, Some(uid), Some(gid))?;
-                for entry in fs::read_dir(RUN_DIR)? {
-                    hand_over(&entry?.path(), uid, gid);
-                }
-            }
-            Ok(())
-        };
-        run_dir().map_err(|it| about(format_args!("cannot prepare {RUN_DIR}"), &it))?;
+        let run_group = user::group(run_dir::GROUP);
+        run_dir::prepare(instance, user.unwrap_or(ROOT), run_group)
+            .map_err(|it| about(format_args!("cannot prepare {RUN_DIR}"), &it))?;
         let pid_file = match mode {
             Mode::Debug => None,
             Mode::Background(_) | Mode::Foreground | Mode::Supervised => {
@@ -105,27 +95,13 @@ impl Place {
                 Some(PidFile::prepare(path).map_err(|it| about(failed, &it))?)
             }
         };
-        Ok(Self { pid_file, _lock: lock, user, group: user::group(GROUP), note })
+        let group = user::group(GROUP);
+        Ok(Self { pid_file, _lock: lock, user, group, run_group, note })
     }
 
     /// The pid file appears.
     pub(super) fn publish(&self) -> io::Result<()> {
         self.pid_file.as_ref().map_or(Ok(()), PidFile::publish)
-    }
-}
-
-/// Gives a file to the worker's user, which another one may have had.
-///
-/// That one could have put a name for something else in its place. So a symbolic link isn't
-/// followed, and a file with other names isn't touched. If it can't be done, the worker says so.
-fn hand_over(path: &Path, uid: u32, gid: u32) {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(file) = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map(File::from) else {
-        return;
-    };
-    let other = |it: &Metadata| it.is_file() && it.nlink() == 1 && it.uid() != uid;
-    if file.metadata().is_ok_and(|it| other(&it)) {
-        let _ = fchown(&file, Some(uid), Some(gid));
     }
 }
 
@@ -177,7 +153,8 @@ impl Worker {
         command
             .arg0(NAME)
             .args([WORKER, instance.name()])
-            .args([place.user.map(|it| it.uid), place.user.map(|it| it.gid), place.group].map(word))
+            .args([place.user.map(|it| it.uid), place.user.map(|it| it.gid)].map(word))
+            .args([place.group, place.run_group].map(word))
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_PID")
             .env_remove("WATCHDOG_USEC")

@@ -41,19 +41,21 @@ const PULSE: Duration = Duration::from_secs(1);
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Runs the worker until the parent ends it, or ends itself. The words are the instance, and ids:
-/// of user and group, and of the group that may use the control socket; `-` for none.
+/// of user and group, of the group that may use the control socket, and of the one that may use the
+/// instances' directory; `-` for none.
 pub(super) fn run<T: Transport + 'static>(
     words: &[OsString],
     connect: fn() -> Result<Client<T>, Error>,
 ) -> Exit {
     let stream = io::stdin().as_fd().try_clone_to_owned().and_then(peer);
-    let (Ok(stream), [_, uid, gid, group]) = (stream, words) else {
+    let (Ok(stream), [_, uid, gid, group, run_group]) = (stream, words) else {
         say::err(format_args!("ldirectord: {WORKER} is for the daemon's own use\n"));
         return Exit::Usage;
     };
     let id = |word: &OsString| word.to_str()?.parse().ok();
     let user = id(uid).zip(id(gid)).map(|(uid, gid)| User { uid, gid });
-    if let Err(error) = rights::give_up(user, id(group)) {
+    let groups: Vec<u32> = [group, run_group].into_iter().filter_map(id).collect();
+    if let Err(error) = rights::give_up(user, &groups) {
         return last_words(&stream, &format!("The worker cannot give up rights: {error}"));
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -21,13 +21,13 @@ const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_
 /// Descriptors for the largest configurations.
 const DESCRIPTORS: u64 = 65_536;
 
-/// Becomes this user, if it isn't None, and keeps only the capabilities that are needed. `group` is
-/// one more group, who may use the control socket.
+/// Becomes this user, if it isn't None, in these groups beside its own, and keeps only the capabilities
+/// that are needed.
 ///
 /// # Errors
 ///
 /// The call that failed, and why. Then rights remain that shouldn't.
-pub(super) fn give_up(user: Option<User>, group: Option<u32>) -> io::Result<()> {
+pub(super) fn give_up(user: Option<User>, groups: &[u32]) -> io::Result<()> {
     // Not being allowed to is no error: the configuration may need few.
     let _ = raise_descriptors();
     let current = capabilities(None).map_err(|it| failed("capget", it))?;
@@ -41,7 +41,7 @@ pub(super) fn give_up(user: Option<User>, group: Option<u32>) -> io::Result<()> 
     }
     if let Some(user) = user.filter(|_| getuid().is_root()) {
         set_keep_capabilities(true).map_err(|it| failed("PR_SET_KEEPCAPS", it))?;
-        let groups: Vec<Gid> = group.map(Gid::from_raw).into_iter().collect();
+        let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
         set_thread_groups(&groups).map_err(|it| failed("setgroups", it))?;
         let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
         set_thread_res_gid(gid, gid, gid).map_err(|it| failed("setresgid", it))?;
