@@ -111,7 +111,6 @@ impl Source {
             diagnostics.extend(public_passwords(&config));
         }
         diagnostics.extend(unknown_facility(&config));
-        diagnostics.extend(without_effect(&config));
         let pools = match pools(&config) {
             Ok(pools) => pools,
             Err(refused) => {
@@ -184,22 +183,6 @@ fn unknown_facility(config: &Config) -> Option<Diagnostic> {
     )
 }
 
-/// Directives that are read, but of which nothing follows yet.
-fn without_effect(config: &Config) -> Vec<Diagnostic> {
-    let globals = &config.globals;
-    let settings = config.services.iter().map(|it| &it.settings).chain([&globals.settings]);
-    let mails = settings.filter_map(|it| it.email_alert.as_ref());
-    let mails = mails.map(|it| (it, "no mail is sent yet"));
-    let monitor = config.services.iter().filter_map(|it| it.monitor_file.as_ref());
-    let monitor = monitor.map(|it| (it, "checks aren't written to this file yet"));
-    let maintenance = globals.maintenance_dir.iter();
-    let maintenance = maintenance.map(|it| (it, "files in this directory have no effect yet"));
-    let warning =
-        |(it, message): (&Spanned<String>, &str)| Diagnostic::warning(it.span.clone(), message);
-    let help = "the verbs drain and disable take a real server out by hand";
-    mails.chain(monitor).map(warning).chain(maintenance.map(|it| warning(it).help(help))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -238,21 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_effect_yet_is_a_warning() {
-        let warnings = |text: &str| examine(text, 0o600).expect("usable").warnings;
-        let service = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tchecktype=connect\n";
-        assert_eq!(warnings(service), "");
-        for (global, own, place) in [
-            ("emailalert=a@b\n", "", "x.cf:1:12"),
-            ("", "\temailalert=a@b\n", "x.cf:4:13"),
-            ("", "\tmonitorfile=/tmp/log\n", "x.cf:4:14"),
-            ("maintenancedir=/etc\n", "", "x.cf:1:16"),
-            ("logfile=\"nosuch\"\n", "", "x.cf:1:10"),
-        ] {
-            let said = warnings(&format!("{global}{service}{own}"));
-            assert!(said.contains(place), "{global}{own}{said}");
-        }
-        assert_eq!(warnings(&format!("logfile=\"local3\"\n{service}")), "");
+    fn an_unknown_facility_is_a_warning() {
+        let warnings = |log: &str| {
+            let text = format!(
+                "logfile=\"{log}\"\nvirtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tchecktype=connect\n"
+            );
+            examine(&text, 0o600).expect("usable").warnings
+        };
+        assert!(warnings("nosuch").contains("x.cf:1:10"), "{}", warnings("nosuch"));
+        assert_eq!(warnings("local3"), "");
     }
 
     #[test]
