@@ -1,7 +1,7 @@
 //! Checks: how soon a failure is noticed, and that nobody waits for anybody else.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
@@ -10,7 +10,7 @@ use super::super::subject::Daemon;
 use super::super::table::{TableFile, Watch};
 use super::super::world::{World, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{Pulse, Spans, check_times, config, now, seconds, service, start};
+use super::{Pulse, Spans, check_times, config, now, seconds, service, since, start};
 
 /// B1: two nginx, a black hole and an Apache that is frozen.
 pub(super) fn hanging(stage: &Stage) -> Result<Vec<Criterion>> {
@@ -26,15 +26,14 @@ pub(super) fn hanging(stage: &Stage) -> Result<Vec<Criterion>> {
     // From here on nothing changes, so the period is a steady one. The server is stopped between
     // two checks, not just before one.
     let pulse = Pulse::start()?;
-    let since = now();
+    let begin = now();
     thread::sleep(Duration::from_millis(12_300));
     let until = now();
-    let stopping = Instant::now();
     first.stop()?;
     let waited = Duration::from_secs(30);
     let left = table.wait(waited, |table| table.taking(vip(1)) == [real(2)])?;
-    let left = left.map(|_| stopping.elapsed().saturating_sub(pulse.stalled(until, now())));
-    let periods = Spans::between(&check_times(&second, since, until)?, &pulse);
+    let left = left.map(|_| since(until, &pulse));
+    let periods = Spans::between(&check_times(&second, begin, until)?, &pulse);
     Ok(vec![
         Criterion::noted("healthy ones in the table after start", seconds(filled)),
         Criterion::within("a stopped nginx leaves", Duration::from_millis(5500), left, waited),

@@ -14,7 +14,7 @@ use super::super::subject::Daemon;
 use super::super::table::{Sample, Table, TableFile, Watch};
 use super::super::world::{World, get, real, vip};
 use super::super::{Criterion, Stage};
-use super::{by_hand, config, service, start};
+use super::{Pulse, by_hand, config, now, service, since, start};
 
 /// How long to wait for what may never come.
 const WAITED: Duration = Duration::from_secs(20);
@@ -61,15 +61,19 @@ fn down_and_up(
         format!("{at_start:?}"),
         at_start.is_empty(),
     )];
-    let watch = Watch::start(&world.director)?;
+    let (watch, pulse) = (Watch::start(&world.director)?, Pulse::start()?);
     for web in webs.iter_mut() {
         web.stop()?;
     }
+    let stopped = now();
     let came = table.wait(WAITED, |table| table.taking(vip(1)) == [real(3)])?;
+    let came = came.map(|_| since(stopped, &pulse));
     thread::sleep(Duration::from_secs(1));
     let down = table.read()?;
     webs[0].start()?;
+    let started = now();
     let went = table.wait(WAITED, |table| table.taking(vip(1)) == [real(1)])?;
+    let went = went.map(|_| since(started, &pulse));
     thread::sleep(Duration::from_secs(1));
     let samples = watch.finish()?;
     let told = lines(&runs).split_off(at_start.len());
@@ -86,7 +90,7 @@ fn down_and_up(
         Criterion::within(
             &format!("nobody to take connections before that ({with})"),
             Duration::from_millis(100),
-            came.map(|_| empty_for(&samples)),
+            came.map(|_| empty_for(&samples, &pulse)),
             WAITED,
         ),
         Criterion::is(
@@ -190,11 +194,17 @@ fn readded(stage: &Stage, world: &World, webs: &mut [WebDaemon; 2]) -> Result<Ve
     Ok(criteria)
 }
 
-/// How long no real server and no fallback took connections, in all.
-fn empty_for(samples: &[Sample]) -> Duration {
+/// How long no real server and no fallback took connections, in all, without what the machine itself
+/// stood still.
+fn empty_for(samples: &[Sample], pulse: &Pulse) -> Duration {
     let nobody = |table: &Table| table.taking(vip(1)).is_empty();
     let pairs = samples.windows(2).filter(|pair| nobody(&pair[0].table));
-    pairs.map(|pair| pair[1].at.duration_since(pair[0].at)).sum()
+    let spans = pairs.map(|pair| {
+        let [begin, end] =
+            [&pair[0], &pair[1]].map(|sample| now().saturating_sub(sample.at.elapsed()));
+        end.saturating_sub(begin).saturating_sub(pulse.stalled(begin, end))
+    });
+    spans.sum()
 }
 
 /// The lines that the script wrote, one for each run.

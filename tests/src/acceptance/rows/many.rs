@@ -173,6 +173,8 @@ pub(super) fn shared(stage: &Stage) -> Result<Vec<Criterion>> {
     match (first, last) {
         (Some(first), Some(last)) => {
             let (begin, end) = (failed(first.at)?, failed(last.at)?);
+            let [from, to] = [first, last].map(|sample| now().saturating_sub(sample.at.elapsed()));
+            let took = to.saturating_sub(from).saturating_sub(pulse.stalled(from, to));
             criteria.extend([
                 Criterion::is(
                     "failed checks before it leaves",
@@ -183,7 +185,7 @@ pub(super) fn shared(stage: &Stage) -> Result<Vec<Criterion>> {
                 Criterion::within(
                     "from the first service to the last",
                     Duration::from_millis(500),
-                    Some(last.at.duration_since(first.at)),
+                    Some(took),
                     waited,
                 ),
             ]);

@@ -10,6 +10,7 @@ mod start;
 mod status;
 mod traffic;
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -157,6 +158,14 @@ impl Spans {
         // Of those that the machine accounts for, the farthest off.
         self.show(|span| span.off(wanted) * 1e3 + (span.length - wanted).abs())
     }
+}
+
+/// How long it has been since a time since the epoch, without what the machine itself stood still.
+fn since(begin: Duration, pulse: &Pulse) -> Duration {
+    let end = now();
+    // A stall is known once the pulse goes on.
+    thread::sleep(Duration::from_millis(50));
+    end.saturating_sub(begin).saturating_sub(pulse.stalled(begin, end))
 }
 
 /// Seconds, for people.

@@ -13,7 +13,7 @@ use super::super::table::{TableFile, Watch};
 use super::super::transfer::{self, Transfer};
 use super::super::world::{World, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{SETTLED, by_hand, config, service, start};
+use super::{Pulse, SETTLED, by_hand, config, now, service, since, start};
 
 /// How long a change of the file may take to be in force: noticed at the next look, and taken once
 /// it has been the same for a second.
@@ -47,10 +47,10 @@ pub(super) fn broken_file(stage: &Stage) -> Result<Vec<Criterion>> {
     daemon.write(&text)?;
     daemon.notice()?;
     thread::sleep(APPLIED);
-    let stopping = Instant::now();
+    let (stopping, pulse) = (now(), Pulse::start()?);
     first.stop()?;
     let left = table.wait(WAITED, |table| table.taking(vip(1)) == [real(2)])?;
-    let left = left.map(|_| stopping.elapsed());
+    let left = left.map(|_| since(stopping, &pulse));
     let mut criteria = vec![Criterion::within(
         "after the broken file, a stopped nginx leaves",
         Duration::from_millis(5500),
