@@ -324,6 +324,35 @@ mod tests {
         assert_eq!(store.load().unwrap(), saved);
     }
 
+    /// What version 1 has written stays readable, and what this version writes is version 1.
+    #[test]
+    fn the_format_is_pinned() {
+        let text = "{\"version\":1,\
+            \"services\":[\"tcp/10.10.10.53:80\",\"tcp/[2001:db8::53]:80\",\"fwmark/7\"],\
+            \"on_fallback\":[\"tcp/10.10.10.53:80\"],\
+            \"decisions\":[{\"service\":\"tcp/10.10.10.53:80\",\"address\":\"10.10.10.102\",\
+            \"port\":80,\"decision\":\"drain\",\"until\":1800000000},\
+            {\"service\":null,\"address\":\"10.10.10.103\",\"port\":null,\
+            \"decision\":\"disable\",\"until\":null}]}";
+        let folder = Folder::new("pinned");
+        let store = Store::open(&folder.0, "web.cf").unwrap();
+        fs::write(folder.0.join("web.cf.state"), text).unwrap();
+        let saved = store.load().unwrap();
+        assert_eq!((saved.services.len(), saved.on_fallback.len()), (3, 1));
+        let [drained, disabled] = saved.decisions.as_slice() else {
+            panic!("two decisions: {saved:?}")
+        };
+        assert_eq!((drained.decision, drained.port), (Override::Drain, Some(80)));
+        assert_eq!((disabled.decision, disabled.until), (Override::Disable, None));
+        store.save(&saved).unwrap();
+        let written = fs::read_to_string(folder.0.join("web.cf.state")).unwrap();
+        let value = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(value(&written), value(text));
+        // The first version had no more than this.
+        fs::write(folder.0.join("web.cf.state"), r#"{"version":1,"services":[]}"#).unwrap();
+        assert_eq!(store.load().unwrap().services.len(), 0);
+    }
+
     #[test]
     fn a_name_and_a_service_belong_to_one_running_instance() {
         let folder = Folder::new("claims");

@@ -17,6 +17,7 @@ mod files;
 mod http;
 mod ldirectord_cf;
 mod pattern;
+mod ping;
 mod program;
 mod restore;
 mod tls;
@@ -31,6 +32,7 @@ pub use files::files;
 pub use http::http;
 pub use ldirectord_cf::ldirectord_cf;
 pub use pattern::pattern;
+pub use ping::ping;
 pub use restore::restore;
 pub use tls::tls;
 
@@ -38,7 +40,7 @@ pub use tls::tls;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 12] = [
+pub const TARGETS: [Target; 13] = [
     ("argv", argv),
     ("connections", connections),
     ("control", control),
@@ -49,6 +51,7 @@ pub const TARGETS: [Target; 12] = [
     ("http", http),
     ("ldirectord_cf", ldirectord_cf),
     ("pattern", pattern),
+    ("ping", ping),
     ("restore", restore),
     ("tls", tls),
 ];

@@ -36,15 +36,15 @@ pub(crate) fn add_to(suite: &mut Suite) {
 pub(super) const LIMIT: Duration = Duration::from_secs(40);
 
 /// An instance with a file of its own. Dropping it kills it.
-struct Instance<'n> {
+pub(super) struct Instance<'n> {
     netns: &'n Namespace,
     folder: TempDir,
-    name: String,
-    program: PathBuf,
+    pub(super) name: String,
+    pub(super) program: PathBuf,
 }
 
 impl<'n> Instance<'n> {
-    fn new(netns: &'n Namespace) -> Result<Self> {
+    pub(super) fn new(netns: &'n Namespace) -> Result<Self> {
         Self::labelled(netns, "daemon")
     }
 
@@ -56,12 +56,12 @@ impl<'n> Instance<'n> {
         Ok(Self { netns, folder, name: format!("{name}.cf"), program: program.into() })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Writes the file: the log and short intervals, and then `text`.
-    fn configure(&self, text: &str) -> Result<()> {
+    pub(super) fn configure(&self, text: &str) -> Result<()> {
         let log = self.path("log");
         let head = format!("checkinterval=1\nchecktimeout=2\nlogfile=\"{}\"\n", log.display());
         let new = self.folder.write("new", &(head + text))?;
@@ -96,7 +96,7 @@ impl<'n> Instance<'n> {
         self.verb(verb)?.status.code().context("ended by a signal")
     }
 
-    fn expect(&self, verb: &str, code: i32) -> Result<Finished> {
+    pub(super) fn expect(&self, verb: &str, code: i32) -> Result<Finished> {
         let finished = self.verb(verb)?;
         ensure!(
             finished.status.code() == Some(code),
@@ -112,13 +112,13 @@ impl<'n> Instance<'n> {
         format!("/var/run/ldirectord.{}.pid", self.name).into()
     }
 
-    fn pid(&self) -> Result<Pid> {
+    pub(super) fn pid(&self) -> Result<Pid> {
         let text = fs::read_to_string(self.pid_file())?;
         Pid::from_raw(text.trim().parse()?).context("a pid of 0")
     }
 
     /// The worker: the child of the parent.
-    fn worker(&self) -> Result<Pid> {
+    pub(super) fn worker(&self) -> Result<Pid> {
         let parent = self.pid()?.as_raw_nonzero();
         let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))?;
         for child in children.split_whitespace() {
