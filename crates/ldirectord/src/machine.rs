@@ -128,25 +128,92 @@ impl Surroundings for Nameless {
     }
 }
 
-/// This machine's names, and its files as the parent found them.
-#[derive(Clone, Debug)]
-pub(crate) struct Relayed(pub(crate) Files);
+/// What names meant when a file was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Names {
+    v4: BTreeMap<String, IpAddr>,
+    v6: BTreeMap<String, IpAddr>,
+    tcp: BTreeMap<String, u16>,
+    udp: BTreeMap<String, u16>,
+}
+
+impl Names {
+    /// The hosts, each with the family for which it was looked up.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = ((String, Family), IpAddr)> + '_ {
+        let of =
+            |family| move |(name, address): (&String, &IpAddr)| ((name.clone(), family), *address);
+        self.v4.iter().map(of(Family::V4)).chain(self.v6.iter().map(of(Family::V6)))
+    }
+
+    /// Remembers a host.
+    pub(crate) fn insert_host(&mut self, name: String, family: Family, address: IpAddr) {
+        match family {
+            Family::V4 => self.v4.insert(name, address),
+            Family::V6 => self.v6.insert(name, address),
+        };
+    }
+
+    fn ports(&mut self, protocol: Protocol) -> &mut BTreeMap<String, u16> {
+        match protocol {
+            Protocol::Tcp => &mut self.tcp,
+            Protocol::Udp => &mut self.udp,
+        }
+    }
+
+    /// How many bytes the names have.
+    pub(crate) fn length(&self) -> usize {
+        let hosts = self.v4.keys().chain(self.v6.keys());
+        hosts.chain(self.tcp.keys()).chain(self.udp.keys()).map(String::len).sum()
+    }
+
+    /// How many names there are.
+    pub(crate) fn count(&self) -> usize {
+        self.v4.len() + self.v6.len() + self.tcp.len() + self.udp.len()
+    }
+}
+
+/// This machine's names, and its files as the parent found them. A port that was looked up is
+/// remembered, and what is remembered isn't looked up.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    files: Files,
+    names: RefCell<Names>,
+}
+
+impl Relayed {
+    /// With names that are known already.
+    pub(crate) fn new(files: Files, names: Names) -> Self {
+        Self { files, names: RefCell::new(names) }
+    }
+
+    /// All names that are known by now.
+    pub(crate) fn names(self) -> Names {
+        self.names.into_inner()
+    }
+}
 
 impl Surroundings for Relayed {
+    /// The resolver looks them up together.
     fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
         Machine.host(name, family)
     }
 
     fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        Machine.port(name, protocol)
+        if let Some(known) = self.names.borrow_mut().ports(protocol).get(name) {
+            return Some(*known);
+        }
+        let found = Machine.port(name, protocol)?;
+        self.names.borrow_mut().ports(protocol).insert(name.to_owned(), found);
+        Some(found)
     }
 
     fn can_append(&self, path: &Path) -> io::Result<()> {
-        self.0.unwritable.get(path).map_or(Ok(()), |error| Err(io::Error::other(error.clone())))
+        let error = self.files.unwritable.get(path);
+        error.map_or(Ok(()), |error| Err(io::Error::other(error.clone())))
     }
 
     fn is_directory(&self, path: &Path) -> bool {
-        self.0.directories.get(path).copied().unwrap_or(false)
+        self.files.directories.get(path).copied().unwrap_or(false)
     }
 }
 
@@ -162,10 +229,23 @@ mod tests {
             paths.map(|path| (nameless.can_append(path).is_ok(), nameless.is_directory(path)));
         assert_eq!(found.map(|it| it.1), [false, false, true]);
         assert_eq!(found.map(|it| it.0), [false, true, false]);
-        let relayed = Relayed(nameless.files());
+        let relayed = Relayed::new(nameless.files(), Names::default());
         let again =
             paths.map(|path| (relayed.can_append(path).is_ok(), relayed.is_directory(path)));
         assert_eq!(found, again);
+    }
+
+    /// RFC 1035: domain is port 53.
+    #[test]
+    fn a_port_that_is_remembered_is_not_looked_up() {
+        let relayed = Relayed::new(Files::default(), Names::default());
+        assert_eq!(relayed.port("domain", Protocol::Udp), Some(53));
+        let mut names = relayed.names();
+        assert_eq!(names.count(), 1, "{names:?}");
+        names.ports(Protocol::Tcp).insert("no-such-service".into(), 7);
+        let later = Relayed::new(Files::default(), names);
+        assert_eq!(later.port("no-such-service", Protocol::Tcp), Some(7));
+        assert_eq!(later.port("no-such-service", Protocol::Udp), None);
     }
 
     #[test]

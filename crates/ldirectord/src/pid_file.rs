@@ -6,40 +6,83 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Pid;
 
-/// What a pid file says.
+use crate::daemon::{NAME as PROGRAM, PARENT};
+use crate::instance::Instance;
+
+/// What is known about the daemon of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Daemon {
-    /// The daemon runs in this process.
-    Running(Pid),
-    /// The file has been left behind.
+    /// It runs.
+    Running(Running),
+    /// Its pid file has been left behind.
     Stale,
     /// There is no pid file.
     Stopped,
 }
 
+/// A process that is the daemon of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) pid: Pid,
+    /// It is the original program.
+    pub(crate) is_original: bool,
+}
+
 impl Daemon {
-    /// Looks whether the process that a pid file names is a daemon.
-    pub(crate) fn look(pid_file: &Path) -> Self {
-        Self::look_in(pid_file, Path::new("/proc"))
+    /// Looks whether the process that the pid file names is the daemon of this instance.
+    pub(crate) fn look(instance: &Instance) -> Self {
+        Self::look_in(&instance.pid_file(), instance.name(), Path::new("/proc"))
     }
 
-    fn look_in(pid_file: &Path, proc: &Path) -> Self {
+    fn look_in(pid_file: &Path, name: &str, proc: &Path) -> Self {
         let Ok(text) = read(pid_file) else { return Self::Stopped };
-        let number = text.trim().parse::<u32>().ok().and_then(|it| it.try_into().ok());
-        let pid = number.and_then(Pid::from_raw);
-        let Some(pid) = pid else { return Self::Stale };
+        Running::named(&text, name, proc).map_or(Self::Stale, Self::Running)
+    }
+}
+
+impl Running {
+    /// The daemon of this instance if it hasn't written its pid file yet: it is starting.
+    pub(crate) fn starting(instance: &Instance) -> Option<Self> {
+        Self::named(&read(&instance.lock_file()).ok()?, instance.name(), Path::new("/proc"))
+    }
+
+    /// Whether the process is still there.
+    pub(crate) fn is_there(self, instance: &Instance) -> bool {
+        let pid = self.pid.as_raw_nonzero().to_string();
+        Self::named(&pid, instance.name(), Path::new("/proc")) == Some(self)
+    }
+
+    /// The process with this number, if it is the daemon of an instance: numbers are used again, by
+    /// other instances too.
+    fn named(number: &str, name: &str, proc: &Path) -> Option<Self> {
+        let pid = Pid::from_raw(number.trim().parse::<u32>().ok()?.try_into().ok()?)?;
         // In a container the number of a daemon that was killed is soon somebody else's.
         if pid == rustix::process::getpid() {
-            return Self::Stale;
+            return None;
         }
-        // The original program, which is a script, has its name in the second word.
-        let command = read(&proc.join(format!("{}/cmdline", pid.as_raw_nonzero())));
-        let words = command.unwrap_or_default();
-        let is_daemon = words
-            .split('\0')
-            .take(3)
-            .any(|word| Path::new(word).file_name().is_some_and(|name| name == "ldirectord"));
-        if is_daemon { Self::Running(pid) } else { Self::Stale }
+        let command = read(&proc.join(format!("{}/cmdline", pid.as_raw_nonzero()))).ok()?;
+        let words: Vec<&str> = command.split_terminator('\0').collect();
+        // The original program, which is a script, has its name in the second word or the third.
+        let is_program = |word: &&str| Path::new(word).file_name().is_some_and(|it| it == PROGRAM);
+        let at = words.iter().take(3).position(is_program)?;
+        let rest = &words[at + 1..];
+        let is_original = rest.first() != Some(&PARENT);
+        let is_it = if is_original { is_for(rest, name) } else { rest.get(2) == Some(&name) };
+        is_it.then_some(Self { pid, is_original })
+    }
+}
+
+/// Whether a command line of the original, without the program, is about this instance. Its last
+/// word is the verb; any other that is no option is the configuration.
+fn is_for(words: &[&str], name: &str) -> bool {
+    let words = words.iter().filter(|word| !word.starts_with('-'));
+    let configs: Vec<&str> = words.copied().rev().skip(1).collect();
+    let is = |config: Option<&str>| {
+        Instance::new(config.map(str::as_ref)).is_ok_and(|it| it.name() == name)
+    };
+    match &configs[..] {
+        [] => is(None),
+        configs => configs.iter().any(|it| is(Some(it))),
     }
 }
 
@@ -109,10 +152,10 @@ mod tests {
             Self(path)
         }
 
-        fn look(&self, pid: &str, command: &str) -> Daemon {
+        fn look(&self, pid: &str, command: &str, name: &str) -> Daemon {
             fs::write(self.0.join("pid"), pid).expect("written");
             fs::write(self.0.join("7/cmdline"), command).expect("written");
-            Daemon::look_in(&self.0.join("pid"), &self.0)
+            Daemon::look_in(&self.0.join("pid"), name, &self.0)
         }
     }
 
@@ -122,24 +165,47 @@ mod tests {
         }
     }
 
+    fn seven(is_original: bool) -> Daemon {
+        Daemon::Running(Running { pid: Pid::from_raw(7).expect("not 0"), is_original })
+    }
+
     #[test]
     fn a_process_is_the_daemon_by_its_command_line() {
         let scratch = Scratch::new("look");
-        let seven = Daemon::Running(Pid::from_raw(7).expect("not 0"));
+        let look = |command: &str| scratch.look("7\n", &command.replace(' ', "\0"), "web.cf");
+        assert_eq!(look("ldirectord --parent background web.cf web.cf start "), seven(false));
         for command in [
-            "ldirectord\0web.cf\0start\0",
-            "/usr/sbin/ldirectord\0start\0",
-            "/usr/bin/perl\0-w\0/usr/sbin/ldirectord\0start\0",
+            "/usr/bin/perl -w /usr/sbin/ldirectord web.cf start ",
+            "/usr/bin/perl /usr/sbin/ldirectord -d /etc/ha.d/web.cf start ",
+            "/usr/sbin/ldirectord web.cf start ",
         ] {
-            assert_eq!(scratch.look("7\n", command), seven, "{command}");
+            assert_eq!(look(command), seven(true), "{command}");
         }
-        for command in ["", "vim\0/etc/ha.d/ldirectord.cf\0", "sh\0-c\0ldirectord status\0"] {
-            assert_eq!(scratch.look("7\n", command), Daemon::Stale, "{command}");
+        for command in ["", "vim /etc/ha.d/ldirectord ", "sh -c ldirectord;web.cf "] {
+            assert_eq!(look(command), Daemon::Stale, "{command}");
         }
+        let command = "ldirectord\0--parent\0background\0web.cf\0";
         for pid in ["8\n", "", "-7", "0", "seven", "99999999999999999999"] {
-            assert_eq!(scratch.look(pid, "ldirectord\0"), Daemon::Stale, "{pid}");
+            assert_eq!(scratch.look(pid, command, "web.cf"), Daemon::Stale, "{pid}");
         }
-        assert_eq!(Daemon::look_in(&scratch.0.join("none"), &scratch.0), Daemon::Stopped);
+        assert_eq!(Daemon::look_in(&scratch.0.join("none"), "web.cf", &scratch.0), Daemon::Stopped);
+    }
+
+    #[test]
+    fn another_instance_is_not_this_one() {
+        let scratch = Scratch::new("another");
+        let look = |command: &str, name: &str| scratch.look("7", &command.replace(' ', "\0"), name);
+        for command in [
+            "ldirectord --parent background mail.cf --user web.cf mail.cf start ",
+            "ldirectord --parent foreground ldirectord start --foreground ",
+            "/usr/bin/perl -w /usr/sbin/ldirectord mail.cf start ",
+            "/usr/bin/perl -w /usr/sbin/ldirectord start ",
+        ] {
+            assert_eq!(look(command, "web.cf"), Daemon::Stale, "{command}");
+        }
+        let usual = "ldirectord --parent foreground ldirectord start --foreground ";
+        assert_eq!(look(usual, "ldirectord"), seven(false));
+        assert_eq!(look("perl -w /usr/sbin/ldirectord start ", "ldirectord"), seven(true));
     }
 
     #[test]

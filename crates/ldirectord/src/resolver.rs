@@ -16,7 +16,7 @@ use ipvs::Family;
 
 use crate::config::{Protocol, Surroundings};
 use crate::file::{Broken, Source, Usable};
-use crate::machine::{Machine, Nameless};
+use crate::machine::{self, Files, Machine, Nameless, Relayed};
 
 /// How long all look-ups together may take. A name server that answers at all does so in a few seconds,
 /// the system's resolver tries the next one after 5, and whoever starts a daemon waits for 120.
@@ -37,10 +37,39 @@ type Name = (String, Family);
 ///
 /// All mistakes in the file. Names that could not be looked up in time are among them.
 pub(crate) fn examine(source: &Source, others: &dyn Surroundings) -> Result<Usable, Broken> {
-    let mut names = Names::new(others);
+    read(source, &mut Names::new(others))
+}
+
+/// The same with files that another process has looked at, and with names that are known already.
+/// Returns all names that are known then.
+///
+/// # Errors
+///
+/// As [`examine`].
+pub(crate) fn examine_knowing(
+    source: &Source,
+    files: Files,
+    known: machine::Names,
+) -> Result<(Usable, machine::Names), Broken> {
+    let hosts: Vec<_> = known.hosts().collect();
+    let relayed = Relayed::new(files, known);
+    let mut names = Names::new(&relayed);
+    names.known.extend(hosts.into_iter().map(|(name, address)| (name, Some(address))));
+    let usable = read(source, &mut names)?;
+    let found = names.known;
+    let mut known = relayed.names();
+    for ((name, family), address) in found {
+        if let Some(address) = address {
+            known.insert_host(name, family, address);
+        }
+    }
+    Ok((usable, known))
+}
+
+fn read(source: &Source, names: &mut Names<'_>) -> Result<Usable, Broken> {
     let deadline = Instant::now() + TIME;
     loop {
-        let result = source.examine(&names);
+        let result = source.examine(names);
         let wanted = names.wanted.take();
         if wanted.is_empty() {
             return result;
@@ -133,6 +162,22 @@ mod tests {
     use std::sync::Condvar;
 
     use super::*;
+
+    /// RFC 6761, section 6.4: nobody can know a name under `invalid`.
+    #[test]
+    fn a_name_that_is_known_is_not_looked_up() {
+        let text = "virtual=10.0.0.1:80\n\treal=web1.invalid:80 gate\n\tchecktype=connect\n";
+        let source = Source::new(Path::new("x.cf"), text.as_bytes(), 0o600);
+        let mut known = machine::Names::default();
+        let unknown = examine_knowing(&source, Files::default(), known.clone());
+        assert!(unknown.expect_err("nobody knows it").message.contains("web1.invalid"));
+        known.insert_host("web1.invalid".into(), Family::V4, Ipv4Addr::new(10, 0, 0, 2).into());
+        let (usable, names) =
+            examine_knowing(&source, Files::default(), known.clone()).expect("it is known");
+        let real = usable.pools[0].members.keys().next().expect("a real server");
+        assert_eq!(real.to_string(), "10.0.0.2:80");
+        assert_eq!(names, known);
+    }
 
     /// Longer than anything takes on a busy machine.
     const LONG: Duration = Duration::from_secs(60);

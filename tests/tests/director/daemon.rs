@@ -22,6 +22,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_start_that_fails_says_why_and_changes_nothing));
     suite.add(test!(stop_obeys_cleanstop_and_restart_keeps_the_table));
     suite.add(test!(whichever_process_is_killed_the_table_stays));
+    suite.add(test!(a_stop_between_two_workers_obeys_cleanstop));
     // Without a group, its user isn't the one of other tests' instances.
     suite.add(test!(the_worker_has_few_rights_and_commands_have_all).kernel_wide());
     suite.add(test!(autoreload_takes_a_good_file_and_reports_a_bad_one));
@@ -361,6 +362,26 @@ fn whichever_process_is_killed_the_table_stays(context: &mut Context) -> Result<
     web.stop();
     until(&netns, &[SERVICE])?;
     instance.expect("stop", 0)?;
+    Ok(())
+}
+
+/// The signal comes while no worker is there to take the services away.
+fn a_stop_between_two_workers_obeys_cleanstop(context: &mut Context) -> Result<()> {
+    let netns = context.netns("between")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    let parent = instance.pid()?;
+    // Until the parent runs again, both have happened, in whichever order it hears of them.
+    kill_process(parent, Signal::STOP)?;
+    kill_process(instance.worker()?, Signal::KILL)?;
+    kill_process(parent, Signal::TERM)?;
+    kill_process(parent, Signal::CONT)?;
+    eventually(LIMIT, || {
+        ensure!(!instance.pid_file().exists(), "it hasn't stopped");
+        Ok(())
+    })?;
+    assert_eq!(table(&netns)?, [""; 0], "{}", instance.log()?);
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use super::args::{Args, Decision, Verb};
 use super::control;
@@ -17,7 +17,7 @@ use crate::daemon;
 use crate::file::{Source, Usable};
 use crate::instance::Instance;
 use crate::machine::Machine;
-use crate::pid_file::Daemon;
+use crate::pid_file::{Daemon, Running};
 use crate::resolver;
 use crate::say;
 
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Exit {
         complain(format_args!("{name:?} isn't the name of a file"));
         return Exit::Failed;
     };
-    let call = Call { daemon: Daemon::look(&instance.pid_file()), instance, args };
+    let call = Call { daemon: Daemon::look(&instance), instance, args };
     match &args.verb {
         Verb::Start => call.start(),
         Verb::Stop => call.stop(),
@@ -94,8 +94,8 @@ impl Call<'_> {
 
     fn start(&self) -> Exit {
         self.with_file(|_, usable| match self.daemon {
-            Daemon::Running(pid) => {
-                self.say_running(pid);
+            Daemon::Running(running) => {
+                self.say_running(running);
                 Exit::Done
             }
             Daemon::Stale | Daemon::Stopped => {
@@ -107,20 +107,28 @@ impl Call<'_> {
     }
 
     fn stop(&self) -> Exit {
-        match self.daemon {
-            Daemon::Running(pid) => {
+        match self.running_or_starting() {
+            Some(running) => {
                 let keep_table = self.args.unit.as_deref().is_some_and(unit::is_restarting);
-                self.end(pid, keep_table)
+                self.end(running, keep_table)
             }
-            Daemon::Stale | Daemon::Stopped => self.with_file(|_, _| Exit::Done),
+            None => self.with_file(|_, _| Exit::Done),
+        }
+    }
+
+    /// The daemon, even if it isn't ready yet.
+    fn running_or_starting(&self) -> Option<Running> {
+        match self.daemon {
+            Daemon::Running(running) => Some(running),
+            Daemon::Stale | Daemon::Stopped => Running::starting(&self.instance),
         }
     }
 
     /// The new daemon takes over the table as the old one leaves it.
     fn restart(&self) -> Exit {
         self.with_file(|_, usable| {
-            if let Daemon::Running(pid) = self.daemon {
-                let ended = self.end(pid, true);
+            if let Some(running) = self.running_or_starting() {
+                let ended = self.end(running, true);
                 if ended != Exit::Done {
                     return ended;
                 }
@@ -131,28 +139,28 @@ impl Call<'_> {
     }
 
     /// Stops the daemon and waits until it has stopped.
-    fn end(&self, pid: Pid, keep_table: bool) -> Exit {
-        let asked = keep_table
-            && match control::stop_keeping_table(&self.instance) {
-                Ok(()) => true,
-                // The original has no socket, and empties the table.
-                Err(error) if !self.instance.socket().exists() => {
-                    complain(format_args!("the table may not stay as it is: {error}"));
-                    false
-                }
-                Err(error) => {
-                    complain(format_args!("cannot have it stop and keep the table: {error}"));
-                    return Exit::Failed;
-                }
-            };
+    fn end(&self, running: Running, keep_table: bool) -> Exit {
+        let Running { pid, is_original } = running;
+        let asked = keep_table && !is_original && {
+            let asked = control::stop_keeping_table(&self.instance);
+            if let Err(error) = &asked {
+                complain(format_args!("it is signalled to stop and keep the table: {error}"));
+            }
+            asked.is_ok()
+        };
+        let signal = match keep_table {
+            true if !is_original => Signal::USR1,
+            // The original empties the table.
+            _ => Signal::TERM,
+        };
         if !asked {
-            if let Err(error) = kill_process(pid, Signal::TERM) {
+            if let Err(error) = kill_process(pid, signal) {
                 complain(format_args!("cannot stop process {}: {error}", pid.as_raw_nonzero()));
                 return Exit::Failed;
             }
         }
         let deadline = Instant::now() + STOP_TIMEOUT;
-        while Daemon::look(&self.instance.pid_file()) == Daemon::Running(pid) {
+        while running.is_there(&self.instance) {
             if Instant::now() >= deadline {
                 complain(format_args!(
                     "process {} of {} hasn't stopped for {STOP_TIMEOUT:?}",
@@ -168,7 +176,7 @@ impl Call<'_> {
 
     fn reload(&self) -> Exit {
         self.with_file(|_, _| {
-            let Daemon::Running(pid) = self.daemon else {
+            let Daemon::Running(Running { pid, .. }) = self.daemon else {
                 self.say_stopped();
                 return Exit::Failed;
             };
@@ -200,8 +208,8 @@ impl Call<'_> {
 
     fn status(&self) -> Exit {
         match self.daemon {
-            Daemon::Running(pid) => {
-                self.say_running(pid);
+            Daemon::Running(running) => {
+                self.say_running(running);
                 match control::status(&self.instance, self.args.format) {
                     Ok(text) => say::out(text),
                     Err(error) => complain(format_args!("it doesn't say how it is: {error}")),
@@ -210,7 +218,7 @@ impl Call<'_> {
             }
             Daemon::Stale => self.with_file(|_, _| {
                 complain(format_args!(
-                    "{} names a process that isn't ldirectord",
+                    "{} names a process that isn't this instance",
                     self.instance.pid_file().display()
                 ));
                 Exit::Failed
@@ -273,8 +281,8 @@ impl Call<'_> {
         }
     }
 
-    fn say_running(&self, pid: Pid) {
-        let (name, pid) = (self.instance.name(), pid.as_raw_nonzero());
+    fn say_running(&self, running: Running) {
+        let (name, pid) = (self.instance.name(), running.pid.as_raw_nonzero());
         say::err(format_args!("ldirectord for {name} is running with pid: {pid}\n"));
     }
 

@@ -10,14 +10,19 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
 
 use crate::file::{Broken, Source};
-use crate::machine::Files;
+use crate::machine::{Files, Names};
 
 /// The longest line that the parent sends: a configuration file of the largest size, in which every
 /// byte has to be escaped.
 pub(super) const FROM_PARENT: u64 = 100 << 20;
 
 /// The longest line that the parent reads.
-pub(super) const FROM_WORKER: u64 = 1 << 20;
+pub(super) const FROM_WORKER: u64 = 4 << 20;
+
+/// The most names, and the most bytes of them, that a worker sends: they fit into such a line even if
+/// each byte has to be escaped.
+const MOST_NAMES: usize = 16_384;
+const LONGEST_NAMES: usize = 256 << 10;
 
 /// The longest text in a message of the worker's; the rest is cut off.
 const TEXT: usize = 100 << 10;
@@ -43,11 +48,14 @@ pub(super) enum ToWorker {
         source: Source,
         /// What the parent knows about the files that it names.
         files: Files,
+        /// What an earlier worker has found out about names. They aren't looked up again: the name
+        /// server may be down, and the file is in force.
+        names: Names,
         /// The requests of the worker's that asked for it.
         requests: Vec<u64>,
     },
-    /// The file that was to be applied can't be read.
-    Unreadable {
+    /// A file that was to be applied isn't in force, whatever this worker has heard of it.
+    NotInForce {
         error: String,
         /// The requests of the worker's that asked for it.
         requests: Vec<u64>,
@@ -87,11 +95,27 @@ pub(super) enum Loaded {
         warnings: String,
         /// What the kernel refused: not in force, tried again.
         held_back: Vec<String>,
+        /// What its names mean. Empty if they are too many to be remembered.
+        names: Names,
     },
     /// It isn't in force, because of what stands in it; the one before stays so.
     Refused(Broken),
     /// It isn't in force, for a reason outside of it; the one before stays so.
     Failed(String),
+}
+
+impl Loaded {
+    /// Why the file as it is isn't in force; None if it is.
+    pub(super) fn error(&self) -> Option<String> {
+        match self {
+            Self::InForce { .. } => None,
+            Self::Refused(broken) => {
+                let line = broken.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+                Some(format!("{line}{}", broken.message))
+            }
+            Self::Failed(error) => Some(error.clone()),
+        }
+    }
 }
 
 /// A command that a configuration names. The parent runs no others.
@@ -152,6 +176,12 @@ pub(super) async fn receive<T: DeserializeOwned>(
     Ok(Some(serde_json::from_slice(&line)?))
 }
 
+/// Names that fit into a message; none if they don't.
+pub(super) fn fitting(names: Names) -> Names {
+    let fits = names.count() <= MOST_NAMES && names.length() <= LONGEST_NAMES;
+    if fits { names } else { Names::default() }
+}
+
 /// The beginning of a text of any length.
 pub(super) fn shortened(mut text: String) -> String {
     if text.len() > TEXT {
@@ -197,7 +227,11 @@ mod tests {
             },
             ToParent::Loaded {
                 id: 1,
-                outcome: Loaded::InForce { warnings: String::new(), held_back: vec!["x".into()] },
+                outcome: Loaded::InForce {
+                    warnings: String::new(),
+                    held_back: vec!["x".into()],
+                    names: Names::default(),
+                },
             },
         ];
         let bytes: Vec<u8> =

@@ -19,10 +19,10 @@ pub(crate) use launch::start;
 const EXECUTABLE: &str = "/proc/self/exe";
 
 /// What the processes are called. Pid files are checked by that.
-const NAME: &str = "ldirectord";
+pub(crate) const NAME: &str = "ldirectord";
 
-/// The first words of their command lines.
-const PARENT: &str = "--parent";
+/// The first words of their command lines. The parent's goes on with its mode and the instance.
+pub(crate) const PARENT: &str = "--parent";
 const WORKER: &str = "--worker";
 
 /// Which process of a daemon this is.

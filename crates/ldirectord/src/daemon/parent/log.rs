@@ -2,10 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use jiff::ZonedDateTime;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
 
 use crate::facility::{self, facility};
 
@@ -16,6 +20,9 @@ const SYSLOG: &str = "/dev/log";
 
 /// The severity of all lines: informational.
 const INFO: u8 = 6;
+
+/// A pipe that can be written to takes so many bytes at least (`PIPE_BUF`, pipe(7)).
+const ATOMIC: usize = 4096;
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +80,8 @@ impl Log {
         }
         let dated: String = lines.iter().map(|line| self.dated(&now, line)).collect();
         match self.stream {
-            Some(Stream::Out) => drop(io::stdout().lock().write_all(dated.as_bytes())),
-            Some(Stream::Err) => drop(io::stderr().lock().write_all(dated.as_bytes())),
+            Some(Stream::Out) => drop(write_now(io::stdout().lock(), dated.as_bytes())),
+            Some(Stream::Err) => drop(write_now(io::stderr().lock(), dated.as_bytes())),
             None => {}
         }
         let _ = match &self.target {
@@ -111,9 +118,27 @@ fn printable(char: char) -> char {
     if char.is_control() && char != '\t' { '?' } else { char }
 }
 
+/// Writes to a stream as much as it takes now: nobody may be reading the pipe or the terminal, and
+/// this process has to go on. It isn't made non-blocking, because others may write there, too.
+fn write_now(mut stream: impl io::Write + AsFd, bytes: &[u8]) -> io::Result<()> {
+    for piece in bytes.chunks(ATOMIC) {
+        let mut fds = [PollFd::new(&stream, PollFlags::OUT)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        if poll(&mut fds, Some(&now))? == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        stream.write_all(piece)?;
+        stream.flush()?;
+    }
+    Ok(())
+}
+
 fn append(path: &Path, line: &str) -> io::Result<()> {
+    // It may be a pipe.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let mut file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;
     // One write: lines of several processes don't mix.
-    OpenOptions::new().append(true).create(true).open(path)?.write_all(line.as_bytes())
+    file.write_all(line.as_bytes())
 }
 
 /// `<30>Nov  1 09:46:02 ldirectord[1234]: text`, as syslog(3) has it; tag and severity are the
@@ -168,6 +193,29 @@ mod tests {
         std::fs::remove_file(&path).expect("rotated");
         log.write("three");
         assert!(std::fs::read_to_string(&path).expect("there again").ends_with("] three\n"));
+        let _ = std::fs::remove_file(&path);
+    }
+
+    /// Pipes and sockets hold some hundred kilobytes at most.
+    #[test]
+    fn a_stream_that_nobody_reads_does_not_hold_it_up() {
+        let (reader, writer) = std::os::unix::net::UnixStream::pair().expect("two ends");
+        let text = "x".repeat(1 << 20);
+        let error = write_now(&writer, text.as_bytes()).expect_err("it is full");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(reader);
+        assert!(write_now(&writer, b"x").is_err(), "nobody can read it");
+    }
+
+    #[test]
+    fn a_log_that_is_a_pipe_without_reader_does_not_hold_it_up() {
+        let path = std::env::temp_dir().join(format!("ldirectord-fifo-{}", std::process::id()));
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe can be made");
+        let mut log = Log::new("web.cf", None, false);
+        log.redirect(path.to_str());
+        log.write("nobody reads it");
+        assert!(log.problem().is_some());
         let _ = std::fs::remove_file(&path);
     }
 

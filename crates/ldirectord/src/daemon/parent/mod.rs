@@ -17,6 +17,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -35,7 +36,7 @@ use crate::cli::Exit;
 use crate::config::{Globals, parse_each};
 use crate::file::{self, Broken, Source};
 use crate::instance::{Instance, RUN_DIR};
-use crate::machine::Nameless;
+use crate::machine::{Nameless, Names};
 use crate::say;
 
 /// How long a worker may take until the first configuration is in force.
@@ -75,8 +76,8 @@ enum Event {
     Said(u64, ToParent),
     /// A worker talks nonsense, for this reason.
     Nonsense(u64, String),
-    /// A worker's process has ended.
-    Ended(u64, String),
+    /// A worker's process has ended; or how it has isn't known, for this reason.
+    Ended(u64, Result<ExitStatus, String>),
     /// It is time for the next worker.
     Respawn,
     /// A command of a worker has ended.
@@ -131,10 +132,12 @@ pub(super) fn run(options: Options) -> Exit {
             loading: None,
             loads: 0,
             reload_wanted: None,
+            error: None,
             watch: Watch::default(),
             respawn: Respawn::default(),
             pulse: Pulse::default(),
-            stopping: false,
+            stopping: None,
+            in_a_hurry: false,
         };
         parent.live(queue).await
     })
@@ -159,6 +162,8 @@ struct Taken {
     source: Source,
     globals: Globals,
     commands: Commands,
+    /// What the worker has found out about names, for the next one.
+    names: Names,
 }
 
 impl Taken {
@@ -169,11 +174,13 @@ impl Taken {
         let mut commands = Commands::default();
         let (globals, _) =
             parse_each(&source.text, surroundings, &mut |service| commands.add(&service));
+        let names = Names::default();
         let Some(globals) = globals else {
-            return Self { source, globals: Globals::default(), commands: Commands::default() };
+            let (globals, commands) = (Globals::default(), Commands::default());
+            return Self { source, globals, commands, names };
         };
         commands.add_fallback(&globals.settings);
-        Self { source, globals, commands }
+        Self { source, globals, commands, names }
     }
 }
 
@@ -206,11 +213,19 @@ struct Parent {
     /// The file is to be read again when what is being loaded has been, for these requests of the
     /// worker's.
     reload_wanted: Option<Vec<u64>>,
+    /// Why the file as it is isn't in force, for the status of the next worker.
+    error: Option<String>,
     watch: Watch,
     respawn: Respawn,
     pulse: Pulse,
-    stopping: bool,
+    /// The daemon is to end, and whether the table is to stay.
+    stopping: Option<KeepTable>,
+    /// Whatever the table is like by then.
+    in_a_hurry: bool,
 }
+
+/// Whether the table is left as it is, whatever the configuration says.
+type KeepTable = bool;
 
 impl Parent {
     async fn live(mut self, mut queue: mpsc::Receiver<Event>) -> Exit {
@@ -229,7 +244,7 @@ impl Parent {
         if let Err(error) = self.spawn() {
             return self.give_up(Exit::Failed, &format!("cannot start a worker: {error}\n"));
         }
-        self.load(source, false, Vec::new());
+        self.load(source, None, Vec::new());
         self.deadline(START_TIMEOUT);
         while let Some(event) = queue.recv().await {
             if let Some(exit) = self.handle(event) {
@@ -262,14 +277,14 @@ impl Parent {
                 self.kill();
                 None
             }
-            Event::Ended(number, how) if self.is_current(number) => self.ended(&how),
+            Event::Ended(number, how) if self.is_current(number) => self.ended(how),
             Event::Ran(number, id, outcome) => {
                 if self.is_current(number) {
                     self.tell(&ToWorker::Ran { id, outcome });
                 }
                 None
             }
-            Event::Respawn if self.worker.is_none() && !self.stopping => {
+            Event::Respawn if self.worker.is_none() && self.stopping.is_none() => {
                 self.start_next();
                 None
             }
@@ -287,9 +302,10 @@ impl Parent {
                 None
             }
             Event::Deadline(number) if self.is_current(number) => {
-                let late = self.mode.is_some() || self.stopping;
+                let late = self.mode.is_some() || self.stopping.is_some();
                 if late {
                     self.log.write("The worker takes too long, and is killed");
+                    self.in_a_hurry = true;
                     self.kill();
                 }
                 None
@@ -331,10 +347,12 @@ impl Parent {
         None
     }
 
-    /// Gives a worker a file to apply.
-    fn load(&mut self, source: Source, again: bool, requests: Vec<u64>) {
+    /// Gives a worker a file to apply. With `known` names, it was in force in an earlier worker.
+    fn load(&mut self, source: Source, known: Option<Names>, requests: Vec<u64>) {
         let nameless = Nameless::default();
         let taken = Taken::read(source, &nameless);
+        let again = known.is_some();
+        let names = known.unwrap_or_default();
         if self.in_force.is_none() {
             // What happens from now on belongs there already.
             let place = taken.globals.log_file.as_ref().map(|it| it.value.as_str());
@@ -347,15 +365,19 @@ impl Parent {
             files.cannot_run(program, error);
         }
         self.loading = Some(Loading { id, taken, again });
-        self.tell(&ToWorker::Load { id, source, files, requests });
+        self.tell(&ToWorker::Load { id, source, files, names, requests });
         // Reading a large file takes much more memory than what is kept of it.
         ipvs_os::return_freed_memory();
     }
 
-    fn loaded(&mut self, loading: Loading, outcome: Loaded) -> Option<Exit> {
+    fn loaded(&mut self, mut loading: Loading, outcome: Loaded) -> Option<Exit> {
+        if !loading.again {
+            self.error = outcome.error();
+        }
         match outcome {
-            Loaded::InForce { warnings, held_back } => {
+            Loaded::InForce { warnings, held_back, names } => {
                 let before = self.others();
+                loading.taken.names = names;
                 let problem = self.take(loading.taken);
                 self.log.write(&warnings);
                 for object in &held_back {
@@ -381,6 +403,8 @@ impl Parent {
                     for (instance, verbs) in execute::follow(&before, &self.others()) {
                         self.runs.execute(&instance, verbs);
                     }
+                } else if let Some(error) = self.error.clone() {
+                    self.tell(&ToWorker::NotInForce { error, requests: Vec::new() });
                 }
             }
             Loaded::Refused(broken) if self.mode.is_some() => {
@@ -398,6 +422,11 @@ impl Parent {
                     self.log.write("The configuration before stays in force");
                 }
             }
+        }
+        if let Some(keep_table) = self.stopping {
+            // It was started for this, or was told to stop before it had read the file.
+            self.tell(&ToWorker::Stop { keep_table });
+            return None;
         }
         self.notify.send("READY=1\nSTATUS=");
         if let Some(requests) = self.reload_wanted.take() {
@@ -420,7 +449,7 @@ impl Parent {
 
     /// Reads the file again.
     fn reload(&mut self, requests: Vec<u64>) {
-        if self.stopping {
+        if self.stopping.is_some() {
             return;
         }
         if self.loading.is_some() || self.worker.is_none() {
@@ -432,7 +461,7 @@ impl Parent {
         match Source::read(&self.file) {
             Ok(source) => {
                 self.log.write(&format!("Reading {} again", self.file.display()));
-                self.load(source, false, requests);
+                self.load(source, None, requests);
             }
             Err(error) => {
                 let error = format!("cannot read {}: {error}", self.file.display());
@@ -444,7 +473,8 @@ impl Parent {
 
     fn unreadable(&mut self, error: String, requests: Vec<u64>) {
         self.log.write(&format!("{error}; the configuration before stays in force"));
-        self.tell(&ToWorker::Unreadable { error, requests });
+        self.error = Some(error.clone());
+        self.tell(&ToWorker::NotInForce { error, requests });
     }
 
     fn second(&mut self) {
@@ -464,7 +494,8 @@ impl Parent {
         let Some(globals) = self.in_force.as_ref().map(|it| &it.globals) else { return };
         let auto_reload = globals.auto_reload.as_ref().is_some_and(|it| it.value);
         let callback = globals.callback.as_ref().map(|it| it.value.clone());
-        if self.stopping || self.loading.is_some() || !(auto_reload || callback.is_some()) {
+        if self.stopping.is_some() || self.loading.is_some() || !(auto_reload || callback.is_some())
+        {
             return;
         }
         let found = match fs::metadata(&self.file).map(|it| stamp(&it)) {
@@ -487,7 +518,7 @@ impl Parent {
                     self.reload_wanted.get_or_insert_default();
                 } else if auto_reload {
                     self.notify.reloading();
-                    self.load(Source::new(&self.file, &bytes, mode), false, Vec::new());
+                    self.load(Source::new(&self.file, &bytes, mode), None, Vec::new());
                 }
             }
             Decision::Report(error) if auto_reload => self.unreadable(error, Vec::new()),
@@ -525,8 +556,13 @@ impl Parent {
             self.start_later(Instant::now());
             return;
         }
-        if let Some(source) = self.in_force.as_ref().map(|it| it.source.clone()) {
-            self.load(source, true, Vec::new());
+        self.load_again();
+    }
+
+    /// Gives a new worker what was in force in the one before.
+    fn load_again(&mut self) {
+        if let Some(Taken { source, names, .. }) = self.in_force.clone() {
+            self.load(source, Some(names), Vec::new());
         }
     }
 
@@ -535,11 +571,17 @@ impl Parent {
         self.after(pause, Event::Respawn);
     }
 
-    fn ended(&mut self, how: &str) -> Option<Exit> {
+    fn ended(&mut self, how: Result<ExitStatus, String>) -> Option<Exit> {
         let worker = self.worker.take()?;
         let loading = self.loading.take();
-        if self.stopping {
-            return Some(self.stopped());
+        let succeeded = how.as_ref().is_ok_and(ExitStatus::success);
+        let how = how.map_or_else(|error| error, |status| status.to_string());
+        if let Some(keep_table) = self.stopping {
+            if succeeded || keep_table || self.in_a_hurry {
+                return Some(self.stopped());
+            }
+            // It died before it had done what the configuration wants at the end.
+            return self.stop_by_another();
         }
         if self.mode.is_some() {
             let text = format!("the worker has ended before it was ready: {how}\n");
@@ -549,7 +591,9 @@ impl Parent {
             .write(&format!("The worker has ended: {how}. The table stays, and a new one starts"));
         // What it was told to read may be what killed it, so that isn't tried again.
         if loading.is_some_and(|it| !it.again) {
-            self.log.write("The configuration that it was reading is not in force");
+            let error = "the worker that was reading it has ended";
+            self.log.write(&format!("The configuration is not in force: {error}"));
+            self.error = Some(error.to_owned());
         }
         self.runs.forget();
         self.start_later(worker.started);
@@ -558,12 +602,12 @@ impl Parent {
 
     /// Stops the worker, and then the daemon.
     fn stop(&mut self, keep_table: bool, why: &str) -> Option<Exit> {
-        if self.stopping {
-            // Somebody is in a hurry.
+        if self.stopping.is_some() {
+            self.in_a_hurry = true;
             self.kill();
             return None;
         }
-        self.stopping = true;
+        self.stopping = Some(keep_table);
         self.notify.send("STOPPING=1");
         let table = if keep_table { "; the table stays" } else { "" };
         self.log.write(&format!("Stopping on {why}{table}"));
@@ -573,10 +617,27 @@ impl Parent {
             }
         }
         if self.worker.is_none() {
-            self.log.write("There is no worker at the moment, so the table stays as it is");
+            return if keep_table { Some(self.stopped()) } else { self.stop_by_another() };
+        }
+        if !self.loading.as_ref().is_some_and(|it| it.again) {
+            self.tell(&ToWorker::Stop { keep_table });
+        }
+        self.deadline(STOP_TIMEOUT);
+        None
+    }
+
+    /// Starts one more worker to do what the configuration wants at the end. There is no other after
+    /// that.
+    fn stop_by_another(&mut self) -> Option<Exit> {
+        self.in_a_hurry = true;
+        if self.in_force.is_none() {
             return Some(self.stopped());
         }
-        self.tell(&ToWorker::Stop { keep_table });
+        if let Err(error) = self.spawn() {
+            self.log.write(&format!("Cannot start a worker, so the table stays: {error}"));
+            return Some(self.stopped());
+        }
+        self.load_again();
         self.deadline(STOP_TIMEOUT);
         None
     }

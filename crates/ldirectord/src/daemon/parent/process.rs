@@ -1,7 +1,7 @@
 //! What the parent does with the system: its files, its signals, the worker's process.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
@@ -83,6 +83,11 @@ impl Place {
             };
             io::Error::new(error.kind(), text)
         })?;
+        // Whoever wants to stop this daemon before it has a pid file finds it by that.
+        lock.set_len(0)?;
+        if !matches!(mode, Mode::Debug) {
+            writeln!(&lock, "{}", std::process::id())?;
+        }
         let (user, note) = worker_user(user)?;
         let run_group = user::group(run_dir::GROUP);
         run_dir::prepare(instance, user.unwrap_or(ROOT), run_group)
@@ -199,10 +204,7 @@ impl Worker {
         });
         let ended = events.clone();
         spawn_local(async move {
-            let how = match child.wait().await {
-                Ok(status) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
+            let how = child.wait().await.map_err(|error| error.to_string());
             let _ = ended.send(Event::Ended(number, how)).await;
         });
         Ok(Self { number, started: Instant::now(), process, outbox })
@@ -227,16 +229,18 @@ impl Worker {
 /// Turns signals and seconds into events.
 pub(super) fn listen(events: &mpsc::Sender<Event>) -> io::Result<()> {
     let stops = [
-        (SignalKind::terminate(), "TERM"),
-        (SignalKind::interrupt(), "INT"),
-        (SignalKind::quit(), "QUIT"),
+        (SignalKind::terminate(), false, "TERM"),
+        (SignalKind::interrupt(), false, "INT"),
+        (SignalKind::quit(), false, "QUIT"),
+        // From a restart that can't use the control socket.
+        (SignalKind::user_defined1(), true, "USR1"),
     ];
-    for (kind, why) in stops {
+    for (kind, keep_table, why) in stops {
         let mut signals = signal(kind)?;
         let events = events.clone();
         spawn_local(async move {
             while signals.recv().await.is_some() {
-                let _ = events.send(Event::Stop { keep_table: false, why }).await;
+                let _ = events.send(Event::Stop { keep_table, why }).await;
             }
         });
     }

@@ -42,23 +42,16 @@ impl State {
     /// A file was applied, or not; tells those who asked for it.
     pub(super) fn loaded(&self, outcome: &Loaded, requests: &[u64]) {
         let result = match outcome {
-            Loaded::InForce { warnings, held_back } => {
+            Loaded::InForce { warnings, held_back, .. } => {
                 self.since.set(Instant::now());
-                *self.error.borrow_mut() = None;
                 let mut reloaded = Reloaded::new(warnings.clone());
                 reloaded.held_back = held_back.clone();
                 Ok(reloaded)
             }
-            Loaded::Refused(broken) => {
-                let line = broken.line.map(|line| format!("line {line}: ")).unwrap_or_default();
-                *self.error.borrow_mut() = Some(format!("{line}{}", broken.message));
-                Err(Refusal::from(broken.report.clone()))
-            }
-            Loaded::Failed(error) => {
-                *self.error.borrow_mut() = Some(error.clone());
-                Err(Refusal::from(error.clone()))
-            }
+            Loaded::Refused(broken) => Err(Refusal::from(broken.report.clone())),
+            Loaded::Failed(error) => Err(Refusal::from(error.clone())),
         };
+        *self.error.borrow_mut() = outcome.error();
         let mut waiting = self.reloads.borrow_mut();
         for waiting in requests.iter().filter_map(|id| waiting.remove(id)) {
             let _ = waiting.send(result.clone());

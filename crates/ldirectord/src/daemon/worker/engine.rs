@@ -9,12 +9,12 @@ use probe::{Limits, PrepareError};
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
-use super::super::link::{Loaded, shortened};
+use super::super::link::{Loaded, fitting, shortened};
 use super::names::Names;
 use super::observer::Parent;
 use crate::config::{Config, Diagnostic};
 use crate::file::{Broken, Source, Usable};
-use crate::machine::{Files, Relayed};
+use crate::machine::{self, Files};
 use crate::pools::key;
 use crate::resolver;
 
@@ -96,6 +96,7 @@ pub(super) async fn load(
     engine: &Handle,
     source: &Source,
     usable: Usable,
+    known: machine::Names,
     parent: &Parent,
 ) -> Loaded {
     let names = Names::of(&usable);
@@ -107,7 +108,11 @@ pub(super) async fn load(
             parent.set_names(names);
             let refused = loaded.refused.iter().take(HELD_BACK);
             let held_back = refused.map(|(object, error)| format!("{object}: {error}"));
-            Loaded::InForce { warnings: shortened(warnings), held_back: held_back.collect() }
+            Loaded::InForce {
+                warnings: shortened(warnings),
+                held_back: held_back.collect(),
+                names: fitting(known),
+            }
         }
         Err(error) => {
             parent.set_names(before);
@@ -128,15 +133,19 @@ pub(super) async fn load(
     }
 }
 
-/// Reads a file and looks up its names.
+/// Reads a file and looks up its names, except for those that are known. Returns all of them.
 ///
 /// # Errors
 ///
 /// What to report instead.
-pub(super) async fn examine(source: Source, files: Files) -> Result<Usable, Loaded> {
-    let examined = spawn_blocking(move || resolver::examine(&source, &Relayed(files)));
+pub(super) async fn examine(
+    source: Source,
+    files: Files,
+    known: machine::Names,
+) -> Result<(Usable, machine::Names), Loaded> {
+    let examined = spawn_blocking(move || resolver::examine_knowing(&source, files, known));
     match timeout(NAMES_TIMEOUT, examined).await {
-        Ok(Ok(Ok(usable))) => Ok(usable),
+        Ok(Ok(Ok(read))) => Ok(read),
         Ok(Ok(Err(broken))) => Err(refused(broken)),
         Ok(Err(error)) => Err(Loaded::Failed(format!("the file could not be read: {error}"))),
         Err(_) => Err(Loaded::Failed(format!(

@@ -31,7 +31,7 @@ use super::link::{self, FROM_PARENT, Loaded, ToParent, ToWorker};
 use super::user::User;
 use crate::cli::Exit;
 use crate::file::Source;
-use crate::machine::Files;
+use crate::machine::{Files, Names};
 use crate::say;
 
 /// How often to give a sign of life.
@@ -128,13 +128,13 @@ async fn work<T: Transport + 'static>(
         match message {
             ToWorker::Begin { .. } => {}
             ToWorker::Ran { id, outcome } => parent.ran(id, outcome),
-            ToWorker::Unreadable { error, requests } => {
+            ToWorker::NotInForce { error, requests } => {
                 worker.state.loaded(&Loaded::Failed(error), &requests);
             }
-            ToWorker::Load { id, source, files, requests } => {
+            ToWorker::Load { id, source, files, names, requests } => {
                 let worker = Rc::clone(&worker);
                 spawn_local(async move {
-                    let outcome = worker.load(source, files).await;
+                    let outcome = worker.load(source, files, names).await;
                     worker.state.loaded(&outcome, &requests);
                     // What was written stands in the log before that.
                     worker.parent.say(ToParent::Loaded { id, outcome }).await;
@@ -190,10 +190,10 @@ struct Worker<T> {
 
 impl<T: Transport + 'static> Worker<T> {
     /// Applies a file.
-    async fn load(&self, source: Source, files: Files) -> Loaded {
+    async fn load(&self, source: Source, files: Files, names: Names) -> Loaded {
         self.parent.set_files(files.clone());
-        let usable = match engine::examine(source.clone(), files).await {
-            Ok(usable) => usable,
+        let (usable, names) = match engine::examine(source.clone(), files, names).await {
+            Ok(read) => read,
             Err(outcome) => return outcome,
         };
         if usable.pools.is_empty() && self.server.borrow().is_some() {
@@ -214,7 +214,7 @@ impl<T: Transport + 'static> Worker<T> {
                 }
             }
         };
-        let outcome = engine::load(&handle, &source, usable, &self.parent).await;
+        let outcome = engine::load(&handle, &source, usable, names, &self.parent).await;
         if matches!(outcome, Loaded::InForce { .. }) && self.server.borrow().is_none() {
             self.serve();
         }

@@ -29,7 +29,7 @@ const DESCRIPTORS: u64 = 65_536;
 /// The call that failed, and why. Then rights remain that shouldn't.
 pub(super) fn give_up(user: Option<User>, groups: &[u32]) -> io::Result<()> {
     // Not being allowed to is no error: the configuration may need few.
-    let _ = raise_descriptors();
+    let _ = allow_descriptors();
     let current = capabilities(None).map_err(|it| failed("capget", it))?;
     for capability in CapabilitySet::all().iter().filter(|it| !NEEDED.contains(*it)) {
         if current.effective.contains(CapabilitySet::SETPCAP)
@@ -57,13 +57,11 @@ pub(super) fn give_up(user: Option<User>, groups: &[u32]) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(|it| failed("PR_SET_PDEATHSIG", it))
 }
 
-fn raise_descriptors() -> io::Result<()> {
+/// Raises the highest limit that this process may set itself; [`director::Budget`] sets it.
+fn allow_descriptors() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.map_or(DESCRIPTORS, |it| it.max(DESCRIPTORS));
-    let raised = Rlimit { current: Some(most), maximum: Some(most) };
-    setrlimit(Resource::Nofile, raised)
-        .or_else(|_| setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }))?;
-    Ok(())
+    let most = limit.maximum.map(|it| it.max(DESCRIPTORS));
+    Ok(setrlimit(Resource::Nofile, Rlimit { maximum: most, ..limit })?)
 }
 
 fn failed(call: &str, error: rustix::io::Errno) -> io::Error {
