@@ -151,7 +151,8 @@ impl Source {
         self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
     }
 
-    fn text_of(&self, diagnostics: &mut [Diagnostic]) -> String {
+    /// Diagnostics as text for people; empty if there are none.
+    pub(crate) fn text_of(&self, diagnostics: &mut [Diagnostic]) -> String {
         diagnostics.sort_by_key(|it| (it.span.start, it.span.end));
         report(&self.name, &self.text, diagnostics).unwrap_or_else(|_| {
             let lines = diagnostics.iter().map(|it| format!("{}\n", it.message));

@@ -7,6 +7,8 @@ mod config;
 #[cfg(feature = "daemon")]
 mod daemon;
 #[cfg(feature = "daemon")]
+mod execute;
+#[cfg(feature = "daemon")]
 mod facility;
 #[cfg(feature = "daemon")]
 mod file;

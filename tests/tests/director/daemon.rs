@@ -29,6 +29,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(in_the_foreground_it_tells_the_service_manager));
     suite.add(test!(a_drained_server_stays_drained_over_a_restart));
     suite.add(test!(instances_that_a_file_names_follow_it));
+    suite.add(test!(instances_that_execute_each_other_come_to_rest));
     suite.add(test!(a_facility_names_the_systems_log));
     suite.add(test!(instances_of_two_users_share_a_directory_and_no_file).kernel_wide());
 }
@@ -575,6 +576,38 @@ fn instances_that_a_file_names_follow_it(context: &mut Context) -> Result<()> {
     first.expect("stop", 0)?;
     assert_eq!(table(&netns)?, [""; 0], "whoever has stopped has stopped the other one first");
     second.expect("status", 3)?;
+    Ok(())
+}
+
+fn instances_that_execute_each_other_come_to_rest(context: &mut Context) -> Result<()> {
+    let netns = context.netns("loop")?;
+    let (one, two) = (Instance::new(&netns)?, Instance::labelled(&netns, "second")?);
+    let names = |it: &Instance<'_>| format!("execute={}\n", it.path(&it.name).display());
+    one.configure(&format!("{}{ONE}", names(&two)))?;
+    two.configure(&format!("{}{}", names(&one), ONE.replace("10.0.0.1", "10.0.0.2")))?;
+    let way =
+        |it: &Instance<'_>, next: &Instance<'_>| format!("{} executes {}", it.name, next.name);
+    let said = one.expect("check", 0)?.stderr;
+    assert!(said.contains(&way(&two, &one)) && said.contains(":4:9"), "{said}");
+    for instance in [&one, &two] {
+        instance.expect("start", 0)?;
+        instance.expect("reload", 0)?;
+    }
+    let log = one.log()?;
+    assert!(log.contains("isn't executed with start") && log.contains(&way(&two, &one)), "{log}");
+    one.expect("stop", 0)?;
+    let log = one.log()?;
+    assert_eq!(log.matches("Reloaded the configuration").count(), 1, "{log}");
+    // A second stop would have killed the worker before it took its virtual service away.
+    assert_eq!(table(&netns)?, ["-A -t 10.0.0.2:80 -s rr"]);
+    let log = two.log()?;
+    assert!(
+        log.contains("isn't executed with start and reload") && log.contains(&way(&one, &two)),
+        "{log}"
+    );
+    assert_eq!(log.matches("Reloaded the configuration").count(), 1, "{log}");
+    two.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [""; 0]);
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use super::exit::Exit;
 use super::plan;
 use super::unit;
 use crate::daemon;
+use crate::execute;
 use crate::file::{Source, Usable};
 use crate::instance::Instance;
 use crate::machine::Machine;
@@ -79,6 +80,8 @@ impl Call<'_> {
         match resolver::examine(&source, &Machine) {
             Ok(usable) => {
                 say::err(&usable.warnings);
+                let mut looped = execute::warnings(&usable.config.globals, &self.instance);
+                say::err(source.text_of(&mut looped));
                 then(&path, &usable)
             }
             Err(broken) => {

@@ -5,7 +5,6 @@
 //! ends in an [`Event`], and events are handled one after the other.
 
 mod commands;
-mod execute;
 mod log;
 mod notify;
 mod process;
@@ -34,6 +33,7 @@ use super::launch::Starter;
 use super::link::{Loaded, Ran, ToParent, ToWorker};
 use crate::cli::Exit;
 use crate::config::{Globals, parse_each};
+use crate::execute;
 use crate::file::{self, Broken, Source};
 use crate::instance::{Instance, RUN_DIR};
 use crate::machine::{Nameless, Names};
@@ -401,7 +401,7 @@ impl Parent {
                 }
                 if !loading.again {
                     for (instance, verbs) in execute::follow(&before, &self.others()) {
-                        self.runs.execute(&instance, verbs);
+                        self.execute(&instance, verbs);
                     }
                 } else if let Some(error) = self.error.clone() {
                     self.tell(&ToWorker::NotInForce { error, requests: Vec::new() });
@@ -613,7 +613,7 @@ impl Parent {
         self.log.write(&format!("Stopping on {why}{table}"));
         if !keep_table {
             for instance in self.others() {
-                self.runs.execute(&instance, &["stop"]);
+                self.execute(&instance, &["stop"]);
             }
         }
         if self.worker.is_none() {
@@ -664,6 +664,18 @@ impl Parent {
     fn others(&self) -> Vec<String> {
         let globals = self.in_force.as_ref().map(|it| &it.globals);
         globals.map(|it| execute::named(it, &self.instance)).unwrap_or_default()
+    }
+
+    /// Passes verbs on to one of them.
+    fn execute(&mut self, instance: &str, verbs: &[&'static str]) {
+        match execute::way_back(instance, &self.instance) {
+            None => self.runs.execute(instance, verbs),
+            Some(way) => self.log.write(&format!(
+                "{instance} isn't executed with {}, because it leads back here: {}",
+                verbs.join(" and "),
+                way.join(" executes ")
+            )),
+        }
     }
 
     fn own_ended(&mut self, complaint: Option<String>) {
