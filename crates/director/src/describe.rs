@@ -102,6 +102,7 @@ impl Engine {
             decided.drained = decision == Override::Drain && decided.active == Some(0);
             decided
         });
+        status.maintenance = self.pools().maintenance(service, server).map(str::to_owned);
         status
     }
 }

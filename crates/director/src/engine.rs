@@ -13,7 +13,7 @@ use probe::{Probe, Schedule, Turn, Verdict};
 use crate::decisions::{DecideError, Decision, Selector};
 use crate::event::Event;
 use crate::pool::{Override, Pool};
-use crate::pools::Pools;
+use crate::pools::{Maintained, Pools};
 use crate::quick_hash::QuickHash;
 use crate::reconcile::{Look, Object, Order, Refusals, Written};
 use crate::state::{Saved, SavedDecision};
@@ -52,18 +52,27 @@ pub struct Setup {
     pub pools: Vec<Pool>,
     /// What to do about changes that others make.
     pub drift: Drift,
+    /// Real servers in [maintenance](Pools::maintain).
+    pub maintained: Maintained,
 }
 
 impl Setup {
-    /// These virtual services. What others change is repaired.
+    /// These virtual services, without maintenance. What others change is repaired.
     pub fn new(pools: Vec<Pool>) -> Self {
-        Self { pools, drift: Drift::default() }
+        Self { pools, ..Self::default() }
     }
 
     /// Sets what to do about changes that others make.
     #[must_use]
     pub fn drift(mut self, drift: Drift) -> Self {
         self.drift = drift;
+        self
+    }
+
+    /// Sets which real servers are in [maintenance](Pools::maintain).
+    #[must_use]
+    pub fn maintained(mut self, servers: Maintained) -> Self {
+        self.maintained = servers;
         self
     }
 }
@@ -97,7 +106,7 @@ pub(crate) struct Counts {
 
 /// A running configuration, without sockets and without a clock. [`run`](crate::run) drives it.
 ///
-/// - **configuration:** [`load`](Self::load);
+/// - **configuration:** [`load`](Self::load), [`maintain`](Self::maintain);
 /// - **checks:** [`due`](Self::due) says which to start, [`finished`](Self::finished) takes their
 ///   outcomes;
 /// - **table:** [`orders`](Self::orders) says what to write, [`written`](Self::written) takes the
@@ -191,6 +200,8 @@ impl Engine {
     ) {
         self.drift = setup.drift;
         self.refusals.clear();
+        let events = self.pools.maintain(setup.maintained, now);
+        self.events.extend(events);
         let events = self.pools.reload(setup.pools, current, now);
         self.events.extend(events);
         // Former services go if they are still there. What somebody else has by now stays.
@@ -314,6 +325,12 @@ impl Engine {
         self.next_look = self.next_look.map(|at| at.min(now + self.look_interval()));
         self.changed(events);
         Ok(())
+    }
+
+    /// Records which real servers are in maintenance.
+    pub(crate) fn maintain(&mut self, servers: Maintained, now: Instant) {
+        let events = self.pools.maintain(servers, now);
+        self.changed(events);
     }
 
     fn changed(&mut self, events: Vec<Event>) {

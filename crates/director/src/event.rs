@@ -25,7 +25,7 @@ pub enum Event {
         service: ServiceKey,
         /// The real server.
         server: DestinationKey,
-        /// What its check found out; None if an operator took it out.
+        /// What its check found out; None if an operator or maintenance took it out.
         reason: Option<Reason>,
     },
     /// No real server is left: the fallback takes the traffic, if there is one.

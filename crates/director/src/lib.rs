@@ -27,7 +27,7 @@ pub use decisions::{DecideError, Selector};
 pub use engine::{Drift, Setup};
 pub use event::Event;
 pub use pool::{Member, Override, Pool, WhenDown};
-pub use pools::Pools;
+pub use pools::{Maintained, Pools};
 pub use preview::preview;
 pub use reconcile::Object;
 pub use run::{Decided, Director, Ended, Handle, LoadError, Loaded, Observer};

@@ -14,6 +14,7 @@
 //! | `director_server_weight` | `service`, `server` | the configured weight |
 //! | `director_server_state_since_seconds` | `service`, `server` | for how long its state has been the same |
 //! | `director_server_decision` | `service`, `server`, `decision` | 1 while an operator's decision holds |
+//! | `director_server_maintenance` | `service`, `server` | 1 while it is in maintenance |
 //! | `director_check_total` | `service`, `server`, `result` | verdicts: `up`, `down`, `inconclusive` |
 //! | `director_check_duration_seconds_sum`, `…_count` | `service`, `server` | how long checks took |
 //! | `director_service_servers` | `service`, `state` | real servers in each state |
@@ -85,7 +86,7 @@ const SUMMARY: &str = "summary";
 
 /// All metrics, in their order. Help texts have no backslash and no line feed, which would have to be
 /// escaped.
-const FAMILIES: [Family; 17] = [
+const FAMILIES: [Family; 18] = [
     Family {
         name: "director_server_up",
         kind: GAUGE,
@@ -125,6 +126,16 @@ const FAMILIES: [Family; 17] = [
         samples: Server(|sample, it| {
             if let Some(it) = &it.decision {
                 sample.number("", &[("decision", it.decision.as_str())], 1_u8);
+            }
+        }),
+    },
+    Family {
+        name: "director_server_maintenance",
+        kind: GAUGE,
+        help: "1 while the real server is in maintenance.",
+        samples: Server(|sample, it| {
+            if it.maintenance.is_some() {
+                sample.number("", &[], 1_u8);
             }
         }),
     },

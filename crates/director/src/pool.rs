@@ -154,11 +154,18 @@ pub(crate) struct MemberState {
     pub(crate) judged: bool,
     /// What an operator has decided.
     pub(crate) decision: Option<Override>,
+    /// It is in maintenance.
+    pub(crate) maintained: bool,
 }
 
 impl MemberState {
     pub(crate) fn takes_traffic(self) -> bool {
-        self.admitted && self.decision.is_none()
+        self.admitted && self.overridden().is_none()
+    }
+
+    /// What holds instead of what its checks say. One in maintenance is out, even if it drains.
+    fn overridden(self) -> Option<Override> {
+        if self.maintained { Some(Override::Disable) } else { self.decision }
     }
 }
 
@@ -202,7 +209,7 @@ impl Active {
             let state = self.states.get(key).copied().unwrap_or_default();
             let there = current.contains(key);
             let quiesced = member.destination.weight(0);
-            match (state.decision, self.pool.when_down) {
+            match (state.overridden(), self.pool.when_down) {
                 (None, _) if state.admitted => {
                     desired.insert(member.destination);
                 }

@@ -12,6 +12,9 @@ use crate::event::Event;
 use crate::pool::{Active, Member, MemberState, Override, Pool};
 use crate::quick_hash::QuickHash;
 
+/// Real servers in maintenance, and why each of them is: the name of a file, say.
+pub type Maintained = BTreeMap<(ServiceKey, DestinationKey), String>;
+
 /// The pools of a configuration: verdicts, operators' decisions and time in, desired tables out.
 ///
 /// It has no I/O and no clock. Calls, by kind:
@@ -19,17 +22,18 @@ use crate::quick_hash::QuickHash;
 /// - **configuration:** [`new`](Self::new) once, with the current table; [`reload`](Self::reload)
 ///   for another configuration;
 /// - **input:** [`observe`](Self::observe) for each verdict, [`decide`](Self::decide) for an
-///   operator, [`tick`](Self::tick) when [`deadline`](Self::deadline) has come;
+///   operator, [`maintain`](Self::maintain) for maintenance, [`tick`](Self::tick) when
+///   [`deadline`](Self::deadline) has come;
 /// - **output:** each of these calls returns events and marks services as touched;
 ///   [`take_touched`](Self::take_touched) returns the touched services, [`desired`](Self::desired)
 ///   what each should be.
 ///
-/// **Only a verdict, an operator, or removal from the configuration changes whether a real server
-/// takes traffic.** A real server that the kernel has with a weight above 0 counts as up, and
-/// leaves after as many failures as its check requires. One that the kernel lacks or has at weight
-/// 0 comes in with its first success. So a start or a reload neither takes out a healthy server nor
-/// lets in a dead one. The fallback comes in when no real server is up, but not before each has had
-/// its first verdict or the longest timeout has passed.
+/// **Only a verdict, an operator, maintenance, or removal from the configuration changes whether a
+/// real server takes traffic.** A real server that the kernel has with a weight above 0 counts as
+/// up, and leaves after as many failures as its check requires. One that the kernel lacks or has at
+/// weight 0 comes in with its first success. So a start or a reload neither takes out a healthy
+/// server nor lets in a dead one. The fallback comes in when no real server is up, but not before
+/// each has had its first verdict or the longest timeout has passed.
 #[derive(Clone, Debug)]
 pub struct Pools {
     pools: BTreeMap<ServiceKey, Active>,
@@ -37,6 +41,7 @@ pub struct Pools {
     /// same way share it.
     checks: HashMap<Arc<Probe>, Vec<Check>, QuickHash>,
     decisions: Decisions,
+    maintained: Maintained,
     touched: BTreeSet<ServiceKey>,
     /// Before this time, a pool doesn't fall back unless all its real servers have been judged.
     first_round: Instant,
@@ -64,6 +69,7 @@ impl Pools {
             pools: BTreeMap::new(),
             checks: HashMap::default(),
             decisions: Decisions::default(),
+            maintained: Maintained::new(),
             touched: BTreeSet::new(),
             first_round: now,
             first_round_pending: true,
@@ -108,6 +114,7 @@ impl Pools {
                 });
                 state.judged = health.is_some();
                 state.decision = self.decisions.of(&key, server).map(|it| it.decision);
+                state.maintained = self.maintained.contains_key(&(key, *server));
                 states.push((*server, state));
                 self.join((key, *server), member, health, state.admitted);
             }
@@ -243,22 +250,38 @@ impl Pools {
             }
             _ => return Err(DecideError::NotFound(*selector)),
         }
-        Ok(self.follow_decisions(now))
+        Ok(self.follow_overrides(now))
     }
 
-    /// Lets every real server follow what is decided about it now.
-    fn follow_decisions(&mut self, now: Instant) -> Vec<Event> {
+    /// Records which real servers are in maintenance, in place of those that were. They take no
+    /// traffic, as if they were down, whatever their checks say and whatever an operator has decided.
+    /// Their checks go on, so afterwards they come back as soon as they are up.
+    ///
+    /// It stays in force when the configuration changes. What no service has is ignored.
+    pub fn maintain(&mut self, servers: Maintained, now: Instant) -> Vec<Event> {
+        self.maintained = servers;
+        self.follow_overrides(now)
+    }
+
+    /// Why a real server is in maintenance. None if it isn't.
+    pub(crate) fn maintenance(&self, service: ServiceKey, server: DestinationKey) -> Option<&str> {
+        self.maintained.get(&(service, server)).map(String::as_str)
+    }
+
+    /// Lets every real server follow what overrides its checks now.
+    fn follow_overrides(&mut self, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         let mut changed = Vec::new();
         for (service, pool) in &mut self.pools {
             let members: Vec<_> = pool.states().map(|(server, state)| (*server, *state)).collect();
             for (server, mut state) in members {
                 let decision = self.decisions.of(service, &server).map(|it| it.decision);
-                if state.decision == decision {
+                let maintained = self.maintained.contains_key(&(*service, server));
+                if (state.decision, state.maintained) == (decision, maintained) {
                     continue;
                 }
                 let before = state.takes_traffic();
-                state.decision = decision;
+                (state.decision, state.maintained) = (decision, maintained);
                 pool.set(&server, state);
                 let service = *service;
                 match (before, state.takes_traffic()) {
@@ -289,7 +312,7 @@ impl Pools {
     /// first verdicts fall back.
     pub fn tick(&mut self, now: Instant) -> Vec<Event> {
         let mut events =
-            if self.decisions.expire(now) { self.follow_decisions(now) } else { Vec::new() };
+            if self.decisions.expire(now) { self.follow_overrides(now) } else { Vec::new() };
         // What has no deadline has nothing to wait for.
         if self.first_round_pending && now >= self.first_round {
             self.first_round_pending = false;

@@ -23,6 +23,7 @@ use crate::decisions::{DecideError, Selector};
 use crate::engine::{CheckId, Engine, IN_FLIGHT, Setup};
 use crate::event::Event;
 use crate::pool::Override;
+use crate::pools::Maintained;
 use crate::reconcile::{Look, Object, Order, Written, execute, look};
 use crate::state::{Saved, StateError, Store};
 use crate::status::Status;
@@ -137,6 +138,7 @@ enum Input {
         Option<Duration>,
         oneshot::Sender<Result<Decided, DecideError>>,
     ),
+    Maintain(Maintained),
     Stop {
         keep_table: bool,
         done: oneshot::Sender<()>,
@@ -195,6 +197,13 @@ impl Handle {
         let (reply, outcome) = oneshot::channel();
         let _ = self.inbox.send(Input::Decide(selector, decision, time, reply));
         outcome.await.map_err(|_| None)?.map_err(Some)
+    }
+
+    /// Records which real servers are in [maintenance](crate::Pools::maintain) from now on. It isn't
+    /// saved, and the next configuration brings its own.
+    pub fn maintain(&self, servers: Maintained) {
+        // A program that has ended has no real servers.
+        let _ = self.inbox.send(Input::Maintain(servers));
     }
 
     /// Ends the program. Unless the table is kept, virtual services are deleted as their pools say.
@@ -360,6 +369,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                     Decided { not_saved: self.unsaved.as_ref().map(|(error, _)| error.clone()) }
                 }));
             }
+            Input::Maintain(servers) => self.engine.maintain(servers, now),
             // Handled by the loop.
             Input::Stop { .. } => {}
         }

@@ -71,7 +71,8 @@ pub struct ServerStatus {
     pub server: String,
     /// What its check says.
     pub state: ServerState,
-    /// It gets new connections: its state allows it, and so does the operator.
+    /// It gets new connections: its state allows it, so does the operator, and it isn't in
+    /// maintenance.
     pub takes_traffic: bool,
     /// The configured weight, whatever its entry in the kernel's table has now.
     pub weight: u32,
@@ -91,6 +92,8 @@ pub struct ServerStatus {
     pub took_sum: Duration,
     /// What an operator has decided about it.
     pub decision: Option<DecisionStatus>,
+    /// Why it is in maintenance, and therefore takes no traffic. None if it isn't.
+    pub maintenance: Option<String>,
 }
 
 /// What the check of a real server says.

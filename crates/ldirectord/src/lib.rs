@@ -17,6 +17,8 @@ mod instance;
 #[cfg(feature = "daemon")]
 mod machine;
 #[cfg(feature = "daemon")]
+mod maintenance;
+#[cfg(feature = "daemon")]
 mod pid_file;
 mod pools;
 mod report;

@@ -56,6 +56,22 @@ pub(crate) fn key(service: &Service) -> ServiceKey {
     }
 }
 
+/// The real servers of a virtual service: the line, the address, the port (0 for none), and the entry
+/// in the table.
+#[cfg(feature = "daemon")]
+pub(crate) fn entries(
+    service: &Service,
+) -> impl Iterator<Item = (&Real, IpAddr, u16, (ServiceKey, DestinationKey))> {
+    service.reals.iter().flat_map(move |real| {
+        let written = real.port.as_ref().map(|it| it.value);
+        let of_service = port(service);
+        real.addresses().map(move |address| {
+            let entry = entry(service, address, written, real.method.value);
+            (&**real, address, written.unwrap_or(of_service), (key(service), entry.key()))
+        })
+    })
+}
+
 struct Reader<'a> {
     globals: &'a Globals,
     service: &'a Service,
@@ -165,14 +181,6 @@ impl Reader<'_> {
         }
     }
 
-    /// The port of the virtual service; a firewall mark has none.
-    fn port(&self) -> u16 {
-        match self.service.key.value {
-            Key::Address { port, .. } => port,
-            Key::Mark { .. } => 0,
-        }
-    }
-
     fn family(&self) -> Family {
         match self.service.key.value {
             Key::Address { address: IpAddr::V6(_), .. } => Family::V6,
@@ -181,21 +189,10 @@ impl Reader<'_> {
         }
     }
 
-    /// The table entry of a real server. Only masquerading changes the port.
-    fn entry(&self, address: IpAddr, port: Option<u16>, method: Method) -> Destination {
-        let keeps = self.port() != 0 && method != Method::Masq;
-        let port = port.filter(|_| !keeps).unwrap_or_else(|| self.port());
-        Destination::new(DestinationKey::new(address, port)).forward(match method {
-            Method::Gate => Forward::DirectRoute,
-            Method::Masq => Forward::Masquerade,
-            Method::Ipip => Forward::Tunnel(Tunnel::Ipip),
-        })
-    }
-
     fn destination(&self, real: &Real, address: IpAddr) -> Destination {
         let port = real.port.as_ref().map(|port| port.value);
         let number = |it: &Option<Spanned<u32>>| it.as_ref().map_or(0, |it| it.value);
-        self.entry(address, port, real.method.value)
+        entry(self.service, address, port, real.method.value)
             .weight(real.weight.as_ref().map_or(1, |it| it.value))
             .thresholds(number(&real.upper), number(&real.lower))
     }
@@ -208,7 +205,7 @@ impl Reader<'_> {
         let fallback: &Fallback = self.service.fallback.as_ref().or(global.as_ref())?;
         let method = fallback.method.as_ref().map_or(Method::Gate, |it| it.value);
         let port = fallback.port.as_ref().map(|it| it.value);
-        Some(self.entry(fallback.address.value, port, method))
+        Some(entry(self.service, fallback.address.value, port, method))
     }
 
     /// The port on which a real server is checked.
@@ -216,7 +213,7 @@ impl Reader<'_> {
         let ports = [&self.service.check_port, &real.port];
         let written = ports.into_iter().flatten().next().map(|port| port.value);
         let usual = || self.service.speaks().and_then(Speaks::port);
-        written.or(Some(self.port()).filter(|port| *port != 0)).or_else(usual).unwrap_or(0)
+        written.or(Some(port(self.service)).filter(|port| *port != 0)).or_else(usual).unwrap_or(0)
     }
 
     fn timeout(&self) -> Duration {
@@ -388,12 +385,32 @@ fn without_slash(request: &str) -> &str {
     request.strip_prefix('/').unwrap_or(request)
 }
 
+/// The port of a virtual service; a firewall mark has none.
+fn port(service: &Service) -> u16 {
+    match service.key.value {
+        Key::Address { port, .. } => port,
+        Key::Mark { .. } => 0,
+    }
+}
+
+/// The table entry of a real server. Only masquerading changes the port.
+fn entry(service: &Service, address: IpAddr, written: Option<u16>, method: Method) -> Destination {
+    let of_service = port(service);
+    let keeps = of_service != 0 && method != Method::Masq;
+    let port = written.filter(|_| !keeps).unwrap_or(of_service);
+    Destination::new(DestinationKey::new(address, port)).forward(match method {
+        Method::Gate => Forward::DirectRoute,
+        Method::Masq => Forward::Masquerade,
+        Method::Ipip => Forward::Tunnel(Tunnel::Ipip),
+    })
+}
+
 fn refusal<T>(at: &Spanned<T>, message: impl Into<String>) -> Diagnostic {
     Diagnostic::error(at.span.clone(), message)
 }
 
 /// An address in the original program's notation.
-fn bracketed(address: IpAddr) -> String {
+pub(crate) fn bracketed(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => Ipv4Addr::to_string(&address),
         IpAddr::V6(address) => format!("[{}]", Ipv6Addr::to_string(&address)),

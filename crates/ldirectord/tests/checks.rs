@@ -122,15 +122,15 @@ fn what_cannot_be_checked_yet_is_named() {
     assert_eq!((&*place, &*message), ("10.0.0.1:25", "service=smtp can't be checked yet"));
 }
 
-/// Nobody should wait in vain for a mail, or for a file to take a server out.
+/// Nobody should wait in vain for a mail, or for a line in a file.
 #[test]
 fn what_has_no_effect_yet_is_a_warning() {
-    let file = "maintenancedir=/etc\nemailalert=\"root\"\nvirtual=10.0.0.1:80\n\
+    let file = "emailalert=\"root\"\nvirtual=10.0.0.1:80\n\
                 \treal=10.0.0.2 gate\n\tmonitorfile=/var/log/monitor\n\temailalert=\"root\"\n";
     let (config, diagnostics) = parse(file, &Nowhere);
     assert!(config.is_some(), "{diagnostics:?}");
     let places: Vec<&str> = diagnostics.iter().map(|it| &file[it.span.clone()]).collect();
-    assert_eq!(places, ["maintenancedir", "emailalert", "monitorfile", "emailalert"]);
+    assert_eq!(places, ["emailalert", "monitorfile", "emailalert"]);
     assert!(diagnostics.iter().all(|it| it.message.ends_with("yet")), "{diagnostics:?}");
 }
 

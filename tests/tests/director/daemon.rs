@@ -132,7 +132,7 @@ impl<'n> Instance<'n> {
         bail!("there is no worker among {children:?}")
     }
 
-    fn log(&self) -> Result<String> {
+    pub(super) fn log(&self) -> Result<String> {
         Ok(fs::read_to_string(self.path("log"))?)
     }
 }

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod daemon;
+mod maintenance;
 mod matrix;
 mod real_servers;
 mod restarts;
@@ -11,6 +12,7 @@ use ipvs_testkit::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     daemon::add_to(suite);
+    maintenance::add_to(suite);
     acceptance::add_to(suite);
     restarts::add_to(suite);
     real_servers::add_to(suite);

@@ -136,6 +136,8 @@ fn metrics_say_what_the_status_says() {
     let [service, drained] = server(104);
     let decision = [service, drained, ("decision", "drain")];
     assert_eq!(page.get("director_server_decision", &decision), Some(1.0));
+    let maintained = |host| page.get("director_server_maintenance", &server(host));
+    assert_eq!([maintained(105), maintained(106)], [None, Some(1.0)]);
     let [service, checked] = server(102);
     let result = |it| page.get("director_check_total", &[service, checked, ("result", it)]);
     assert_eq!(
@@ -146,7 +148,7 @@ fn metrics_say_what_the_status_says() {
     assert_eq!(page.get("director_check_duration_seconds_count", &server(102)), Some(363.0));
     let states = |it| page.get("director_service_servers", &[service, ("state", it)]);
     let counts = ["up", "down", "unknown", "unchecked"].map(|it| states(it).unwrap());
-    assert_eq!(counts, [2.0, 1.0, 0.0, 1.0]);
+    assert_eq!(counts, [3.0, 1.0, 0.0, 1.0]);
     assert_eq!(page.get("director_fallback_active", &[service]), Some(0.0));
     let single = |name| page.get(name, &[("name", "web")]).unwrap();
     assert_eq!(single("director_config_ok"), 0.0);
@@ -162,7 +164,8 @@ fn host_name(host: u8) -> &'static str {
         102 => "10.10.10.102:80",
         103 => "10.10.10.103:80",
         104 => "10.10.10.104:80",
-        _ => "10.10.10.105:80",
+        105 => "10.10.10.105:80",
+        _ => "10.10.10.106:80",
     }
 }
 

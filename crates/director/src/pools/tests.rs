@@ -217,6 +217,60 @@ fn a_quiescent_server_stays_with_weight_0() {
 }
 
 #[test]
+fn a_server_in_maintenance_is_out_whatever_its_checks_and_operators_say() {
+    let quiescent = pool(81, &[102, 103]).when_down(WhenDown::Quiesce);
+    let mut site = Site::new([pool(80, &[102, 103]), quiescent], &[]);
+    site.observe(102, &Verdict::Up);
+    site.observe(103, &Verdict::Up);
+    site.write();
+    let of = |ports: &[u16]| -> Maintained {
+        let entry = |port: &u16| ((vip(*port), server(102).key()), "file".to_owned());
+        ports.iter().map(entry).collect()
+    };
+    assert_eq!(site.pools.maintain(of(&[80, 81, 82]), site.now).len(), 2, "82 isn't there yet");
+    site.write();
+    assert_eq!((site.table(80), site.table(81)), (vec![(103, 1)], vec![(102, 0), (103, 1)]));
+    assert_eq!(site.observe(102, &Verdict::Up), []);
+    assert_eq!(site.pools.maintain(of(&[80, 81, 82]), site.now), [], "nothing new");
+    // A reload keeps it, for a service that is new as well.
+    let snapshot = site.client.snapshot().unwrap();
+    let pools = [pool(80, &[102, 103]), pool(82, &[102, 103])];
+    assert_eq!(site.pools.reload(pools, &snapshot, site.now), []);
+    site.write();
+    assert_eq!((site.table(80), site.table(82)), (vec![(103, 1)], vec![(103, 1)]));
+    // A drained one would be there with weight 0. What operators decide meanwhile holds afterwards.
+    let selector = Selector { service: None, address: server(102).key().addr, port: None };
+    site.pools.decide(&selector, Some(Override::Drain), None, site.now).unwrap();
+    site.write();
+    assert_eq!(site.table(80), [(103, 1)]);
+    assert_eq!(site.pools.maintain(of(&[]), site.now), [], "it is drained");
+    site.write();
+    assert_eq!(site.table(80), [(102, 0), (103, 1)]);
+    assert_eq!(site.pools.decide(&selector, None, None, site.now).unwrap().len(), 2);
+    site.write();
+    let both = vec![(102, 1), (103, 1)];
+    assert_eq!((site.table(80), site.table(82)), (both.clone(), both));
+}
+
+#[test]
+fn when_all_servers_are_in_maintenance_the_fallback_takes_the_traffic() {
+    let with_fallback = pool(80, &[102]).fallback(server(1));
+    let mut site = Site::new([with_fallback], &[(80, &[(102, 1)])]);
+    site.observe(102, &Verdict::Up);
+    let all = Maintained::from([((vip(80), server(102).key()), "file".to_owned())]);
+    site.pools.maintain(all, site.now);
+    site.write();
+    assert_eq!(site.table(80), [(1, 1)]);
+    // One that goes down meanwhile doesn't come back by the end of its maintenance.
+    site.observe(102, &down());
+    assert_eq!(site.pools.maintain(Maintained::new(), site.now), []);
+    site.write();
+    assert_eq!(site.table(80), [(1, 1)]);
+    site.observe(102, &Verdict::Up);
+    assert_eq!(site.table(80), [(102, 1)]);
+}
+
+#[test]
 fn an_operators_decision_ends_by_itself_and_survives_a_reload() {
     let mut site = Site::new([pool(80, &[102, 103])], &[]);
     site.observe(102, &Verdict::Up);

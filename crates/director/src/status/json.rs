@@ -130,6 +130,8 @@ fn server(to: &mut String, it: &ServerStatus) {
     seconds(to, it.took_sum);
     to.push_str(",\"decision\":");
     optional(to, it.decision.as_ref(), decision);
+    to.push_str(",\"maintenance\":");
+    optional(to, it.maintenance.as_deref(), string);
     to.push('}');
 }
 
@@ -252,13 +254,13 @@ mod tests {
                     active,
                     drained,
                 });
-        let names = (any::<String>(), any::<String>());
+        let names = (any::<String>(), any::<String>(), any::<Option<String>>());
         let numbers = (any::<u32>(), any::<u16>(), any::<[u64; 3]>());
         let times = (prop::option::of(time()), time());
         let rest = (prop::option::of(last), prop::option::of(decision));
         (names, state, any::<bool>(), numbers, times, rest).prop_map(
             |(
-                (server, check),
+                (server, check, maintenance),
                 state,
                 takes_traffic,
                 numbers,
@@ -279,6 +281,7 @@ mod tests {
                     checks,
                     took_sum,
                     decision,
+                    maintenance,
                 }
             },
         )

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Three real servers: one up, one down, one draining; and a file that is broken.
+/// Real servers: one up, one down, one draining, one unchecked, one in maintenance. And a file that is
+/// broken.
 pub(crate) fn example() -> Status {
     let mut status = Status::new("web");
     status.uptime = Duration::from_secs(11_520);
@@ -45,12 +46,15 @@ pub(crate) fn example() -> Status {
     let mut unchecked = ServerStatus { server: "10.10.10.105:80".to_owned(), ..Default::default() };
     unchecked.state = ServerState::Unchecked;
     unchecked.takes_traffic = true;
+    let mut maintained = ServerStatus { server: "10.10.10.106:80".to_owned(), ..up.clone() };
+    maintained.takes_traffic = false;
+    maintained.maintenance = Some("file 10.10.10.106".to_owned());
     status.services.push(ServiceStatus {
         service: "tcp/10.10.10.53:80".to_owned(),
         scheduler: "lblc".to_owned(),
         fallback: Some("127.0.0.1:80".to_owned()),
         on_fallback: false,
-        servers: vec![up, down, draining, unchecked],
+        servers: vec![up, down, draining, unchecked, maintained],
     });
     status.held_back.push(HeldBack {
         object: "tcp/10.10.10.54:80".to_owned(),
@@ -107,7 +111,9 @@ fn text_has_a_line_for_each_real_server_and_what_is_wrong() {
     let draining = "10.10.10.104:80 up no 1 12m05s 4.2ms draining, 12 open, 5m00s left";
     assert_eq!(line_of("10.10.10.104"), draining);
     assert_eq!(line_of("10.10.10.105"), "10.10.10.105:80 unchecked yes 0 - -");
-    let service = "tcp/10.10.10.53:80 lblc 2 of 4 take traffic; fallback 127.0.0.1:80";
+    let maintained = "10.10.10.106:80 up no 1 12m05s 4.2ms in maintenance: file 10.10.10.106";
+    assert_eq!(line_of("10.10.10.106"), maintained);
+    let service = "tcp/10.10.10.53:80 lblc 2 of 5 take traffic; fallback 127.0.0.1:80";
     assert_eq!(line_of("10.10.10.53"), service);
     line_of("ldirectord.cf:12: unknown scheduler 'lbrc'");
     let held_back = "tcp/10.10.10.54:80: no such scheduler (3 attempts, next in 8.0s)";

@@ -113,9 +113,12 @@ fn aligned(cells: &[String; 6], widths: &[usize; 6]) -> String {
     format!("  {server:w0$}  {state:w1$}  {traffic:w2$}  {weight:>w3$}  {since:>w4$}  {took:>w5$}")
 }
 
-/// What an operator decided, and what the last check found wrong.
+/// Whether it is in maintenance, what an operator decided, and what the last check found wrong.
 fn note(server: &ServerStatus) -> String {
     let mut notes = Vec::new();
+    notes.extend(
+        server.maintenance.as_deref().map(|it| format!("in maintenance: {}", one_line(it))),
+    );
     notes.extend(server.decision.as_ref().map(decision));
     if let Some(reason) = server.last.as_ref().and_then(|it| it.reason.as_deref()) {
         let reason = one_line(reason);

@@ -112,13 +112,6 @@ impl Globals {
                 if let Some(dir) = self.maintenance_dir.as_ref().filter(missing) {
                     to.push(Diagnostic::warning(dir.span.clone(), "there is no such directory"));
                 }
-                to.push(
-                    Diagnostic::warning(
-                        name.span(),
-                        "files in this directory aren't looked at yet",
-                    )
-                    .help("`ldirectord FILE disable REAL` takes a real server out"),
-                );
             }
             "emailalertfrom" => keep(&mut self.email_alert_from, value::text(value), to),
             "timeout" | "connecttimeout" => to.push(former(name)),

@@ -1,6 +1,7 @@
 //! What the two processes of a daemon say to each other: JSON, a message a line, over a pair of
 //! sockets. Both run the same executable, so there are no versions.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use crate::file::{Broken, Source};
 use crate::machine::{Files, Names};
 
 /// The longest line that the parent sends: a configuration file of the largest size, in which every
-/// byte has to be escaped.
-pub(super) const FROM_PARENT: u64 = 100 << 20;
+/// byte has to be escaped, and as many files as `maintenancedir` may have.
+pub(super) const FROM_PARENT: u64 = 110 << 20;
 
 /// The longest line that the parent reads.
 pub(super) const FROM_WORKER: u64 = 4 << 20;
@@ -51,6 +52,8 @@ pub(super) enum ToWorker {
         /// What an earlier worker has found out about names. They aren't looked up again: the name
         /// server may be down, and the file is in force.
         names: Names,
+        /// The names of the files in its `maintenancedir`.
+        maintenance: BTreeSet<String>,
         /// The requests of the worker's that asked for it.
         requests: Vec<u64>,
     },
@@ -60,6 +63,8 @@ pub(super) enum ToWorker {
         /// The requests of the worker's that asked for it.
         requests: Vec<u64>,
     },
+    /// `maintenancedir` of the configuration in force now has these files.
+    Maintenance(BTreeSet<String>),
     /// What a command found out.
     Ran { id: u64, outcome: Ran },
     /// End.

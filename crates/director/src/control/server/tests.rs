@@ -253,7 +253,7 @@ fn a_subscriber_gets_a_line_at_once_after_each_change_and_every_beat() {
             let line = peer.line().await.unwrap();
             assert_eq!(line["id"], 7);
             let pool = &line["ok"]["pools"][0];
-            assert_eq!([&pool["up"], &pool["servers"]], [2, 4]);
+            assert_eq!([&pool["up"], &pool["servers"]], [2, 5]);
             assert_eq!(pool["on_fallback"], false);
             after.push(start.elapsed().as_millis());
         }

@@ -6,6 +6,7 @@
 
 mod commands;
 mod log;
+mod maintenance;
 mod notify;
 mod process;
 mod respawn;
@@ -24,6 +25,7 @@ use tokio::task::{LocalSet, spawn_local};
 
 use self::commands::Commands;
 use self::log::{Log, Stream};
+use self::maintenance::Maintenance;
 use self::notify::Notify;
 use self::process::Worker;
 use self::respawn::{Pulse, Respawn};
@@ -134,6 +136,7 @@ pub(super) fn run(options: Options) -> Exit {
             reload_wanted: None,
             error: None,
             watch: Watch::default(),
+            maintenance: Maintenance::default(),
             respawn: Respawn::default(),
             pulse: Pulse::default(),
             stopping: None,
@@ -182,6 +185,10 @@ impl Taken {
         commands.add_fallback(&globals.settings);
         Self { source, globals, commands, names }
     }
+
+    fn maintenance_dir(&self) -> Option<&str> {
+        self.globals.maintenance_dir.as_ref().map(|it| it.value.as_str())
+    }
 }
 
 /// A configuration that the worker has been told to apply.
@@ -189,6 +196,8 @@ impl Taken {
 struct Loading {
     id: u64,
     taken: Taken,
+    /// What its directory had.
+    maintenance: Maintenance,
     /// It was in force already, in an earlier worker.
     again: bool,
 }
@@ -216,6 +225,7 @@ struct Parent {
     /// Why the file as it is isn't in force, for the status of the next worker.
     error: Option<String>,
     watch: Watch,
+    maintenance: Maintenance,
     respawn: Respawn,
     pulse: Pulse,
     /// The daemon is to end, and whether the table is to stay.
@@ -364,8 +374,13 @@ impl Parent {
         for (program, error) in taken.commands.missing() {
             files.cannot_run(program, error);
         }
-        self.loading = Some(Loading { id, taken, again });
-        self.tell(&ToWorker::Load { id, source, files, names, requests });
+        let mut looked = self.maintenance.clone();
+        if let Some(note) = looked.look(taken.maintenance_dir()) {
+            self.log.write(&note);
+        }
+        let maintenance = looked.files().clone();
+        self.loading = Some(Loading { id, taken, maintenance: looked, again });
+        self.tell(&ToWorker::Load { id, source, files, names, maintenance, requests });
         // Reading a large file takes much more memory than what is kept of it.
         ipvs_os::return_freed_memory();
     }
@@ -378,6 +393,7 @@ impl Parent {
             Loaded::InForce { warnings, held_back, names } => {
                 let before = self.others();
                 loading.taken.names = names;
+                self.maintenance = loading.maintenance;
                 let problem = self.take(loading.taken);
                 self.log.write(&warnings);
                 for object in &held_back {
@@ -486,7 +502,24 @@ impl Parent {
         if self.pulse.is_recent() {
             self.notify.send("WATCHDOG=1");
         }
+        self.look_maintenance();
         self.look();
+    }
+
+    /// Looks which real servers are in maintenance.
+    fn look_maintenance(&mut self) {
+        // A worker gets to know it along with the configuration.
+        if self.stopping.is_some() || self.loading.is_some() || self.worker.is_none() {
+            return;
+        }
+        let Some(taken) = &self.in_force else { return };
+        let before = self.maintenance.files().clone();
+        if let Some(note) = self.maintenance.look(taken.maintenance_dir()) {
+            self.log.write(&note);
+        }
+        if *self.maintenance.files() != before {
+            self.tell(&ToWorker::Maintenance(self.maintenance.files().clone()));
+        }
     }
 
     /// Looks whether the file has changed.

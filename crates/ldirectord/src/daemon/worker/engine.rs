@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use director::{Director, Handle, LoadError, Saved, Setup, StateError, Store};
+use director::{Director, Handle, LoadError, Maintained, Saved, Setup, StateError, Store};
 use ipvs::{AsyncClient, Client, Error, Transport};
 use probe::{Limits, PrepareError};
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
@@ -97,13 +97,14 @@ pub(super) async fn load(
     source: &Source,
     usable: Usable,
     known: machine::Names,
+    maintained: Maintained,
     parent: &Parent,
 ) -> Loaded {
     let names = Names::of(&usable);
     // The objects of both configurations are written meanwhile.
     let before = parent.set_names(names.clone().or(&parent.names()));
     let Usable { config, pools, warnings } = usable;
-    match engine.load(Setup::new(pools)).await {
+    match engine.load(Setup::new(pools).maintained(maintained)).await {
         Ok(loaded) => {
             parent.set_names(names);
             let refused = loaded.refused.iter().take(HELD_BACK);

@@ -7,6 +7,7 @@ mod observer;
 mod rights;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -32,7 +33,11 @@ use super::user::User;
 use crate::cli::Exit;
 use crate::file::Source;
 use crate::machine::{Files, Names};
+use crate::maintenance::Maintenance;
 use crate::say;
+
+/// Of how many unknown files at once the log tells.
+const UNKNOWN: usize = 10;
 
 /// How often to give a sign of life.
 const PULSE: Duration = Duration::from_secs(1);
@@ -115,6 +120,8 @@ async fn work<T: Transport + 'static>(
         parent: parent.clone(),
         engine: RefCell::default(),
         server: RefCell::default(),
+        maintenance: RefCell::default(),
+        unknown: RefCell::default(),
     });
     let alive = Rc::clone(&worker);
     spawn_local(async move {
@@ -128,13 +135,14 @@ async fn work<T: Transport + 'static>(
         match message {
             ToWorker::Begin { .. } => {}
             ToWorker::Ran { id, outcome } => parent.ran(id, outcome),
+            ToWorker::Maintenance(files) => worker.maintain(&files),
             ToWorker::NotInForce { error, requests } => {
                 worker.state.loaded(&Loaded::Failed(error), &requests);
             }
-            ToWorker::Load { id, source, files, names, requests } => {
+            ToWorker::Load { id, source, files, names, maintenance, requests } => {
                 let worker = Rc::clone(&worker);
                 spawn_local(async move {
-                    let outcome = worker.load(source, files, names).await;
+                    let outcome = worker.load(source, files, names, maintenance).await;
                     worker.state.loaded(&outcome, &requests);
                     // What was written stands in the log before that.
                     worker.parent.say(ToParent::Loaded { id, outcome }).await;
@@ -186,11 +194,21 @@ struct Worker<T> {
     engine: RefCell<Option<Engine>>,
     /// None before the first configuration is in force.
     server: RefCell<Option<(JoinHandle<Stopped>, SocketFile)>>,
+    /// What files may take out, in the configuration in force.
+    maintenance: RefCell<Maintenance>,
+    /// Files that take nobody out, of which the log knows.
+    unknown: RefCell<BTreeSet<String>>,
 }
 
 impl<T: Transport + 'static> Worker<T> {
     /// Applies a file.
-    async fn load(&self, source: Source, files: Files, names: Names) -> Loaded {
+    async fn load(
+        &self,
+        source: Source,
+        files: Files,
+        names: Names,
+        in_maintenance: BTreeSet<String>,
+    ) -> Loaded {
         self.parent.set_files(files.clone());
         let (usable, names) = match engine::examine(source.clone(), files, names).await {
             Ok(read) => read,
@@ -214,11 +232,35 @@ impl<T: Transport + 'static> Worker<T> {
                 }
             }
         };
-        let outcome = engine::load(&handle, &source, usable, names, &self.parent).await;
-        if matches!(outcome, Loaded::InForce { .. }) && self.server.borrow().is_none() {
-            self.serve();
+        let maintenance = Maintenance::of(&usable.config, &source.text);
+        let maintained = maintenance.servers(&in_maintenance);
+        let outcome = engine::load(&handle, &source, usable, names, maintained, &self.parent).await;
+        if matches!(outcome, Loaded::InForce { .. }) {
+            self.report_unknown(&maintenance, &in_maintenance);
+            self.maintenance.replace(maintenance);
+            if self.server.borrow().is_none() {
+                self.serve();
+            }
         }
         outcome
+    }
+
+    /// Applies what `maintenancedir` has now.
+    fn maintain(&self, files: &BTreeSet<String>) {
+        let maintenance = self.maintenance.borrow();
+        self.report_unknown(&maintenance, files);
+        if let Some(engine) = &*self.engine.borrow() {
+            engine.handle.maintain(maintenance.servers(files));
+        }
+    }
+
+    /// Logs which files take nobody out, each once: a name may be misspelled.
+    fn report_unknown(&self, maintenance: &Maintenance, files: &BTreeSet<String>) {
+        let unknown = maintenance.unknown(files);
+        let before = self.unknown.replace(unknown.clone());
+        for file in unknown.difference(&before).take(UNKNOWN) {
+            self.parent.log(format!("maintenancedir: no real server is called {file}"));
+        }
     }
 
     /// Begins to listen on the control socket. Without it the daemon still does its work.
