@@ -19,6 +19,7 @@ use crate::config::{Diagnostic, Severity};
 ///     span: 26..31,
 ///     help: None,
 ///     related: None,
+///     transient: false,
 /// };
 /// let text = report("ldirectord.cf", source, &[diagnostic]).unwrap();
 /// assert!(text.starts_with("error: either yes or no has to stand here"), "{text}");
