@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use ipvs_testkit::{Context, Suite, WebServer, eventually};
 use rustix::process::{Signal, kill_process};
 
-use super::daemon::{Instance, LIMIT, ONE, REAL, SERVICE, table, until};
+use super::instance::{Instance, LIMIT, ONE, REAL, SERVICE, table, until};
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {

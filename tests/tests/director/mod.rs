@@ -2,10 +2,12 @@
 
 mod acceptance;
 mod daemon;
+mod instance;
 mod maintenance;
 mod matrix;
 mod real_servers;
 mod restarts;
+mod rights;
 mod unit;
 
 use ipvs_testkit::Suite;
@@ -15,6 +17,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     maintenance::add_to(suite);
     acceptance::add_to(suite);
     restarts::add_to(suite);
+    rights::add_to(suite);
     real_servers::add_to(suite);
     matrix::add_to(suite);
     unit::add_to(suite);

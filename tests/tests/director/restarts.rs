@@ -1,4 +1,4 @@
-//! What a run of `ldirectord` leaves to the next one.
+//! What happens when `ldirectord` stops, restarts or is killed, and what a run leaves to the next one.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,11 +7,91 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Context, Suite, WebServer, eventually, finish};
 use rustix::process::{Signal, kill_process};
 
-use super::daemon::{Instance, LIMIT, ONE, REAL, SERVICE, table, until};
+use super::instance::{Instance, LIMIT, ONE, REAL, SERVICE, table, until, until_sorted};
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(stop_obeys_cleanstop_and_restart_keeps_the_table));
+    suite.add(test!(whichever_process_is_killed_the_table_stays));
+    suite.add(test!(a_stop_between_two_workers_obeys_cleanstop));
     suite.add(test!(what_changed_while_it_did_not_run_is_made_up_for));
+    suite.add(test!(a_drained_server_stays_drained_over_a_restart));
+}
+
+fn stop_obeys_cleanstop_and_restart_keeps_the_table(context: &mut Context) -> Result<()> {
+    let netns = context.netns("stop")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    let stays = ONE.replace("10.0.0.1", "10.0.0.2") + "\tcleanstop=no\n";
+    instance.configure(&format!("{ONE}{stays}"))?;
+    let all =
+        [SERVICE, REAL, "-A -t 10.0.0.2:80 -s rr", "-a -t 10.0.0.2:80 -r 127.0.0.1:80 -g -w 1"];
+    instance.expect("start", 0)?;
+    until_sorted(&netns, &all)?;
+    instance.expect("restart", 0)?;
+    let mut found = table(&netns)?;
+    found.sort();
+    let mut expected = all;
+    expected.sort();
+    assert_eq!(found, expected);
+    instance.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [all[2], all[3]]);
+    Ok(())
+}
+
+fn whichever_process_is_killed_the_table_stays(context: &mut Context) -> Result<()> {
+    let netns = context.netns("killed")?;
+    let mut web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+
+    let (parent, worker) = (instance.pid()?, instance.worker()?);
+    kill_process(worker, Signal::KILL)?;
+    eventually(LIMIT, || {
+        let next = instance.worker()?;
+        ensure!(next != worker, "no other worker yet");
+        ensure!(instance.code("status --json")? == 0);
+        let status = instance.verb("status --json")?;
+        ensure!(status.stdout.contains("10.0.0.1:80"), "{status:?}");
+        Ok(())
+    })?;
+    assert_eq!(table(&netns)?, [SERVICE, REAL]);
+    assert_eq!(instance.pid()?, parent);
+    // The new one works.
+    web.stop();
+    until(&netns, &[SERVICE])?;
+    web.start(&netns)?;
+    until(&netns, &[SERVICE, REAL])?;
+
+    kill_process(parent, Signal::KILL)?;
+    instance.expect("start", 0)?;
+    assert_eq!(table(&netns)?, [SERVICE, REAL], "the next daemon adopts the table");
+    web.stop();
+    until(&netns, &[SERVICE])?;
+    instance.expect("stop", 0)?;
+    Ok(())
+}
+
+/// The signal comes while no worker is there to take the services away.
+fn a_stop_between_two_workers_obeys_cleanstop(context: &mut Context) -> Result<()> {
+    let netns = context.netns("between")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    let parent = instance.pid()?;
+    // Until the parent runs again, both have happened, in whichever order it hears of them.
+    kill_process(parent, Signal::STOP)?;
+    kill_process(instance.worker()?, Signal::KILL)?;
+    kill_process(parent, Signal::TERM)?;
+    kill_process(parent, Signal::CONT)?;
+    eventually(LIMIT, || {
+        ensure!(!instance.pid_file().exists(), "it hasn't stopped");
+        Ok(())
+    })?;
+    assert_eq!(table(&netns)?, [""; 0], "{}", instance.log()?);
+    Ok(())
 }
 
 /// The file changes while the daemon is stopped, while it's killed, and before another version of the
@@ -66,6 +146,33 @@ fn what_changed_while_it_did_not_run_is_made_up_for(context: &mut Context) -> Re
     until(&netns, &[&numbered(SERVICE, 5), &numbered(REAL, 5), FOREIGN])?;
     let running = fs::read_link(format!("/proc/{}/exe", instance.pid()?.as_raw_nonzero()))?;
     assert_eq!(running, instance.program, "the new program runs");
+    instance.expect("stop", 0)?;
+    Ok(())
+}
+
+fn a_drained_server_stays_drained_over_a_restart(context: &mut Context) -> Result<()> {
+    let netns = context.netns("drained")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    instance.configure(ONE)?;
+    instance.expect("drain 127.0.0.1:80", 1)?;
+    instance.expect("start", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+    assert!(instance.expect("drain 10.9.9.9", 1)?.stderr.contains("10.9.9.9"));
+    // As if there were no room: no file can be written over a directory.
+    let obstacle = format!("/run/ldirectord/{}.state.new", instance.name);
+    fs::create_dir(&obstacle)?;
+    let unsaved = instance.expect("disable 127.0.0.1:80", 4)?.stderr;
+    assert!(unsaved.contains("a restart forgets it"), "{unsaved}");
+    fs::remove_dir(&obstacle)?;
+    instance.expect("drain 127.0.0.1:80 --for 1h", 0)?;
+    let drained = REAL.replace("-w 1", "-w 0");
+    until(&netns, &[SERVICE, &drained])?;
+    instance.expect("reload", 0)?;
+    instance.expect("restart", 0)?;
+    assert_eq!(table(&netns)?, [SERVICE, &drained]);
+    instance.expect("enable 127.0.0.1:80", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
     instance.expect("stop", 0)?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Booted, Context, Machine, Namespace, Suite, WebServer, eventually};
 use ipvs_tests::Reader;
 
-use super::daemon::{LIMIT, ONE, REAL, SERVICE, table, until, until_sorted};
+use super::instance::{LIMIT, ONE, REAL, SERVICE, table, until, until_sorted};
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
