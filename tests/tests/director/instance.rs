@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -58,11 +58,10 @@ impl<'n> Instance<'n> {
         finish(self.netns.command(&self.program).args(self.words(verb)), LIMIT)
     }
 
-    /// A verb, with this file as /etc/group.
-    pub(super) fn verb_with_groups(&self, groups: &Path, verb: &str) -> Result<Finished> {
-        let script = "mount --bind \"$0\" /etc/group && exec \"$@\"";
+    /// A verb that a shell script executes as `"$@"`. What the script mounts, only this sees.
+    pub(super) fn verb_by(&self, script: &str, verb: &str) -> Result<Finished> {
         let mut command = self.netns.command("unshare");
-        command.args(["--mount", "sh", "-c", script]).arg(groups).arg(&self.program);
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(&self.program);
         finish(command.args(self.words(verb)), LIMIT)
     }
 

@@ -19,7 +19,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(the_drop_in_takes_roots_rights_from_commands_only).limit(limit));
 }
 
-const UNIT: &str = include_str!("../../../crates/ldirectord/dist/ldirectord@.service");
+pub(super) const UNIT: &str = include_str!("../../../crates/ldirectord/dist/ldirectord@.service");
 
 const NAME: &str = "ldirectord@web.cf.service";
 

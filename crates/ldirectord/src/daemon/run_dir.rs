@@ -7,11 +7,16 @@
 
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown,
+};
 use std::path::Path;
 
 use director::Store;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use super::user::User;
 use crate::instance::{Instance, RUN_DIR};
@@ -64,7 +69,23 @@ pub(super) fn prepare(instance: &Instance, user: User, group: Option<u32>) -> io
             let _ = fs::remove_file(path);
         }
     }
+    remove_half_made(path, user.uid);
     Ok(())
+}
+
+/// Removes what other users' workers have left if they were killed while they made their sockets, which
+/// are called `.PID` until then. A worker of this user that gets the number couldn't.
+fn remove_half_made(folder: &Path, uid: u32) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|it| it.strip_prefix('.')?.parse().ok());
+        let Some(pid) = number.and_then(Pid::from_raw) else { continue };
+        let is_others = fs::symlink_metadata(entry.path())
+            .is_ok_and(|it| it.file_type().is_socket() && it.uid() != uid);
+        if is_others && test_kill_process(pid) == Err(Errno::SRCH) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Creates a file that may be there already.
@@ -77,9 +98,10 @@ fn create(path: &Path) {
 /// Gives a file to a user, if there is one. If that can't be done, the worker says so.
 ///
 /// Another user may have had it, and put a name for something else in its place. So a symbolic link
-/// isn't followed, and a file with other names isn't touched.
+/// isn't followed, and a file with other names isn't touched. The documented drop-in leaves no right to
+/// read another user's file, so it isn't opened for that.
 fn give(path: &Path, uid: u32, gid: u32, mode: u32) {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from) else { return };
     if file.metadata().is_ok_and(|it| it.is_file() && it.nlink() == 1) {
         let _ = set(&file, uid, gid, mode);
@@ -87,15 +109,18 @@ fn give(path: &Path, uid: u32, gid: u32, mode: u32) {
 }
 
 /// Sets owner, group and mode, if any of them differs. The documented drop-in leaves no right to change
-/// the mode of somebody else's file, so it's changed while the file is root's.
+/// the mode of another user's file either, so it's changed while the file is root's.
 fn set(file: &File, uid: u32, gid: u32, mode: u32) -> io::Result<()> {
     let is = file.metadata()?;
     if (is.uid(), is.gid(), is.mode() & 0o7777) == (uid, gid, mode) {
         return Ok(());
     }
-    fchown(file, Some(0), Some(0))?;
-    file.set_permissions(Permissions::from_mode(mode))?;
-    fchown(file, Some(uid), Some(gid))
+    // fchown(2) and fchmod(2) refuse a descriptor of O_PATH. This is the same file, whatever is at its
+    // path by now (proc_pid_fd(5)).
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    chown(&path, Some(0), Some(0))?;
+    fs::set_permissions(&path, Permissions::from_mode(mode))?;
+    chown(&path, Some(uid), Some(gid))
 }
 
 /// The name of an instance beside `own` that is running, as another user.
@@ -108,15 +133,23 @@ fn running_of_another(folder: &Path, uid: u32, own: &str) -> io::Result<Option<S
         if name == own || !file.is_file() || file.uid() == uid {
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let is_running = match rustix::fs::open(entry.path(), flags, Mode::empty()) {
-            Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared).is_err(),
-            // It may be.
-            Err(error) => error != rustix::io::Errno::NOENT,
-        };
-        if is_running {
+        let is_running = is_locked(&entry.path()).or_else(|error| {
+            // Under the documented drop-in, a worker's lock can't be read, and its parent's can.
+            Instance::new(Some(name.as_ref())).map_or(Err(error), |it| is_locked(&it.lock_file()))
+        });
+        // It may be.
+        if is_running.unwrap_or(true) {
             return Ok(Some(name.to_owned()));
         }
     }
     Ok(None)
+}
+
+fn is_locked(path: &Path) -> Result<bool, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(lock) => Ok(flock(&lock, FlockOperation::NonBlockingLockShared).is_err()),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
