@@ -19,8 +19,10 @@ pub struct Settings {
     pub keepalived: Vec<PathBuf>,
     /// The library that takes keepalived's requests to IPVS. Not needed in a guest.
     pub stand_in: Option<PathBuf>,
-    /// How often each program is measured.
+    /// How often the cost and the start of each program are measured.
     pub rounds: usize,
+    /// How often to search how many checks fit: each search takes minutes.
+    pub searches: usize,
     /// How long each program is watched each time, in seconds.
     pub window: u64,
     /// Measure only programs and work with this in their names.

@@ -234,6 +234,7 @@ impl Part {
         };
         Ok(Some(Outcome { counts, problem }))
     }
+
     /// Runs the demo, which checks its own claims, and compares its output with the transcript. The
     /// transcript comes from a single kernel.
     fn demo(&self, summary: &mut Summary) {

@@ -51,9 +51,6 @@ const FEWEST: usize = 50;
 const GROWTH: f64 = 1.6;
 const CLOSE: f64 = 1.08;
 
-/// How often a capacity is measured at most: a search takes minutes.
-const SEARCHES: usize = 3;
-
 pub(crate) fn measure(settings: &Settings) -> Result<Guest> {
     let mut starts = Vec::new();
     let mut capacities = Vec::new();
@@ -72,7 +69,7 @@ pub(crate) fn measure(settings: &Settings) -> Result<Guest> {
             println!("start, {}: {:?}", start.program, start.seconds);
         }
     }
-    for _ in 0..settings.rounds.min(SEARCHES) {
+    for _ in 0..settings.searches {
         for (contender, capacity) in &mut capacities {
             capacity.per_second.push(search(settings, *contender)?);
             println!("capacity, {}: {:?}", capacity.program, capacity.per_second);

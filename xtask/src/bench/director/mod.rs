@@ -48,9 +48,12 @@ pub(super) const NONE: &str = "No run on a quiet machine is recorded yet.\n";
 pub(super) struct Director {
     #[command(flatten)]
     kernel: KernelOption,
-    /// Rounds of each measurement, at most 3 where each takes minutes
+    /// Rounds of each measurement of a cost or a start
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// How often to search how many checks fit; a search takes four minutes for each program
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    searches: u32,
     /// How long each program is watched in each round, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     window: u64,
@@ -90,6 +93,7 @@ impl Director {
             keepalived: keepalived(&rivals),
             stand_in: None,
             rounds: self.rounds as usize,
+            searches: self.searches as usize,
             window: self.window,
             filter: self.filter.clone().unwrap_or_default(),
             folder: folder.clone(),
