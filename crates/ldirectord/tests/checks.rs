@@ -1,37 +1,14 @@
 //! The checks that directives ask for, and those that are refused.
 
-use std::io;
-use std::net::IpAddr;
-use std::path::Path;
+mod machine;
 
-use ipvs::Family;
-use ldirectord::{Protocol, Surroundings, parse, pools};
+use ldirectord::{parse, pools};
+use machine::Machine;
 use probe::{Check, Dns, Http, Pattern, SimpleTcp};
-
-/// No names, no files.
-struct Nowhere;
-
-impl Surroundings for Nowhere {
-    fn host(&self, _: &str, _: Family) -> Option<IpAddr> {
-        None
-    }
-
-    fn port(&self, _: &str, _: Protocol) -> Option<u16> {
-        None
-    }
-
-    fn can_append(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn is_directory(&self, _: &Path) -> bool {
-        true
-    }
-}
 
 /// The check of the only real server, or the place and the message of the refusal.
 fn check(file: &str) -> Result<Check, (String, String)> {
-    let (config, diagnostics) = parse(file, &Nowhere);
+    let (config, diagnostics) = parse(file, &Machine);
     let config = config.unwrap_or_else(|| panic!("{file}: {diagnostics:?}"));
     match pools(&config) {
         Ok(pools) => {
@@ -127,7 +104,7 @@ fn what_cannot_be_checked_yet_is_named() {
 fn what_has_no_effect_yet_is_a_warning() {
     let file = "emailalert=\"root\"\nvirtual=10.0.0.1:80\n\
                 \treal=10.0.0.2 gate\n\tmonitorfile=/var/log/monitor\n\temailalert=\"root\"\n";
-    let (config, diagnostics) = parse(file, &Nowhere);
+    let (config, diagnostics) = parse(file, &Machine);
     assert!(config.is_some(), "{diagnostics:?}");
     let places: Vec<&str> = diagnostics.iter().map(|it| &file[it.span.clone()]).collect();
     assert_eq!(places, ["emailalert", "monitorfile", "emailalert"]);
@@ -139,7 +116,7 @@ fn what_has_no_effect_yet_is_a_warning() {
 #[test]
 fn thresholds_come_in_any_order_and_the_lower_one_is_not_above_the_upper() {
     let read = |thresholds: &str| {
-        parse(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate {thresholds}\n"), &Nowhere)
+        parse(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate {thresholds}\n"), &Machine)
     };
     for both in ["l:5 u:10", "u:10 l:5"] {
         let (config, diagnostics) = read(both);
@@ -156,7 +133,7 @@ fn thresholds_come_in_any_order_and_the_lower_one_is_not_above_the_upper() {
 #[test]
 fn a_receive_that_is_no_regular_expression_is_refused_at_its_place() {
     let file = "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\treceive=\"a(b\"\n";
-    let (config, diagnostics) = parse(file, &Nowhere);
+    let (config, diagnostics) = parse(file, &Machine);
     assert_eq!(config, None);
     assert_eq!(file[..diagnostics[0].span.start].lines().count(), 3);
 }

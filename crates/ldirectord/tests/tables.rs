@@ -3,11 +3,12 @@
 //! A function simulates the network of those tables: which addresses answer, and what. The checks
 //! are the real ones, without sockets; pools and the table follow from their verdicts.
 
+mod machine;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,8 @@ use ipvs::{
     Family, Forward, Persistence, PersistenceMask, Protocol, SchedulerFlags, ServiceKey, Snapshot,
     TableService,
 };
-use ldirectord::{Surroundings, parse, pools, report};
+use ldirectord::{parse, pools, report};
+use machine::Machine;
 use probe::{
     Check, Closed, Conversation as _, Http, Probe, ReasonKind, Stage, Step, Turn, Verdict,
 };
@@ -31,27 +33,6 @@ const REFUSED: [&str; 7] = [
     "sample-smtp",
     "sample-v6-nntp",
 ];
-
-/// A machine with the names that every machine has.
-struct Machine;
-
-impl Surroundings for Machine {
-    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
-        (name == "localhost" && family == Family::V4).then_some(Ipv4Addr::LOCALHOST.into())
-    }
-
-    fn port(&self, name: &str, _: ldirectord::Protocol) -> Option<u16> {
-        [("http", 80), ("https", 443)].iter().find(|it| it.0 == name).map(|it| it.1)
-    }
-
-    fn can_append(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn is_directory(&self, _: &Path) -> bool {
-        true
-    }
-}
 
 /// Whether packets to an address arrive.
 fn answers(address: IpAddr) -> bool {

@@ -1,35 +1,13 @@
 //! Files of all kinds, and what the original ldirectord made of them.
 
+mod machine;
+
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
-use ipvs::Family;
-use ldirectord::{Diagnostic, Protocol, Severity, Surroundings, parse, report};
+use ldirectord::{Diagnostic, Severity, parse, report};
+use machine::Machine;
 use proptest::prelude::*;
-
-/// A machine with the names that every machine has.
-struct Machine;
-
-impl Surroundings for Machine {
-    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
-        (name == "localhost" && family == Family::V4).then_some(Ipv4Addr::LOCALHOST.into())
-    }
-
-    fn port(&self, name: &str, _: Protocol) -> Option<u16> {
-        [("http", 80), ("https", 443), ("domain", 53)].iter().find(|it| it.0 == name).map(|it| it.1)
-    }
-
-    fn can_append(&self, path: &Path) -> io::Result<()> {
-        let missing = path.starts_with("/no-such-dir");
-        if missing { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
-    }
-
-    fn is_directory(&self, path: &Path) -> bool {
-        path == Path::new("/etc")
-    }
-}
 
 fn cases() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
