@@ -34,7 +34,10 @@ fn has_test(source: &str, name: &str) -> bool {
         found
     });
     let suite = format!("suite.add(test!({name})");
+    // The acceptance scenarios: a name and the scenario's identifier.
+    let scenario = format!("fn {name} \"");
     of_rust
+        || lines().any(|line| line.starts_with(&scenario))
         || (lines().any(|line| line.starts_with(&head))
             && lines().any(|line| line.starts_with(&suite)))
 }
@@ -42,24 +45,30 @@ fn has_test(source: &str, name: &str) -> bool {
 #[test]
 fn every_test_that_is_linked_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let page = fs::read_to_string(root.join(COMPARISON)).unwrap();
-    let named = named_functions(&page);
-    assert!(named.len() > 10, "the comparison's links weren't found: {named:?}");
-    for (name, path) in named {
-        let source = fs::read_to_string(root.join("docs").join(path))
-            .unwrap_or_else(|error| panic!("{COMPARISON} links to {path}: {error}"));
-        assert!(
-            has_test(&source, name),
-            "{COMPARISON} names a test {name} in {path}: there is none"
-        );
+    for (comparison, _) in COMPARISONS {
+        let page = fs::read_to_string(root.join(comparison)).unwrap();
+        let named = named_functions(&page);
+        assert!(named.len() > 10, "the links of {comparison} weren't found: {named:?}");
+        for (name, path) in named {
+            let source = fs::read_to_string(root.join("docs").join(path))
+                .unwrap_or_else(|error| panic!("{comparison} links to {path}: {error}"));
+            assert!(
+                has_test(&source, name),
+                "{comparison} names a test {name} in {path}: there is none"
+            );
+        }
     }
 }
 
-const COMPARISON: &str = "docs/comparison.md";
+/// The pages that compare this project with others, and how their tables begin.
+const COMPARISONS: [(&str, &str); 2] = [
+    ("docs/comparison.md", "| | `ipvs` |"),
+    ("docs/health-checkers.md", "| | ours | ldirectord (Perl) |"),
+];
 
-/// The rows of the table that compares clients: a label, and a cell for each client.
-fn comparison(text: &str) -> BTreeMap<&str, Vec<&str>> {
-    let rows = text.lines().skip_while(|line| !line.starts_with("| | `ipvs` |")).skip(2);
+/// The rows of a table that begins like this: a label, and a cell for each program.
+fn comparison<'a>(text: &'a str, start: &str) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let rows = text.lines().skip_while(|line| !line.starts_with(start)).skip(2);
     let rows = rows.take_while(|line| line.starts_with('|'));
     rows.map(|row| {
         let mut cells = row.trim_matches('|').split('|').map(str::trim);
@@ -69,18 +78,22 @@ fn comparison(text: &str) -> BTreeMap<&str, Vec<&str>> {
 }
 
 #[test]
-fn the_readme_compares_as_the_whole_comparison_does() {
+fn the_readme_compares_as_the_whole_comparisons_do() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let [readme, page] = ["README.md", COMPARISON].map(|path| {
+    let read = |path: &str| {
         fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-    });
-    let (short, whole) = (comparison(&readme), comparison(&page));
-    assert!(short.len() >= 5 && short.len() < whole.len(), "{short:?}");
-    for (label, cells) in short {
-        let [ours, others @ ..] = &cells[..] else { panic!("a row without cells: {label}") };
-        assert_eq!(*ours, "yes", "{label}");
-        assert!(whole[label][0].starts_with("[`"), "no test shows: {label}");
-        assert_eq!(others, &whole[label][1..], "{label}");
+    };
+    let readme = read("README.md");
+    for (path, start) in COMPARISONS {
+        let page = read(path);
+        let (short, whole) = (comparison(&readme, start), comparison(&page, start));
+        assert!(short.len() >= 5 && short.len() < whole.len(), "{short:?}");
+        for (label, cells) in short {
+            let [ours, others @ ..] = &cells[..] else { panic!("a row without cells: {label}") };
+            assert_eq!(*ours, "yes", "{label}");
+            assert!(whole[label][0].starts_with("[`"), "no test shows: {label}");
+            assert_eq!(others, &whole[label][1..], "{label}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use lab::{Job, KernelOption, paths, progress};
 use serde::de::DeserializeOwned;
 
 use crate::cargo;
-use report::{Outcome, PAGE, Report};
+use report::{Outcome, PAGE, README, Report};
 
 /// The limit for everything: 16 scenarios, three programs, a minute or two each.
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
@@ -43,7 +43,7 @@ pub(crate) struct Acceptance {
     /// keepalived, ours); may be given several times
     #[arg(long, value_name = "ROW|PROGRAM")]
     only: Vec<String>,
-    /// Put what was measured into docs/acceptance.md; what --only leaves out stays as it was
+    /// Put what was measured into docs/acceptance.md and README.md; what --only leaves out stays as it was
     #[arg(long)]
     into_docs: bool,
 }
@@ -96,6 +96,7 @@ impl Acceptance {
             let text = serde_json::to_string_pretty(&report)? + "\n";
             fs::write(recorded(), text).context("can't write what was measured")?;
             PAGE.write(&report::page(&report))?;
+            README.write(&report::overview(&report))?;
         }
         Ok(u8::from(missed))
     }
@@ -158,6 +159,7 @@ mod tests {
     fn the_page_has_what_was_measured() {
         let report: Report = read(&recorded()).unwrap();
         assert_eq!(PAGE.recorded().unwrap(), report::page(&report));
+        assert_eq!(README.recorded().unwrap(), report::overview(&report));
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub(super) const PAGE: Part = Part {
     end: "<!-- acceptance:end -->\n",
 };
 
+/// The overview in README.md.
+pub(super) const README: Part = Part {
+    file: "README.md",
+    name: "overview of the scenarios",
+    start: "<!-- acceptance:begin (cargo xtask acceptance director --into-docs) -->\n",
+    end: "<!-- acceptance:end -->\n",
+};
+
 /// A run of all scenarios with all programs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Report {
@@ -69,30 +77,46 @@ pub(super) fn replace(all: &mut Vec<Outcome>, newer: Vec<Outcome>) {
     }
 }
 
-/// The generated part of the page for a run.
-pub(super) fn page(report: &Report) -> String {
+impl Report {
+    fn subjects(&self) -> Vec<&str> {
+        in_order(self.outcomes.iter().map(|outcome| outcome.subject.as_str()))
+    }
+
+    fn ids(&self) -> Vec<&str> {
+        in_order(self.outcomes.iter().map(|outcome| outcome.id.as_str()))
+    }
+}
+
+/// A row for each scenario: how much of it each program met.
+pub(super) fn overview(report: &Report) -> String {
     let mut text = String::new();
     let versions: Vec<String> =
         report.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     // Writing to a String can't fail.
     let _ = writeln!(text, "Linux {}, {}; {}.\n", report.kernel, report.date, versions.join(", "));
-    let subjects = in_order(report.outcomes.iter().map(|outcome| outcome.subject.as_str()));
-    let ids = in_order(report.outcomes.iter().map(|outcome| outcome.id.as_str()));
+    let subjects = report.subjects();
     let _ = writeln!(text, "| | scenario | {} |", subjects.join(" | "));
     let _ = writeln!(text, "| --- | --- |{}", " --- |".repeat(subjects.len()));
     let find = |id: &str, subject: &str| {
         report.outcomes.iter().find(|outcome| outcome.id == id && outcome.subject == subject)
     };
-    for id in &ids {
-        let title = report.outcomes.iter().find(|outcome| outcome.id == *id);
+    for id in report.ids() {
+        let title = report.outcomes.iter().find(|outcome| outcome.id == id);
         let title = title.map_or("", |outcome| &outcome.title);
         let cells = subjects.iter().map(|subject| find(id, subject).map_or("–".into(), summary));
         let cells: Vec<String> = cells.collect();
         let _ = writeln!(text, "| {id} | {title} | {} |", cells.join(" | "));
     }
-    for id in &ids {
+    text
+}
+
+/// The generated part of the page for a run.
+pub(super) fn page(report: &Report) -> String {
+    let mut text = overview(report);
+    let subjects = report.subjects();
+    for id in report.ids() {
         let outcomes: Vec<&Outcome> =
-            report.outcomes.iter().filter(|outcome| outcome.id == *id).collect();
+            report.outcomes.iter().filter(|outcome| outcome.id == id).collect();
         let title = outcomes.first().map_or("", |outcome| &outcome.title);
         let _ = writeln!(text, "\n### {id}: {title}\n");
         let _ = writeln!(text, "| measured | bar | {} |", subjects.join(" | "));

@@ -5,6 +5,7 @@
 //! by a stand-in. How soon the table is complete, and how many checks fit, is measured in a guest,
 //! with IPVS.
 
+mod summary;
 mod table;
 
 use std::fs;
@@ -24,6 +25,7 @@ use super::read;
 use crate::cargo;
 use crate::docs::Part;
 
+pub(super) use summary::summary;
 pub(super) use table::page;
 
 /// All measurements together take about half an hour.
@@ -40,9 +42,13 @@ pub(super) const TABLES: Part = Part {
     end: "<!-- bench-director:end -->\n",
 };
 
-/// What stands there before the first run.
-#[cfg(test)]
-pub(super) const NONE: &str = "No run on a quiet machine is recorded yet.\n";
+/// The comparison with keepalived, in short.
+pub(super) const SUMMARY: Part = Part {
+    file: "README.md",
+    name: "table of health checks",
+    start: "<!-- bench-director:begin (cargo xtask bench director --into-docs) -->\n",
+    end: "<!-- bench-director:end -->\n",
+};
 
 #[derive(Debug, Args)]
 pub(super) struct Director {
@@ -64,7 +70,7 @@ pub(super) struct Director {
     /// Write the measurements as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Put the tables into docs/benchmarks.md
+    /// Put the tables into docs/benchmarks.md and README.md
     #[arg(long, conflicts_with = "filter")]
     into_docs: bool,
 }
@@ -74,6 +80,7 @@ impl Director {
         if self.into_docs {
             // Fail now, not after all measurements.
             TABLES.recorded()?;
+            SUMMARY.recorded()?;
         }
         let kernel = self.kernel.prepare(&cargo::lab()?)?;
         let folder = paths::root().join("target/bench/director");
@@ -121,6 +128,7 @@ impl Director {
             write(file, &report)?;
         }
         if self.into_docs {
+            SUMMARY.write(&summary(&report))?;
             super::record(|measured| measured.director = Some(report))?;
             TABLES.write(&text)?;
         }

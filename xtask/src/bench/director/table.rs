@@ -8,18 +8,18 @@ use ipvs_benches::director::usage::Memory;
 use super::super::table::Verdicts;
 
 /// The program that has to meet the bars.
-const OURS: &str = "ldirectord";
+pub(super) const OURS: &str = "ldirectord";
 
 /// The programs that it is compared with.
-const KEEPALIVED: &str = "keepalived";
-const BARE: &str = "bare client";
+pub(super) const KEEPALIVED: &str = "keepalived";
+pub(super) const BARE: &str = "bare client";
 
 /// The most processor time of ours for an answer, as a fraction of the others'.
 const OF_KEEPALIVED: f64 = 0.9;
 const OF_BARE: f64 = 1.5;
 
 /// The most memory of ours, for up to so many checks, in MB.
-const MEMORY: [(usize, f64); 2] = [(1_000, 8.0), (10_000, 16.0)];
+pub(super) const MEMORY: [(usize, f64); 2] = [(1_000, 8.0), (10_000, 16.0)];
 
 /// The longest time of ours until all healthy real servers are in the table, in seconds.
 const START: f64 = 2.0;
@@ -95,7 +95,7 @@ fn processes(cost: &Cost) -> String {
     text
 }
 
-fn megabytes(kib: u64) -> f64 {
+pub(super) fn megabytes(kib: u64) -> f64 {
     kib as f64 * 1024.0 / 1e6
 }
 
@@ -159,7 +159,7 @@ fn figures(figures: &[f64], digits: usize, unit: &str) -> String {
 }
 
 /// A number with its thousands separated.
-fn count(number: usize) -> String {
+pub(super) fn count(number: usize) -> String {
     ipvs_benches::table::thousands(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
