@@ -284,6 +284,11 @@ impl Engine {
         Some((due.id, probe))
     }
 
+    /// What is being checked under this number.
+    pub(crate) fn probe(&self, id: CheckId) -> Option<&Probe> {
+        self.checks.get(&id).filter(|_| self.in_flight.contains(&id)).map(|it| &*it.probe)
+    }
+
     /// Records the verdict of a check that was due, and how long it took.
     pub(crate) fn finished(&mut self, id: CheckId, verdict: Verdict, took: Duration, now: Instant) {
         if !self.in_flight.remove(&id) {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ipvs::plan::Step;
 use ipvs::{AsyncClient, Error, Service, ServiceKey, Snapshot, Transport};
-use probe::{Check, External, Limits, Needs, Outcome, PrepareError, Probe, Runner};
+use probe::{Check, External, Limits, Needs, Outcome, PrepareError, Probe, Runner, Verdict};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -60,6 +60,10 @@ pub trait Observer {
     fn can_run(&self, _external: &External) -> Option<io::Result<()>> {
         None
     }
+
+    /// A check has ended. This must not block. The probe is the whole one, even if only a part of it was
+    /// due.
+    fn checked(&mut self, _probe: &Probe, _verdict: &Verdict) {}
 
     /// The loop has turned; it does so at least once a second.
     fn turned(&mut self) {}
@@ -340,6 +344,9 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Finished(id, outcome) => {
+                if let Some(probe) = self.engine.probe(id) {
+                    self.observer.checked(probe, &outcome.verdict);
+                }
                 self.engine.finished(id, outcome.verdict, outcome.took, now);
             }
             Input::Written(written) => self.engine.written(written, now),

@@ -32,8 +32,8 @@ mod say;
 pub use cli::{main, main_with};
 
 pub use config::{
-    CheckType, Config, Diagnostic, Fallback, Globals, HttpMethod, Key, Method, Netmask, Phases,
-    Protocol, Real, Service, Settings, Severity, Spanned, Speaks, Surroundings, parse,
+    CheckType, Config, Diagnostic, Elsewhere, Fallback, Globals, HttpMethod, Key, Method, Netmask,
+    Phases, Protocol, Real, Service, Settings, Severity, Spanned, Speaks, Surroundings, parse,
 };
 pub use pools::pools;
 pub use report::report;

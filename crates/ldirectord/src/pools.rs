@@ -80,6 +80,10 @@ struct Reader<'a> {
     patterns: &'a RefCell<HashMap<String, Pattern>>,
 }
 
+/// What runs the script of an external-perl check. The original is a Perl program, and runs it in its
+/// own process.
+pub(crate) const PERL: &str = "/usr/bin/perl";
+
 type Read<T> = Result<T, Diagnostic>;
 
 impl Reader<'_> {
@@ -92,11 +96,9 @@ impl Reader<'_> {
         for real in &self.service.reals {
             for address in real.addresses() {
                 let destination = self.destination(real, address);
-                let probe = Probe::new(
-                    SocketAddr::new(address, self.checked_port(real)),
-                    self.check(real, address)?,
-                    self.timeout(),
-                );
+                let check = self.check(real, address)?;
+                let timeout = self.timeout(&check);
+                let probe = Probe::new(self.checked_address(real, address), check, timeout);
                 let member = Member::new(destination, probe)
                     .thresholds(self.thresholds())
                     .interval(self.interval());
@@ -216,11 +218,23 @@ impl Reader<'_> {
         written.or(Some(port(self.service)).filter(|port| *port != 0)).or_else(usual).unwrap_or(0)
     }
 
-    fn timeout(&self) -> Duration {
-        let (check, negotiate) = self.service.timeouts(self.globals);
-        let seconds = match self.check_type() {
-            CheckType::Negotiate | CheckType::Combined(_) => negotiate,
-            _ => check,
+    /// Where a real server is checked: on itself, unless its request names another host.
+    fn checked_address(&self, real: &Real, address: IpAddr) -> SocketAddr {
+        let requests = matches!(self.check_type(), CheckType::Negotiate | CheckType::Combined(_));
+        let Some(page) = real.elsewhere.as_ref().filter(|_| requests) else {
+            return SocketAddr::new(address, self.checked_port(real));
+        };
+        let usual = self.service.speaks().and_then(Speaks::port).unwrap_or(0);
+        SocketAddr::new(page.address.value, page.port.as_ref().map_or(usual, |it| it.value))
+    }
+
+    /// How long a check may take. All attempts of a ping together have that many times as long.
+    fn timeout(&self, check: &Check) -> Duration {
+        let (quick, negotiate) = self.service.timeouts(self.globals);
+        let seconds = match (self.check_type(), check) {
+            (_, Check::Pings(most)) => quick.saturating_mul(most.get().into()),
+            (CheckType::Negotiate | CheckType::Combined(_), _) => negotiate,
+            _ => quick,
         };
         Duration::from_secs(seconds.into())
     }
@@ -233,15 +247,17 @@ impl Reader<'_> {
         match self.check_type() {
             CheckType::On => Ok(Check::On),
             CheckType::Off => Ok(Check::Off),
-            CheckType::Ping => Ok(Check::Ping),
+            CheckType::Ping => Ok(self.ping()),
             CheckType::Connect => Ok(self.connect()),
             CheckType::External | CheckType::ExternalPerl => Ok(self.external(real, address)),
             CheckType::Combined(connects) => {
                 let full = self.negotiate(real)?;
+                let quick = self.connect();
                 let seconds = self.service.timeouts(self.globals).0;
-                let mut combined =
-                    Combined::connects(connects, Duration::from_secs(seconds.into()), full);
-                combined.quick = self.connect();
+                let times = if let Check::Pings(most) = quick { most.get() } else { 1 };
+                let limit = Duration::from_secs(seconds.saturating_mul(times.into()).into());
+                let mut combined = Combined::connects(connects, limit, full);
+                combined.quick = quick;
                 Ok(Check::Combined(Box::new(combined)))
             }
             CheckType::Negotiate => self.negotiate(real),
@@ -251,7 +267,18 @@ impl Reader<'_> {
     /// A check without a request. UDP has no connections, so it's a ping there.
     fn connect(&self) -> Check {
         let udp = matches!(self.service.key.value, Key::Address { protocol: Protocol::Udp, .. });
-        if udp { Check::Ping } else { Check::Connect }
+        if udp { self.ping() } else { Check::Connect }
+    }
+
+    /// `checkcount` is about pings alone.
+    fn ping(&self) -> Check {
+        let count = &self.service.settings.check_count;
+        let count = count.as_ref().or(self.globals.settings.check_count.as_ref());
+        let count = count.map_or(1, |it| it.value).try_into().unwrap_or(u16::MAX);
+        match NonZeroU16::new(count) {
+            Some(most) if most.get() > 1 => Check::Pings(most),
+            _ => Check::Ping,
+        }
     }
 
     /// A check by a request and its reply.
@@ -295,10 +322,12 @@ impl Reader<'_> {
             bracketed(address),
             self.checked_port(real).to_string(),
         ];
-        Check::External(External {
-            program: program.into(),
-            arguments: words.map(Into::into).into(),
-        })
+        let mut arguments = Vec::from(words.map(Into::into));
+        if self.check_type() == CheckType::ExternalPerl {
+            arguments.insert(0, program.into());
+            return Check::External(External { program: PERL.into(), arguments });
+        }
+        Check::External(External { program: program.into(), arguments })
     }
 
     fn pattern(&self, receive: &Spanned<String>) -> Read<Pattern> {
@@ -363,10 +392,19 @@ impl Reader<'_> {
                 let refusal = self.refusal_of(self.service.speaks.as_ref(), message);
                 return Err(refusal.help("write it as request=\"http://www.example.com/\""));
             }
-            (_, Some(request)) if request.value.contains("://") => {
-                return Err(refusal(request, "a request to another host can't be had yet"));
-            }
-            (_, request) => Http::new(request.map_or("/", |it| &it.value)),
+            (_, request) => match &real.elsewhere {
+                Some(page) => Http::new(&page.path)
+                    .host(&page.host)
+                    .map_err(|error| refusal(&page.address, error.to_string()))?,
+                None => {
+                    if let Some(request) = request.filter(|it| names_a_host(&it.value)) {
+                        let message = "only a real server's own request can name another host";
+                        let help = "write a path here, such as /check.txt";
+                        return Err(refusal(request, message).help(help));
+                    }
+                    Http::new(request.map_or("/", |it| &it.value))
+                }
+            },
         };
         if let Some(receive) = receive {
             page = page.receive(self.pattern(receive)?);
@@ -377,6 +415,12 @@ impl Reader<'_> {
         let head = self.service.http_method.as_ref().is_some_and(|it| it.value == HttpMethod::Head);
         Ok(page.method(if head { PageMethod::Head } else { PageMethod::Get }))
     }
+}
+
+/// Whether a request is a whole address: that would be the same page for all real servers.
+fn names_a_host(request: &str) -> bool {
+    let request = request.trim_start_matches('/');
+    ["http://", "https://"].iter().any(|scheme| request.starts_with(scheme))
 }
 
 /// A request that isn't a path. The original puts a slash in front of each request that has none,

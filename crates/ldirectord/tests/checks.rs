@@ -4,7 +4,7 @@ mod machine;
 
 use ldirectord::{parse, pools};
 use machine::Machine;
-use probe::{Check, Dns, Http, Pattern, SimpleTcp};
+use probe::{Check, Dns, External, Http, Pattern, SimpleTcp};
 
 /// The check of the only real server, or the place and the message of the refusal.
 fn check(file: &str) -> Result<Check, (String, String)> {
@@ -99,16 +99,113 @@ fn what_cannot_be_checked_yet_is_named() {
     assert_eq!((&*place, &*message), ("10.0.0.1:25", "service=smtp can't be checked yet"));
 }
 
-/// Nobody should wait in vain for a mail, or for a line in a file.
+/// Nobody should wait in vain for a mail.
 #[test]
-fn what_has_no_effect_yet_is_a_warning() {
-    let file = "emailalert=\"root\"\nvirtual=10.0.0.1:80\n\
-                \treal=10.0.0.2 gate\n\tmonitorfile=/var/log/monitor\n\temailalert=\"root\"\n";
+fn mails_have_no_effect_yet_and_one_warning_says_so() {
+    let file = "virtual=10.0.0.1:80\n\treal=10.0.0.2 gate\n\temailalert=\"web\"\n\tsmtp=mx\n\
+                emailalert=\"root\"\nemailalertfrom=me\nemailalertfreq=9\nemailalertstatus=all\n";
     let (config, diagnostics) = parse(file, &Machine);
     assert!(config.is_some(), "{diagnostics:?}");
     let places: Vec<&str> = diagnostics.iter().map(|it| &file[it.span.clone()]).collect();
-    assert_eq!(places, ["emailalert", "monitorfile", "emailalert"]);
-    assert!(diagnostics.iter().all(|it| it.message.ends_with("yet")), "{diagnostics:?}");
+    assert_eq!(places, ["web"]);
+    assert!(diagnostics[0].message.starts_with("no mails are sent yet"), "{diagnostics:?}");
+}
+
+/// ldirectord(8), "real": "If the request string starts with http://... the IP-address and port of the
+/// real server is overridden". The original resolves such a name for each check.
+#[test]
+fn a_real_servers_own_request_may_name_another_host() {
+    let probe = |real: &str, more: &str| {
+        let file = format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate {real}\n{more}");
+        let (config, diagnostics) = parse(&file, &Machine);
+        let config = config.ok_or_else(|| diagnostics[0].message.clone())?;
+        let pools = pools(&config).expect("it can be checked");
+        Ok::<_, String>(pools[0].members.values().next().expect("one").probe.clone())
+    };
+    let page =
+        |path: &str, host: &str| Http::new(path).receive(pattern("ok")).host(host).expect("a host");
+    for (request, target, path, host) in [
+        ("http://10.0.0.9:8080/x", "10.0.0.9:8080", "/x", "10.0.0.9:8080"),
+        ("http://localhost/a?b", "127.0.0.1:80", "/a?b", "localhost"),
+        ("/http://localhost", "127.0.0.1:80", "/", "localhost"),
+        ("http://localhost:http", "127.0.0.1:80", "/", "localhost:http"),
+        ("http://[fd00::9]:81/", "[fd00::9]:81", "/", "[fd00::9]:81"),
+    ] {
+        let probe = probe(&format!("\"{request}\", \"ok\""), "").expect(request);
+        assert_eq!(probe.target, target.parse().expect("an address"), "{request}");
+        assert_eq!(probe.check, Check::Http(page(path, host)), "{request}");
+    }
+    // A virtual host is asked for all the same, and another check is one of the real server.
+    let named = probe("\"http://10.0.0.9/x\", \"ok\"", "\tvirtualhost=www\n").expect("usable");
+    assert_eq!(named.check, Check::Http(page("/x", "www")));
+    let connect = probe("\"http://10.0.0.9/x\", \"ok\"", "\tchecktype=connect\n").expect("usable");
+    assert_eq!((connect.target, &connect.check), (([10, 0, 0, 2], 80).into(), &Check::Connect));
+    let proxy = probe("\"http://nobody.invalid/x\", \"ok\"", "\tservice=http_proxy\n");
+    assert_eq!(proxy.expect("the proxy looks it up").target, ([10, 0, 0, 2], 80).into());
+    for (request, service) in [
+        ("http://nobody.invalid/x", "http"),
+        ("http://10.0.0.9:/x", "http"),
+        ("http://a@b/x", "http"),
+        ("https://10.0.0.9/x", "http"),
+        ("http://10.0.0.9/x", "https"),
+    ] {
+        let found = probe(&format!("\"{request}\", \"ok\""), &format!("\tservice={service}\n"));
+        assert!(found.is_err(), "{request}");
+    }
+    let (place, message) =
+        check("virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\trequest=\"http://10.0.0.9/x\"\n")
+            .expect_err("the same page for all");
+    assert_eq!(place, "http://10.0.0.9/x");
+    assert!(message.contains("own request"), "{message}");
+}
+
+/// ldirectord(8), "checkcount": "The number of times a check will be attempted before it is considered to
+/// have failed. Only works with ping checks." Each has `checktimeout` (`check_ping`).
+#[test]
+fn checkcount_pings_again_and_each_ping_has_its_time() {
+    let probe = |head: &str, more: &str| {
+        let file =
+            format!("checktimeout=3\n{head}virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n{more}");
+        let (config, diagnostics) = parse(&file, &Machine);
+        let config = config.unwrap_or_else(|| panic!("{file}: {diagnostics:?}"));
+        let pools = pools(&config).expect("it can be checked");
+        let probe = &pools[0].members.values().next().expect("one").probe;
+        (probe.check.clone(), probe.timeout.as_secs())
+    };
+    let times = |count: u16| Check::Pings(count.try_into().expect("not 0"));
+    let ping = "\tchecktype=ping\n";
+    assert_eq!(probe("", ping), (Check::Ping, 3));
+    assert_eq!(probe("checkcount=4\n", ping), (times(4), 12));
+    assert_eq!(probe("checkcount=4\n", &format!("{ping}\tcheckcount=2\n")), (times(2), 6));
+    assert_eq!(probe("checkcount=4\n", &format!("{ping}\tcheckcount=1\n")), (Check::Ping, 3));
+    assert_eq!(probe("checkcount=4\n", "\tchecktype=connect\n"), (Check::Connect, 3));
+    let udp = "\tchecktype=connect\n\tprotocol=udp\n";
+    assert_eq!(probe("checkcount=4\n", udp), (times(4), 12));
+    let (combined, _) = probe("checkcount=4\n", "\tchecktype=2\n\tprotocol=udp\n");
+    let Check::Combined(combined) = combined else { panic!("{combined:?}") };
+    assert_eq!((&combined.quick, combined.quick_timeout.as_secs()), (&times(4), 12));
+    let many = probe("checktimeout=4294967295\ncheckcount=4294967295\n", ping);
+    assert_eq!(many, (times(u16::MAX), u64::from(u32::MAX)));
+}
+
+/// ldirectord(8), "external-perl": "The script should be a Perl script", with the arguments of an external
+/// check.
+#[test]
+fn perl_runs_the_script_of_an_external_perl_check() {
+    let file = |more: &str| {
+        check(&format!("virtual=10.0.0.1:80\n\treal=10.0.0.2:81 masq\n\tchecktype={more}\n"))
+    };
+    let run = |program: &str, words: &[&str]| {
+        Ok(Check::External(External {
+            program: program.into(),
+            arguments: words.iter().map(Into::into).collect(),
+        }))
+    };
+    let command = "\n\tcheckcommand=/opt/check";
+    let words = ["10.0.0.1", "80", "10.0.0.2", "81"];
+    assert_eq!(file(&format!("external{command}")), run("/opt/check", &words));
+    let words = ["/opt/check", "10.0.0.1", "80", "10.0.0.2", "81"];
+    assert_eq!(file(&format!("external-perl{command}")), run("/usr/bin/perl", &words));
 }
 
 /// The original loses a threshold if `u:` comes first. It passes on a lower one that is above the

@@ -55,7 +55,7 @@ fn verdict(probe: &Probe) -> Verdict {
             _ => down(ReasonKind::Command(Some(1))),
         },
         _ if !answers(address) => down(ReasonKind::Unreachable),
-        Check::Ping => Verdict::Up,
+        Check::Ping | Check::Pings(_) => Verdict::Up,
         Check::Connect if listens => Verdict::Up,
         Check::Http(http) if listens => page(http, probe),
         _ => down(ReasonKind::Refused),

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ pub enum Check {
     Dns(Dns),
     /// Send an ICMP echo request.
     Ping,
+    /// Send up to this many, one after the other, until one is replied to. Each has an equal share of
+    /// the timeout.
+    Pings(NonZeroU16),
     /// Run a command.
     External(External),
     /// Make several quick checks, then a full one.
@@ -89,6 +93,7 @@ impl Check {
             Self::SimpleTcp(_) => write!(f, "simpletcp {target}"),
             Self::Dns(dns) => write!(f, "dns {target} {}", dns.subject()),
             Self::Ping => write!(f, "ping {}", target.ip()),
+            Self::Pings(most) => write!(f, "ping {} up to {most} times", target.ip()),
             Self::External(external) => write!(f, "run {}", external.program.display()),
             Self::Combined(combined) => {
                 combined.full.describe(target, f)?;

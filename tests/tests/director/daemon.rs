@@ -69,11 +69,24 @@ fn verbs_answer_with_the_exit_codes_of_the_original(context: &mut Context) -> Re
     instance.expect("status", 3)?;
 
     // Process 1 isn't ldirectord.
-    fs::write(instance.pid_file(), "1\n")?;
-    instance.expect("status", 1)?;
-    instance.expect("stop", 0)?;
-    instance.expect("start", 0)?;
-    instance.expect("stop", 0)?;
+    for (verb, code) in [
+        ("status", 1),
+        ("reload", 1),
+        ("force-reload", 1),
+        ("try-restart", 0),
+        ("stop", 0),
+        ("start", 0),
+        ("restart", 0),
+    ] {
+        fs::write(instance.pid_file(), "1\n")?;
+        instance.expect(verb, code).context("with a stale pid file")?;
+        let starts = matches!(verb, "start" | "restart");
+        let runs = instance.code("status")? == 0;
+        assert_eq!(runs, starts, "{verb}");
+        if starts {
+            instance.expect("stop", 0)?;
+        }
+    }
     Ok(())
 }
 

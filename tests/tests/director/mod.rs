@@ -1,13 +1,16 @@
 //! The health checker, with real servers and traffic.
 
 mod acceptance;
+mod commands;
 mod daemon;
 mod instance;
 mod maintenance;
 mod matrix;
+mod monitor;
 mod real_servers;
 mod restarts;
 mod rights;
+mod signals;
 mod unit;
 
 use ipvs_testkit::Suite;
@@ -15,6 +18,9 @@ use ipvs_testkit::Suite;
 pub(crate) fn add_to(suite: &mut Suite) {
     daemon::add_to(suite);
     maintenance::add_to(suite);
+    monitor::add_to(suite);
+    commands::add_to(suite);
+    signals::add_to(suite);
     acceptance::add_to(suite);
     restarts::add_to(suite);
     rights::add_to(suite);

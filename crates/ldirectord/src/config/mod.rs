@@ -19,7 +19,7 @@ use ipvs::Family;
 
 pub use address::Protocol;
 pub use global::Globals;
-pub use real::{Fallback, Method, Real};
+pub use real::{Elsewhere, Fallback, Method, Real};
 pub use service::{CheckType, HttpMethod, Key, Netmask, Service, Speaks};
 pub use settings::{Phases, Settings};
 pub use source::{Diagnostic, Severity, Spanned};
@@ -92,12 +92,14 @@ pub(crate) fn parse_each(
         diagnostics: Vec::new(),
         block: None,
         ended: None,
+        mails: None,
         keys: HashMap::new(),
     };
     for line in lines(source) {
         reader.line(line);
     }
     reader.end_block(None);
+    reader.advise();
     let mut diagnostics = reader.diagnostics;
     diagnostics.sort_by_key(|it| (it.span.start, it.span.end));
     let refused = diagnostics.iter().any(|it| it.severity == Severity::Error);
@@ -114,6 +116,8 @@ struct Reader<'a> {
     block: Option<Block<'a>>,
     /// The line that ended the last block.
     ended: Option<Line<'a>>,
+    /// The first place that asks for mails.
+    mails: Option<std::ops::Range<usize>>,
     /// Where each key occurs.
     keys: HashMap<Key, std::ops::Range<usize>>,
 }
@@ -174,6 +178,7 @@ impl<'a> Reader<'a> {
         let Some(block) = self.block.take() else { return };
         self.ended = by;
         let Some(service) = block.read(self.surroundings, &mut self.diagnostics) else { return };
+        self.note_mails(&service.settings);
         let key = &service.key;
         if let Some(first) = self.keys.insert(key.value, key.span.clone()) {
             let message = "this virtual service stands here a second time";
@@ -182,5 +187,28 @@ impl<'a> Reader<'a> {
             );
         }
         (self.each)(service);
+    }
+
+    fn note_mails(&mut self, settings: &Settings) {
+        if let Some(mails) = &settings.email_alert {
+            let earlier = self.mails.take().filter(|it| it.start < mails.span.start);
+            self.mails = earlier.or_else(|| Some(mails.span.clone()));
+        }
+    }
+
+    /// Warns about what the whole file has in vain.
+    fn advise(&mut self) {
+        let settings = std::mem::take(&mut self.globals.settings);
+        self.note_mails(&settings);
+        self.globals.settings = settings;
+        if let Some(place) = self.mails.take() {
+            self.diagnostics.push(
+                Diagnostic::warning(
+                    place,
+                    "no mails are sent yet, neither to this address nor to others",
+                )
+                .help("the log and `ldirectord FILE status --json` have what a mail would say"),
+            );
+        }
     }
 }

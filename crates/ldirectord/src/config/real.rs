@@ -43,10 +43,26 @@ pub struct Real {
     pub weight: Option<Spanned<u32>>,
     /// A request and the expected reply, overriding those of the virtual service.
     pub exchange: Option<(Spanned<String>, Spanned<String>)>,
+    /// Where the request goes if it names another host than the real server: `http://HOST/PATH`.
+    pub elsewhere: Option<Elsewhere>,
     /// `l:`: an overloaded real server gets new connections again below this many.
     pub lower: Option<Spanned<u32>>,
     /// `u:`: a real server gets no new connections from this many on.
     pub upper: Option<Spanned<u32>>,
+}
+
+/// A page on another host, by which a real server is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Elsewhere {
+    /// The host's address.
+    pub address: Spanned<IpAddr>,
+    /// The port; None for the usual one.
+    pub port: Option<Spanned<u16>>,
+    /// The host as written, with the port.
+    pub host: String,
+    /// What is requested there.
+    pub path: String,
 }
 
 /// Where requests go if all real servers are down.
@@ -119,8 +135,17 @@ pub(super) fn real(
     };
     let method = method.slice(0..method.text.trim_end_matches(',').len());
     let (method, _) = value::one_of(method, &METHODS)?;
-    let mut real =
-        Real { first, last, port, method, weight: None, exchange: None, lower: None, upper: None };
+    let mut real = Real {
+        first,
+        last,
+        port,
+        method,
+        weight: None,
+        exchange: None,
+        elsewhere: None,
+        lower: None,
+        upper: None,
+    };
     rest_of_real(&mut real, rest, to)?;
     if let (Some(lower), Some(upper)) = (&real.lower, &real.upper) {
         if lower.value > upper.value && upper.value != 0 {
@@ -201,6 +226,50 @@ fn exchange<'a>(real: &mut Real, rest: Text<'a>) -> Result<Text<'a>, Diagnostic>
     real.exchange =
         Some((request.with(request.text.to_owned()), receive.with(receive.text.to_owned())));
     Ok(after.from(end + 1))
+}
+
+/// The page that a request names by a whole address: `SCHEME://HOST[:PORT][/PATH]`. None if it is a
+/// path.
+pub(super) fn elsewhere(
+    request: &Spanned<String>,
+    scheme: &str,
+    family: Family,
+    surroundings: &dyn Surroundings,
+) -> Result<Option<Elsewhere>, Diagnostic> {
+    let text = Text { text: &request.value, start: request.span.start };
+    // The original puts a slash in front of each request, and takes it away again here.
+    let text = text.from(text.text.len() - text.text.trim_start_matches('/').len());
+    let Some((written, _)) = text.text.split_once("://").filter(|it| is_scheme(it.0)) else {
+        return Ok(None);
+    };
+    let malformed = || {
+        Diagnostic::error(request.span.clone(), "this isn't the address of a page")
+            .help(format!("write {scheme}://HOST/PATH or {scheme}://HOST:PORT/PATH"))
+    };
+    if written != scheme {
+        return Err(malformed());
+    }
+    let rest = text.from(scheme.len() + "://".len());
+    let end = rest.text.find(['/', '?', '#']).unwrap_or(rest.text.len());
+    let (origin, path) = (rest.slice(0..end), rest.from(end));
+    let (host, port, left) = address::split(origin).ok_or_else(malformed)?;
+    if !left.text.is_empty() {
+        return Err(malformed());
+    }
+    // An address in brackets says itself that it is one of IPv6.
+    let family = if host.text.starts_with('[') { Family::V6 } else { family };
+    let address = address::host(host, family, surroundings)?;
+    let port = port.map(|it| address::port(it, Protocol::Tcp, surroundings)).transpose()?;
+    Ok(Some(Elsewhere {
+        address,
+        port: port.filter(|port| port.value != 0),
+        host: origin.text.to_owned(),
+        path: path.text.to_owned(),
+    }))
+}
+
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|it| it.is_ascii_alphanumeric())
 }
 
 /// `HOST[:PORT] [METHOD]`

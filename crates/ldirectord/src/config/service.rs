@@ -282,6 +282,7 @@ impl<'a> Block<'a> {
         for directive in &self.directives {
             self.directive(&mut service, *directive, surroundings, to);
         }
+        service.find_pages(self.family, surroundings, to);
         service.advise(to);
         Some(service)
     }
@@ -427,10 +428,6 @@ impl<'a> Block<'a> {
                 keep(&mut service.monitor_file, value::text(value), to);
                 let file = service.monitor_file.as_ref();
                 to.extend(file.and_then(|file| unwritable(file, surroundings)));
-                to.push(
-                    Diagnostic::warning(name.span(), "this file isn't written to yet")
-                        .help("`ldirectord FILE status --json` has what each check found out"),
-                );
             }
             "servicename" => keep(&mut service.service_name, value::text(value), to),
             "comment" => keep(&mut service.comment, value::text(value), to),
@@ -488,6 +485,15 @@ impl Service {
         }
     }
 
+    /// `tcp`, `udp`, or `fwm` for a firewall mark.
+    pub fn protocol(&self) -> &'static str {
+        match self.key.value {
+            Key::Address { protocol: Protocol::Udp, .. } => "udp",
+            Key::Address { .. } => "tcp",
+            Key::Mark { .. } => "fwm",
+        }
+    }
+
     /// The timeouts in seconds of a check without a reply, and of one with a reply. If only one is
     /// set, it serves for both; the virtual service's values override the global ones.
     pub fn timeouts(&self, globals: &Globals) -> (u32, u32) {
@@ -502,6 +508,27 @@ impl Service {
         )
     }
 
+    /// Finds the hosts that real servers' own requests name. A proxy looks them up itself.
+    fn find_pages(
+        &mut self,
+        family: Family,
+        surroundings: &dyn Surroundings,
+        to: &mut Vec<Diagnostic>,
+    ) {
+        let scheme = match self.speaks() {
+            Some(Speaks::Http) => "http",
+            Some(Speaks::Https) => "https",
+            _ => return,
+        };
+        for real in &mut self.reals {
+            let Some((request, _)) = &real.value.exchange else { continue };
+            match real::elsewhere(request, scheme, family, surroundings) {
+                Ok(page) => real.value.elsewhere = page,
+                Err(error) => to.push(error),
+            }
+        }
+    }
+
     /// Warns about what the author may not expect.
     fn advise(&self, to: &mut Vec<Diagnostic>) {
         let key = || self.key.span.clone();
@@ -513,6 +540,24 @@ impl Service {
             to.push(Diagnostic::warning(
                 mask.span.clone(),
                 "netmask does nothing without persistent",
+            ));
+        }
+        if let (Some(perl), None) = (
+            self.check_type.as_ref().filter(|it| it.value == CheckType::ExternalPerl),
+            &self.check_command,
+        ) {
+            to.push(
+                Diagnostic::warning(
+                    perl.span.clone(),
+                    "there is no script, so no real server is up",
+                )
+                .help("name one by checkcommand"),
+            );
+        }
+        for page in self.reals.iter().filter_map(|it| it.elsewhere.as_ref()) {
+            to.push(Diagnostic::warning(
+                page.address.span.clone(),
+                "this host is asked, and not the real server",
             ));
         }
         let udp = matches!(self.key.value, Key::Address { protocol: Protocol::Udp, .. });

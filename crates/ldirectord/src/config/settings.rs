@@ -101,10 +101,7 @@ impl Settings {
             "quiescent" => keep(&mut self.quiescent, value::yes_or_no(value), to),
             "cleanstop" => keep(&mut self.clean_stop, value::yes_or_no(value), to),
             "fallbackcommand" => keep(&mut self.fallback_command, value::text(value), to),
-            "emailalert" => {
-                keep(&mut self.email_alert, value::text(value), to);
-                to.push(Diagnostic::warning(name.span(), "mails aren't sent yet"));
-            }
+            "emailalert" => keep(&mut self.email_alert, value::text(value), to),
             "emailalertfreq" => keep(&mut self.email_alert_frequency, value::number(value), to),
             "emailalertstatus" => keep(&mut self.email_alert_status, phases(value), to),
             "smtp" => keep(&mut self.smtp, mail_server(value), to),

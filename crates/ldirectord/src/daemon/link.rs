@@ -81,6 +81,8 @@ pub(super) enum ToParent {
     Alive,
     /// A line for the log.
     Log(String),
+    /// What checks have found out, for the files that have a line for each.
+    Checked(Vec<Checked>),
     /// What became of a file.
     Loaded { id: u64, outcome: Loaded },
     /// Run a command.
@@ -89,6 +91,27 @@ pub(super) enum ToParent {
     Reload { request: u64 },
     /// Somebody wants the daemon to stop.
     Stop { keep_table: bool },
+}
+
+/// A line of a `monitorfile`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checked {
+    /// The file, as the configuration names it.
+    pub(super) file: String,
+    /// Which check of which real server it was.
+    pub(super) server: String,
+    pub(super) up: bool,
+    /// Why it isn't up.
+    pub(super) reason: Option<String>,
+}
+
+impl Checked {
+    /// How many bytes it takes at most in a message.
+    pub(super) fn length(&self) -> usize {
+        let reason = self.reason.as_ref().map_or(0, String::len);
+        // A byte is escaped by six.
+        100 + 6 * (self.file.len() + self.server.len() + reason)
+    }
 }
 
 /// What became of a file.

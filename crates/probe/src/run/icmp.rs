@@ -6,12 +6,15 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::UdpSocket as StdSocket;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::rc::Rc;
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use super::{PrepareError, Progress, failure, local};
 use crate::checks::ping::{Echo, Heard};
@@ -84,6 +87,25 @@ impl Sockets {
             }
             Err(_) => local("cannot receive ICMP any more"),
         }
+    }
+
+    /// Pings again until there is a reply, `most` times within `limit`.
+    pub(super) async fn pings(
+        &self,
+        target: IpAddr,
+        most: NonZeroU16,
+        limit: Duration,
+        progress: &Progress,
+    ) -> Verdict {
+        let each = limit / u32::from(most.get());
+        for _ in 1..most.get() {
+            match timeout(each, self.ping(target, progress)).await {
+                Ok(Verdict::Down(_)) | Err(_) => {}
+                Ok(verdict) => return verdict,
+            }
+        }
+        // The last one ends with the check.
+        self.ping(target, progress).await
     }
 
     fn socket(&self, target: IpAddr) -> io::Result<Rc<Socket>> {

@@ -173,7 +173,7 @@ impl Runner {
     fn prepare_check(&self, target: SocketAddr, check: &Check) -> Result<(), PrepareError> {
         match check {
             Check::External(external) => external::prepare(external),
-            Check::Ping => icmp::prepare(target.ip()),
+            Check::Ping | Check::Pings(_) => icmp::prepare(target.ip()),
             #[cfg(feature = "tls")]
             Check::Https(_, tls) => self.tls.get(tls).map(drop),
             #[cfg(not(feature = "tls"))]
@@ -245,6 +245,9 @@ impl Runner {
             Check::SimpleTcp(simple) => Box::pin(connection.hold(&mut simple.exchange())).await,
             Check::Dns(dns) => Box::pin(look_up(dns, connection, probe.timeout)).await,
             Check::Ping => Box::pin(self.icmp.ping(target.ip(), progress)).await,
+            Check::Pings(most) => {
+                Box::pin(self.icmp.pings(target.ip(), *most, probe.timeout, progress)).await
+            }
             Check::On | Check::Off | Check::External(_) | Check::Combined(_) => Verdict::Up,
         }
     }

@@ -102,7 +102,7 @@ impl Sum {
                 Self { sockets: 1, memory: FUTURE + simple.memory(), ..Self::default() }
             }
             Check::Dns(_) => Self { sockets: 1, memory: FUTURE + DNS, ..Self::default() },
-            Check::Ping => {
+            Check::Ping | Check::Pings(_) => {
                 let ping = (target.is_ipv4(), target.is_ipv6());
                 Self { ping, memory: FUTURE, ..Self::default() }
             }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use probe::{Check, External, Limits, PrepareError, Probe, Runner};
 
 use super::super::link::Job;
-use crate::config::{Service, Settings};
+use crate::config::{CheckType, Service, Settings};
+use crate::pools::PERL;
 
 /// The longest time that a command may take; a day, which is longer than any check.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -29,14 +30,26 @@ const USUAL_CHECK: &str = "/bin/true";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Commands {
     checks: BTreeSet<String>,
+    /// Scripts that Perl runs.
+    scripts: BTreeSet<String>,
     fallbacks: BTreeSet<String>,
+    /// Files that get a line for each check.
+    monitor_files: BTreeSet<String>,
 }
 
 impl Commands {
     /// Adds those that a virtual service names.
     pub(super) fn add(&mut self, service: &Service) {
         let check = service.check_command.as_ref().map_or(USUAL_CHECK, |it| &it.value);
-        insert(&mut self.checks, check);
+        let is_perl = |it: &CheckType| *it == CheckType::ExternalPerl;
+        if service.check_type.as_deref().is_some_and(is_perl) {
+            insert(&mut self.scripts, check);
+        } else {
+            insert(&mut self.checks, check);
+        }
+        if let Some(file) = &service.monitor_file {
+            insert(&mut self.monitor_files, &file.value);
+        }
         self.add_fallback(&service.settings);
     }
 
@@ -47,10 +60,15 @@ impl Commands {
         }
     }
 
+    /// Whether a virtual service names this `monitorfile`.
+    pub(super) fn has_monitor_file(&self, file: &str) -> bool {
+        self.monitor_files.contains(file)
+    }
+
     /// Those that can't be run here, each with the reason.
     pub(super) fn missing(&self) -> Vec<(PathBuf, String)> {
         let runner = Runner::new(Limits::default());
-        let missing = |program: &String| {
+        let missing = |program: &str| {
             let external = External { program: program.into(), arguments: Vec::new() };
             let probe = Probe::new(NOWHERE, Check::External(external), FALLBACK_TIMEOUT);
             match runner.prepare(&probe) {
@@ -60,18 +78,25 @@ impl Commands {
                 _ => None,
             }
         };
-        self.checks.iter().filter_map(missing).collect()
+        let perl = (!self.scripts.is_empty()).then_some(PERL);
+        self.checks.iter().map(String::as_str).chain(perl).filter_map(missing).collect()
     }
 
     /// What to run for this job, and for how long at most. None if it isn't in the configuration.
     pub(super) fn command(&self, job: &Job) -> Option<(External, Duration)> {
         match job {
             Job::Check { program, arguments, timeout } => {
-                let [virtual_ip, virtual_port, real_ip, real_port] = &arguments[..] else {
+                let (known, words) = match &arguments[..] {
+                    [script, words @ ..] if program == PERL && words.len() == 4 => {
+                        (self.scripts.contains(script), words)
+                    }
+                    words => (self.checks.contains(program), words),
+                };
+                let [virtual_ip, virtual_port, real_ip, real_port] = words else {
                     return None;
                 };
                 let is_mark = virtual_ip.parse::<u32>().is_ok();
-                let known = self.checks.contains(program)
+                let known = known
                     && (is_mark || is_address(virtual_ip))
                     && is_address(real_ip)
                     && [virtual_port, real_port].iter().all(|it| it.parse::<u16>().is_ok());
@@ -156,6 +181,31 @@ mod tests {
         }
         assert!(two_services().command(&check("/bin/true", USUAL)).is_some(), "the default");
         assert!(commands("").command(&check("/bin/true", USUAL)).is_none());
+    }
+
+    #[test]
+    fn perl_runs_a_script_in_the_file_and_no_other() {
+        let all = commands(
+            "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tchecktype=external-perl\n\
+             \tcheckcommand=/opt/check.pl\n",
+        );
+        let job = |program: &str, words: &[&str]| Job::Check {
+            program: program.into(),
+            arguments: words.iter().map(|it| (*it).to_owned()).collect(),
+            timeout: Duration::from_secs(3),
+        };
+        let words = ["/opt/check.pl", "10.0.0.1", "80", "10.0.0.2", "80"];
+        let (external, _) = all.command(&job(PERL, &words)).expect("it is in the file");
+        assert_eq!(external.arguments, words);
+        for (program, words) in [
+            (PERL, &["-e", "10.0.0.1", "80", "10.0.0.2", "80"][..]),
+            (PERL, &["/opt/check.pl", "10.0.0.1", "80", "10.0.0.2", "80", "80"]),
+            (PERL, &words[1..]),
+            ("/opt/check.pl", &words[1..]),
+            ("/bin/sh", &words),
+        ] {
+            assert_eq!(all.command(&job(program, words)), None, "{program} {words:?}");
+        }
     }
 
     #[test]

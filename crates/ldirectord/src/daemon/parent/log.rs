@@ -133,7 +133,8 @@ fn write_now(mut stream: impl io::Write + AsFd, bytes: &[u8]) -> io::Result<()> 
     Ok(())
 }
 
-fn append(path: &Path, line: &str) -> io::Result<()> {
+/// Writes lines at the end of a file, which is made if it isn't there.
+pub(super) fn append(path: &Path, line: &str) -> io::Result<()> {
     // It may be a pipe.
     let flags = OFlags::NONBLOCK.bits() as i32;
     let mut file = OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)?;

@@ -8,6 +8,7 @@ mod commands;
 mod loading;
 mod log;
 mod maintenance;
+mod monitor;
 mod notify;
 mod process;
 mod respawn;
@@ -25,6 +26,7 @@ use tokio::task::{LocalSet, spawn_local};
 use self::loading::{Loading, Taken};
 use self::log::{Log, Stream};
 use self::maintenance::Maintenance;
+use self::monitor::Monitor;
 use self::notify::Notify;
 use self::process::Worker;
 use self::respawn::{Pulse, Respawn};
@@ -82,6 +84,8 @@ enum Event {
     Ran(u64, u64, Ran),
     /// A command of the parent's own has ended; what to log about that.
     OwnEnded(Option<String>),
+    /// Something to log.
+    Noted(String),
     /// Stop. With this signal, or because somebody asked.
     Stop { keep_table: bool, why: &'static str },
     /// Read the file again.
@@ -123,6 +127,7 @@ pub(super) fn run(options: Options) -> Exit {
             log,
             notify: Notify::from_env(),
             runs: Runs::new(events.clone()),
+            monitor: Monitor::new(events.clone()),
             events,
             worker: None,
             spawned: 0,
@@ -166,6 +171,7 @@ struct Parent {
     notify: Notify,
     events: mpsc::Sender<Event>,
     runs: Runs,
+    monitor: Monitor,
     worker: Option<Worker>,
     /// How many workers there have been; the number of the last one.
     spawned: u64,
@@ -211,6 +217,7 @@ impl Parent {
         self.deadline(START_TIMEOUT);
         while let Some(event) = queue.recv().await {
             if let Some(exit) = self.handle(event) {
+                self.monitor.end();
                 self.await_others(&mut queue).await;
                 return exit;
             }
@@ -255,6 +262,10 @@ impl Parent {
                 self.own_ended(complaint);
                 None
             }
+            Event::Noted(text) => {
+                self.log.write(&text);
+                None
+            }
             Event::Stop { keep_table, why } => self.stop(keep_table, why),
             Event::Reload => {
                 self.reload(Vec::new());
@@ -285,15 +296,20 @@ impl Parent {
         match message {
             ToParent::Alive => self.pulse.beat(),
             ToParent::Log(text) => self.log.write(&text),
+            ToParent::Checked(mut all) => {
+                let taken = self.taken();
+                all.retain(|it| taken.iter().any(|of| of.commands.has_monitor_file(&it.file)));
+                if let Some(note) = self.monitor.write(&all) {
+                    self.log.write(&note);
+                }
+            }
             ToParent::Loaded { id, outcome } => {
                 if let Some(loading) = self.loading.take_if(|it| it.id == id) {
                     return self.loaded(loading, outcome);
                 }
             }
             ToParent::Run { id, job } => {
-                // What is being loaded may be in force already.
-                let taken = [self.loading.as_ref().map(|it| &it.taken), self.in_force.as_ref()];
-                let command = taken.into_iter().flatten().find_map(|it| it.commands.command(&job));
+                let command = self.taken().iter().find_map(|it| it.commands.command(&job));
                 match command {
                     Some((external, timeout)) => {
                         self.runs.run(self.spawned, id, &job, external, timeout);
@@ -308,6 +324,12 @@ impl Parent {
             ToParent::Stop { keep_table } => return self.stop(keep_table, "request"),
         }
         None
+    }
+
+    /// Whose commands the worker may have run: what is being loaded may be in force already.
+    fn taken(&self) -> Vec<&Taken> {
+        let all = [self.loading.as_ref().map(|it| &it.taken), self.in_force.as_ref()];
+        all.into_iter().flatten().collect()
     }
 
     fn second(&mut self) {

@@ -10,12 +10,13 @@ use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::super::link::{Loaded, fitting, shortened};
+use super::monitors::Monitors;
 use super::names::Names;
 use super::observer::Parent;
-use crate::config::{Config, Diagnostic};
+use crate::config::{CheckType, Config, Diagnostic};
 use crate::file::{Broken, Source, Usable};
 use crate::machine::{self, Files};
-use crate::pools::key;
+use crate::pools::{PERL, key};
 use crate::resolver;
 
 /// How long it may take to read a file and look up its names. Look-ups end earlier.
@@ -103,10 +104,12 @@ pub(super) async fn load(
     let names = Names::of(&usable);
     // The objects of both configurations are written meanwhile.
     let before = parent.set_names(names.clone().or(&parent.names()));
+    let monitors = Monitors::of(&usable);
     let Usable { config, pools, warnings } = usable;
     match engine.load(Setup::new(pools).maintained(maintained)).await {
         Ok(loaded) => {
             parent.set_names(names);
+            parent.set_monitors(monitors);
             let refused = loaded.refused.iter().take(HELD_BACK);
             let held_back = refused.map(|(object, error)| format!("{object}: {error}"));
             Loaded::InForce {
@@ -163,6 +166,12 @@ fn refused(broken: Broken) -> Loaded {
 fn place(config: &Config, error: &LoadError) -> Option<Diagnostic> {
     match error {
         LoadError::Check { source: PrepareError::Program { program, source }, .. } => {
+            if program == Path::new(PERL) {
+                let mut types = config.services.iter().filter_map(|it| it.check_type.as_ref());
+                let perl = types.find(|it| it.value == CheckType::ExternalPerl)?;
+                let message = format!("{PERL} can't be run: {source}");
+                return Some(Diagnostic::error(perl.span.clone(), message));
+            }
             let mut commands = config.services.iter().filter_map(|it| it.check_command.as_ref());
             let command = commands.find(|it| Path::new(&it.value) == program)?;
             let message = format!("this program can't be run: {source}");

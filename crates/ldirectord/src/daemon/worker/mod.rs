@@ -2,6 +2,7 @@
 
 mod control;
 mod engine;
+mod monitors;
 mod names;
 mod observer;
 mod rights;

@@ -10,12 +10,13 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use director::{Event, Observer};
-use probe::{External, Outcome, Reason, ReasonKind, Stage, Verdict};
+use probe::{External, Outcome, Probe, Reason, ReasonKind, Stage, Verdict};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
-use super::super::link::{Job, Ran, ToParent, shortened};
+use super::super::link::{Checked, FROM_WORKER, Job, Ran, ToParent, shortened};
+use super::monitors::Monitors;
 use super::names::{Names, Virtual};
 use crate::machine::Files;
 
@@ -48,6 +49,10 @@ struct Shared {
     files: RefCell<Files>,
     /// Lines for the log that haven't been sent.
     lines: RefCell<String>,
+    /// Who wants a line for each check.
+    monitors: RefCell<Monitors>,
+    /// Those lines that haven't been sent.
+    checked: RefCell<Vec<Checked>>,
     /// The engine's loop has turned since the last sign of life.
     turned: Cell<bool>,
 }
@@ -73,6 +78,7 @@ impl Parent {
 
     /// Waits until everything said so far has been sent.
     pub(super) async fn flush(&self) {
+        self.send_checked();
         self.send_lines();
         let (sent, all) = oneshot::channel();
         if self.outbox.send(Outgoing::Flush(sent)).await.is_ok() {
@@ -97,6 +103,11 @@ impl Parent {
     /// What the parent knows about the files of a configuration.
     pub(super) fn set_files(&self, files: Files) {
         self.shared.files.replace(files);
+    }
+
+    /// Which checks get a line in which files.
+    pub(super) fn set_monitors(&self, monitors: Monitors) {
+        self.shared.monitors.replace(monitors);
     }
 
     pub(super) fn names(&self) -> Names {
@@ -136,6 +147,22 @@ impl Parent {
         let lines = self.shared.lines.take();
         if !lines.is_empty() {
             self.log(lines);
+        }
+    }
+
+    /// Sends what checks have found out, in messages that the parent takes. If it doesn't listen, that
+    /// is lost.
+    fn send_checked(&self) {
+        let mut all = self.shared.checked.take();
+        while !all.is_empty() {
+            let mut length = 0;
+            let fits = all.iter().take_while(|it| {
+                length += it.length();
+                length < FROM_WORKER as usize / 2
+            });
+            let rest = all.split_off(fits.count().max(1));
+            let _ = self.outbox.try_send(Outgoing::Message(ToParent::Checked(all)));
+            all = rest;
         }
     }
 
@@ -207,8 +234,16 @@ impl Observer for Parent {
         Some(self.shared.files.borrow().can_run(&external.program))
     }
 
+    fn checked(&mut self, probe: &Probe, verdict: &Verdict) {
+        self.shared
+            .checked
+            .borrow_mut()
+            .extend(self.shared.monitors.borrow().lines(probe, verdict));
+    }
+
     fn turned(&mut self) {
         self.shared.turned.set(true);
+        self.send_checked();
         self.send_lines();
     }
 }
