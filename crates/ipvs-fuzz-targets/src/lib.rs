@@ -21,6 +21,8 @@ mod ping;
 mod program;
 mod restore;
 mod tls;
+mod vrrp_advert;
+mod vrrp_machine;
 
 pub use argv::argv;
 pub use connections::connections;
@@ -35,12 +37,14 @@ pub use pattern::pattern;
 pub use ping::ping;
 pub use restore::restore;
 pub use tls::tls;
+pub use vrrp_advert::vrrp_advert;
+pub use vrrp_machine::vrrp_machine;
 
 /// A target: its name, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 15] = [
     ("argv", argv),
     ("connections", connections),
     ("control", control),
@@ -54,4 +58,6 @@ pub const TARGETS: [Target; 13] = [
     ("ping", ping),
     ("restore", restore),
     ("tls", tls),
+    ("vrrp_advert", vrrp_advert),
+    ("vrrp_machine", vrrp_machine),
 ];

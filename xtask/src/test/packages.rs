@@ -46,7 +46,8 @@ pub(super) fn forget_unpacked() -> Result<()> {
 }
 
 fn is_ours(package: &str) -> bool {
-    matches!(package, "ipvsadm" | "health-probe" | "ldirectord") || package.starts_with("ipvs-")
+    matches!(package, "ipvsadm" | "health-probe" | "ldirectord" | "vrrp")
+        || package.starts_with("ipvs-")
 }
 
 fn cargo_home() -> Option<PathBuf> {
