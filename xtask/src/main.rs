@@ -92,9 +92,9 @@ enum Task {
     ///
     /// The pages are those of docs/SUMMARY.md. mdBook is built for it, in target/mdbook.
     Site(site::Site),
-    /// Build manual pages, completions and a Debian package of ipvsadm, in target/dist
+    /// Build manual pages, completions and Debian packages of ipvsadm and ldirectord, in target/dist
     ///
-    /// The package replaces Debian's ipvsadm, including its boot-time service.
+    /// The packages replace Debian's, including their services.
     Dist(dist::Dist),
 
     /// Internal: becomes a program of the system below a folder.
@@ -113,6 +113,9 @@ enum Task {
     /// Internal: the package's service on a machine that systemd runs.
     #[command(hide = true)]
     GuestService { package: PathBuf, systemd: Vec<PathBuf> },
+    /// Internal: the package of the daemon on a machine that systemd runs.
+    #[command(hide = true)]
+    GuestDaemon { packages: PathBuf },
     /// Internal: a part of a test run that goes on beside others.
     #[command(hide = true)]
     TestPart {
@@ -154,5 +157,6 @@ fn run(task: Task) -> Result<u8> {
         Task::GuestService { package, systemd } => {
             dist::boot_inside(&package, &systemd).map(|()| 0)
         }
+        Task::GuestDaemon { packages } => dist::daemon_inside(&packages).map(|()| 0),
     }
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ipvs_testkit::{Booted, Namespace, eventually};
 
-use super::package::NAME;
 use crate::cargo;
 use lab::apt::Apt;
 use lab::process::succeed;
 use lab::{Job, ReadyKernel, paths, progress};
+
+/// The package.
+const NAME: &str = "ipvsadm-rs";
 
 /// Enough for four boots on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);

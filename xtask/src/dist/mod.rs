@@ -1,9 +1,11 @@
 //! `cargo xtask dist`: what a distribution needs besides the source. That is the manual pages and
-//! completions, generated from ipvsadm's table of flags, and a Debian package that replaces
-//! Debian's `ipvsadm`.
+//! completions, generated from the programs' own tables, and Debian packages that replace Debian's
+//! `ipvsadm` and `ldirectord`.
 
 mod boot;
+mod daemon;
 mod package;
+mod packages;
 mod replace;
 mod service;
 mod texts;
@@ -12,27 +14,45 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 
 use lab::kernel::Choice;
 use lab::paths::{self, Lock};
 use lab::{KernelOption, ReadyKernel, progress};
 
+use self::package::Package;
+use self::texts::Texts;
 use crate::cargo;
 
 pub(crate) use self::boot::inside as boot_inside;
-pub(crate) use self::texts::prove as prove_texts;
+pub(crate) use self::daemon::inside as daemon_inside;
 
 #[derive(Debug, Args)]
 pub(crate) struct Dist {
-    /// Also test the package: that it replaces Debian's, and what its service is allowed to do
+    /// The program whose package is built [default: all]
+    #[arg(value_name = "PROGRAM", value_parser = programs())]
+    programs: Vec<String>,
+    /// Also test the packages: that they replace Debian's, and what their services are allowed to do
     ///
     /// Runs in a fetched kernel, where changes to this machine's files are discarded: installs
-    /// Debian's ipvsadm, replaces it, uses the boot-time service, purges, and goes back; then boots
-    /// a machine under systemd, with valid and with invalid rules.
+    /// Debian's packages, replaces them, uses the services, purges, and goes back; and boots machines
+    /// under systemd, with valid and with invalid rules and configuration files.
     #[arg(long)]
     check: bool,
     #[command(flatten)]
     kernel: KernelOption,
+}
+
+fn programs() -> PossibleValuesParser {
+    PossibleValuesParser::new(packages::ALL.map(|package| package.program))
+}
+
+/// A package that was built.
+struct Built {
+    package: Package,
+    texts: Texts,
+    program: PathBuf,
+    file: PathBuf,
 }
 
 impl Dist {
@@ -41,33 +61,75 @@ impl Dist {
         let _lock = Lock::folder(&folder)?;
         let texts = texts::write_all(&folder)?;
         texts::check(&texts)?;
-        progress::note("building ipvsadm");
-        let program = cargo::build(
-            &["build", "--release", "--config", "profile.release.strip=true", "-p", "ipvsadm"],
-            "ipvsadm",
-        )?;
-        let package = package::build(&folder, &texts, &program)?;
+        let mut built = Vec::new();
+        for (package, texts) in packages::ALL.into_iter().zip(texts) {
+            if !self.wants(&package) {
+                continue;
+            }
+            progress::note(&format!("building {}", package.program));
+            let program = package.program()?;
+            let file = package.build(&folder, &texts, &program)?;
+            built.push(Built { package, texts, program, file });
+        }
         progress::done();
-        for file in texts.all().chain([&package]) {
+        for file in built.iter().flat_map(|it| it.texts.all().chain([&it.file])) {
             println!("{}", file.display());
         }
         if self.check {
-            service::check(&folder)?;
-            let kernel = ReadyKernel::prepare(self.choice()?, self.kernel.guest, &cargo::lab()?)?;
-            boot::check(&folder, &package, &kernel)?;
-            return replace::check(&folder, &package, &kernel);
+            return self.check(&folder, &built);
         }
         Ok(0)
     }
-}
 
-impl Dist {
+    fn wants(&self, package: &Package) -> bool {
+        self.programs.is_empty() || self.programs.iter().any(|it| it == package.program)
+    }
+
+    fn check(&self, folder: &Path, built: &[Built]) -> Result<u8> {
+        for it in built {
+            service::check(folder, &it.package)?;
+            it.package.lint(&it.file)?;
+        }
+        let kernel = ReadyKernel::prepare(self.choice()?, self.kernel.guest, &cargo::lab()?)?;
+        for it in built {
+            let status = match it.package.program {
+                "ipvsadm" => {
+                    boot::check(folder, &it.file, &kernel)?;
+                    replace::check(folder, &it.file, &kernel)?
+                }
+                _ => {
+                    daemon::check(folder, it, &kernel)?;
+                    0
+                }
+            };
+            if status != 0 {
+                return Ok(status);
+            }
+        }
+        Ok(0)
+    }
+
     fn choice(&self) -> Result<Choice> {
         let choice = self.kernel.choice();
         // On the host, the changes to this machine's files would be permanent.
         ensure!(choice != Choice::Host, "this needs a fetched kernel, not this machine's own");
         Ok(choice)
     }
+}
+
+/// What takes no kernel and no release build, for `cargo xtask test`: tests manual pages and
+/// completions in the programs that read them, and builds the packages around a stand-in.
+pub(crate) fn prove() -> Result<()> {
+    let folder = paths::root().join("target/dist");
+    let _lock = Lock::folder(&folder)?;
+    let texts = texts::write_all(&folder)?;
+    texts::check(&texts)?;
+    progress::note("building packages around a stand-in");
+    let folder = folder.join("stand-in");
+    for (package, texts) in packages::ALL.iter().zip(&texts) {
+        package.prove(&folder, texts)?;
+    }
+    clear(&folder)
 }
 
 /// Writes a file, and creates its parent folders.

@@ -1,8 +1,4 @@
-//! A Debian package of ipvsadm that replaces Debian's own.
-//!
-//! It has a different name, so that a later version of Debian's package isn't taken for an upgrade.
-//! It provides `ipvsadm`, in the version of the C program whose commands it accepts, which
-//! satisfies the dependencies of other packages.
+//! Builds a Debian package that replaces one of Debian's own.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -14,88 +10,206 @@ use anyhow::{Context, Result, ensure};
 
 use super::texts::Texts;
 use super::{clear, write};
-use lab::paths;
-use lab::process::succeed;
+use crate::cargo;
+use lab::process::{find, succeed};
+use lab::{paths, progress};
 
 /// dpkg-deb compresses a few megabytes.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-pub(super) const NAME: &str = "ipvsadm-rs";
-
 const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// The version of Debian's package whose commands ours accepts.
-const PROVIDED: &str = "1:1.31";
 
 /// A role, because Debian's policy requires a name with an address. The project has no mail domain:
 /// reports go where SECURITY.md says, and nobody can ever own an address in `.invalid` (RFC 2606).
 const MAINTAINER: &str = "The ipvs-client project <maintainers@ipvs-client.invalid>";
 
-/// The unit of the service that restores the rules at boot.
-pub(super) const SERVICE: &str = include_str!("debian/service");
+/// What one package has that others don't.
+pub(super) struct Package {
+    /// The crate, its program in /usr/sbin, and Debian's package that this one replaces.
+    pub(super) program: &'static str,
+    /// The version of Debian's package that this one provides.
+    pub(super) provided: &'static str,
+    /// Symbolic links: their paths, and where they lead.
+    pub(super) links: &'static [(&'static str, &'static str)],
+    /// The program's names, which shells complete the arguments of.
+    pub(super) commands: &'static [&'static str],
+    /// Files that are the same in every build: path, contents and permissions.
+    pub(super) contents: &'static [(&'static str, &'static str, u32)],
+    /// Files of these whose changes by an administrator dpkg keeps.
+    pub(super) conffiles: &'static [&'static str],
+    /// Names of units, their contents, and the highest score that `systemd-analyze security` may give
+    /// them.
+    pub(super) units: &'static [(&'static str, &'static str, u8)],
+    /// Debian's section.
+    pub(super) section: &'static str,
+    /// What it depends on besides the C library.
+    pub(super) depends: &'static str,
+    /// More such fields, each with its line's end.
+    pub(super) relations: &'static str,
+    /// The description: a summary, and more in lines that begin with a space.
+    pub(super) description: &'static str,
+    /// Paragraphs about files under another license.
+    pub(super) copyright: &'static str,
+    /// Generates the manual pages and completions.
+    pub(super) texts: fn() -> Contents,
+}
 
-/// Files that are the same in every build: path, contents and permissions.
-const CONTENTS: [(&str, &str, u32); 7] = [
-    ("etc/init.d/ipvsadm", include_str!("debian/init"), 0o755),
-    ("lib/systemd/system/ipvsadm.service", SERVICE, 0o644),
-    ("usr/share/ipvsadm-rs/default", include_str!("debian/default"), 0o644),
-    ("DEBIAN/preinst", include_str!("debian/preinst"), 0o755),
-    ("DEBIAN/postinst", include_str!("debian/postinst"), 0o755),
-    ("DEBIAN/prerm", include_str!("debian/prerm"), 0o755),
-    ("DEBIAN/postrm", include_str!("debian/postrm"), 0o755),
-];
+/// Manual pages and completions, each with its file name.
+#[derive(Default)]
+pub(super) struct Contents {
+    pub(super) pages: Vec<(&'static str, String)>,
+    pub(super) completions: Vec<(&'static str, String)>,
+}
 
-/// Builds the package in `folder` and returns its path.
-pub(super) fn build(folder: &Path, texts: &Texts, program: &Path) -> Result<PathBuf> {
-    let architecture = succeed(Command::new("dpkg").arg("--print-architecture"), TIMEOUT)
-        .context("a Debian package takes a machine with dpkg")?;
-    let tree = Tree(folder.join("package"));
-    clear(&tree.0)?;
-    for (path, text, mode) in CONTENTS {
-        tree.put(path, text, mode)?;
+impl Package {
+    pub(super) fn name(&self) -> String {
+        format!("{}-rs", self.program)
     }
-    let binary = std::fs::read(program)
-        .with_context(|| format!("can't read the program {}", program.display()))?;
-    tree.put("usr/sbin/ipvsadm", &binary, 0o755)?;
-    for wrapper in ["ipvsadm-save", "ipvsadm-restore"] {
-        let link = tree.0.join("usr/sbin").join(wrapper);
-        symlink("ipvsadm", &link).with_context(|| format!("can't make {}", link.display()))?;
+
+    /// Builds the program, stripped.
+    pub(super) fn program(&self) -> Result<PathBuf> {
+        let strip = "profile.release.strip=true";
+        let arguments = ["build", "--release", "--config", strip, "-p", self.program];
+        cargo::build(&arguments, self.program)
     }
-    for page in &texts.pages {
-        tree.put_compressed(&format!("usr/share/man/man8/{}", name(page)?), page)?;
+
+    /// Builds the package of this version in `folder` and returns its path.
+    pub(super) fn build(&self, folder: &Path, texts: &Texts, program: &Path) -> Result<PathBuf> {
+        self.build_version(VERSION, folder, texts, program)
     }
-    for completion in &texts.completions {
-        let text = std::fs::read(completion)
-            .with_context(|| format!("can't read {}", completion.display()))?;
-        match name(completion)? {
-            // bash looks completions up by command name, so each command gets a file.
-            "ipvsadm.bash" => {
-                for command in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
-                    let path = format!("usr/share/bash-completion/completions/{command}");
-                    tree.put(&path, &text, 0o644)?;
-                }
-            }
-            "ipvsadm.fish" => {
-                for command in ["ipvsadm", "ipvsadm-save", "ipvsadm-restore"] {
-                    let path = format!("usr/share/fish/vendor_completions.d/{command}.fish");
-                    tree.put(&path, &text, 0o644)?;
-                }
-            }
-            zsh => tree.put(&format!("usr/share/zsh/vendor-completions/{zsh}"), &text, 0o644)?,
+
+    /// Builds a package with another version number, to upgrade to.
+    pub(super) fn build_version(
+        &self,
+        version: &str,
+        folder: &Path,
+        texts: &Texts,
+        program: &Path,
+    ) -> Result<PathBuf> {
+        let architecture = succeed(Command::new("dpkg").arg("--print-architecture"), TIMEOUT)
+            .context("a Debian package takes a machine with dpkg")?;
+        let architecture = architecture.trim();
+        let tree = Tree(folder.join("package"));
+        clear(&tree.0)?;
+        for (path, text, mode) in self.contents {
+            tree.put(path, text, *mode)?;
         }
+        let binary = std::fs::read(program)
+            .with_context(|| format!("can't read the program {}", program.display()))?;
+        tree.put(&format!("usr/sbin/{}", self.program), &binary, 0o755)?;
+        for (path, target) in self.links {
+            tree.link(path, target)?;
+        }
+        self.put_texts(&tree, texts)?;
+        let doc = format!("usr/share/doc/{}", self.name());
+        tree.put(&format!("{doc}/copyright"), copyright(self.copyright)?, 0o644)?;
+        tree.put_compressed(&format!("{doc}/changelog"), &paths::root().join("CHANGELOG.md"))?;
+        tree.put("DEBIAN/conffiles", self.conffiles.join("\n") + "\n", 0o644)?;
+        let control = self.control(version, architecture, &glibc(&binary)?);
+        tree.put("DEBIAN/control", control, 0o644)?;
+        let package = folder.join(format!("{}_{version}_{architecture}.deb", self.name()));
+        let mut command = Command::new("dpkg-deb");
+        command.args(["--root-owner-group", "--build"]).arg(&tree.0).arg(&package);
+        succeed(&mut command, TIMEOUT)?;
+        clear(&tree.0)?;
+        Ok(package)
     }
-    let doc = format!("usr/share/doc/{NAME}");
-    tree.put(&format!("{doc}/copyright"), copyright()?, 0o644)?;
-    tree.put_compressed(&format!("{doc}/changelog"), &paths::root().join("CHANGELOG.md"))?;
-    tree.put("DEBIAN/conffiles", "/etc/init.d/ipvsadm\n", 0o644)?;
-    let control = control(architecture.trim(), &glibc(&binary)?);
-    tree.put("DEBIAN/control", control, 0o644)?;
-    let package = folder.join(format!("{NAME}_{VERSION}_{}.deb", architecture.trim()));
-    let mut command = Command::new("dpkg-deb");
-    command.args(["--root-owner-group", "--build"]).arg(&tree.0).arg(&package);
-    succeed(&mut command, TIMEOUT)?;
-    clear(&tree.0)?;
-    Ok(package)
+
+    /// Builds the package with another program in the place of ours, and tests what dpkg makes of it.
+    pub(super) fn prove(&self, folder: &Path, texts: &Texts) -> Result<()> {
+        let file = self.build(folder, texts, Path::new("/bin/sh"))?;
+        let ask = |action: &str, what: &[&str]| {
+            let mut command = Command::new("dpkg-deb");
+            succeed(command.arg(action).arg(&file).args(what), TIMEOUT)
+        };
+        let expect = |what: &[&str], wanted: String| {
+            let is = ask(what[0], &what[1..])?;
+            ensure!(is == wanted, "{what:?} of {} is {is:?}, not {wanted:?}", self.name());
+            Ok(())
+        };
+        expect(&["--field", "Package"], format!("{}\n", self.name()))?;
+        expect(&["--field", "Conflicts"], format!("{}\n", self.program))?;
+        expect(&["--info", "conffiles"], self.conffiles.join("\n") + "\n")?;
+        // Mode, owner, size, day, time, path, and where a link leads.
+        let contents = ask("--contents", &[])?;
+        let has = |path: &str, mode: &str| {
+            contents.lines().any(|line| {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                matches!(words[..], [is, "root/root", _, _, _, at, ..]
+                    if is == mode && at.strip_prefix("./") == Some(path))
+            })
+        };
+        let program = format!("usr/sbin/{}", self.program);
+        let executables = self.contents.iter().filter(|(.., mode)| *mode == 0o755);
+        for path in executables.map(|(path, ..)| *path).chain([&*program]) {
+            let is_there = path.starts_with("DEBIAN/") || has(path, "-rwxr-xr-x");
+            ensure!(is_there, "{} has no program {path}: {contents}", self.name());
+        }
+        for (path, _) in self.links {
+            ensure!(has(path, "lrwxrwxrwx"), "{} has no link {path}: {contents}", self.name());
+        }
+        Ok(())
+    }
+
+    /// Lets Debian's own critic read the package, if this machine has it. A warning is no error.
+    pub(super) fn lint(&self, file: &Path) -> Result<()> {
+        if find("lintian").is_none() {
+            progress::note(&format!("no lintian here: nothing has criticised {}", self.name()));
+            return Ok(());
+        }
+        let mut command = Command::new("lintian");
+        command.args(["--fail-on=error", "--allow-root"]).arg(file);
+        let said = succeed(&mut command, TIMEOUT)
+            .with_context(|| format!("lintian finds errors in {}", self.name()))?;
+        let warnings = said.lines().filter(|line| line.starts_with("W:")).count();
+        progress::note(&format!("lintian: no errors in {}, {warnings} warnings", self.name()));
+        Ok(())
+    }
+
+    fn put_texts(&self, tree: &Tree, texts: &Texts) -> Result<()> {
+        for page in &texts.pages {
+            let name = name(page)?;
+            let section = name.rsplit('.').next().unwrap_or_default();
+            tree.put_compressed(&format!("usr/share/man/man{section}/{name}"), page)?;
+        }
+        for completion in &texts.completions {
+            let text = std::fs::read(completion)
+                .with_context(|| format!("can't read {}", completion.display()))?;
+            // bash and fish look completions up by command name, so each command gets a file.
+            let name = name(completion)?;
+            let (folder, end) = match name.rsplit('.').next() {
+                Some("bash") => ("bash-completion/completions", ""),
+                Some("fish") => ("fish/vendor_completions.d", ".fish"),
+                _ => {
+                    tree.put(&format!("usr/share/zsh/vendor-completions/{name}"), &text, 0o644)?;
+                    continue;
+                }
+            };
+            for command in self.commands {
+                tree.put(&format!("usr/share/{folder}/{command}{end}"), &text, 0o644)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn control(&self, version: &str, architecture: &str, glibc: &str) -> String {
+        let Self { program, provided, section, depends, relations, description, .. } = self;
+        format!(
+            "Package: {name}\n\
+             Version: {version}\n\
+             Architecture: {architecture}\n\
+             Maintainer: {MAINTAINER}\n\
+             Section: {section}\n\
+             Priority: optional\n\
+             Depends: libc6 (>= {glibc}), libgcc-s1, {depends}\n\
+             Provides: {program} (= {provided})\n\
+             Conflicts: {program}\n\
+             Replaces: {program}\n\
+             {relations}\
+             Description: {description}",
+            name = self.name(),
+        )
+    }
 }
 
 /// The folder that becomes the package.
@@ -113,6 +227,13 @@ impl Tree {
         Ok(())
     }
 
+    fn link(&self, path: &str, target: &str) -> Result<()> {
+        let link = self.0.join(path);
+        let failed = || format!("can't make {}", link.display());
+        std::fs::create_dir_all(link.parent().with_context(failed)?).with_context(failed)?;
+        symlink(target, &link).with_context(failed)
+    }
+
     fn put_compressed(&self, path: &str, source: &Path) -> Result<()> {
         let text =
             std::fs::read(source).with_context(|| format!("can't read {}", source.display()))?;
@@ -125,27 +246,6 @@ impl Tree {
 
 fn name(path: &Path) -> Result<&str> {
     path.file_name().and_then(|name| name.to_str()).context("a file without a name")
-}
-
-fn control(architecture: &str, glibc: &str) -> String {
-    // Before Debian 12, lsb-base has the functions for init scripts.
-    format!(
-        "Package: {NAME}\n\
-         Version: {VERSION}\n\
-         Architecture: {architecture}\n\
-         Maintainer: {MAINTAINER}\n\
-         Section: net\n\
-         Priority: optional\n\
-         Depends: libc6 (>= {glibc}), libgcc-s1, sysvinit-utils (>= 3.05-3) | lsb-base\n\
-         Provides: ipvsadm (= {PROVIDED})\n\
-         Conflicts: ipvsadm\n\
-         Replaces: ipvsadm\n\
-         Suggests: keepalived, ldirectord\n\
-         Description: administers the Linux Virtual Server (IPVS), in Rust\n \
-         The program ipvsadm with the commands of the C program, byte for byte the\n \
-         same output, and the boot-time service of that name. It takes the place of\n \
-         the package ipvsadm.\n"
-    )
 }
 
 /// The newest version of the C library whose symbols the program uses.
@@ -166,8 +266,8 @@ fn glibc(program: &[u8]) -> Result<String> {
 }
 
 /// The copyright file, in Debian's machine-readable format. Every Debian system has the text of the
-/// Apache license.
-fn copyright() -> Result<String> {
+/// Apache license. `others` are the paragraphs about files that aren't the project's.
+fn copyright(others: &str) -> Result<String> {
     let path = paths::root().join("LICENSE-MIT");
     let mit =
         std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
@@ -184,6 +284,7 @@ fn copyright() -> Result<String> {
          Copyright: 2026 The ipvs authors\n\
          License: Expat or Apache-2.0\n\
          \n\
+         {others}\
          License: Expat\n\
          {paragraphs}\
          \n\
@@ -206,7 +307,7 @@ mod tests {
     #[test]
     fn the_copyright_has_no_empty_line_in_a_license() {
         // Debian's copyright-format: an empty line ends a paragraph.
-        let text = copyright().unwrap();
+        let text = copyright("").unwrap();
         let fields = ["Format:", "Files:", "License: Expat\n", "License: Apache-2.0"];
         for paragraph in text.split("\n\n") {
             assert!(fields.iter().any(|field| paragraph.starts_with(field)), "{paragraph}");

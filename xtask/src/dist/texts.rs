@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::{clear, write};
-use lab::paths::{self, Lock};
+use super::package::Package;
+use super::{clear, packages, write};
 use lab::{process, progress, tools};
 
 /// A shell that waits for input waits forever.
@@ -30,39 +30,38 @@ impl Texts {
             .iter()
             .find(|path| path.file_name().is_some_and(|file| file == name))
             .map(PathBuf::as_path)
-            .with_context(|| format!("ipvsadm makes no completion {name}"))
+            .with_context(|| format!("there is no completion {name}"))
     }
 }
 
-/// Writes them below `folder`, and removes older ones there.
-pub(super) fn write_all(folder: &Path) -> Result<Texts> {
-    let below = |name: &str, files: [(&'static str, String); 3]| {
-        let place = folder.join(name);
-        clear(&place)?;
+/// Writes those of all packages below `folder`, in the packages' order, and removes older ones there.
+pub(super) fn write_all(folder: &Path) -> Result<Vec<Texts>> {
+    let [man, completions] = ["man", "completions"].map(|name| folder.join(name));
+    clear(&man)?;
+    clear(&completions)?;
+    let below = |place: &Path, files: Vec<(&'static str, String)>| {
         files.iter().map(|(file, text)| write(&place.join(file), text)).collect::<Result<_>>()
     };
-    Ok(Texts {
-        pages: below("man", ipvsadm::manual_pages())?,
-        completions: below("completions", ipvsadm::completions())?,
-    })
-}
-
-/// Writes and tests them; for `cargo xtask test`.
-pub(crate) fn prove() -> Result<()> {
-    let folder = paths::root().join("target/dist");
-    let _lock = Lock::folder(&folder)?;
-    check(&write_all(&folder)?)
+    let texts = |package: &Package| {
+        let contents = (package.texts)();
+        Ok(Texts {
+            pages: below(&man, contents.pages)?,
+            completions: below(&completions, contents.completions)?,
+        })
+    };
+    packages::ALL.iter().map(texts).collect()
 }
 
 /// Tests each in the program that reads it.
-pub(super) fn check(texts: &Texts) -> Result<()> {
+pub(super) fn check(texts: &[Texts]) -> Result<()> {
     progress::note("trying manual pages and completions");
-    for page in &texts.pages {
+    for page in texts.iter().flat_map(|texts| &texts.pages) {
         groff(page)?;
     }
-    bash(texts.completion("ipvsadm.bash")?)?;
-    zsh(texts.completion("_ipvsadm")?)?;
-    fish(texts.completion("ipvsadm.fish")?)
+    let [ipvsadm, ..] = texts else { bail!("there are no packages") };
+    bash(ipvsadm.completion("ipvsadm.bash")?)?;
+    zsh(ipvsadm.completion("_ipvsadm")?)?;
+    fish(ipvsadm.completion("ipvsadm.fish")?)
 }
 
 /// groff must format a manual page without any warning, and within 80 columns.
@@ -77,7 +76,8 @@ fn groff(page: &Path) -> Result<()> {
         output.stderr
     );
     let name = page.file_stem().context("a page without a name")?.to_string_lossy();
-    let title = format!("{}(8)", name.to_uppercase());
+    let section = page.extension().context("a page without a section")?.to_string_lossy();
+    let title = format!("{}({section})", name.to_uppercase());
     ensure!(output.stdout.contains(&title), "{} has no title {title}", page.display());
     let long = output.stdout.lines().find(|line| line.chars().count() > 80);
     ensure!(long.is_none(), "{} has a line that is too long: {long:?}", page.display());

@@ -203,9 +203,9 @@ impl Test {
             summary.time(step.name.to_owned(), || step.run(filter, None));
         }
         if whole {
-            let name = "manual pages and completions";
+            let name = "manual pages, completions and packages";
             progress::note(name);
-            summary.time(name.to_owned(), || dist::prove_texts().map(|()| None));
+            summary.time(name.to_owned(), || dist::prove().map(|()| None));
             progress::note("the site");
             summary.time("site".to_owned(), || site::build().map(|_| None));
         }

@@ -1,0 +1,234 @@
+//! Tests the package of the daemon on a machine that runs systemd: fresh, in the place of Debian's, and
+//! upgraded, with a connection through IPVS all the while.
+
+mod machine;
+mod rights;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use ipvs_testkit::Machine;
+
+use self::machine::{Director, NAME, Network};
+use super::Built;
+use crate::cargo;
+use lab::apt::Apt;
+use lab::process::succeed;
+use lab::userland::SUITE;
+use lab::{Job, ReadyKernel, paths, progress};
+
+/// Enough for several boots, installations of Perl and timeouts of watchdogs on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(1800);
+
+/// The version that ours is upgraded to.
+const NEWER: &str = "9.9.9";
+
+/// Debian's release that has its unit in /usr/lib.
+const MERGED: &str = "trixie";
+
+/// Runs [`inside`] in a guest.
+pub(super) fn check(folder: &Path, built: &Built, kernel: &ReadyKernel) -> Result<()> {
+    let debs = folder.join("debs");
+    super::clear(&debs)?;
+    let put = |place: &str, from: &[PathBuf]| -> Result<()> {
+        let place = debs.join(place);
+        std::fs::create_dir_all(&place).context("can't make a folder for packages")?;
+        for file in from {
+            let name = file.file_name().context("a package without a name")?;
+            std::fs::copy(file, place.join(name)).context("can't copy a package")?;
+        }
+        Ok(())
+    };
+    let Built { package, texts, program, file } = built;
+    put("ours", std::slice::from_ref(file))?;
+    put("newer", &[package.build_version(NEWER, folder, texts, program)?])?;
+
+    let apt = Apt::machine(&paths::tools().join("apt"))?;
+    apt.update()?;
+    progress::note("fetching what the daemon is tried with");
+    let fetch = |place: &str, packages: &[&str]| {
+        apt.download(&apt.missing(packages)?, &debs.join(place)).map(drop)
+    };
+    // An MTA that delivers to local mailboxes, and for that has the right of a group (setgid).
+    fetch("tools", &["systemd", "adduser", "logrotate", "dma", "procps"])?;
+    // Of one release, because what is tried is its files and scripts.
+    let debian = |suite: &str, packages: &[&str], place: &str| {
+        let debian = Apt::debian(&paths::tools().join(format!("apt-{suite}")), suite)?;
+        debian.update()?;
+        let packages: Vec<String> = packages.iter().map(|&it| it.to_owned()).collect();
+        debian.download(&packages, &debs.join(place)).map(drop)
+    };
+    let mut theirs = apt.missing(&["ldirectord"])?;
+    theirs.retain(|it| !it.starts_with("ldirectord="));
+    apt.download(&theirs, &debs.join("perl"))?;
+    debian(SUITE, &["ldirectord"], "debian")?;
+    debian(SUITE, &["resource-agents"], "agents")?;
+    debian(MERGED, &["ldirectord"], "merged")?;
+
+    let job = Job {
+        command: vec![cargo::own()?.into(), "guest-daemon".into(), debs.into()],
+        environment: vec![("DEBIAN_FRONTEND", "noninteractive".into())],
+        timeout: Some(TIMEOUT),
+        ..Job::default()
+    };
+    let status = job.run(kernel)?;
+    ensure!(status == 0, "the daemon's package isn't what it should be");
+    progress::note("the daemon's package replaces Debian's, and its connections live on");
+    Ok(())
+}
+
+/// Runs in the guest: boots a machine with the packages below this folder.
+pub(crate) fn inside(debs: &Path) -> Result<()> {
+    let machine = Machine::create("daemon")?;
+    // In a container, this file forbids packages to start services.
+    let _ = std::fs::remove_file(machine.path("usr/sbin/policy-rc.d"));
+    let mut copy = Command::new("cp");
+    succeed(copy.arg("-r").arg(debs).arg(machine.path("root/debs")), TIMEOUT)?;
+    let dpkg = |arguments: &str| {
+        let mut shell = Command::new("chroot");
+        // Reading thousands of manual pages would take minutes.
+        let script = format!("cd /root/debs; dpkg --no-triggers {arguments} < /dev/null");
+        shell.arg(machine.path("")).args(["sh", "-euc", &script]);
+        succeed(&mut shell, TIMEOUT)
+    };
+    let _ = dpkg(&format!("--purge {NAME} ldirectord"));
+    dpkg("-i tools/*.deb")?;
+    // The kernel of the guest holds a file of the host open for each that it has in its cache.
+    std::fs::write("/proc/sys/vm/drop_caches", "2").context("can't let the host's files go")?;
+
+    let network = Network::create()?;
+    let director = Director::boot(&machine, &network)?;
+    fresh(&director).map_err(|error| director.explain(error))?;
+    director.shut_down()?;
+
+    let network = Network::create()?;
+    let director = Director::boot(&machine, &network)?;
+    rebooted(&director).map_err(|error| director.explain(error))?;
+    director.shut_down()
+}
+
+fn fresh(director: &Director) -> Result<()> {
+    director.said(
+        "installed on a machine without ldirectord, it is enabled and leaves the table alone",
+    );
+    director.install("ours")?;
+    director.systemctl("is-enabled")?;
+    director.systemctl("is-active")?;
+    director.expect_table(false)?;
+    director.has_users()?;
+    director.is_as_packed()?;
+
+    director
+        .said("given a file and reloaded, it checks as its own user, and a connection is served");
+    director.configure("")?;
+    director.systemctl("reload")?;
+    let mut connection = director.connect()?;
+    director.checks_as_its_user()?;
+
+    director.said("restarted: by systemctl, by the init script; the connection lives");
+    for command in ["systemctl restart ldirectord", "/etc/init.d/ldirectord restart"] {
+        let before = director.main_pid()?;
+        director.shell(command)?;
+        ensure!(director.main_pid()? != before, "{command} starts no other process");
+        connection.lives(command)?;
+    }
+    for verb in ["status", "reload", "force-reload", "try-restart"] {
+        director.shell(&format!("/etc/init.d/ldirectord {verb}"))?;
+    }
+    connection.lives("the init script's verbs")?;
+
+    director.said(
+        "a parent that stands still is replaced by systemd's watchdog, and a worker by its parent",
+    );
+    director.watched()?;
+    connection.lives("the watchdog")?;
+
+    rights::check(director)?;
+
+    director.said("upgraded, another process serves the same connection");
+    director.configure("")?;
+    director.systemctl("reload")?;
+    director
+        .shell("printf 'virtual=10.0.0.1:81\\n\\treal=127.0.0.1:81 gate\\n' > /etc/ha.d/web.cf")?;
+    director.shell("systemctl start ldirectord@web.cf")?;
+    let before = director.main_pids()?;
+    director.install("newer")?;
+    let after = director.main_pids()?;
+    ensure!(before.iter().zip(&after).all(|(a, b)| a != b), "{before:?} still run: {after:?}");
+    director.expect_table(true)?;
+    connection.lives("the upgrade")?;
+    director.shell("systemctl stop ldirectord@web.cf; rm /etc/ha.d/web.cf")?;
+
+    director.said("the resource agent of Debian's resource-agents runs it");
+    director.agent()
+}
+
+fn rebooted(director: &Director) -> Result<()> {
+    director.said("after a reboot, it runs and has written the table");
+    director.systemctl("is-active")?;
+    director.expect_table(true)?;
+
+    director.said("removed, it takes the table along, and leaves the files of /etc");
+    let mut connection = director.connect()?;
+    director.shell(&format!("dpkg --remove {NAME}"))?;
+    director.expect_table(false)?;
+    // Or what says that it lives says nothing.
+    ensure!(connection.lives("").is_err(), "a connection lives without a virtual service");
+    director
+        .shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf && test -e /etc/init.d/ldirectord")?;
+
+    director.said("purged, nothing is left but its user and the groups");
+    director.shell(&format!("dpkg --purge {NAME}"))?;
+    director.shell(
+        "for left in /etc/ha.d /etc/init.d/ldirectord /etc/default/ldirectord \
+         /etc/logrotate.d/ldirectord /var/log/ldirectord.log /run/ldirectord /usr/sbin/ldirectord \
+         /etc/systemd/system/multi-user.target.wants/ldirectord.service; \
+         do if [ -e $left ]; then echo $left is left; exit 1; fi; done",
+    )?;
+    director.has_users()?;
+
+    for (place, way) in [
+        ("debian", "dpkg -i ours/*.deb"),
+        ("merged", "apt-get install -y --no-install-recommends ./ours/*.deb"),
+    ] {
+        in_the_place_of_debians(director, place, way)
+            .with_context(|| format!("in the place of {place}'s, by {way}"))?;
+    }
+    Ok(())
+}
+
+fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Result<()> {
+    director.said(&format!("Debian's ({place}) with an edited file and a connection"));
+    director.shell(&format!("cd /root/debs; dpkg --no-triggers -i perl/*.deb {place}/*.deb"))?;
+    director.configure("")?;
+    // Its reader is slow, and it forgets a HUP that comes too early.
+    director.shell("systemctl restart ldirectord")?;
+    director.shell("grep -q perl /usr/sbin/ldirectord")?;
+    let mut connection = director.connect()?;
+
+    director.said(&format!("killed and replaced ({way}): the connection lives"));
+    director.shell("systemctl kill --signal=KILL ldirectord")?;
+    director.shell(&format!("cd /root/debs; {way}"))?;
+    director.is_as_packed()?;
+    director.systemctl("is-active")?;
+    director.expect_table(true)?;
+    connection.lives("taking the place of Debian's")?;
+    director.shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf")?;
+
+    director.said("Debian's is purged: ours stays as it is");
+    director.shell("dpkg --purge ldirectord")?;
+    director.is_as_packed()?;
+    director.systemctl("restart")?;
+    connection.lives("purging Debian's")?;
+
+    director.said("back to Debian's, and ours is purged: Debian's stays as it is");
+    director.shell(&format!("cd /root/debs; dpkg --no-triggers -i {place}/*.deb"))?;
+    director.shell(&format!("dpkg --purge {NAME}"))?;
+    director
+        .shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf && test -x /etc/init.d/ldirectord")?;
+    director.systemctl("is-enabled")?;
+    director.systemctl("is-active")?;
+    director.shell("dpkg --purge ldirectord").map(drop)
+}

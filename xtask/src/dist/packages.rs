@@ -1,0 +1,150 @@
+//! The packages: what each has that the others don't.
+//!
+//! Their names differ from those of Debian's packages, so that a later version of Debian's isn't taken
+//! for an upgrade. Each provides the name of Debian's, in the version whose commands and files ours
+//! accepts, which satisfies the dependencies of other packages.
+
+use super::package::{Contents, Package};
+
+/// The administrator's command, with the service that restores its rules at boot.
+pub(super) const IPVSADM: Package = Package {
+    program: "ipvsadm",
+    provided: "1:1.31",
+    links: &[("usr/sbin/ipvsadm-save", "ipvsadm"), ("usr/sbin/ipvsadm-restore", "ipvsadm")],
+    commands: &["ipvsadm", "ipvsadm-save", "ipvsadm-restore"],
+    contents: &[
+        ("etc/init.d/ipvsadm", include_str!("debian/ipvsadm/init"), 0o755),
+        ("lib/systemd/system/ipvsadm.service", IPVSADM_UNIT, 0o644),
+        ("usr/share/ipvsadm-rs/default", include_str!("debian/ipvsadm/default"), 0o644),
+        ("DEBIAN/preinst", include_str!("debian/ipvsadm/preinst"), 0o755),
+        ("DEBIAN/postinst", include_str!("debian/ipvsadm/postinst"), 0o755),
+        ("DEBIAN/prerm", include_str!("debian/ipvsadm/prerm"), 0o755),
+        ("DEBIAN/postrm", include_str!("debian/ipvsadm/postrm"), 0o755),
+    ],
+    conffiles: &["/etc/init.d/ipvsadm"],
+    // What remains is what the service needs: netlink and other sockets, the machine's network,
+    // CAP_NET_ADMIN, and root.
+    units: &[("ipvsadm.service", IPVSADM_UNIT, 25)],
+    section: "net",
+    // Before Debian 12, lsb-base has the functions for init scripts.
+    depends: "sysvinit-utils (>= 3.05-3) | lsb-base",
+    relations: "Suggests: keepalived, ldirectord\n",
+    description: "administers the Linux Virtual Server (IPVS), in Rust\n \
+                  The program ipvsadm with the commands of the C program, byte for byte the\n \
+                  same output, and the boot-time service of that name. It takes the place of\n \
+                  the package ipvsadm.\n",
+    copyright: "",
+    texts: || Contents {
+        pages: ipvsadm::manual_pages().into(),
+        completions: ipvsadm::completions().into(),
+    },
+};
+
+/// The daemon, with its services.
+///
+/// Its configuration files are those of Debian's package, and all but the init script have the same
+/// bytes there since Debian 12. So dpkg, which asks only about a file that both an administrator and
+/// the package have changed, asks nothing about an edited one.
+///
+/// The OCF resource agent belongs to Debian's `resource-agents`, and runs either program.
+pub(super) const LDIRECTORD: Package = Package {
+    program: "ldirectord",
+    provided: "1:4.12.0",
+    links: &[("etc/ha.d/resource.d/ldirectord", "/usr/sbin/ldirectord")],
+    commands: &["ldirectord"],
+    contents: &[
+        ("etc/default/ldirectord", include_str!("debian/ldirectord/default"), 0o644),
+        ("etc/ha.d/ldirectord.cf", include_str!("debian/ldirectord/ldirectord.cf"), 0o644),
+        ("etc/init.d/ldirectord", include_str!("debian/ldirectord/init"), 0o755),
+        ("etc/logrotate.d/ldirectord", include_str!("debian/ldirectord/logrotate"), 0o644),
+        ("lib/systemd/system/ldirectord.service", LDIRECTORD_UNIT, 0o644),
+        ("lib/systemd/system/ldirectord@.service", LDIRECTORD_TEMPLATE, 0o644),
+        (
+            "usr/share/doc/ldirectord-rs/examples/ldirectord.cf",
+            include_str!("../../../crates/ldirectord/examples/direct-routing.cf"),
+            0o644,
+        ),
+        ("DEBIAN/preinst", include_str!("debian/ldirectord/preinst"), 0o755),
+        ("DEBIAN/postinst", include_str!("debian/ldirectord/postinst"), 0o755),
+        ("DEBIAN/prerm", include_str!("debian/ldirectord/prerm"), 0o755),
+        ("DEBIAN/postrm", include_str!("debian/ldirectord/postrm"), 0o755),
+    ],
+    conffiles: &[
+        "/etc/default/ldirectord",
+        "/etc/ha.d/ldirectord.cf",
+        "/etc/init.d/ldirectord",
+        "/etc/logrotate.d/ldirectord",
+    ],
+    // Commands that the file names run with the unit's rights, so it keeps most of root's.
+    units: &[
+        ("ldirectord.service", LDIRECTORD_UNIT, 90),
+        ("ldirectord@.service", LDIRECTORD_TEMPLATE, 90),
+    ],
+    section: "admin",
+    depends: "adduser, sysvinit-utils (>= 3.05-3) | lsb-base",
+    // Not ipvsadm: only people and scripts use it.
+    relations: "Recommends: ca-certificates, ipvsadm, logrotate\n",
+    description: "health checks of IPVS real servers, in Rust\n \
+                  The daemon ldirectord: it keeps the kernel's table of virtual services in\n \
+                  line with the health of their real servers. Configuration files, verbs,\n \
+                  exit codes and log lines are those of the Perl program. It takes the place\n \
+                  of the package ldirectord.\n",
+    copyright: "Files: etc/default/ldirectord etc/ha.d/ldirectord.cf etc/logrotate.d/ldirectord\n\
+                Copyright: 2011 Andres Rodriguez, 2022 Valentin Vidic\n\
+                License: GPL-2+\n\
+                Comment: The same bytes as in Debian's package, so that dpkg doesn't ask about\n \
+                edited ones. On Debian systems the license is in\n \
+                /usr/share/common-licenses/GPL-2.\n\
+                \n",
+    // Manual pages and completions, once the crate makes them.
+    texts: Contents::default,
+};
+
+/// All of them.
+pub(super) const ALL: [Package; 2] = [IPVSADM, LDIRECTORD];
+
+const IPVSADM_UNIT: &str = include_str!("debian/ipvsadm/service");
+
+const LDIRECTORD_UNIT: &str = include_str!("../../../crates/ldirectord/dist/ldirectord.service");
+
+const LDIRECTORD_TEMPLATE: &str =
+    include_str!("../../../crates/ldirectord/dist/ldirectord@.service");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name stands for `%i`, and both have to be kept the same otherwise.
+    #[test]
+    fn the_units_of_ldirectord_differ_only_in_the_files_name() {
+        let lines = |unit: &'static str| unit.lines().skip_while(|line| line.starts_with('#'));
+        let usual: Vec<String> = lines(LDIRECTORD_UNIT).map(str::to_owned).collect();
+        let instance: Vec<String> = lines(LDIRECTORD_TEMPLATE)
+            .map(|line| line.replace(", for %i", "").replace(" %i", ""))
+            .collect();
+        assert_eq!(usual, instance);
+    }
+
+    #[test]
+    fn whatever_is_in_etc_is_a_configuration_file() {
+        // Debian's policy, 10.7.2.
+        for package in ALL {
+            let mut there: Vec<String> = package
+                .contents
+                .iter()
+                .filter(|(path, ..)| path.starts_with("etc/"))
+                .map(|(path, ..)| format!("/{path}"))
+                .collect();
+            there.sort();
+            assert_eq!(there, package.conffiles, "{}", package.program);
+        }
+    }
+
+    /// From Debian 12's package, and the same in Debian 13's.
+    #[test]
+    fn ldirectord_has_the_configuration_files_of_debians() {
+        let debians = "/etc/default/ldirectord\n/etc/ha.d/ldirectord.cf\n\
+                       /etc/init.d/ldirectord\n/etc/logrotate.d/ldirectord";
+        assert_eq!(LDIRECTORD.conffiles.join("\n"), debians);
+    }
+}
