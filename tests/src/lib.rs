@@ -6,6 +6,7 @@
 pub mod acceptance;
 pub mod changes;
 mod forwarded;
+pub mod ldirectord;
 pub mod model;
 mod modules;
 pub mod parity;

@@ -126,6 +126,9 @@ enum Task {
     /// Internal: a comparison in one kernel.
     #[command(hide = true)]
     ParityPart(parity::Part),
+    /// Internal: tables in one kernel.
+    #[command(hide = true)]
+    ParityTables(parity::ldirectord::Part),
 }
 
 fn main() -> ExitCode {
@@ -145,6 +148,7 @@ fn run(task: Task) -> Result<u8> {
         Task::Golden(golden) => golden.run(),
         Task::Parity(parity) => parity.run(),
         Task::ParityPart(part) => part.run(),
+        Task::ParityTables(part) => part.run(),
         Task::TestPart { outcome, part } => part.run_alone(&outcome),
         Task::Kernel(command) => kernel::run(command),
         Task::Doctor(command) => doctor::run(&command),

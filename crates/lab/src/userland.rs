@@ -38,7 +38,8 @@ pub const SERVERS: Userland = Userland {
 /// Other health checkers for IPVS, and the shell that they start commands with.
 pub const RIVALS: Userland = Userland {
     name: "rivals",
-    packages: &["ldirectord", "keepalived", "dash", "coreutils"],
+    // The module is what ldirectord needs for requests over IPv6, and doesn't depend on.
+    packages: &["ldirectord", "keepalived", "dash", "coreutils", "libnet-inet6glue-perl"],
     size: "40 MB",
 };
 

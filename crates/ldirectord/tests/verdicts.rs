@@ -63,6 +63,42 @@ fn each_file_is_taken_or_refused_as_by_the_original_or_for_a_reason() {
     assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// What the original says about these is what `cargo xtask parity ldirectord` found out.
+#[test]
+fn a_line_is_taken_or_refused_as_by_the_original() {
+    for (line, accepted) in [
+        // The first port of that name, of any protocol.
+        ("real=10.0.0.2:tftp gate", true),
+        ("real=10.0.0.2:80 gate \"a b\", \"c\"", true),
+        // A blank and a number are the weight, wherever they are.
+        ("real=10.0.0.2:80 gate \"a 1\", \"c\"", false),
+        ("real=10.0.0.2:80 gate, 5", true),
+        ("real=10.0.0.2:80 gate,", false),
+        ("real=10.0.0.2:80 gate 1 l:2 u:3", true),
+        ("real=10.0.0.2:80 gate 1 l:2 l:3", false),
+        ("emailalertfreq=5 s", true),
+        ("emailalertfreq=every 5", false),
+        ("emailalertstatus=starting,", true),
+        ("emailalertstatus=,starting", false),
+        ("load=\"a\"", true),
+        ("load=\"!\"", false),
+    ] {
+        let source = format!("virtual=10.0.0.1:80\n\t{line}\n");
+        let (config, diagnostics) = parse(&source, &Machine);
+        assert_eq!(config.is_some(), accepted, "{line}: {diagnostics:?}");
+    }
+}
+
+/// The original looks up the address only after it has read the directives.
+#[test]
+fn the_directives_of_a_virtual_service_whose_address_is_wrong_are_read_too() {
+    let source = "virtual=no.such.name:80\n\treal6=[fd00::2]:80 gate\n\tquiescent=maybe\n";
+    let (config, diagnostics) = parse(source, &Machine);
+    assert_eq!(config, None);
+    let lines: Vec<usize> = diagnostics.iter().map(|it| line(source, it)).collect();
+    assert_eq!(lines, [1, 2, 3]);
+}
+
 proptest! {
     /// For any file: no panic, every place lies in the file, and a file without errors is accepted.
     #[test]

@@ -1,6 +1,8 @@
 //! `cargo xtask parity`: runs the same commands with our ipvsadm and the C program, and compares
 //! the results.
 
+pub(crate) mod ldirectord;
+mod ldirectord_page;
 mod report;
 mod results;
 
@@ -11,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use lab::kernel::Choice;
 use lab::process::Running;
@@ -37,7 +39,10 @@ const TOOLS: &[&str] = &["ip", "modprobe", "ipvsadm"];
 const DOCS_KERNELS: [(Choice, u64); 2] = [(Choice::V6_1, 20), (Choice::V7_2, 1)];
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Parity {
+    #[command(subcommand)]
+    other: Option<Other>,
     #[command(flatten)]
     kernels: KernelOptions,
     /// The number of random command sequences
@@ -57,6 +62,17 @@ pub(crate) struct Parity {
     /// random sequences) and 7.2
     #[arg(long, conflicts_with = "kernels")]
     into_docs: bool,
+}
+
+/// Another program than ipvsadm.
+#[derive(Debug, Subcommand)]
+enum Other {
+    /// Compare our ldirectord with the original, on files made from a seed
+    ///
+    /// Both read each file: which of them they accept, and where the first error is, must be the same,
+    /// except for the differences that ldirectord's README lists. Some files are also started with, in
+    /// a kernel, and must lead to the same table.
+    Ldirectord(ldirectord::Ldirectord),
 }
 
 /// A comparison in one kernel.
@@ -103,6 +119,9 @@ struct Programs {
 
 impl Parity {
     pub(crate) fn run(self) -> Result<u8> {
+        if let Some(Other::Ldirectord(ldirectord)) = &self.other {
+            return ldirectord.run();
+        }
         progress::now("building the programs");
         let programs = Programs {
             lab: cargo::lab()?,

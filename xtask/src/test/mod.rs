@@ -15,7 +15,7 @@ use lab::kernel::Choice;
 use lab::{KernelOptions, progress};
 
 use crate::cargo::{self, cargo};
-use crate::{dist, site};
+use crate::{dist, parity, site};
 use counts::Counts;
 use part::{Part, Programs, What};
 use summary::{Row, Summary};
@@ -213,6 +213,9 @@ impl Test {
         let mut programs = None;
         summary.time("build for the kernel".to_owned(), || {
             programs = Some(Programs::build(&lab)?);
+            if whole {
+                parity::ldirectord::build()?;
+            }
             if !self.integration {
                 GUEST.build()?;
             }
@@ -253,6 +256,7 @@ impl Test {
         let mut parts: Vec<Part> = choices.iter().map(|choice| part(*choice, what)).collect();
         if whole {
             parts.extend(choices.first().map(|choice| part(*choice, What::Demo)));
+            parts.extend(choices.first().map(|choice| part(*choice, What::Parity)));
         }
         let at_once = match self.at_once {
             Some(count) => count.into(),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
@@ -29,6 +29,13 @@ const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 /// The timeout for everything else that a part does: fetching, and a build.
 const OTHER_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// How many files the original ldirectord and ours read in each run, and of how many they make tables.
+/// Together these take two minutes.
+const PARITY_FILES: u64 = 300;
+
+/// See [`PARITY_FILES`].
+const PARITY_TABLES: u64 = 20;
 
 /// The tools that integration tests run, besides our own programs.
 const TOOLS: &[&str] = &[
@@ -70,6 +77,8 @@ pub(super) enum What {
     /// The integration tests.
     Integration,
     Demo,
+    /// The original ldirectord and ours, with a few files.
+    Parity,
 }
 
 /// Runs parts, at most `at_once` of them at a time. Returns what each of them reported, in their
@@ -144,6 +153,7 @@ impl Part {
     fn run(&self, summary: &mut Summary) {
         match self.what {
             What::Demo => self.demo(summary),
+            What::Parity => self.parity(summary),
             What::Kernel | What::Integration => self.in_kernel(summary),
         }
     }
@@ -152,6 +162,7 @@ impl Part {
     fn name(&self) -> String {
         match self.what {
             What::Demo => "demo".to_owned(),
+            What::Parity => "parity of ldirectord".to_owned(),
             What::Kernel | What::Integration => format!("kernel {}", self.kernel.name()),
         }
     }
@@ -233,6 +244,23 @@ impl Part {
             (status != 0 && counts.failed == 0).then(|| format!("they ended with status {status}"))
         };
         Ok(Some(Outcome { counts, problem }))
+    }
+
+    /// Compares the original ldirectord and ours with a few files, other ones each time. What it prints
+    /// says how to see them again.
+    fn parity(&self, summary: &mut Summary) {
+        progress::note(&self.name());
+        summary.time(self.name(), || {
+            let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+            let mut command = Command::new("/proc/self/exe");
+            command.args(["parity", "ldirectord", "--guests=1", "--kernel", self.kernel.name()]);
+            command.args(self.guest.arguments());
+            command.arg(format!("--files={PARITY_FILES}")).arg(format!("--tables={PARITY_TABLES}"));
+            command.arg(format!("--seed={seed}"));
+            let succeeded = cargo::watch(&mut command, |line| println!("{line}"))?;
+            ensure!(succeeded, "the original and ours differ; the seed is {seed}");
+            Ok(None)
+        });
     }
 
     /// Runs the demo, which checks its own claims, and compares its output with the transcript. The

@@ -126,14 +126,22 @@ pub(super) fn real(
         }
         last = Some(end);
     }
-    let port = port.map(|it| address::port(it, protocol, surroundings)).transpose()?;
+    // The original takes the name's first port of any protocol.
+    let other = if protocol == Protocol::Tcp { Protocol::Udp } else { Protocol::Tcp };
+    let number = |it| {
+        let number = address::port(it, protocol, surroundings);
+        number.or_else(|error| address::port(it, other, surroundings).map_err(|_| error))
+    };
+    let port = port.map(number).transpose()?;
     // The original treats 0 as no port.
     let port = port.filter(|port| port.value != 0);
     let Some((method, rest)) = rest.word().filter(|_| rest.text.starts_with(char::is_whitespace))
     else {
         return Err(malformed());
     };
-    let method = method.slice(0..method.text.trim_end_matches(',').len());
+    // The original overlooks a comma before something else.
+    let length = method.text.trim_end_matches(',').len();
+    let method = if rest.trim().text.is_empty() { method } else { method.slice(0..length) };
     let (method, _) = value::one_of(method, &METHODS)?;
     let mut real = Real {
         first,
@@ -182,7 +190,10 @@ fn rest_of_real(
         }
         let is_number =
             !number.text.is_empty() && number.text.bytes().all(|it| it.is_ascii_digit());
-        let misplaced = threshold.is_none() && (real.weight.is_some() || real.exchange.is_some());
+        let misplaced = match &threshold {
+            Some(threshold) => threshold.is_some(),
+            None => real.weight.is_some() || real.exchange.is_some(),
+        };
         if !is_number || misplaced {
             let error = Diagnostic::error(rest.span(), "this isn't part of a real server");
             return Err(error.help(
@@ -219,9 +230,12 @@ fn exchange<'a>(real: &mut Real, rest: Text<'a>) -> Result<Text<'a>, Diagnostic>
             ));
         }
     }
-    if request.text.contains(char::is_whitespace) {
-        return Err(Diagnostic::error(request.span(), "a request can't have a blank in it")
-            .help("write %20 for a blank"));
+    // The original takes that for the weight.
+    let number =
+        |(at, _)| request.text[at..].trim_start().starts_with(|it: char| it.is_ascii_digit());
+    if request.text.match_indices(char::is_whitespace).any(number) {
+        let message = "a request can't have a blank and a digit in it";
+        return Err(Diagnostic::error(request.span(), message).help("write %20 for a blank"));
     }
     real.exchange =
         Some((request.with(request.text.to_owned()), receive.with(receive.text.to_owned())));

@@ -1,7 +1,7 @@
 //! A virtual service and its directives.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 use ipvs::{Family, Scheduler};
@@ -271,20 +271,23 @@ impl<'a> Block<'a> {
                 None
             }
         };
-        let key = match self.key(protocol, surroundings, to) {
-            Ok(key) => key,
+        let (key, is_known) = match self.key(protocol.clone(), surroundings, to) {
+            Ok(key) => (key, true),
+            // Its directives may have mistakes, too.
             Err(error) => {
                 to.push(error);
-                return None;
+                (self.unknown_key(protocol), false)
             }
         };
         let mut service = Service::new(key);
         for directive in &self.directives {
             self.directive(&mut service, *directive, surroundings, to);
         }
-        service.find_pages(self.family, surroundings, to);
-        service.advise(to);
-        Some(service)
+        if is_known {
+            service.find_pages(self.family, surroundings, to);
+            service.advise(to);
+        }
+        is_known.then_some(service)
     }
 
     /// The value of `protocol=`.
@@ -345,6 +348,16 @@ impl<'a> Block<'a> {
         }
         let span = host.start..number.span.end;
         Ok(Spanned::new(Key::Address { address, port: number.value, protocol }, span))
+    }
+
+    /// A key in place of one that can't be read, to read the rest with.
+    fn unknown_key(&self, protocol: Option<Spanned<Protocol>>) -> Spanned<Key> {
+        let address = match self.family {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let protocol = protocol.map(|it| it.value).unwrap_or_default();
+        self.value.with(Key::Address { address, port: 0, protocol })
     }
 
     fn mark(&self, to: &mut Vec<Diagnostic>) -> Result<Spanned<Key>, Diagnostic> {
@@ -431,7 +444,7 @@ impl<'a> Block<'a> {
             }
             "servicename" => keep(&mut service.service_name, value::text(value), to),
             "comment" => keep(&mut service.comment, value::text(value), to),
-            "load" => keep(&mut service.load, value::quoted(value), to),
+            "load" => keep(&mut service.load, load(value), to),
             "timeout" | "connecttimeout" => to.push(former(name)),
             _ => to.push(unknown(name, &NAMES)),
         }
@@ -608,6 +621,15 @@ fn check_type(value: Text<'_>) -> Read<CheckType> {
         Some(_) => error,
     };
     value::one_of(value, &CHECK_TYPES).map_err(error)
+}
+
+/// A word, whatever it is for.
+fn load(value: Text<'_>) -> Read<String> {
+    let read = value::quoted(value)?;
+    match read.0.value.contains(|char: char| char.is_ascii_alphanumeric() || char == '_') {
+        true => Ok(read),
+        false => Err(Diagnostic::error(read.0.span, "a word is needed here")),
+    }
 }
 
 fn check_port(value: Text<'_>) -> Read<u16> {

@@ -102,12 +102,20 @@ impl Settings {
             "cleanstop" => keep(&mut self.clean_stop, value::yes_or_no(value), to),
             "fallbackcommand" => keep(&mut self.fallback_command, value::text(value), to),
             "emailalert" => keep(&mut self.email_alert, value::text(value), to),
-            "emailalertfreq" => keep(&mut self.email_alert_frequency, value::number(value), to),
+            "emailalertfreq" => keep(&mut self.email_alert_frequency, seconds(value), to),
             "emailalertstatus" => keep(&mut self.email_alert_status, phases(value), to),
             "smtp" => keep(&mut self.smtp, mail_server(value), to),
             _ => return false,
         }
         true
+    }
+}
+
+/// A number at the start of the value. The original reads other numbers wherever they are.
+fn seconds(value: Text<'_>) -> Read<u32> {
+    match value.text.starts_with(|char: char| char.is_ascii_digit()) {
+        true => value::number(value),
+        false => Err(Diagnostic::error(value.span(), "a number is needed here")),
     }
 }
 
@@ -117,7 +125,9 @@ fn phases(value: Text<'_>) -> Read<Phases> {
     let mut phases = Phases::default();
     let mut none = false;
     let mut at = 0;
-    for part in value.text.split(',') {
+    // Nothing stands between the last comma and the end.
+    let listed = value.text.trim_end_matches([',', ' ', '\t']);
+    for part in listed.split(',') {
         let word = value.slice(at..at + part.len()).trim();
         at += part.len() + 1;
         value::one_of(word, &words)?;

@@ -16,7 +16,10 @@ impl Surroundings for Machine {
         (name == "localhost" && family == Family::V4).then_some(Ipv4Addr::LOCALHOST.into())
     }
 
-    fn port(&self, name: &str, _: Protocol) -> Option<u16> {
+    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
+        if name == "tftp" {
+            return (protocol == Protocol::Udp).then_some(69);
+        }
         [("http", 80), ("https", 443), ("domain", 53)].iter().find(|it| it.0 == name).map(|it| it.1)
     }
 

@@ -1,0 +1,113 @@
+//! The deliberate differences in what becomes of a file that both accept, each of them a row in the
+//! table of ldirectord's README.
+//!
+//! As in [`super::rules`], a rule takes what makes the difference out of a file; then both tables
+//! have to be equal.
+
+/// A deliberate difference.
+#[derive(Debug)]
+pub struct TableRule {
+    /// What the original does, as the README's table says.
+    pub row: &'static str,
+    fix: fn(&str) -> String,
+}
+
+/// All of them.
+pub const TABLE_RULES: &[TableRule] = &[
+    TableRule {
+        row: "cannot add the global fallback to a firewall mark",
+        fix: |text| match blocks(text).any(|(key, _)| !key.contains(':')) {
+            true => each_line(text, |line| {
+                match line.starts_with("fallback") && !line.starts_with("fallbackc") {
+                    true => "#".to_owned(),
+                    false => line.to_owned(),
+                }
+            }),
+            false => text.to_owned(),
+        },
+    },
+    TableRule {
+        row: "follows redirects, also to other hosts, and judges by those",
+        fix: |text| text.replace("/moved", "/x"),
+    },
+    TableRule {
+        row: "ignores a real server's own request if it begins with `/`",
+        fix: |text| {
+            each_line(text, |line| match line.trim_start().starts_with("real") {
+                true => line.replacen("\"/", "\"", 1),
+                false => line.to_owned(),
+            })
+        },
+    },
+    TableRule {
+        row: "ends if the script of an external-perl check is missing",
+        fix: |text| text.replace("external-perl", "external"),
+    },
+    TableRule {
+        row: "loses a threshold if `u:` comes before `l:`, and accepts a lower one above the upper",
+        fix: |text| {
+            each_line(text, |line| match line.trim_start().starts_with("real") {
+                true => line
+                    .split(' ')
+                    .filter(|word| !word.starts_with("l:") && !word.starts_with("u:"))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                false => line.to_owned(),
+            })
+        },
+    },
+    TableRule {
+        row: "gives a masqueraded real server without a port the port 0",
+        fix: |text| {
+            each_line(text, |line| {
+                let address = line.split_once('=').map_or("", |(_, value)| value.trim());
+                let address = address.split_whitespace().next().unwrap_or_default();
+                let has_port =
+                    address.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+                match line.trim_start().starts_with("real") && !has_port {
+                    true => line.replacen("masq", "gate", 1),
+                    false => line.to_owned(),
+                }
+            })
+        },
+    },
+    TableRule {
+        row: "never checks a server whose port is unknown, and counts it as up",
+        fix: |text| {
+            each_line(text, |line| match line.starts_with("virtual") && unknown_port(line) {
+                true => format!("{line}\n\tservice=none"),
+                false => line.to_owned(),
+            })
+        },
+    },
+];
+
+/// The keys of virtual services, and the lines below each.
+fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines()
+        .filter(|line| line.starts_with("virtual"))
+        .filter_map(|line| line.split_once('='))
+        .map(|(_, key)| (key, ""))
+}
+
+fn each_line(text: &str, change: impl Fn(&str) -> String) -> String {
+    text.split('\n').map(change).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether no check belongs to the port (`ld_port_to_service` in the original).
+fn unknown_port(line: &str) -> bool {
+    const KNOWN: [&str; 20] = [
+        "21", "25", "53", "80", "110", "119", "143", "389", "443", "587", "636", "995", "993",
+        "1521", "1812", "3128", "3306", "5060", "5432", "http",
+    ];
+    let port = line.rsplit_once(':').map(|(_, port)| port.trim());
+    port.is_some_and(|port| !KNOWN.contains(&port))
+}
+
+/// The rules that change this file, each with the file changed by it.
+pub(super) fn explanations(text: &str) -> impl Iterator<Item = (&'static str, String)> {
+    TABLE_RULES.iter().filter_map(move |rule| {
+        let fixed = (rule.fix)(text);
+        (fixed != text).then_some((rule.row, fixed))
+    })
+}
