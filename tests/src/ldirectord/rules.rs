@@ -65,13 +65,15 @@ pub const RULES: &[Rule] = &[
                 // The port says it.
                 None => point.and("\tservice=http"),
             },
-            _ if says(point, "a request to another host can't be had yet") => {
-                match point.value("request") {
-                    Some(_) => Some(point.with_value("\"/\"")),
-                    None => point.without_own_request(),
-                }
-            }
             _ => None,
+        },
+    },
+    Rule {
+        row: "requests a path of that name for a whole address as the `request` of a virtual service",
+        refused_by: Program::Ours,
+        fix: |point| {
+            let value = point.value("request").filter(|_| says(point, "can name another host"))?;
+            value.contains("://").then(|| point.with_value("\"/\""))
         },
     },
     Rule {
