@@ -161,8 +161,14 @@ fn one_deaf_link_changes_nothing() {
     let changed = |(_, _, output): &(usize, usize, Output)| matches!(output, Output::State { .. });
     assert!(!world.log.iter().any(changed), "{:?}", world.log);
 
+    // A link that hears again counts again, when the other one falls silent.
+    world.works = [false, true];
+    world.run(60 * SECOND);
+    assert_eq!(world.states(), [Active, Backup]);
+    assert!(!world.log.iter().any(changed), "{:?}", world.log);
+
     // Once the other link is silent too, nothing keeps it.
-    world.works[0] = false;
+    world.works = [false; 2];
     world.run(4 * SECOND);
     assert_eq!(world.states(), [Active, Active]);
     world.works = [true; 2];

@@ -8,7 +8,8 @@
 //! - nobody has them for at most three intervals and the longest skew;
 //! - after that, and a preempt delay, the best router has them, if it preempts, and nothing changes.
 //!
-//! When the Active router leaves, another has the addresses after its skew. A router has the addresses
+//! When the Active router leaves, another has the addresses after its skew. One that stood still for five
+//! intervals lets go of them before anything else. A router has the addresses
 //! exactly while it is Active, and never announces them otherwise.
 //!
 //! `VRRP_TEST_SEED` is a single seed to run, `VRRP_TEST_RUNS` the number of seeds.
@@ -42,6 +43,8 @@ struct Router {
     machine: Option<Machine>,
     /// Stands still; what arrives has to wait.
     is_frozen: bool,
+    /// Since when, if it does.
+    frozen_at: Instant,
     inbox: Vec<Received>,
     has_addresses: bool,
     /// The part of the link that it is on.
@@ -70,6 +73,7 @@ impl Router {
             address: IpAddr::from([10, 9, 0, 1 + index as u8]),
             machine: None,
             is_frozen: false,
+            frozen_at: Instant::now(),
             inbox: Vec::new(),
             has_addresses: false,
             part: 0,
@@ -316,7 +320,11 @@ impl World {
     }
 
     fn freeze(&mut self, index: usize) {
-        self.routers[index].is_frozen = true;
+        let router = &mut self.routers[index];
+        if !router.is_frozen {
+            router.is_frozen = true;
+            router.frozen_at = self.now;
+        }
         self.disturb();
     }
 
@@ -325,6 +333,7 @@ impl World {
         let adverts_first = self.random.one_in(2);
         let router = &mut self.routers[index];
         router.is_frozen = false;
+        let had_addresses = router.has_addresses;
         let inbox = std::mem::take(&mut router.inbox);
         if let Some(machine) = &mut router.machine {
             if !adverts_first {
@@ -340,6 +349,11 @@ impl World {
         }
         self.disturb();
         self.settle_outputs(index);
+        // Its last advert was sent before it stood still, so everybody else has missed four.
+        let router = &self.routers[index];
+        if had_addresses && !router.is_owner() && now - router.frozen_at > 5 * router.interval {
+            assert!(!router.has_addresses, "it slept, and goes on");
+        }
     }
 
     fn crash(&mut self, index: usize) {
