@@ -9,6 +9,8 @@ mod daemon;
 #[cfg(feature = "daemon")]
 mod execute;
 #[cfg(feature = "daemon")]
+mod explain;
+#[cfg(feature = "daemon")]
 mod facility;
 #[cfg(feature = "daemon")]
 mod file;
@@ -30,6 +32,20 @@ mod say;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub use cli::{main, main_with};
+
+/// The manual pages, as file name and content.
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub fn manual_pages() -> [(&'static str, String); 2] {
+    cli::manual_pages()
+}
+
+/// The completions for bash, zsh and fish, as file name and content.
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub fn completions() -> [(&'static str, String); 3] {
+    cli::completions()
+}
 
 pub use config::{
     CheckType, Config, Diagnostic, Elsewhere, Fallback, Globals, HttpMethod, Key, Method, Netmask,

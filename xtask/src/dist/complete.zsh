@@ -1,6 +1,7 @@
 # What zsh completes: another zsh on a terminal, with the function that offers matches replaced by
 # one that also writes them to a file.
-# Arguments: zsh, the folder of _ipvsadm, the folder that zsh was unpacked in (or nothing).
+# Arguments: zsh, the folder of the completions, the folder that zsh was unpacked in (or nothing), and what
+# is typed.
 
 [[ -z $3 ]] || module_path=($3/usr/lib/*/zsh/*(N/))
 zmodload zsh/zpty || exit
@@ -45,7 +46,7 @@ await() {
 TERM=dumb zpty other "${(q)1} -f -i"
 zpty -w other "source $setup"
 await
-for typed in 'ipvsadm --add-serv' 'ipvsadm -A --scheduler wl' 'ipvsadm --start-daemon m'; do
+for typed in "${@:4}"; do
     : > $seen
     zpty -w -n other $'\C-u'$typed$'\t'
     await

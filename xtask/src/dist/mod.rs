@@ -4,6 +4,7 @@
 
 mod boot;
 mod daemon;
+mod director_texts;
 mod package;
 mod packages;
 mod replace;

@@ -96,8 +96,10 @@ pub(super) const LDIRECTORD: Package = Package {
                 edited ones. On Debian systems the license is in\n \
                 /usr/share/common-licenses/GPL-2.\n\
                 \n",
-    // Manual pages and completions, once the crate makes them.
-    texts: Contents::default,
+    texts: || Contents {
+        pages: ldirectord::manual_pages().into(),
+        completions: ldirectord::completions().into(),
+    },
 };
 
 /// All of them.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::package::Package;
-use super::{clear, packages, write};
+use super::{clear, director_texts, packages, write};
 use lab::{process, progress, tools};
 
 /// A shell that waits for input waits forever.
@@ -25,7 +25,7 @@ impl Texts {
         self.pages.iter().chain(&self.completions)
     }
 
-    fn completion(&self, name: &str) -> Result<&Path> {
+    pub(super) fn completion(&self, name: &str) -> Result<&Path> {
         self.completions
             .iter()
             .find(|path| path.file_name().is_some_and(|file| file == name))
@@ -58,7 +58,8 @@ pub(super) fn check(texts: &[Texts]) -> Result<()> {
     for page in texts.iter().flat_map(|texts| &texts.pages) {
         groff(page)?;
     }
-    let [ipvsadm, ..] = texts else { bail!("there are no packages") };
+    let [ipvsadm, ldirectord] = texts else { bail!("there are two packages") };
+    director_texts::check(ldirectord)?;
     bash(ipvsadm.completion("ipvsadm.bash")?)?;
     zsh(ipvsadm.completion("_ipvsadm")?)?;
     fish(ipvsadm.completion("ipvsadm.fish")?)
@@ -133,6 +134,7 @@ fn zsh(file: &Path) -> Result<()> {
     command.args(["-f", "-c", SCRIPT, "zsh"]).arg(&program);
     command.arg(file.parent().context("a file without a folder")?);
     command.arg(tools::unpacked_root(Path::new(&program)).unwrap_or(Path::new("")));
+    command.args(["ipvsadm --add-serv", "ipvsadm -A --scheduler wl", "ipvsadm --start-daemon m"]);
     expect(
         &mut command,
         "ipvsadm --add-serv: --add-server --add-service\n\
@@ -141,7 +143,7 @@ fn zsh(file: &Path) -> Result<()> {
     )
 }
 
-fn expect(command: &mut Command, expected: &str) -> Result<()> {
+pub(super) fn expect(command: &mut Command, expected: &str) -> Result<()> {
     let output = process::finish(command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null()), TIMEOUT)?;
     ensure!(
         output.status.success() && output.stdout == expected && output.stderr.is_empty(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::Parser;
 
+use super::words::VERBS;
 use crate::config::closest;
 
 /// What the command line asks for.
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     pub(crate) unit: Option<String>,
     /// How `status` looks.
     pub(crate) format: Format,
+    /// `check` shows only what is wrong or may be.
+    pub(crate) quiet: bool,
 }
 
 /// How a daemon is started.
@@ -110,6 +113,7 @@ impl Command {
         let mut parser = Parser::from_args(words);
         let mut launch = Launch::default();
         let mut unit = None;
+        let mut quiet = false;
         let mut formats = Vec::new();
         let mut duration = None;
         let mut positional: Vec<OsString> = Vec::new();
@@ -118,6 +122,7 @@ impl Command {
                 Short('h' | '?') | Long("help") => return Ok(Self::Help),
                 Short('v') | Long("version") => return Ok(Self::Version),
                 Short('d') | Long("debug") => launch.debug = true,
+                Short('q') | Long("quiet") => quiet = true,
                 Long("foreground") => launch.foreground = true,
                 Long("user") => launch.user = Some(text(parser.value()?)?),
                 Long("unit") => unit = Some(text(parser.value()?)?),
@@ -141,31 +146,18 @@ impl Command {
         if duration.is_some() && !has_duration {
             return wrong("--for goes with drain and disable");
         }
+        if quiet && verb != Verb::Check {
+            return wrong("--quiet goes with check");
+        }
         let format = match formats[..] {
             [] => Format::Text,
             [format] if verb == Verb::Status => format,
             [_] => return wrong("--json and --metrics go with status"),
             _ => return wrong("one of --json and --metrics is enough"),
         };
-        Ok(Self::Run(Args { config, verb, launch, unit, format }))
+        Ok(Self::Run(Args { config, verb, launch, unit, format, quiet }))
     }
 }
-
-/// All verbs, for whoever has misspelled one.
-const VERBS: [&str; 12] = [
-    "start",
-    "stop",
-    "restart",
-    "try-restart",
-    "reload",
-    "force-reload",
-    "status",
-    "check",
-    "plan",
-    "drain",
-    "disable",
-    "enable",
-];
 
 /// Tells apart what stands there without a dash: `[CONFIG] VERB` or `[CONFIG] VERB SERVER`. A file
 /// may be called like a verb.
@@ -196,7 +188,7 @@ fn verb(
         Some(Verb::Decide(decision, server.to_str()?.to_owned()))
     };
     let unknown = |word: &OsString| {
-        let likely = word.to_str().and_then(|it| closest(it, &VERBS));
+        let likely = word.to_str().and_then(|it| closest(it, &VERBS.map(|row| row.name)));
         let hint = likely.map_or_else(String::new, |it| format!("; did you mean {it}?"));
         wrong(format!("there is no verb {word:?}{hint}"))
     };
@@ -321,6 +313,7 @@ mod tests {
             "status --json --metrics",
             "enable 10.0.0.2 --for 1m",
             "status --user x",
+            "status --quiet",
         ] {
             error(line);
         }

@@ -1,19 +1,24 @@
 //! The command line: words in, a verb's exit status out.
 
 mod args;
+mod completions;
 mod control;
 mod exit;
 mod help;
+mod man;
 mod plan;
 mod unit;
 mod verbs;
+mod words;
 
 use std::process::ExitCode;
 
 use ipvs::{Client, Error, Transport};
 
 pub(crate) use args::{Command, Launch};
+pub(crate) use completions::files as completions;
 pub(crate) use exit::Exit;
+pub(crate) use man::pages as manual_pages;
 
 use crate::daemon;
 use crate::say;
@@ -31,7 +36,7 @@ pub fn main_with<T: Transport + 'static>(connect: fn() -> Result<Client<T>, Erro
     }
     let exit = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
-            say::out(help::TEXT);
+            say::out(help::text());
             Exit::Done
         }
         Ok(Command::Version) => {

@@ -15,6 +15,7 @@ use super::plan;
 use super::unit;
 use crate::daemon;
 use crate::execute;
+use crate::explain::explain;
 use crate::file::{Source, Usable};
 use crate::instance::Instance;
 use crate::machine::Machine;
@@ -62,6 +63,11 @@ struct Call<'a> {
 impl Call<'_> {
     /// Reads the file and passes on what it says. If it has mistakes, shows them.
     fn with_file(&self, then: impl FnOnce(&Path, &Usable) -> Exit) -> Exit {
+        self.with_source(|path, _, usable| then(path, usable))
+    }
+
+    /// The same, for whoever also needs the text.
+    fn with_source(&self, then: impl FnOnce(&Path, &Source, &Usable) -> Exit) -> Exit {
         let read = || -> io::Result<(PathBuf, Source)> {
             let path = self.instance.file()?;
             let unreadable = |error: io::Error| {
@@ -82,7 +88,7 @@ impl Call<'_> {
                 say::err(&usable.warnings);
                 let mut looped = execute::warnings(&usable.config.globals, &self.instance);
                 say::err(source.text_of(&mut looped));
-                then(&path, &usable)
+                then(&path, &source, &usable)
             }
             Err(broken) => {
                 say::err(&broken.report);
@@ -234,7 +240,11 @@ impl Call<'_> {
     }
 
     fn check(&self) -> Exit {
-        self.with_file(|path, usable| {
+        self.with_source(|path, source, usable| {
+            if self.args.quiet {
+                return Exit::Done;
+            }
+            say::out(say::printable(&explain(&usable.config, &source.text)));
             let services = usable.pools.len();
             let reals: usize = usable.pools.iter().map(|pool| pool.members.len()).sum();
             let count = |count: usize, what: &str| match count {
@@ -243,7 +253,7 @@ impl Call<'_> {
             };
             let (services, reals) =
                 (count(services, "virtual service"), count(reals, "real server"));
-            say::out(format_args!("{}: usable, with {services} and {reals}\n", path.display()));
+            say::out(format_args!("\n{}: usable, with {services} and {reals}\n", path.display()));
             Exit::Done
         })
     }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use ipvs::Family;
 
+use super::directives::{self, Place};
 use super::lines::Directive;
 use super::real::{self, Fallback};
-use super::settings::{self, Settings, keep};
+use super::settings::{Settings, keep};
 use super::source::{Diagnostic, Spanned, Text};
 use super::surroundings::Surroundings;
 use super::value;
@@ -42,23 +43,6 @@ pub struct Globals {
     pub email_alert_from: Option<Spanned<String>>,
 }
 
-const NAMES: [&str; 14] = [
-    "virtual",
-    "virtual6",
-    "fallback",
-    "fallback6",
-    "autoreload",
-    "readdquiescent",
-    "callback",
-    "logfile",
-    "execute",
-    "fork",
-    "supervised",
-    "maintenancedir",
-    "emailalertfrom",
-    "timeout",
-];
-
 impl Globals {
     pub(super) fn read(
         &mut self,
@@ -75,10 +59,18 @@ impl Globals {
                         .help("write supervised=yes"),
                 );
             } else {
-                to.push(unknown(name, &NAMES));
+                to.push(unknown(name, Place::File));
             }
             return;
         };
+        if is_former(name) {
+            to.push(former(name));
+            return;
+        }
+        if !directives::may_stand_in(name.text, Place::File) {
+            to.push(unknown(name, Place::File));
+            return;
+        }
         if self.settings.read(name, value, to) {
             return;
         }
@@ -114,8 +106,7 @@ impl Globals {
                 }
             }
             "emailalertfrom" => keep(&mut self.email_alert_from, value::text(value), to),
-            "timeout" | "connecttimeout" => to.push(former(name)),
-            _ => to.push(unknown(name, &NAMES)),
+            _ => to.push(unknown(name, Place::File)),
         }
     }
 }
@@ -129,14 +120,19 @@ pub(super) fn unwritable(
     Some(Diagnostic::error(file.span.clone(), format!("cannot write to this file: {error}")))
 }
 
+/// Whether a directive has become others: an early version of the original had it.
+pub(super) fn is_former(name: Text<'_>) -> bool {
+    matches!(name.text, "timeout" | "connecttimeout")
+}
+
 pub(super) fn former(name: Text<'_>) -> Diagnostic {
     let message = format!("`{}` is no longer a directive", name.text);
     Diagnostic::error(name.span(), message).help("write checktimeout or negotiatetimeout")
 }
 
-/// A name that is none of `names` of its section, and of none that may stand in both.
-pub(super) fn unknown(name: Text<'_>, names: &[&str]) -> Diagnostic {
-    let names = [names, &settings::NAMES].concat();
+/// A name that is no directive in this place.
+pub(super) fn unknown(name: Text<'_>, place: Place) -> Diagnostic {
+    let names = directives::names(place);
     let word = name.text.split(['=', ' ', '\t']).next().unwrap_or_default();
     let error = Diagnostic::error(name.span(), "this isn't a directive");
     match value::closest(&word.to_lowercase(), &names) {

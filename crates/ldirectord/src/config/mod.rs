@@ -4,6 +4,7 @@
 //! finds all mistakes in a file.
 
 mod address;
+pub(crate) mod directives;
 mod global;
 mod lines;
 mod real;

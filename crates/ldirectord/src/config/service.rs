@@ -8,7 +8,8 @@ use ipvs::{Family, Scheduler};
 use probe::Pattern;
 
 use super::address::{self, Protocol};
-use super::global::{Globals, former, unknown, unwritable};
+use super::directives::{self, Place};
+use super::global::{Globals, former, is_former, unknown, unwritable};
 use super::lines::Directive;
 use super::real::{self, Fallback, Real};
 use super::settings::{Settings, keep};
@@ -210,37 +211,6 @@ pub enum Netmask {
     Prefix(u8),
 }
 
-const NAMES: [&str; 28] = [
-    "real",
-    "real6",
-    "fallback",
-    "fallback6",
-    "scheduler",
-    "schedflags",
-    "persistent",
-    "netmask",
-    "protocol",
-    "ops",
-    "service",
-    "checktype",
-    "checkcommand",
-    "checkport",
-    "request",
-    "receive",
-    "httpmethod",
-    "virtualhost",
-    "login",
-    "passwd",
-    "database",
-    "secret",
-    "monitorfile",
-    "servicename",
-    "comment",
-    "load",
-    "virtual",
-    "timeout",
-];
-
 /// A virtual service whose lines are still being collected: the meaning of a port's name depends on
 /// the protocol, which may come last.
 pub(super) struct Block<'a> {
@@ -389,9 +359,17 @@ impl<'a> Block<'a> {
     ) {
         let name = directive.name;
         let Some(value) = directive.value else {
-            to.push(unknown(name, &NAMES));
+            to.push(unknown(name, Place::Service));
             return;
         };
+        if is_former(name) {
+            to.push(former(name));
+            return;
+        }
+        if !directives::may_stand_in(name.text, Place::Service) {
+            to.push(unknown(name, Place::Service));
+            return;
+        }
         if service.settings.read(name, value, to) {
             return;
         }
@@ -445,8 +423,7 @@ impl<'a> Block<'a> {
             "servicename" => keep(&mut service.service_name, value::text(value), to),
             "comment" => keep(&mut service.comment, value::text(value), to),
             "load" => keep(&mut service.load, load(value), to),
-            "timeout" | "connecttimeout" => to.push(former(name)),
-            _ => to.push(unknown(name, &NAMES)),
+            _ => to.push(unknown(name, Place::Service)),
         }
     }
 

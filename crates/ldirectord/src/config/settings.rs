@@ -51,23 +51,6 @@ pub struct Phases {
     pub stopping: bool,
 }
 
-/// Their names, in the order in which they're documented.
-pub(super) const NAMES: [&str; 13] = [
-    "checktimeout",
-    "negotiatetimeout",
-    "checkinterval",
-    "checkcount",
-    "failurecount",
-    "risecount",
-    "quiescent",
-    "cleanstop",
-    "fallbackcommand",
-    "emailalert",
-    "emailalertfreq",
-    "emailalertstatus",
-    "smtp",
-];
-
 /// Stores a value that was read, and adds its error or warning to the diagnostics.
 pub(super) fn keep<T>(place: &mut Option<Spanned<T>>, read: Read<T>, to: &mut Vec<Diagnostic>) {
     match read {

@@ -1,0 +1,77 @@
+//! The completions of ldirectord, tested in the shells that read them.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use lab::tools;
+
+use super::texts::{Texts, expect};
+
+/// Tests each in the shell that reads it.
+pub(super) fn check(texts: &Texts) -> Result<()> {
+    bash(texts.completion("ldirectord.bash")?)?;
+    zsh(texts.completion("_ldirectord")?)?;
+    fish(texts.completion("ldirectord.fish")?)
+}
+
+fn bash(file: &Path) -> Result<()> {
+    // What bash does when Tab is pressed: COMP_WORDS, COMP_CWORD, and the function's arguments.
+    const SCRIPT: &str = r#"
+        . "$1"
+        cd /proc/self/fdinfo || exit
+        try() {
+            COMP_WORDS=(ldirectord "${@}") COMP_CWORD=$#
+            COMPREPLY=()
+            _ldirectord ldirectord "${@: -1}" "${COMP_WORDS[$#-1]}"
+            echo "$*: ${COMPREPLY[*]}"
+        }
+        complete -p ldirectord > /dev/null || exit
+        try try; try web.cf re; try --foreg; try drain x --for 1; try --user roo
+    "#;
+    let mut command = tools::command("bash")?;
+    command.args(["--norc", "--noprofile", "-c", SCRIPT, "bash"]).arg(file);
+    expect(
+        &mut command,
+        "try: try-restart\n\
+         web.cf re: restart reload\n\
+         --foreg: --foreground\n\
+         drain x --for 1: 10m 1h 1d\n\
+         --user roo: root\n",
+    )
+}
+
+fn fish(file: &Path) -> Result<()> {
+    const SCRIPT: &str = r#"
+        source $argv[1]
+        cd /proc/self/fdinfo
+        for typed in 'ldirectord try' 'ldirectord web.cf re' 'ldirectord --foreg' 'ldirectord drain x --for 1'
+            echo $typed: (complete -C $typed | string replace -r '\t.*' '' | sort)
+        end
+    "#;
+    let mut command = tools::command("fish")?;
+    command.args(["--no-config", "-c", SCRIPT]).arg(file);
+    expect(
+        &mut command,
+        "ldirectord try: try-restart\n\
+         ldirectord web.cf re: reload restart\n\
+         ldirectord --foreg: --foreground\n\
+         ldirectord drain x --for 1: 10m 1d 1h\n",
+    )
+}
+
+/// zsh completes only on a terminal, so a second zsh emulates one.
+fn zsh(file: &Path) -> Result<()> {
+    const SCRIPT: &str = include_str!("complete.zsh");
+    let mut command = tools::command("zsh")?;
+    let program = command.get_program().to_owned();
+    command.args(["-f", "-c", SCRIPT, "zsh"]).arg(&program);
+    command.arg(file.parent().context("a file without a folder")?);
+    command.arg(tools::unpacked_root(Path::new(&program)).unwrap_or(Path::new("")));
+    command.args(["ldirectord try-r", "ldirectord web.cf relo", "ldirectord --foreg"]);
+    expect(
+        &mut command,
+        "ldirectord try-r: try-restart\n\
+         ldirectord web.cf relo: reload\n\
+         ldirectord --foreg: --foreground\n",
+    )
+}
