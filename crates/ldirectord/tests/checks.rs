@@ -2,6 +2,7 @@
 
 mod machine;
 
+use ipvs::PersistenceMask;
 use ldirectord::{parse, pools};
 use machine::Machine;
 use probe::{Check, Dns, External, Http, Pattern, SimpleTcp};
@@ -206,6 +207,32 @@ fn perl_runs_the_script_of_an_external_perl_check() {
     assert_eq!(file(&format!("external{command}")), run("/opt/check", &words));
     let words = ["/opt/check", "10.0.0.1", "80", "10.0.0.2", "81"];
     assert_eq!(file(&format!("external-perl{command}")), run("/usr/bin/perl", &words));
+}
+
+/// ldirectord(8), "virtual6": a mark for IPv6 has real servers and the fallback of IPv6; one for IPv4 has
+/// those of IPv4.
+#[test]
+fn a_mark_is_one_service_for_each_family() {
+    let file = "fallback=127.0.0.1:80\nfallback6=[::1]:80\n\
+                virtual=7\n\treal=10.0.0.2:80 gate\n\tservice=http\n\
+                virtual6=7\n\treal6=[fd00::2]:80 gate\n\tservice=http\n\tpersistent=9\n\tnetmask=64\n";
+    let (config, diagnostics) = parse(file, &Machine);
+    let pools = pools(&config.unwrap_or_else(|| panic!("{diagnostics:?}"))).expect("usable");
+    let found: Vec<_> = pools
+        .iter()
+        .map(|pool| {
+            let reals: Vec<String> = pool.members.keys().map(ToString::to_string).collect();
+            let fallback = pool.fallback.map(|it| it.key().addr.to_string());
+            (pool.service.key.to_string(), reals.join(" "), fallback.unwrap_or_default())
+        })
+        .collect();
+    let row = |key: &str, real: &str, fallback: &str| (key.into(), real.into(), fallback.into());
+    assert_eq!(
+        found,
+        [row("fwmark/7", "10.0.0.2:80", "127.0.0.1"), row("fwmark6/7", "[fd00::2]:80", "::1"),]
+    );
+    let mask = pools[1].service.persistence.as_ref().map(|it| it.mask);
+    assert_eq!(mask, PersistenceMask::v6(64).ok());
 }
 
 /// The original loses a threshold if `u:` comes first. It passes on a lower one that is above the

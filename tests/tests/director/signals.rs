@@ -1,6 +1,7 @@
 //! What signals do to `ldirectord`.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Result, ensure};
 use ipvs_testkit::{Context, Suite, WebServer, eventually};
@@ -11,6 +12,7 @@ use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(signals_stop_it_and_reload_its_file));
+    suite.add(test!(a_changed_file_runs_its_callback));
     suite.add(test!(a_second_signal_does_not_wait_for_the_worker));
 }
 
@@ -36,6 +38,30 @@ fn signals_stop_it_and_reload_its_file(context: &mut Context) -> Result<()> {
         })?;
         assert_eq!(table(&netns)?, [""; 0], "{signal:?}");
     }
+    Ok(())
+}
+
+/// ldirectord(8), "callback": it runs with the file's path once the file has changed, also without
+/// `autoreload`.
+fn a_changed_file_runs_its_callback(context: &mut Context) -> Result<()> {
+    let netns = context.netns("callback")?;
+    let instance = Instance::new(&netns)?;
+    let (script, seen) = (instance.path("script"), instance.path("seen"));
+    fs::write(&script, format!("#!/bin/sh\necho \"$*\" >> {}\n", seen.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    let text = format!("callback=\"{}\"\n{ONE}", script.display());
+    instance.configure(&text)?;
+    instance.expect("start", 0)?;
+    assert!(!seen.exists(), "nothing has changed yet");
+    instance.configure(&text.replace("rr", "wlc"))?;
+    let path = instance.path(&instance.name).display().to_string() + "\n";
+    eventually(LIMIT, || {
+        let seen = fs::read_to_string(&seen)?;
+        ensure!(seen == path, "{seen}");
+        Ok(())
+    })?;
+    assert_eq!(table(&netns)?, [SERVICE], "it isn't read again");
+    instance.expect("stop", 0)?;
     Ok(())
 }
 

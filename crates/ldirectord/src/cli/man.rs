@@ -33,8 +33,7 @@ fn program() -> String {
     );
     page.text(
         "CONFIG is looked for in /etc/ha.d, then in /etc/ha.d/conf, then as a path. Without it, the file is \
-         ldirectord.cf. An instance has the name of its file, and several may run side by side. Every verb \
-         reads the file first.",
+         ldirectord.cf. An instance has the name of its file, and several may run side by side.",
     );
 
     page.section("Verbs");

@@ -44,7 +44,7 @@ pub struct Real {
     /// A request and the expected reply, overriding those of the virtual service.
     pub exchange: Option<(Spanned<String>, Spanned<String>)>,
     /// Where the request goes if it names another host than the real server: `http://HOST/PATH`.
-    pub elsewhere: Option<Elsewhere>,
+    pub elsewhere: Option<Box<Elsewhere>>,
     /// `l:`: an overloaded real server gets new connections again below this many.
     pub lower: Option<Spanned<u32>>,
     /// `u:`: a real server gets no new connections from this many on.

@@ -513,7 +513,7 @@ impl Service {
         for real in &mut self.reals {
             let Some((request, _)) = &real.value.exchange else { continue };
             match real::elsewhere(request, scheme, family, surroundings) {
-                Ok(page) => real.value.elsewhere = page,
+                Ok(page) => real.value.elsewhere = page.map(Box::new),
                 Err(error) => to.push(error),
             }
         }
