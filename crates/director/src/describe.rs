@@ -71,7 +71,7 @@ impl Engine {
         let _ = write!(check, "{}", member.probe);
         let mut status = ServerStatus {
             server: endpoint(&server),
-            state: match &member.probe.check {
+            state: match &*member.probe.check {
                 Check::On => ServerState::Unchecked,
                 _ if state.admitted => ServerState::Up,
                 _ if state.judged => ServerState::Down,

@@ -205,32 +205,62 @@ impl Active {
         let current: HashSet<DestinationKey> =
             current.iter().flat_map(|it| &it.destinations).map(DestinationEntry::key).collect();
         let mut desired = TableService::new(self.pool.service.clone());
-        for (key, member) in &self.pool.members {
-            let state = self.states.get(key).copied().unwrap_or_default();
-            let there = current.contains(key);
-            let quiesced = member.destination.weight(0);
-            match (state.overridden(), self.pool.when_down) {
-                (None, _) if state.admitted => {
-                    desired.insert(member.destination);
-                }
-                (Some(Override::Drain), _) if there || state.admitted => {
-                    desired.insert(quiesced);
-                }
-                // Not in use and not known to be down: the entry in the table stays.
-                (None, _) if !state.judged && there => {
-                    desired.insert(quiesced);
-                }
-                (_, WhenDown::Quiesce) if there || state.judged => {
-                    desired.insert(quiesced);
-                }
-                _ => {}
-            }
-        }
-        if let (Some(fallback), true) = (self.pool.fallback, self.on_fallback) {
-            // The fallback may also be one of the real servers; then this entry wins.
-            desired.insert(fallback);
-        }
+        let entries = self
+            .pool
+            .members
+            .iter()
+            .filter_map(|(key, member)| self.desired_entry(key, member, current.contains(key)));
+        desired.extend(entries);
+        // The fallback may also be one of the real servers; then this entry wins.
+        desired.extend(self.fallback());
         desired
+    }
+
+    /// Whether the kernel's table for this service is the desired one. For the usual case it answers
+    /// that without the tables that a comparison in both directions needs.
+    pub(crate) fn is_met(&self, current: &ServiceSnapshot) -> bool {
+        let fallback = self.fallback();
+        let desired = |key: &DestinationKey, there| match fallback {
+            Some(fallback) if fallback.key() == *key => Some(fallback),
+            _ => self.desired_entry(key, self.pool.members.get(key)?, there),
+        };
+        // The table has no entry twice, so what is there and what is missing are numbers.
+        let required = |key: &&DestinationKey| desired(key, false).is_some();
+        let others = fallback.map(|it| it.key());
+        let others = others.filter(|key| !self.pool.members.contains_key(key));
+        let missing = self.pool.members.keys().chain(&others).filter(required).count();
+        let there = current.destinations.iter().map(DestinationEntry::key);
+        let found = there.filter(|key| required(&key)).count();
+        current.entry.service == self.pool.service
+            && missing == found
+            && current
+                .destinations
+                .iter()
+                .all(|it| desired(&it.key(), true) == Some(it.destination))
+    }
+
+    /// The desired entry of a real server, given whether it has one.
+    fn desired_entry(
+        &self,
+        key: &DestinationKey,
+        member: &Member,
+        there: bool,
+    ) -> Option<Destination> {
+        let state = self.states.get(key).copied().unwrap_or_default();
+        let quiesced = Some(member.destination.weight(0));
+        match (state.overridden(), self.pool.when_down) {
+            (None, _) if state.admitted => Some(member.destination),
+            (Some(Override::Drain), _) if there || state.admitted => quiesced,
+            // Not in use and not known to be down: the entry in the table stays.
+            (None, _) if !state.judged && there => quiesced,
+            (_, WhenDown::Quiesce) if there || state.judged => quiesced,
+            _ => None,
+        }
+    }
+
+    /// The fallback, if it is in use.
+    fn fallback(&self) -> Option<Destination> {
+        self.pool.fallback.filter(|_| self.on_fallback)
     }
 
     pub(crate) fn any_takes_traffic(&self) -> bool {
@@ -241,3 +271,6 @@ impl Active {
         self.unjudged == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

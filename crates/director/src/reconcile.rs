@@ -142,6 +142,15 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// Whether nothing is missing, as it is in nearly every look at the table. If this can't tell, it
+    /// returns false, and the plan has no steps.
+    fn is_met(&self, current: Option<&ServiceSnapshot>) -> bool {
+        match (&self.active, current) {
+            (Some(active), Some(current)) if self.held.is_empty() => active.is_met(current),
+            (active, current) => active.is_none() && current.is_none(),
+        }
+    }
+
     /// The steps that are missing.
     pub(crate) fn plan(&self, current: Option<&ServiceSnapshot>) -> Plan {
         let options = Options::new().prune(Prune::Everything, Scope::services([self.service]));
@@ -220,9 +229,11 @@ pub(crate) fn look(snapshot: &Snapshot, orders: &[Order]) -> Look {
     let mut connections = BTreeMap::new();
     for order in orders {
         let current = snapshot.service(&order.service);
-        let plan = order.plan(current);
-        if !plan.is_empty() {
-            drift.push((order.service, plan));
+        if !order.is_met(current) {
+            let plan = order.plan(current);
+            if !plan.is_empty() {
+                drift.push((order.service, plan));
+            }
         }
         for entry in current.iter().flat_map(|it| &it.destinations) {
             if entry.destination.weight == 0 {

@@ -65,6 +65,10 @@ pub trait Observer {
     /// due.
     fn checked(&mut self, _probe: &Probe, _verdict: &Verdict) {}
 
+    /// The whole table has been read and compared, which takes some memory for a moment. This must
+    /// not block.
+    fn looked(&mut self) {}
+
     /// The loop has turned; it does so at least once a second.
     fn turned(&mut self) {}
 }
@@ -353,6 +357,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             Input::Looked(look) => {
                 let look = look.map_err(|error| self.unread(&error)).ok();
                 self.engine.looked(look, now);
+                self.observer.looked();
             }
             Input::Load(setup, reply) => {
                 self.loads.push_back((setup, reply));
@@ -388,7 +393,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
 
     fn start(&mut self, id: CheckId, probe: Arc<Probe>) {
         let sender = self.sender.clone();
-        if let Check::External(external) = &probe.check {
+        if let Check::External(external) = &*probe.check {
             if let Some(check) = self.observer.external(external, probe.timeout) {
                 spawn_local(async move { sender.send(Input::Finished(id, check.await)) });
                 return;
@@ -469,7 +474,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     }
 
     fn prepare(&self, probe: &Probe) -> Result<(), PrepareError> {
-        if let Check::External(external) = &probe.check {
+        if let Check::External(external) = &*probe.check {
             if let Some(result) = self.observer.can_run(external) {
                 let program = external.program.clone();
                 return result.map_err(|source| PrepareError::Program { program, source });

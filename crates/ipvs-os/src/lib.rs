@@ -9,8 +9,9 @@
 //! options that it doesn't know. The end of a list is a separate datagram, and no safe crate
 //! receives several in one system call without zeroing the buffers first.
 //!
-//! A daemon that reads a large file once shouldn't keep that memory, nor what the shell that has
-//! started it had open. No safe crate sets the C library's allocator, or marks inherited descriptors.
+//! A daemon that reads a large file once shouldn't keep that memory, nor the code that only its start
+//! needs, nor what the shell that has started it had open. No safe crate sets the C library's
+//! allocator, unmaps a program's pages, or marks inherited descriptors.
 //!
 //! Texts are bytes, as in the C library: a host name needn't be UTF-8.
 
@@ -19,6 +20,7 @@
 mod address;
 mod datagrams;
 mod descriptors;
+mod mappings;
 mod memory;
 mod netdb;
 mod process;
@@ -27,6 +29,7 @@ mod sockopt;
 pub use address::{InetNtop, parse_ipv4_lenient};
 pub use datagrams::receive_datagrams;
 pub use descriptors::close_others_on_exec;
+pub use mappings::unmap_clean_code;
 pub use memory::{keep_little_freed_memory, return_freed_memory};
 pub use netdb::{host_by_addr, host_by_name, service_by_name, service_by_port};
 #[doc(hidden)]

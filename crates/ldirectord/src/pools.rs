@@ -1,9 +1,10 @@
 //! Turns a configuration into pools: what its directives mean to the checks and the kernel.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU16;
+use std::sync::Arc;
 use std::time::Duration;
 
 use director::{Member, Pool, WhenDown};
@@ -30,9 +31,10 @@ use crate::config::{
 pub fn pools(config: &Config) -> Result<Vec<Pool>, Vec<Diagnostic>> {
     let mut refused = Vec::new();
     let mut pools = Vec::new();
-    let patterns = RefCell::default();
+    let (patterns, checks) = Default::default();
     for service in &config.services {
-        let reader = Reader { globals: &config.globals, service, patterns: &patterns };
+        let reader =
+            Reader { globals: &config.globals, service, patterns: &patterns, checks: &checks };
         match reader.pool() {
             Ok(pool) => pools.push(pool),
             Err(diagnostic) => refused.push(diagnostic),
@@ -78,6 +80,8 @@ struct Reader<'a> {
     /// Those of the whole file. A compiled one takes several kilobytes, and nearly all real servers
     /// share it.
     patterns: &'a RefCell<HashMap<String, Pattern>>,
+    /// Those of the whole file. Most real servers of a virtual service share one.
+    checks: &'a RefCell<HashSet<Arc<Check>>>,
 }
 
 /// What runs the script of an external-perl check. The original is a Perl program, and runs it in its
@@ -98,7 +102,8 @@ impl Reader<'_> {
                 let destination = self.destination(real, address);
                 let check = self.check(real, address)?;
                 let timeout = self.timeout(&check);
-                let probe = Probe::new(self.checked_address(real, address), check, timeout);
+                let probe =
+                    Probe::new(self.checked_address(real, address), self.shared(check), timeout);
                 let member = Member::new(destination, probe)
                     .thresholds(self.thresholds())
                     .interval(self.interval());
@@ -257,11 +262,22 @@ impl Reader<'_> {
                 let times = if let Check::Pings(most) = quick { most.get() } else { 1 };
                 let limit = Duration::from_secs(seconds.saturating_mul(times.into()).into());
                 let mut combined = Combined::connects(connects, limit, full);
-                combined.quick = quick;
+                combined.quick = quick.into();
                 Ok(Check::Combined(Box::new(combined)))
             }
             CheckType::Negotiate => self.negotiate(real),
         }
+    }
+
+    /// The check of an earlier real server, if it is the same.
+    fn shared(&self, check: Check) -> Arc<Check> {
+        let mut checks = self.checks.borrow_mut();
+        if let Some(known) = checks.get(&check) {
+            return Arc::clone(known);
+        }
+        let check = Arc::new(check);
+        checks.insert(Arc::clone(&check));
+        check
     }
 
     /// A check without a request. UDP has no connections, so it's a ping there.

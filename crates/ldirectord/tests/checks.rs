@@ -15,7 +15,7 @@ fn check(file: &str) -> Result<Check, (String, String)> {
         Ok(pools) => {
             let probes = pools.iter().flat_map(|it| it.members.values()).map(|it| &it.probe);
             let [probe] = Vec::from_iter(probes)[..] else { panic!("one check: {file}") };
-            Ok(probe.check.clone())
+            Ok((*probe.check).clone())
         }
         Err(refused) => {
             let place = &file[refused[0].span.clone()];
@@ -134,13 +134,13 @@ fn a_real_servers_own_request_may_name_another_host() {
     ] {
         let probe = probe(&format!("\"{request}\", \"ok\""), "").expect(request);
         assert_eq!(probe.target, target.parse().expect("an address"), "{request}");
-        assert_eq!(probe.check, Check::Http(page(path, host)), "{request}");
+        assert_eq!(*probe.check, Check::Http(page(path, host)), "{request}");
     }
     // A virtual host is asked for all the same, and another check is one of the real server.
     let named = probe("\"http://10.0.0.9/x\", \"ok\"", "\tvirtualhost=www\n").expect("usable");
-    assert_eq!(named.check, Check::Http(page("/x", "www")));
+    assert_eq!(*named.check, Check::Http(page("/x", "www")));
     let connect = probe("\"http://10.0.0.9/x\", \"ok\"", "\tchecktype=connect\n").expect("usable");
-    assert_eq!((connect.target, &connect.check), (([10, 0, 0, 2], 80).into(), &Check::Connect));
+    assert_eq!((connect.target, &*connect.check), (([10, 0, 0, 2], 80).into(), &Check::Connect));
     let proxy = probe("\"http://nobody.invalid/x\", \"ok\"", "\tservice=http_proxy\n");
     assert_eq!(proxy.expect("the proxy looks it up").target, ([10, 0, 0, 2], 80).into());
     for (request, service) in [
@@ -171,7 +171,7 @@ fn checkcount_pings_again_and_each_ping_has_its_time() {
         let config = config.unwrap_or_else(|| panic!("{file}: {diagnostics:?}"));
         let pools = pools(&config).expect("it can be checked");
         let probe = &pools[0].members.values().next().expect("one").probe;
-        (probe.check.clone(), probe.timeout.as_secs())
+        ((*probe.check).clone(), probe.timeout.as_secs())
     };
     let times = |count: u16| Check::Pings(count.try_into().expect("not 0"));
     let ping = "\tchecktype=ping\n";
@@ -184,7 +184,7 @@ fn checkcount_pings_again_and_each_ping_has_its_time() {
     assert_eq!(probe("checkcount=4\n", udp), (times(4), 12));
     let (combined, _) = probe("checkcount=4\n", "\tchecktype=2\n\tprotocol=udp\n");
     let Check::Combined(combined) = combined else { panic!("{combined:?}") };
-    assert_eq!((&combined.quick, combined.quick_timeout.as_secs()), (&times(4), 12));
+    assert_eq!((&*combined.quick, combined.quick_timeout.as_secs()), (&times(4), 12));
     let many = probe("checktimeout=4294967295\ncheckcount=4294967295\n", ping);
     assert_eq!(many, (times(u16::MAX), u64::from(u32::MAX)));
 }

@@ -47,7 +47,7 @@ fn verdict(probe: &Probe) -> Verdict {
     let (address, port) = (probe.target.ip(), probe.target.port());
     let down = |kind| Verdict::down(kind, Stage::Connect, "so it is there");
     let listens = matches!(port, 80 | 8080) && !address.is_loopback();
-    match &probe.check {
+    match &*probe.check {
         Check::On => Verdict::Up,
         Check::Off => down(ReasonKind::Off),
         Check::External(external) => match external.program.to_str() {
@@ -206,7 +206,7 @@ fn a_number_as_checktype_connects_that_many_times_between_two_requests() {
         let mut parts = Vec::new();
         for _ in 0..7 {
             let part = probe.at(&turn);
-            parts.push(match &part.check {
+            parts.push(match &*part.check {
                 Check::Http(_) => format!("request {:?}", part.timeout),
                 check => format!("{check:?} {:?}", part.timeout),
             });

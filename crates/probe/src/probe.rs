@@ -6,6 +6,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::checks::dns::Dns;
@@ -23,26 +24,26 @@ use crate::verdict::Verdict;
 pub struct Probe {
     /// The server. A check without ports uses the address alone.
     pub target: SocketAddr,
-    /// The check to make.
-    pub check: Check,
+    /// The check to make. Probes of many servers share one that is the same for all of them.
+    pub check: Arc<Check>,
     /// How long it may take, from the first packet to the end of the reply.
     pub timeout: Duration,
 }
 
 impl Probe {
     /// A check of the server at `target`.
-    pub const fn new(target: SocketAddr, check: Check, timeout: Duration) -> Self {
-        Self { target, check, timeout }
+    pub fn new(target: SocketAddr, check: impl Into<Arc<Check>>, timeout: Duration) -> Self {
+        Self { target, check: check.into(), timeout }
     }
 
     /// The check to make now: for a [combined](Combined) check, the part whose turn it is.
     pub fn at(&self, turn: &Turn) -> Cow<'_, Self> {
-        let Check::Combined(combined) = &self.check else { return Cow::Borrowed(self) };
+        let Check::Combined(combined) = &*self.check else { return Cow::Borrowed(self) };
         let (check, timeout) = match turn.quick {
             0 => (&combined.full, self.timeout),
             _ => (&combined.quick, combined.quick_timeout),
         };
-        Cow::Owned(Self { target: self.target, check: check.clone(), timeout })
+        Cow::Owned(Self { target: self.target, check: Arc::clone(check), timeout })
     }
 }
 
@@ -167,9 +168,9 @@ pub struct External {
 #[non_exhaustive]
 pub struct Combined {
     /// The full check. It takes the probe's timeout.
-    pub full: Check,
+    pub full: Arc<Check>,
     /// The check to make in between, such as [`Check::Connect`].
-    pub quick: Check,
+    pub quick: Arc<Check>,
     /// How long a quick check may take.
     pub quick_timeout: Duration,
     /// How many quick checks there are between two full ones.
@@ -178,8 +179,8 @@ pub struct Combined {
 
 impl Combined {
     /// This many connects, each within `timeout`, between two full checks.
-    pub const fn connects(times: u32, timeout: Duration, full: Check) -> Self {
-        Self { full, quick: Check::Connect, quick_timeout: timeout, times }
+    pub fn connects(times: u32, timeout: Duration, full: impl Into<Arc<Check>>) -> Self {
+        Self { full: full.into(), quick: Check::Connect.into(), quick_timeout: timeout, times }
     }
 }
 
@@ -201,7 +202,7 @@ impl Combined {
 /// let mut turn = Turn::of(&probe);
 /// let mut connects = Vec::new();
 /// for _ in 0..6 {
-///     connects.push(probe.at(&turn).check == Check::Connect);
+///     connects.push(*probe.at(&turn).check == Check::Connect);
 ///     turn.observe(&Verdict::Up);
 /// }
 /// assert_eq!(connects, [false, true, true, false, true, true]);
@@ -209,7 +210,7 @@ impl Combined {
 /// turn.observe(&Verdict::Up);
 /// assert_eq!(probe.at(&turn).timeout, second);
 /// turn.observe(&Verdict::down(ReasonKind::Refused, Stage::Connect, "connection refused"));
-/// assert_eq!(probe.at(&turn).check, Check::Http(Http::new("/")));
+/// assert_eq!(*probe.at(&turn).check, Check::Http(Http::new("/")));
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,8 +222,8 @@ pub struct Turn {
 
 impl Turn {
     /// The first turn of a probe.
-    pub const fn of(probe: &Probe) -> Self {
-        let times = match &probe.check {
+    pub fn of(probe: &Probe) -> Self {
+        let times = match &*probe.check {
             Check::Combined(combined) => combined.times,
             _ => 0,
         };
@@ -261,13 +262,13 @@ mod tests {
             let probe = probe(times);
             let mut turn = Turn::of(&probe);
             for ups in 0..7_u32 {
-                assert_eq!(probe.at(&turn).check, Check::Ping, "{times}, {ups}");
+                assert_eq!(*probe.at(&turn).check, Check::Ping, "{times}, {ups}");
                 turn.observe(&refused());
-                assert_eq!(probe.at(&turn).check, Check::Ping, "{times}, {ups}");
+                assert_eq!(*probe.at(&turn).check, Check::Ping, "{times}, {ups}");
                 for up in 0..ups {
                     let part = probe.at(&turn);
                     let full = times != u32::MAX && up % (times + 1) == 0 || up == 0;
-                    assert_eq!(part.check == Check::Ping, full, "{times}, {up} of {ups}");
+                    assert_eq!(*part.check == Check::Ping, full, "{times}, {up} of {ups}");
                     assert_eq!(part.timeout == probe.timeout, full);
                     turn.observe(&Verdict::Up);
                 }
@@ -290,7 +291,7 @@ mod tests {
 
     #[test]
     fn it_is_always_the_turn_of_a_check_that_stands_alone() {
-        let probe = Probe { check: Check::Connect, ..probe(0) };
+        let probe = Probe { check: Check::Connect.into(), ..probe(0) };
         let mut turn = Turn::of(&probe);
         for verdict in [Verdict::Up, refused(), Verdict::Up, Verdict::Up] {
             assert!(matches!(probe.at(&turn), Cow::Borrowed(_)));

@@ -4,6 +4,7 @@ mod launch;
 mod link;
 mod parent;
 mod run_dir;
+mod settling;
 mod user;
 mod worker;
 

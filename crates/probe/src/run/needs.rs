@@ -175,7 +175,7 @@ mod tests {
         let combined = Combined::connects(5, Duration::ZERO, full.clone());
         assert_eq!(needs([Check::Combined(Box::new(combined))], 3), needs([full], 3));
         let mut combined = Combined::connects(5, Duration::ZERO, command());
-        combined.quick = Check::Connect;
+        combined.quick = Check::Connect.into();
         let both = needs([Check::Combined(Box::new(combined))], 3);
         assert_eq!((both.processes, both.descriptors), (1, 2 + SPAWN_DESCRIPTORS));
     }

@@ -34,6 +34,7 @@ use self::run::Runs;
 use self::watch::Watch;
 use super::launch::Starter;
 use super::link::{Ran, ToParent, ToWorker};
+use super::settling::{Settling, give_back};
 use crate::cli::Exit;
 use crate::file::Source;
 use crate::instance::{Instance, RUN_DIR};
@@ -96,6 +97,17 @@ enum Event {
     Deadline(u64),
 }
 
+impl Event {
+    /// It comes again and again as long as nothing changes.
+    const fn is_routine(&self) -> bool {
+        let said = matches!(
+            self,
+            Self::Said(_, ToParent::Alive | ToParent::Run { .. } | ToParent::Checked(_))
+        );
+        said || matches!(self, Self::Second | Self::Ran(..))
+    }
+}
+
 /// Runs a daemon until it stops.
 pub(super) fn run(options: Options) -> Exit {
     // Who may read and write its files doesn't depend on who has started it.
@@ -140,6 +152,7 @@ pub(super) fn run(options: Options) -> Exit {
             maintenance: Maintenance::default(),
             respawn: Respawn::default(),
             pulse: Pulse::default(),
+            settling: Settling::default(),
             stopping: None,
             in_a_hurry: false,
         };
@@ -187,6 +200,7 @@ struct Parent {
     maintenance: Maintenance,
     respawn: Respawn,
     pulse: Pulse,
+    settling: Settling,
     /// The daemon is to end, and whether the table is to stay.
     stopping: Option<KeepTable>,
     /// Whatever the table is like by then.
@@ -240,6 +254,9 @@ impl Parent {
 
     /// Handles an event. Returns how the daemon ended, if it has.
     fn handle(&mut self, event: Event) -> Option<Exit> {
+        if !event.is_routine() {
+            self.settling.busy();
+        }
         match event {
             Event::Said(number, message) if self.is_current(number) => self.said(message),
             Event::Nonsense(number, reason) if self.is_current(number) => {
@@ -333,6 +350,9 @@ impl Parent {
     }
 
     fn second(&mut self) {
+        if self.settling.second() {
+            give_back();
+        }
         if self.worker.is_some() && self.pulse.second() {
             self.log.write("The worker gives no sign of life, and is killed");
             self.pulse.beat();

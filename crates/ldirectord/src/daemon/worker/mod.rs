@@ -149,6 +149,8 @@ async fn work<T: Transport + 'static>(
                     worker.parent.say(ToParent::Loaded { id, outcome }).await;
                     // Reading a large file takes much more memory than what it says.
                     ipvs_os::return_freed_memory();
+                    // Even a file that changes nothing is work.
+                    worker.parent.busy();
                 });
             }
             ToWorker::Stop { keep_table } => {

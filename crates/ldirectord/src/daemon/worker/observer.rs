@@ -16,6 +16,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::super::link::{Checked, FROM_WORKER, Job, Ran, ToParent, shortened};
+use super::super::settling::{Settling, give_back};
 use super::monitors::Monitors;
 use super::names::{Names, Virtual};
 use crate::machine::Files;
@@ -55,6 +56,8 @@ struct Shared {
     checked: RefCell<Vec<Checked>>,
     /// The engine's loop has turned since the last sign of life.
     turned: Cell<bool>,
+    /// Whether nothing has happened for a while.
+    settling: RefCell<Settling>,
 }
 
 impl Parent {
@@ -86,13 +89,21 @@ impl Parent {
         }
     }
 
-    /// Gives a sign of life, if the engine has turned since the last one. `idle`: there is no engine
-    /// yet.
+    /// Gives a sign of life, if the engine has turned since the last one. Call it once a second. `idle`:
+    /// there is no engine yet.
     pub(super) fn pulse(&self, idle: bool) {
+        if self.shared.settling.borrow_mut().second() {
+            give_back();
+        }
         if self.shared.turned.take() || idle {
             // If there is no room, there are other signs of life.
             let _ = self.outbox.try_send(Outgoing::Message(ToParent::Alive));
         }
+    }
+
+    /// There is something to do beside checks.
+    pub(super) fn busy(&self) {
+        self.shared.settling.borrow_mut().busy();
     }
 
     /// What the log calls things from now on.
@@ -192,6 +203,7 @@ impl Parent {
 
 impl Observer for Parent {
     fn event(&mut self, event: &Event) {
+        self.busy();
         match event {
             Event::Written { step } => {
                 let phrase = self.shared.names.borrow().phrase(step);
@@ -239,6 +251,11 @@ impl Observer for Parent {
             .checked
             .borrow_mut()
             .extend(self.shared.monitors.borrow().lines(probe, verdict));
+    }
+
+    fn looked(&mut self) {
+        // What was read and compared is free again, in small pieces.
+        ipvs_os::return_freed_memory();
     }
 
     fn turned(&mut self) {
