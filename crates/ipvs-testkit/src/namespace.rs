@@ -71,8 +71,13 @@ impl Namespace {
 
     /// A command that runs `program` inside the namespace.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.command_by(&[], program)
+    }
+
+    /// The same, executed by another command, which the words `by` begin.
+    pub fn command_by(&self, by: &[&str], program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program);
+        command.args(["netns", "exec", &self.name]).args(by).arg(program);
         command
     }
 

@@ -58,7 +58,17 @@ impl Userland {
 
     /// A command that runs `program`, by its path in the userland, inside `netns`.
     pub fn command(&self, netns: &Namespace, program: impl AsRef<OsStr>) -> Command {
-        let mut command = netns.command("chroot");
+        self.command_by(&[], netns, program)
+    }
+
+    /// The same, executed by a command outside, which the words `by` begin.
+    pub fn command_by(
+        &self,
+        by: &[&str],
+        netns: &Namespace,
+        program: impl AsRef<OsStr>,
+    ) -> Command {
+        let mut command = netns.command_by(by, "chroot");
         command.arg(&self.root).arg(program);
         // The test's own variables are about the files outside.
         // PATH is for `ip` and `chroot`; it ends in the system's folders, the userland's too.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +20,9 @@ const VERB: Duration = Duration::from_secs(60);
 
 /// How long a daemon may take to end.
 const END: Duration = Duration::from_secs(60);
+
+/// A user who isn't root: `daemon`, on Debian.
+const SOMEBODY: u32 = 1;
 
 /// A health checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +62,12 @@ pub struct Daemon<'n> {
     userland: Option<Userland>,
     /// keepalived stays in the foreground, to show what it says.
     foreground: Option<Background>,
+    /// Whether it runs without the rights that let root read any file.
+    confined: bool,
 }
+
+/// Runs a program without the rights that let root read any file. What it starts lacks them too.
+const CONFINE: [&str; 2] = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
 
 /// What a verb did.
 #[derive(Debug)]
@@ -103,7 +112,17 @@ impl<'n> Daemon<'n> {
                 .map(PathBuf::from)
                 .context("LDIRECTORD doesn't name our ldirectord")?,
         };
-        Ok(Self { subject, netns, folder, config, log, program, userland, foreground: None })
+        Ok(Self {
+            subject,
+            netns,
+            folder,
+            config,
+            log,
+            program,
+            userland,
+            foreground: None,
+            confined: false,
+        })
     }
 
     /// The program that this is.
@@ -145,6 +164,27 @@ impl<'n> Daemon<'n> {
     /// If the file can't be written.
     pub fn write(&self, text: &str) -> Result<()> {
         let new = self.folder.write("new", text)?;
+        fs::rename(&new, &self.config).with_context(|| format!("cannot make {:?}", self.config))
+    }
+
+    /// Takes from it the rights that let root read any file, so that a file can be one that it may
+    /// not read. This counts for what is started from now on.
+    pub fn confine(&mut self) {
+        self.confined = true;
+    }
+
+    /// Replaces its configuration by this text in a file of somebody else's, which only that user may
+    /// read; by a rename. It has to be [confined](Self::confine).
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be written, or it can be read all the same.
+    pub fn write_unreadable(&self, text: &str) -> Result<()> {
+        let new = self.folder.write("new", text)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+        chown(&new, Some(SOMEBODY), Some(SOMEBODY))?;
+        let read = finish(Command::new(CONFINE[0]).arg(CONFINE[1]).arg("cat").arg(&new), VERB)?;
+        ensure!(read.stderr.contains("Permission denied"), "who is confined reads {new:?}");
         fs::rename(&new, &self.config).with_context(|| format!("cannot make {:?}", self.config))
     }
 
@@ -356,9 +396,10 @@ impl<'n> Daemon<'n> {
     }
 
     fn command(&self) -> Command {
+        let by: &[&str] = if self.confined { &CONFINE } else { &[] };
         match &self.userland {
-            Some(userland) => userland.command(self.netns, &self.program),
-            None => self.netns.command(&self.program),
+            Some(userland) => userland.command_by(by, self.netns, &self.program),
+            None => self.netns.command_by(by, &self.program),
         }
     }
 

@@ -10,7 +10,7 @@ use super::super::subject::Daemon;
 use super::super::table::{TableFile, Watch};
 use super::super::world::{World, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{Pulse, Spans, check_times, config, now, seconds, service, since, start};
+use super::{Pulse, Spans, check_times, config, now, seconds, service, since, start, within};
 
 /// B1: two nginx, a black hole and an Apache that is frozen.
 pub(super) fn hanging(stage: &Stage) -> Result<Vec<Criterion>> {
@@ -36,7 +36,7 @@ pub(super) fn hanging(stage: &Stage) -> Result<Vec<Criterion>> {
     let periods = Spans::between(&check_times(&second, begin, until)?, &pulse);
     Ok(vec![
         Criterion::noted("healthy ones in the table after start", seconds(filled)),
-        Criterion::within("a stopped nginx leaves", Duration::from_millis(5500), left, waited),
+        within("a stopped nginx leaves", Duration::from_millis(5500), left, waited),
         Criterion::is(
             "each period of the healthy one's checks",
             "2 s ±10 %",

@@ -14,7 +14,7 @@ use super::super::subject::Daemon;
 use super::super::table::{Sample, Table, TableFile, Watch};
 use super::super::world::{World, get, real, vip};
 use super::super::{Criterion, Stage};
-use super::{Pulse, by_hand, config, now, service, since, start};
+use super::{Pulse, by_hand, config, now, service, since, start, within};
 
 /// How long to wait for what may never come.
 const WAITED: Duration = Duration::from_secs(20);
@@ -81,12 +81,7 @@ fn down_and_up(
     let entries = [1, 2].map(|number| down.weight(vip(1), real(number)));
     let wanted = if quiescent { [Some(0); 2] } else { [None; 2] };
     criteria.extend([
-        Criterion::within(
-            &format!("fallback in ({with})"),
-            Duration::from_millis(4500),
-            came,
-            WAITED,
-        ),
+        within(&format!("fallback in ({with})"), Duration::from_millis(4500), came, WAITED),
         Criterion::within(
             &format!("nobody to take connections before that ({with})"),
             Duration::from_millis(100),
@@ -99,7 +94,7 @@ fn down_and_up(
             format!("{entries:?}"),
             entries == wanted,
         ),
-        Criterion::within(
+        within(
             &format!("first one back, fallback out ({with})"),
             Duration::from_millis(2500),
             went,
@@ -179,8 +174,10 @@ fn readded(stage: &Stage, world: &World, webs: &mut [WebDaemon; 2]) -> Result<Ve
     )];
     if came.is_some() {
         by_hand(&world.director, "-d -t 10.2.0.1:80 -r 10.3.2.1:80")?;
+        let (deleted, pulse) = (now(), Pulse::start()?);
         let back = table.wait(WAITED, |table| entry(table) == Some(0))?;
-        criteria.push(Criterion::within(
+        let back = back.map(|_| since(deleted, &pulse));
+        criteria.push(within(
             "its entry deleted by hand, there again with weight 0",
             Duration::from_millis(5500),
             back,

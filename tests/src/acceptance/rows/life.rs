@@ -15,7 +15,7 @@ use super::super::table::TableFile;
 use super::super::transfer::{self, Transfer};
 use super::super::world::{CLIENT, World, get, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{Pulse, config, now, service, start};
+use super::{Pulse, config, now, service, since, start, within};
 
 /// How long things are watched after each event.
 const AFTER: Duration = Duration::from_secs(2);
@@ -188,6 +188,7 @@ pub(super) fn drain(stage: &Stage) -> Result<Vec<Criterion>> {
     for _ in 0..DOWNLOADS {
         transfers.push(Transfer::start(&world.client, vip(1), transfer::PATH)?);
     }
+    let (begin, pulse) = (now(), Pulse::start()?);
     // Ours has a verb for it; for the others the weight is what an administrator has.
     let how = match stage.subject {
         Subject::Ours => {
@@ -204,6 +205,7 @@ pub(super) fn drain(stage: &Stage) -> Result<Vec<Criterion>> {
     };
     let waited = Duration::from_secs(15);
     let drained = table.wait(waited, |table| table.taking(vip(1)) == [real(2)])?;
+    let drained = drained.map(|_| since(begin, &pulse));
     let mut answers = Vec::new();
     for _ in 0..20 {
         answers.push(get(&world.client, vip(1), "/who.txt", PATIENCE)?.unwrap_or_default());
@@ -217,7 +219,7 @@ pub(super) fn drain(stage: &Stage) -> Result<Vec<Criterion>> {
         }
     }
     let mut criteria = vec![
-        Criterion::within(how, Duration::from_secs(5), drained, waited),
+        within(how, Duration::from_secs(5), drained, waited),
         Criterion::is(
             "new connections",
             "all to the other one",

@@ -16,12 +16,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use ipvs_testkit::{WebDaemon, output};
 
-use super::Row;
 use super::config::{Config, Real, Virtual};
 use super::pulse::{Pulse, now};
 use super::subject::Daemon;
 use super::table::{Table, TableFile};
 use super::world::{real, vip};
+use super::{Criterion, Row};
 use crate::c_ipvsadm;
 
 /// All scenarios, in the order of the table.
@@ -116,6 +116,14 @@ impl Span {
         ((self.length - wanted).abs() - self.stalled).max(0.0)
     }
 
+    /// What the machine did to it, in words; nothing if that is too little to see.
+    fn machine(self) -> String {
+        match self.stalled >= 0.01 {
+            true => format!(" ({:.2} s of that the machine)", self.stalled),
+            false => String::new(),
+        }
+    }
+
     /// How much longer it is than it may be, likewise.
     fn over(self, most: f64) -> f64 {
         (self.length - self.stalled - most).max(0.0)
@@ -143,13 +151,9 @@ impl Spans {
     /// They in words, with the worst by some measure.
     fn show(&self, by: impl Fn(&Span) -> f64) -> String {
         let worst = self.0.iter().max_by(|one, other| by(one).total_cmp(&by(other)));
-        let Some(Span { length, stalled }) = worst else { return "none".to_owned() };
+        let Some(worst) = worst else { return "none".to_owned() };
         let mean = self.0.iter().map(|span| span.length).sum::<f64>() / self.0.len() as f64;
-        let machine = if *stalled >= 0.01 {
-            format!(" ({stalled:.2} s of that the machine)")
-        } else {
-            String::new()
-        };
+        let (length, machine) = (worst.length, worst.machine());
         format!("{mean:.2} s, {length:.2} s at worst{machine}, of {}", self.0.len())
     }
 
@@ -160,12 +164,24 @@ impl Spans {
     }
 }
 
-/// How long it has been since a time since the epoch, without what the machine itself stood still.
-fn since(begin: Duration, pulse: &Pulse) -> Duration {
+/// How long it has been since a time since the epoch.
+fn since(begin: Duration, pulse: &Pulse) -> Span {
     let end = now();
     // A stall is known once the pulse goes on.
     thread::sleep(Duration::from_millis(50));
-    end.saturating_sub(begin).saturating_sub(pulse.stalled(begin, end))
+    Span {
+        length: end.saturating_sub(begin).as_secs_f64(),
+        stalled: pulse.stalled(begin, end).as_secs_f64(),
+    }
+}
+
+/// A time that may be at most `most`, apart from what the machine did; `None` if what was waited for
+/// didn't happen within `waited`.
+fn within(what: &str, most: Duration, took: Option<Span>, waited: Duration) -> Criterion {
+    let Some(span) = took else { return Criterion::within(what, most, None, waited) };
+    let without = Duration::from_secs_f64((span.length - span.stalled).max(0.0));
+    let criterion = Criterion::within(what, most, Some(without), waited);
+    Criterion { measured: format!("{:.2} s{}", span.length, span.machine()), ..criterion }
 }
 
 /// Seconds, for people.

@@ -12,7 +12,7 @@ use super::super::subject::Daemon;
 use super::super::table::{TableFile, Watch};
 use super::super::world::{World, get, real, vip};
 use super::super::{Criterion, Stage, Subject};
-use super::{SETTLED, START, by_hand, config, service, start};
+use super::{Pulse, SETTLED, START, by_hand, config, now, service, since, start, within};
 use crate::Reader;
 
 /// What the kernel may take to do what a program told it.
@@ -192,7 +192,7 @@ pub(super) fn changed_by_hand(stage: &Stage) -> Result<Vec<Criterion>> {
     daemon.configure(&config(service([1, 2])))?;
     let table = TableFile::open(director)?;
     start(&mut daemon, &table, |table| table.taking(vip(1)).len() == 2)?;
-    let right = table.read()?;
+    let (right, pulse) = (table.read()?, Pulse::start()?);
     let mut criteria = Vec::new();
     for (what, command, undo) in [
         (
@@ -209,8 +209,10 @@ pub(super) fn changed_by_hand(stage: &Stage) -> Result<Vec<Criterion>> {
     ] {
         let before = daemon.log().len();
         by_hand(director, command)?;
+        let changed = now();
         let repaired = table.wait(WAITED, |table| *table == right)?;
-        criteria.push(Criterion::within(&format!("{what}, repaired"), MOST, repaired, WAITED));
+        let took = repaired.map(|_| since(changed, &pulse));
+        criteria.push(within(&format!("{what}, repaired"), MOST, took, WAITED));
         // It is written after the change.
         let logged = eventually(MOST, || {
             ensure!(daemon.log().split_off(before).contains("10.3.1.1:80"), "not yet");
