@@ -46,6 +46,7 @@ mod tests {
 
     use super::*;
     use crate::pool::{Member, Pool};
+    use crate::pools::Maintained;
 
     #[test]
     fn it_says_what_a_start_does_and_leaves_the_rest() {
@@ -71,5 +72,30 @@ mod tests {
             "{steps:#?}"
         );
         assert_eq!(client.snapshot().unwrap(), current);
+    }
+
+    #[test]
+    fn who_is_in_maintenance_goes() {
+        let mut client = Client::with_transport(Kernel::new()).unwrap();
+        let vip: ServiceKey = "tcp/10.10.10.53:80".parse().unwrap();
+        let servers = [102, 103].map(|n| Destination::new(([10, 10, 10, n], 80).into()));
+        client.add_service(&Service::new(vip)).unwrap();
+        let mut pool = Pool::new(Service::new(vip));
+        for server in &servers {
+            client.add_destination(&vip, server).unwrap();
+            let probe = Probe::new(([10, 0, 0, 1], 80).into(), Check::Connect, Default::default());
+            pool = pool.member(Member::new(*server, probe));
+        }
+        let current = client.snapshot().unwrap();
+        let steps = |maintained| -> Vec<String> {
+            let setup = Setup::new(vec![pool.clone()]).maintained(maintained);
+            let plan = preview(setup, &Saved::default(), &current, &BTreeSet::new());
+            plan.steps().iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(steps(Maintained::new()), [""; 0]);
+        let file = "/etc/ha.d/maintenance/10.10.10.102".to_owned();
+        let steps = steps(Maintained::from([((vip, servers[0].key()), file)]));
+        assert_eq!(steps.len(), 1, "{steps:#?}");
+        assert!(steps[0].starts_with("- server 10.10.10.102:80"), "{steps:#?}");
     }
 }

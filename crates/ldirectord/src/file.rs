@@ -186,11 +186,9 @@ fn unknown_facility(config: &Config) -> Option<Diagnostic> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-
     use super::*;
     use crate::machine::Nameless;
+    use crate::test_folder::Folder;
 
     fn examine(text: &str, mode: u32) -> Result<Usable, Broken> {
         Source::new(Path::new("x.cf"), text.as_bytes(), mode).examine(&Nameless::default())
@@ -243,7 +241,8 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_not_read() {
-        let path = PathBuf::from(format!("/tmp/ldirectord-pipe-{}", std::process::id()));
+        let folder = Folder::new("pipe");
+        let path = folder.join("pipe");
         rustix::fs::mknodat(
             rustix::fs::CWD,
             &path,
@@ -253,9 +252,8 @@ mod tests {
         )
         .expect("a pipe can be made");
         let error = read(&path).expect_err("it is a pipe");
-        fs::remove_file(&path).expect("it can be removed");
         assert_eq!(error.to_string(), "it isn't a regular file");
         assert!(read(Path::new("/dev/zero")).is_err());
-        assert!(read(Path::new("/tmp")).is_err());
+        assert!(read(&folder).is_err());
     }
 }

@@ -28,6 +28,8 @@ mod report;
 mod resolver;
 #[cfg(feature = "daemon")]
 mod say;
+#[cfg(all(test, feature = "daemon"))]
+mod test_folder;
 
 #[cfg(feature = "daemon")]
 #[doc(hidden)]

@@ -220,6 +220,7 @@ impl Surroundings for Relayed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_folder::Folder;
 
     #[test]
     fn the_worker_sees_files_as_the_parent_does() {
@@ -258,8 +259,8 @@ mod tests {
 
     #[test]
     fn a_missing_file_needs_a_folder_to_be_written_in() {
-        let folder = std::env::temp_dir();
-        let file = folder.join(format!("ldirectord-missing-{}", std::process::id()));
+        let folder = Folder::new("missing");
+        let file = folder.join("file");
         assert!(Machine.can_append(&file).is_ok());
         assert!(!file.exists(), "nothing is created");
         assert!(Machine.can_append(&folder.join("no-such-folder/x")).is_err());

@@ -1,6 +1,8 @@
 //! Which real servers the files in `maintenancedir` are about.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -9,6 +11,9 @@ use ipvs::{DestinationKey, ServiceKey};
 
 use crate::config::{Config, Real};
 use crate::pools::{bracketed, entries};
+
+/// A directory with more files isn't taken for one of this kind.
+const MOST: usize = 20_000;
 
 /// The names of a configuration's real servers.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +68,28 @@ fn names_of(real: &Real, address: IpAddr, text: &str) -> BTreeSet<String> {
         names.insert(written.to_owned());
     }
     names
+}
+
+/// The files of a directory whose names a real server could have.
+///
+/// # Errors
+///
+/// If it can't be read, or has too many files.
+pub(crate) fn files(directory: &str) -> io::Result<BTreeSet<String>> {
+    let mut files = BTreeSet::new();
+    for (count, entry) in fs::read_dir(directory)?.enumerate() {
+        if count == MOST {
+            return Err(io::Error::other(format!("there are more than {MOST} files")));
+        }
+        files.extend(entry?.file_name().into_string().ok().filter(|it| is_name(it)));
+    }
+    Ok(files)
+}
+
+/// Whether this can be an address or a host, perhaps with a port.
+fn is_name(file: &str) -> bool {
+    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+[]:".contains(&byte);
+    !file.starts_with('.') && file.bytes().all(plausible)
 }
 
 #[cfg(test)]

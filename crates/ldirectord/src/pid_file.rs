@@ -141,28 +141,19 @@ impl Drop for PidFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_folder::Folder;
 
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let path =
-                std::env::temp_dir().join(format!("ldirectord-{name}-{}", std::process::id()));
-            fs::create_dir_all(path.join("7")).expect("a folder");
-            Self(path)
-        }
-
-        fn look(&self, pid: &str, command: &str, name: &str) -> Daemon {
-            fs::write(self.0.join("pid"), pid).expect("written");
-            fs::write(self.0.join("7/cmdline"), command).expect("written");
-            Daemon::look_in(&self.0.join("pid"), name, &self.0)
-        }
+    /// A folder with what /proc has of process 7.
+    fn folder(name: &str) -> Folder {
+        let folder = Folder::new(name);
+        fs::create_dir(folder.join("7")).expect("a folder");
+        folder
     }
 
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
+    fn look_in(folder: &Folder, pid: &str, command: &str, name: &str) -> Daemon {
+        fs::write(folder.join("pid"), pid).expect("written");
+        fs::write(folder.join("7/cmdline"), command).expect("written");
+        Daemon::look_in(&folder.join("pid"), name, folder)
     }
 
     fn seven(is_original: bool) -> Daemon {
@@ -171,8 +162,8 @@ mod tests {
 
     #[test]
     fn a_process_is_the_daemon_by_its_command_line() {
-        let scratch = Scratch::new("look");
-        let look = |command: &str| scratch.look("7\n", &command.replace(' ', "\0"), "web.cf");
+        let folder = folder("pid-look");
+        let look = |command: &str| look_in(&folder, "7\n", &command.replace(' ', "\0"), "web.cf");
         assert_eq!(look("ldirectord --parent background web.cf web.cf start "), seven(false));
         for command in [
             "/usr/bin/perl -w /usr/sbin/ldirectord web.cf start ",
@@ -186,15 +177,16 @@ mod tests {
         }
         let command = "ldirectord\0--parent\0background\0web.cf\0";
         for pid in ["8\n", "", "-7", "0", "seven", "99999999999999999999"] {
-            assert_eq!(scratch.look(pid, command, "web.cf"), Daemon::Stale, "{pid}");
+            assert_eq!(look_in(&folder, pid, command, "web.cf"), Daemon::Stale, "{pid}");
         }
-        assert_eq!(Daemon::look_in(&scratch.0.join("none"), "web.cf", &scratch.0), Daemon::Stopped);
+        assert_eq!(Daemon::look_in(&folder.join("none"), "web.cf", &folder), Daemon::Stopped);
     }
 
     #[test]
     fn another_instance_is_not_this_one() {
-        let scratch = Scratch::new("another");
-        let look = |command: &str, name: &str| scratch.look("7", &command.replace(' ', "\0"), name);
+        let folder = folder("pid-another");
+        let look =
+            |command: &str, name: &str| look_in(&folder, "7", &command.replace(' ', "\0"), name);
         for command in [
             "ldirectord --parent background mail.cf --user web.cf mail.cf start ",
             "ldirectord --parent foreground ldirectord start --foreground ",
@@ -210,24 +202,24 @@ mod tests {
 
     #[test]
     fn a_pid_file_appears_when_published_and_goes_with_its_owner() {
-        let scratch = Scratch::new("own");
-        let path = scratch.0.join("x.pid");
+        let folder = folder("pid-own");
+        let path = folder.join("x.pid");
         let file = PidFile::prepare(path.clone()).expect("writable");
         assert!(!path.exists());
         file.publish().expect("renamed");
         assert_eq!(fs::read_to_string(&path).expect("there"), format!("{}\n", std::process::id()));
         drop(file);
-        assert_eq!(fs::read_dir(&scratch.0).expect("there").count(), 1, "only the folder 7");
+        assert_eq!(fs::read_dir(&*folder).expect("there").count(), 1, "only the folder 7");
     }
 
     #[test]
     fn the_pid_file_of_another_daemon_stays() {
-        let scratch = Scratch::new("other");
-        let path = scratch.0.join("x.pid");
+        let folder = folder("pid-other");
+        let path = folder.join("x.pid");
         let file = PidFile::prepare(path.clone()).expect("writable");
         fs::write(&path, "1\n").expect("written");
         drop(file);
         assert_eq!(fs::read_to_string(&path).expect("there"), "1\n");
-        assert!(PidFile::prepare(scratch.0.join("no/x.pid")).is_err());
+        assert!(PidFile::prepare(folder.join("no/x.pid")).is_err());
     }
 }

@@ -11,6 +11,7 @@ use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_file_in_maintenancedir_takes_its_server_out));
+    suite.add(test!(a_plan_knows_who_is_in_maintenance));
 }
 
 /// ldirectord(8), "maintenancedir": a file called as the real server, with its port or without, takes
@@ -81,5 +82,39 @@ fn a_file_in_maintenancedir_takes_its_server_out(context: &mut Context) -> Resul
     fs::remove_dir_all(&folder)?;
     until(&netns, &[SERVICE, REAL])?;
     instance.expect("stop", 0)?;
+    Ok(())
+}
+
+/// What `plan` says is what a start does, or a daemon that runs.
+fn a_plan_knows_who_is_in_maintenance(context: &mut Context) -> Result<()> {
+    let netns = context.netns("planned")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let instance = Instance::new(&netns)?;
+    let folder = instance.path("maintenance");
+    fs::create_dir(&folder)?;
+    instance.configure(&format!("maintenancedir={}\ncleanstop=no\n{ONE}", folder.display()))?;
+    instance.expect("start", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+    instance.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [SERVICE, REAL]);
+    let plan = || instance.expect("plan", 0);
+    let removal = "- server 127.0.0.1:80 of tcp/10.0.0.1:80";
+
+    assert!(!plan()?.stdout.contains(removal));
+    let file = folder.join("127.0.0.1:80");
+    fs::write(&file, "")?;
+    let planned = plan()?.stdout;
+    assert!(planned.contains(removal), "{planned}");
+    assert_eq!(table(&netns)?, [SERVICE, REAL], "it is only planned");
+    instance.expect("start", 0)?;
+    assert_eq!(table(&netns)?, [SERVICE], "and this is what a start does");
+    let planned = plan()?.stdout;
+    assert!(!planned.contains("127.0.0.1:80"), "it is done: {planned}");
+    instance.expect("stop", 0)?;
+
+    // Nobody knows who would be in it.
+    fs::remove_dir_all(&folder)?;
+    let said = plan()?.stderr;
+    assert!(said.contains("no real server is in maintenance"), "{said}");
     Ok(())
 }

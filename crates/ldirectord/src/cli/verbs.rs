@@ -2,7 +2,6 @@
 
 use std::fmt::Display;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -62,21 +61,15 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// Reads the file and passes on what it says. If it has mistakes, shows them.
-    fn with_file(&self, then: impl FnOnce(&Path, &Usable) -> Exit) -> Exit {
-        self.with_source(|path, _, usable| then(path, usable))
-    }
-
-    /// The same, for whoever also needs the text.
-    fn with_source(&self, then: impl FnOnce(&Path, &Source, &Usable) -> Exit) -> Exit {
-        let read = || -> io::Result<(PathBuf, Source)> {
+    fn with_file(&self, then: impl FnOnce(&Source, &Usable) -> Exit) -> Exit {
+        let read = || -> io::Result<Source> {
             let path = self.instance.file()?;
             let unreadable = |error: io::Error| {
                 io::Error::new(error.kind(), format!("cannot read {}: {error}", path.display()))
             };
-            let source = Source::read(&path).map_err(unreadable)?;
-            Ok((path, source))
+            Source::read(&path).map_err(unreadable)
         };
-        let (path, source) = match read() {
+        let source = match read() {
             Ok(read) => read,
             Err(error) => {
                 complain(error);
@@ -88,7 +81,7 @@ impl Call<'_> {
                 say::err(&usable.warnings);
                 let mut looped = execute::warnings(&usable.config.globals, &self.instance);
                 say::err(source.text_of(&mut looped));
-                then(&path, &source, &usable)
+                then(&source, &usable)
             }
             Err(broken) => {
                 say::err(&broken.report);
@@ -240,7 +233,7 @@ impl Call<'_> {
     }
 
     fn check(&self) -> Exit {
-        self.with_source(|path, source, usable| {
+        self.with_file(|source, usable| {
             if self.args.quiet {
                 return Exit::Done;
             }
@@ -253,14 +246,15 @@ impl Call<'_> {
             };
             let (services, reals) =
                 (count(services, "virtual service"), count(reals, "real server"));
-            say::out(format_args!("\n{}: usable, with {services} and {reals}\n", path.display()));
+            say::out(format_args!("\n{}: usable, with {services} and {reals}\n", source.name));
             Exit::Done
         })
     }
 
     fn plan(&self) -> Exit {
-        self.with_file(|_, usable| {
-            match plan::plan(usable.pools.clone(), &self.instance.state_file()) {
+        self.with_file(|source, usable| {
+            let setup = plan::setup(source, usable);
+            match plan::plan(setup, &self.instance.state_file()) {
                 Ok(plan) => {
                     say::out(plan);
                     Exit::Done

@@ -79,7 +79,7 @@ impl Parent {
             files.cannot_run(program, error);
         }
         let mut looked = self.maintenance.clone();
-        if let Some(note) = looked.look(taken.maintenance_dir()) {
+        if let Some(note) = looked.look(taken.maintenance_dir()).note {
             self.log.write(&note);
         }
         let maintenance = looked.files().clone();
@@ -253,11 +253,11 @@ impl Parent {
             return;
         }
         let Some(taken) = &self.in_force else { return };
-        let before = self.maintenance.files().clone();
-        if let Some(note) = self.maintenance.look(taken.maintenance_dir()) {
+        let looked = self.maintenance.look(taken.maintenance_dir());
+        if let Some(note) = looked.note {
             self.log.write(&note);
         }
-        if *self.maintenance.files() != before {
+        if looked.has_changed {
             self.tell(&ToWorker::Maintenance(self.maintenance.files().clone()));
         }
     }

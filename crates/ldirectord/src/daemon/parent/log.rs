@@ -160,6 +160,7 @@ fn to_syslog(record: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_folder::Folder;
 
     /// The form of Perl's `localtime` in scalar context (perlfunc), which the original writes.
     #[test]
@@ -183,7 +184,8 @@ mod tests {
 
     #[test]
     fn a_text_is_logged_line_by_line_and_survives_a_rotation() {
-        let path = std::env::temp_dir().join(format!("ldirectord-log-{}", std::process::id()));
+        let folder = Folder::new("log");
+        let path = folder.join("log");
         let mut log = Log::new("web.cf", None, false);
         log.redirect(path.to_str());
         assert_eq!(log.problem(), None);
@@ -194,7 +196,6 @@ mod tests {
         std::fs::remove_file(&path).expect("rotated");
         log.write("three");
         assert!(std::fs::read_to_string(&path).expect("there again").ends_with("] three\n"));
-        let _ = std::fs::remove_file(&path);
     }
 
     /// Pipes and sockets hold some hundred kilobytes at most.
@@ -210,14 +211,14 @@ mod tests {
 
     #[test]
     fn a_log_that_is_a_pipe_without_reader_does_not_hold_it_up() {
-        let path = std::env::temp_dir().join(format!("ldirectord-fifo-{}", std::process::id()));
+        let folder = Folder::new("fifo");
+        let path = folder.join("fifo");
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
         rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe can be made");
         let mut log = Log::new("web.cf", None, false);
         log.redirect(path.to_str());
         log.write("nobody reads it");
         assert!(log.problem().is_some());
-        let _ = std::fs::remove_file(&path);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 //! The files in `maintenancedir`.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 
-/// A directory with more files isn't taken for one of this kind.
-const MOST: usize = 20_000;
+use crate::maintenance::files;
 
 /// What is known about the directory.
 #[derive(Clone, Debug, Default)]
@@ -16,9 +14,18 @@ pub(super) struct Maintenance {
     error: Option<String>,
 }
 
+/// What a look has found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Looked {
+    /// What to log.
+    pub(super) note: Option<String>,
+    /// Whether there are other files than before.
+    pub(super) has_changed: bool,
+}
+
 impl Maintenance {
-    /// Looks into a directory; None if the configuration has none. Returns what to log.
-    pub(super) fn look(&mut self, directory: Option<&str>) -> Option<String> {
+    /// Looks into a directory; None if the configuration has none.
+    pub(super) fn look(&mut self, directory: Option<&str>) -> Looked {
         self.found(directory, directory.map_or_else(|| Ok(BTreeSet::new()), files))
     }
 
@@ -27,21 +34,21 @@ impl Maintenance {
         &self.files
     }
 
-    fn found(
-        &mut self,
-        directory: Option<&str>,
-        found: io::Result<BTreeSet<String>>,
-    ) -> Option<String> {
+    fn found(&mut self, directory: Option<&str>, found: io::Result<BTreeSet<String>>) -> Looked {
+        let mut has_changed = false;
         if self.directory.as_deref() != directory {
+            has_changed = !self.files.is_empty();
             *self = Self { directory: directory.map(str::to_owned), ..Self::default() };
         }
         let path = directory.unwrap_or_default();
         let (error, note) = match found {
             Ok(files) => {
+                has_changed |= self.files != files;
                 self.files = files;
                 (None, format!("maintenancedir {path} can be read again"))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                has_changed |= !self.files.is_empty();
                 self.files.clear();
                 let note =
                     format!("maintenancedir {path}: {error}; no real server is in maintenance");
@@ -55,33 +62,21 @@ impl Maintenance {
                 (Some(error.to_string()), note)
             }
         };
-        let news = self.error != error;
+        let is_news = self.error != error;
         self.error = error;
-        news.then_some(note)
+        Looked { note: is_news.then_some(note), has_changed }
     }
-}
-
-/// The names that a real server could have.
-fn files(directory: &str) -> io::Result<BTreeSet<String>> {
-    let mut files = BTreeSet::new();
-    for (count, entry) in fs::read_dir(directory)?.enumerate() {
-        if count == MOST {
-            return Err(io::Error::other(format!("there are more than {MOST} files")));
-        }
-        files.extend(entry?.file_name().into_string().ok().filter(|it| is_name(it)));
-    }
-    Ok(files)
-}
-
-/// Whether this can be an address or a host, perhaps with a port.
-fn is_name(file: &str) -> bool {
-    let plausible = |byte: u8| byte.is_ascii_alphanumeric() || b".-_+[]:".contains(&byte);
-    !file.starts_with('.') && file.bytes().all(plausible)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::test_folder::Folder;
+
+    const NO_NEWS: Looked = Looked { note: None, has_changed: false };
+    const CHANGED: Looked = Looked { note: None, has_changed: true };
 
     fn names(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|it| (*it).to_owned()).collect()
@@ -89,21 +84,27 @@ mod tests {
 
     #[test]
     fn the_files_are_those_of_the_directory() {
-        let folder = std::env::temp_dir().join(format!("maintenance-{}", std::process::id()));
+        let parent = Folder::new("maintenance");
+        let folder = parent.join("files");
         let path = folder.to_str().expect("a path");
         let mut maintenance = Maintenance::default();
-        let note = maintenance.look(Some(path)).expect("it doesn't exist");
+        let note = maintenance.look(Some(path)).note.expect("it doesn't exist");
         assert!(note.contains(path) && note.contains("no real server"), "{note}");
-        assert_eq!(maintenance.look(Some(path)), None, "that is known");
+        assert_eq!(maintenance.look(Some(path)), NO_NEWS, "that is known");
         fs::create_dir(&folder).expect("a folder");
-        assert!(maintenance.look(Some(path)).is_some(), "it can be read");
+        let looked = maintenance.look(Some(path));
+        assert!(looked.note.is_some() && !looked.has_changed, "it can be read, and is empty");
         for name in ["10.0.0.2:80", "[fd00::2]", "web1.example", ".web.swp", "a note", "n\u{f6}"] {
             fs::write(folder.join(name), "").expect("a file");
         }
-        assert_eq!(maintenance.look(Some(path)), None);
+        assert_eq!(maintenance.look(Some(path)), CHANGED);
         assert_eq!(*maintenance.files(), names(&["10.0.0.2:80", "[fd00::2]", "web1.example"]));
+        assert_eq!(maintenance.look(Some(path)), NO_NEWS);
+        fs::remove_file(folder.join("[fd00::2]")).expect("it can be removed");
+        assert_eq!(maintenance.look(Some(path)), CHANGED);
         fs::remove_dir_all(&folder).expect("it can be removed");
-        assert!(maintenance.look(Some(path)).is_some());
+        let looked = maintenance.look(Some(path));
+        assert!(looked.note.is_some() && looked.has_changed, "{looked:?}");
         assert!(maintenance.files().is_empty());
     }
 
@@ -111,20 +112,23 @@ mod tests {
     fn a_directory_that_cannot_be_read_takes_nobody_out_and_lets_nobody_in() {
         let denied = || Err(io::ErrorKind::PermissionDenied.into());
         let mut maintenance = Maintenance::default();
-        let note = maintenance.found(Some("/m"), denied()).expect("news");
+        let note = maintenance.found(Some("/m"), denied()).note.expect("news");
         assert!(note.starts_with("maintenancedir /m: permission denied; "), "{note}");
         assert!(maintenance.files().is_empty());
         let both = names(&["10.0.0.2", "10.0.0.3"]);
-        let note = maintenance.found(Some("/m"), Ok(both.clone()));
-        assert_eq!(note.as_deref(), Some("maintenancedir /m can be read again"));
-        assert!(maintenance.found(Some("/m"), denied()).is_some());
-        assert_eq!(maintenance.found(Some("/m"), denied()), None, "that is known");
+        let looked = maintenance.found(Some("/m"), Ok(both.clone()));
+        assert_eq!(looked.note.as_deref(), Some("maintenancedir /m can be read again"));
+        assert!(looked.has_changed);
+        let looked = maintenance.found(Some("/m"), denied());
+        assert!(looked.note.is_some() && !looked.has_changed, "{looked:?}");
+        assert_eq!(maintenance.found(Some("/m"), denied()), NO_NEWS, "that is known");
         assert_eq!(*maintenance.files(), both);
         // Another directory is about other real servers.
-        assert!(maintenance.found(Some("/n"), denied()).is_some());
+        let looked = maintenance.found(Some("/n"), denied());
+        assert!(looked.note.is_some() && looked.has_changed, "{looked:?}");
         assert!(maintenance.files().is_empty());
         maintenance.found(Some("/n"), Ok(both));
-        assert_eq!(maintenance.found(None, Ok(BTreeSet::new())), None);
+        assert_eq!(maintenance.found(None, Ok(BTreeSet::new())), CHANGED);
         assert!(maintenance.files().is_empty());
     }
 }

@@ -45,10 +45,12 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_folder::Folder;
 
     #[test]
     fn the_manager_is_told_at_a_path_or_an_abstract_name() {
-        let path = env::temp_dir().join(format!("ldirectord-notify-{}", std::process::id()));
+        let folder = Folder::new("notify");
+        let path = folder.join("socket");
         let name = format!("@ldirectord-notify-{}", std::process::id());
         let abstract_address = SocketAddr::from_abstract_name(&name[1..]).expect("a name");
         let listeners = [
@@ -66,7 +68,6 @@ mod tests {
             let length = listener.recv(&mut buffer).expect("a datagram");
             assert_eq!(&buffer[..length], b"RELOADING=1");
         }
-        let _ = std::fs::remove_file(&path);
         Notify::default().send("READY=1");
     }
 }
