@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -60,9 +61,15 @@ impl<'n> Instance<'n> {
 
     /// A verb that a shell script executes as `"$@"`. What the script mounts, only this sees.
     pub(super) fn verb_by(&self, script: &str, verb: &str) -> Result<Finished> {
+        finish(&mut self.command_by(script, verb), LIMIT)
+    }
+
+    /// The same as a command.
+    pub(super) fn command_by(&self, script: &str, verb: &str) -> Command {
         let mut command = self.netns.command("unshare");
         command.args(["--mount", "sh", "-c", script, "sh"]).arg(&self.program);
-        finish(command.args(self.words(verb)), LIMIT)
+        command.args(self.words(verb));
+        command
     }
 
     /// The command line of a verb.

@@ -7,6 +7,7 @@ mod instance;
 mod maintenance;
 mod matrix;
 mod monitor;
+mod names;
 mod real_servers;
 mod restarts;
 mod rights;
@@ -23,6 +24,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     signals::add_to(suite);
     acceptance::add_to(suite);
     restarts::add_to(suite);
+    names::add_to(suite);
     rights::add_to(suite);
     real_servers::add_to(suite);
     matrix::add_to(suite);

@@ -1,10 +1,13 @@
 //! What happens when `ldirectord` stops, restarts or is killed, and what a run leaves to the next one.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_testkit::{Context, Suite, WebServer, eventually, finish};
+use ipvs_testkit::{Context, Held, NameServer, Suite, WebServer, eventually, finish};
+use ipvs_tests::Reader;
 use rustix::process::{Signal, kill_process};
 
 use super::instance::{Instance, LIMIT, ONE, REAL, SERVICE, table, until, until_sorted};
@@ -12,6 +15,7 @@ use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(stop_obeys_cleanstop_and_restart_keeps_the_table));
+    suite.add(test!(a_restart_whose_request_fails_keeps_table_and_connections));
     suite.add(test!(whichever_process_is_killed_the_table_stays));
     suite.add(test!(a_stop_between_two_workers_obeys_cleanstop));
     suite.add(test!(what_changed_while_it_did_not_run_is_made_up_for));
@@ -36,6 +40,48 @@ fn stop_obeys_cleanstop_and_restart_keeps_the_table(context: &mut Context) -> Re
     assert_eq!(found, expected);
     instance.expect("stop", 0)?;
     assert_eq!(table(&netns)?, [all[2], all[3]]);
+    Ok(())
+}
+
+/// The request over the control socket fails, because there is no socket, or nobody listens.
+fn a_restart_whose_request_fails_keeps_table_and_connections(context: &mut Context) -> Result<()> {
+    let netns = context.netns("unasked")?;
+    netns.ip(&["addr add 10.0.0.1/32 dev lo"])?;
+    let port = |ip| SocketAddrV4::new(ip, 80);
+    let _server = NameServer::start(&netns, port(Ipv4Addr::UNSPECIFIED), "web")?;
+    let mut instance = Instance::new(&netns)?;
+    // A socket is called like its instance only if the name is short.
+    instance.name = format!("unasked-{}.cf", std::process::id());
+    let socket = format!("/run/ldirectord/{}.sock", instance.name);
+    instance.configure(ONE)?;
+    instance.expect("start", 0)?;
+    until(&netns, &[SERVICE, REAL])?;
+    let local = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 0);
+    let mut held = Held::open(&netns, local, port(*local.ip()))?.context("it is refused")?;
+    // A service that is deleted and added again counts from 0.
+    let is_the_same = || -> Result<()> {
+        let lines = Reader::new(&netns)?.listed("--stats")?;
+        ensure!(lines[0].starts_with("TCP 10.0.0.1:80 1 "), "{lines:?}");
+        Ok(())
+    };
+    eventually(LIMIT, is_the_same)?;
+    for somebody_has_listened in [false, true] {
+        let before = instance.pid()?;
+        fs::remove_file(&socket)?;
+        if somebody_has_listened {
+            drop(UnixListener::bind(&socket)?);
+        }
+        let said = instance.expect("restart", 0)?.stderr;
+        assert!(said.contains("signalled to stop and keep the table"), "{said}");
+        assert_ne!(instance.pid()?, before);
+        assert_eq!(table(&netns)?, [SERVICE, REAL]);
+        held.ask().context("after the restart")?;
+        eventually(LIMIT, is_the_same).context("after the restart")?;
+        let status = instance.expect("status --json", 0)?.stdout;
+        assert!(status.contains("10.0.0.1:80"), "the next one listens: {status}");
+    }
+    instance.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [""; 0]);
     Ok(())
 }
 
