@@ -1,8 +1,9 @@
 //! `execute=`: other instances that are started, reloaded and stopped with this one.
 //!
 //! If instances name each other, each would pass a reload on to the next, without end; and a stop would
-//! come back as a second one, which is for those in a hurry. So an instance passes nothing on to those
-//! whose files lead back to it.
+//! come back as a second one, which is for those in a hurry. So an instance passes neither on to those
+//! whose files lead back to it. A start does come to an end, at the first instance that runs, so it is
+//! passed on: otherwise whoever is named only by instances that it names would be started by nobody.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -42,6 +43,14 @@ pub(crate) fn follow(
     gone.chain(named).collect()
 }
 
+/// Those of the verbs that are passed on to an instance, and those that aren't, because it leads back.
+pub(crate) fn passed_on(
+    verbs: &[&'static str],
+    leads_back: bool,
+) -> (Vec<&'static str>, Vec<&'static str>) {
+    verbs.iter().partition(|verb| !leads_back || **verb == "start")
+}
+
 /// The instances from `first` to `home`, both included, of which each names the next: the shortest way,
 /// as their files are now. None if there is none.
 pub(crate) fn way_back(first: &str, home: &Instance) -> Option<Vec<String>> {
@@ -52,7 +61,10 @@ pub(crate) fn way_back(first: &str, home: &Instance) -> Option<Vec<String>> {
 pub(crate) fn warnings(globals: &Globals, home: &Instance) -> Vec<Diagnostic> {
     let message = |way: &[String]| match way {
         [_] => "an instance can't execute itself: this does nothing".to_owned(),
-        _ => format!("this leads back here, so it does nothing: {}", way.join(" executes ")),
+        _ => format!(
+            "this leads back here, so neither reload nor stop is passed on: {}",
+            way.join(" executes ")
+        ),
     };
     let all = globals.execute.iter();
     let looped = all.filter_map(|it| Some((it, way_back(&it.value, home)?)));
@@ -120,6 +132,14 @@ mod tests {
         ];
         assert_eq!(follow(&before, &after), expected);
         assert_eq!(follow(&[], &after[..1]), [("b.cf".into(), &["start"] as &[&str])]);
+    }
+
+    #[test]
+    fn what_leads_back_is_started_and_nothing_else() {
+        let verbs = ["start", "reload"];
+        assert_eq!(passed_on(&verbs, false), (verbs.to_vec(), vec![]));
+        assert_eq!(passed_on(&verbs, true), (vec!["start"], vec!["reload"]));
+        assert_eq!(passed_on(&["stop"], true), (vec![], vec!["stop"]));
     }
 
     /// The way in files of which each has a name and names others.

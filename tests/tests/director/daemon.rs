@@ -18,6 +18,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(in_the_foreground_it_tells_the_service_manager));
     suite.add(test!(instances_that_a_file_names_follow_it));
     suite.add(test!(instances_that_execute_each_other_come_to_rest));
+    suite.add(test!(an_instance_in_a_loop_is_started_from_outside));
     suite.add(test!(a_facility_names_the_systems_log));
 }
 
@@ -284,31 +285,77 @@ fn instances_that_execute_each_other_come_to_rest(context: &mut Context) -> Resu
     let (one, two) = (Instance::new(&netns)?, Instance::labelled(&netns, "second")?);
     let names = |it: &Instance<'_>| format!("execute={}\n", it.path(&it.name).display());
     one.configure(&format!("{}{ONE}", names(&two)))?;
+    let other = "-A -t 10.0.0.2:80 -s rr";
     two.configure(&format!("{}{}", names(&one), ONE.replace("10.0.0.1", "10.0.0.2")))?;
-    let way =
-        |it: &Instance<'_>, next: &Instance<'_>| format!("{} executes {}", it.name, next.name);
     let said = one.expect("check", 0)?.stderr;
     assert!(said.contains(&way(&two, &one)) && said.contains(":4:9"), "{said}");
+    one.expect("start", 0)?;
+    until_sorted(&netns, &[SERVICE, other])?;
+    eventually(LIMIT, || two.pid().map(drop))?;
     for instance in [&one, &two] {
-        instance.expect("start", 0)?;
         instance.expect("reload", 0)?;
     }
-    let log = one.log()?;
-    assert!(log.contains("isn't executed with start") && log.contains(&way(&two, &one)), "{log}");
+    is_kept(&one, "reload", &way(&two, &one))?;
+    is_kept(&two, "reload", &way(&one, &two))?;
     one.expect("stop", 0)?;
-    let log = one.log()?;
-    assert_eq!(log.matches("Reloaded the configuration").count(), 1, "{log}");
     // A second stop would have killed the worker before it took its virtual service away.
-    assert_eq!(table(&netns)?, ["-A -t 10.0.0.2:80 -s rr"]);
-    let log = two.log()?;
-    assert!(
-        log.contains("isn't executed with start and reload") && log.contains(&way(&one, &two)),
-        "{log}"
-    );
-    assert_eq!(log.matches("Reloaded the configuration").count(), 1, "{log}");
+    assert_eq!(table(&netns)?, [other]);
+    is_kept(&one, "stop", &way(&two, &one))?;
+    for instance in [&one, &two] {
+        let log = instance.log()?;
+        assert_eq!(log.matches("Reloaded the configuration").count(), 1, "{log}");
+    }
     two.expect("stop", 0)?;
     assert_eq!(table(&netns)?, [""; 0]);
     Ok(())
+}
+
+/// A names B; B and C name each other, so C is named only by an instance to which it leads back.
+fn an_instance_in_a_loop_is_started_from_outside(context: &mut Context) -> Result<()> {
+    let netns = context.netns("in-loop")?;
+    let [a, b, c] = ["a", "b", "c"].map(|label| Instance::labelled(&netns, label));
+    let (a, b, c) = (a?, b?, c?);
+    let services = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|ip| SERVICE.replace("10.0.0.1", ip));
+    let services = services.each_ref().map(String::as_str);
+    for (number, (instance, next)) in (1..).zip([(&a, &b), (&b, &c), (&c, &b)]) {
+        let names = format!("execute={}\n", next.path(&next.name).display());
+        let service = ONE.replace("10.0.0.1", &format!("10.0.0.{number}"));
+        instance.configure(&format!("{names}{service}"))?;
+    }
+    a.expect("start", 0)?;
+    until_sorted(&netns, &services)?;
+    for instance in [&b, &c] {
+        eventually(LIMIT, || instance.pid().map(drop))?;
+    }
+    let (in_b, in_c) = (b.pid()?, c.pid()?);
+    a.expect("reload", 0)?;
+    is_kept(&b, "reload", &way(&c, &b))?;
+    let reloads =
+        |it: &Instance<'_>| it.log().map(|log| log.matches("Reloaded the configuration").count());
+    assert_eq!((reloads(&a)?, reloads(&b)?, reloads(&c)?), (1, 1, 0));
+    assert_eq!((b.pid()?, c.pid()?), (in_b, in_c), "who runs isn't started again");
+    a.expect("stop", 0)?;
+    is_kept(&b, "stop", &way(&c, &b))?;
+    assert_eq!(table(&netns)?, [services[2]]);
+    b.expect("status", 3)?;
+    c.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [""; 0]);
+    Ok(())
+}
+
+fn way(it: &Instance<'_>, next: &Instance<'_>) -> String {
+    format!("{} executes {}", it.name, next.name)
+}
+
+/// Waits until an instance has said that it doesn't pass a verb on.
+fn is_kept(instance: &Instance<'_>, verb: &str, way: &str) -> Result<()> {
+    eventually(LIMIT, || {
+        let log = instance.log()?;
+        let mut lines = log.lines();
+        let what = format!("isn't executed with {verb}, because");
+        ensure!(lines.any(|it| it.contains(&what) && it.contains(way)), "{what}: {log}");
+        Ok(())
+    })
 }
 
 /// Records have the form of RFC 3164 (section 4.1): priority, date, tag. The tag is the original's.

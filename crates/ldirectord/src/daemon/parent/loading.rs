@@ -270,13 +270,17 @@ impl Parent {
 
     /// Passes verbs on to one of them.
     pub(super) fn execute(&mut self, instance: &str, verbs: &[&'static str]) {
-        match execute::way_back(instance, &self.instance) {
-            None => self.runs.execute(instance, verbs),
-            Some(way) => self.log.write(&format!(
+        let way = execute::way_back(instance, &self.instance);
+        let (passed, kept) = execute::passed_on(verbs, way.is_some());
+        if let (Some(way), [_, ..]) = (way, &*kept) {
+            self.log.write(&format!(
                 "{instance} isn't executed with {}, because it leads back here: {}",
-                verbs.join(" and "),
+                kept.join(" and "),
                 way.join(" executes ")
-            )),
+            ));
+        }
+        if !passed.is_empty() {
+            self.runs.execute(instance, &passed);
         }
     }
 }
