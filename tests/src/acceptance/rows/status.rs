@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::super::subject::Daemon;
@@ -15,10 +15,17 @@ use super::super::table::TableFile;
 use super::super::world::vip;
 use super::super::{Criterion, Stage, Subject};
 use super::many::Thousand;
+use super::{Pulse, Span, now};
 
 /// How long to ask, and how often.
 const ASKING: Duration = Duration::from_secs(6);
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a reply may take, in seconds.
+const MOST: f64 = 0.02;
+
+/// How long to wait for a reply.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// H1: status, metrics and the kernel's table while a thousand real servers come in.
 pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
@@ -33,14 +40,18 @@ pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
     let table = TableFile::open(thousand.director())?;
     daemon.start()?;
     let mut socket = Socket::connect(&daemon)?;
+    let (mut control, pulse) = (Control::start()?, Pulse::start()?);
     let begin = Instant::now();
-    let (mut compared, mut differ, mut took) = (0, Vec::new(), Vec::new());
+    let (mut compared, mut differ) = (0, Vec::new());
+    let (mut took, mut beside) = (Vec::new(), Vec::new());
     while begin.elapsed() < ASKING {
         let before = table.read()?;
-        let (status, time) = socket.ask("status")?;
-        took.push(time);
-        let (metrics, time) = socket.ask("metrics")?;
-        took.push(time);
+        let (status, span) = socket.ask("status")?;
+        took.push(span);
+        beside.push(control.ask(status.len())?);
+        let (metrics, span) = socket.ask("metrics")?;
+        took.push(span);
+        beside.push(control.ask(metrics.len())?);
         // What happened meanwhile may be in one and not in the other.
         if table.read()? == before {
             compared += 1;
@@ -52,9 +63,13 @@ pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
         }
         thread::sleep(PAUSE);
     }
-    took.sort();
-    let worst = took.last().copied().unwrap_or_default();
-    let median = took.get(took.len() / 2).copied().unwrap_or_default();
+    // A stall is known once the pulse goes on.
+    thread::sleep(PAUSE);
+    let span = |[begin, end]: &[Duration; 2]| Span {
+        length: end.saturating_sub(*begin).as_secs_f64(),
+        stalled: pulse.stalled(*begin, *end).as_secs_f64(),
+    };
+    let [took, beside] = [took, beside].map(|all| all.iter().map(span).collect::<Vec<Span>>());
     Ok(vec![
         Criterion::is(
             agree.0,
@@ -70,15 +85,57 @@ pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
         Criterion::is(
             quick.0,
             quick.1,
-            format!("{:.1} ms, {:.1} ms at worst", millis(median), millis(worst)),
-            millis(median) < 20.0,
+            show(&took),
+            took.iter().all(|span| span.over(MOST) == 0.0),
         )
         .of_speed(),
+        Criterion::noted("the same bytes from a thread that does nothing else", show(&beside)),
     ])
 }
 
-fn millis(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
+/// The median and the worst of some times, apart from what the machine did.
+fn show(spans: &[Span]) -> String {
+    let mut spans: Vec<f64> = spans.iter().map(|span| span.over(0.0) * 1000.0).collect();
+    spans.sort_by(f64::total_cmp);
+    let median = spans.get(spans.len() / 2).copied().unwrap_or_default();
+    let worst = spans.last().copied().unwrap_or_default();
+    let late = spans.iter().filter(|time| **time >= MOST * 1000.0).count();
+    format!("{median:.1} ms, {worst:.1} ms at worst; {late} of {} too late", spans.len())
+}
+
+/// What a reply costs that nobody has to make: a thread with a socket, which writes as many bytes as it
+/// is asked for.
+struct Control(BufReader<UnixStream>);
+
+impl Control {
+    fn start() -> Result<Self> {
+        let (stream, other) = UnixStream::pair()?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        thread::Builder::new().name("control".to_owned()).spawn(move || serve(other))?;
+        Ok(Self(BufReader::with_capacity(1 << 20, stream)))
+    }
+
+    /// How long it takes to get so many bytes.
+    fn ask(&mut self, length: usize) -> Result<[Duration; 2]> {
+        let begin = now();
+        self.0.get_mut().write_all(&u64::try_from(length)?.to_be_bytes())?;
+        let mut reply = Vec::with_capacity(length);
+        (&mut self.0).take(u64::try_from(length)?).read_to_end(&mut reply)?;
+        ensure!(reply.len() == length, "the control has ended");
+        Ok([begin, now()])
+    }
+}
+
+/// Writes until nobody asks any more.
+fn serve(mut stream: UnixStream) {
+    let bytes = vec![b'x'; 1 << 20];
+    let mut length = [0; 8];
+    while stream.read_exact(&mut length).is_ok() {
+        let length = u64::from_be_bytes(length) as usize;
+        if stream.write_all(&bytes[..length.min(bytes.len())]).is_err() {
+            return;
+        }
+    }
 }
 
 /// The daemon's control socket: a line of JSON for each request and each reply, and metrics after it.
@@ -92,14 +149,14 @@ impl Socket {
         let name = daemon.config().file_name().context("a file without a name")?;
         let path = format!("/run/ldirectord/{}.sock", name.to_string_lossy());
         let stream = UnixStream::connect(&path).with_context(|| format!("connecting to {path}"))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(LIMIT))?;
         Ok(Self { stream: BufReader::with_capacity(1 << 20, stream), count: 0 })
     }
 
     /// The reply, and how long it took.
-    fn ask(&mut self, request: &str) -> Result<(String, Duration)> {
+    fn ask(&mut self, request: &str) -> Result<(String, [Duration; 2])> {
         self.count += 1;
-        let begin = Instant::now();
+        let begin = now();
         let line = json!({ "v": 1, "id": self.count, "request": request });
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes())?;
         let mut reply = String::new();
@@ -111,7 +168,7 @@ impl Socket {
             reply.clear();
             (&mut self.stream).take(length).read_to_string(&mut reply)?;
         }
-        Ok((reply, begin.elapsed()))
+        Ok((reply, [begin, now()]))
     }
 }
 
