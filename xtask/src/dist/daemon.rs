@@ -220,8 +220,11 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
     director.said("Debian's is purged: ours stays as it is");
     director.shell("dpkg --purge ldirectord")?;
     director.is_as_packed()?;
+    // Debian's script disables the service by its name, which README says.
+    director.systemctl("enable")?;
     director.systemctl("restart")?;
     connection.lives("purging Debian's")?;
+    director.shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf")?;
 
     director.said("back to Debian's, and ours is purged: Debian's stays as it is");
     director.shell(&format!("cd /root/debs; dpkg --no-triggers -i {place}/*.deb"))?;

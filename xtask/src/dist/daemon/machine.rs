@@ -192,7 +192,7 @@ impl<'a> Director<'a> {
     pub(super) fn agent(&self) -> Result<()> {
         self.systemctl("disable --now")?;
         self.expect_table(false)?;
-        self.shell("dpkg-deb --extract /root/debs/agents/*.deb /")?;
+        self.shell("dpkg --force-depends --no-triggers -i /root/debs/agents/*.deb")?;
         let act = |action: &str, wanted: u8| {
             self.shell(&format!(
                 "export OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=ldirectord; set +e; \
@@ -209,6 +209,7 @@ impl<'a> Director<'a> {
         act("stop", 0)?;
         self.expect_table(false)?;
         act("monitor", 7)?;
+        self.shell("dpkg --purge resource-agents")?;
         self.systemctl("enable --now")?;
         self.expect_table(true)
     }
