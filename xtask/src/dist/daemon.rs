@@ -172,7 +172,7 @@ fn rebooted(director: &Director) -> Result<()> {
 
     director.said("removed, it takes the table along, and leaves the files of /etc");
     let mut connection = director.connect()?;
-    director.shell(&format!("dpkg --remove {NAME}"))?;
+    director.packages(&format!("dpkg --remove {NAME}"))?;
     director.expect_table(false)?;
     // Or what says that it lives says nothing.
     ensure!(connection.lives("").is_err(), "a connection lives without a virtual service");
@@ -180,7 +180,7 @@ fn rebooted(director: &Director) -> Result<()> {
         .shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf && test -e /etc/init.d/ldirectord")?;
 
     director.said("purged, nothing is left but its user and the groups");
-    director.shell(&format!("dpkg --purge {NAME}"))?;
+    director.packages(&format!("dpkg --purge {NAME}"))?;
     director.shell(
         "for left in /etc/ha.d /etc/init.d/ldirectord /etc/default/ldirectord \
          /etc/logrotate.d/ldirectord /var/log/ldirectord.log /run/ldirectord /usr/sbin/ldirectord \
@@ -201,7 +201,7 @@ fn rebooted(director: &Director) -> Result<()> {
 
 fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Result<()> {
     director.said(&format!("Debian's ({place}) with an edited file and a connection"));
-    director.shell(&format!("cd /root/debs; dpkg --no-triggers -i perl/*.deb {place}/*.deb"))?;
+    director.packages(&format!("cd /root/debs; dpkg --no-triggers -i perl/*.deb {place}/*.deb"))?;
     director.configure("")?;
     // Its reader is slow, and it forgets a HUP that comes too early.
     director.shell("systemctl restart ldirectord")?;
@@ -210,7 +210,7 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
 
     director.said(&format!("killed and replaced ({way}): the connection lives"));
     director.shell("systemctl kill --signal=KILL ldirectord")?;
-    director.shell(&format!("cd /root/debs; {way}"))?;
+    director.packages(&format!("cd /root/debs; {way}"))?;
     director.is_as_packed()?;
     director.systemctl("is-active")?;
     director.expect_table(true)?;
@@ -218,7 +218,7 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
     director.shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf")?;
 
     director.said("Debian's is purged: ours stays as it is");
-    director.shell("dpkg --purge ldirectord")?;
+    director.packages("dpkg --purge ldirectord")?;
     director.is_as_packed()?;
     // Debian's script disables the service by its name, which README says.
     director.systemctl("enable")?;
@@ -227,11 +227,11 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
     director.shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf")?;
 
     director.said("back to Debian's, and ours is purged: Debian's stays as it is");
-    director.shell(&format!("cd /root/debs; dpkg --no-triggers -i {place}/*.deb"))?;
-    director.shell(&format!("dpkg --purge {NAME}"))?;
+    director.packages(&format!("cd /root/debs; dpkg --no-triggers -i {place}/*.deb"))?;
+    director.packages(&format!("dpkg --purge {NAME}"))?;
     director
         .shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf && test -x /etc/init.d/ldirectord")?;
     director.systemctl("is-enabled")?;
     director.systemctl("is-active")?;
-    director.shell("dpkg --purge ldirectord").map(drop)
+    director.packages("dpkg --purge ldirectord").map(drop)
 }

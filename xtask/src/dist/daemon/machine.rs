@@ -91,13 +91,22 @@ impl<'a> Director<'a> {
         Ok(finished.stdout)
     }
 
+    /// [`Director::shell`] for scripts that install or remove packages.
+    ///
+    /// The guest's kernel holds a file of the host open for each that it has in its cache.
+    pub(super) fn packages(&self, script: &str) -> Result<String> {
+        let output = self.shell(script);
+        std::fs::write("/proc/sys/vm/drop_caches", "2").context("can't let files go")?;
+        output
+    }
+
     pub(super) fn systemctl(&self, verb: &str) -> Result<String> {
         self.shell(&format!("systemctl {verb} ldirectord"))
     }
 
     /// Installs what is in one of the folders of packages.
     pub(super) fn install(&self, place: &str) -> Result<String> {
-        self.shell(&format!("dpkg -i /root/debs/{place}/*.deb"))
+        self.packages(&format!("dpkg -i /root/debs/{place}/*.deb"))
     }
 
     /// Writes the file, with more lines for its virtual service.
@@ -192,7 +201,7 @@ impl<'a> Director<'a> {
     pub(super) fn agent(&self) -> Result<()> {
         self.systemctl("disable --now")?;
         self.expect_table(false)?;
-        self.shell("dpkg --force-depends --no-triggers -i /root/debs/agents/*.deb")?;
+        self.packages("dpkg --force-depends --no-triggers -i /root/debs/agents/*.deb")?;
         let act = |action: &str, wanted: u8| {
             self.shell(&format!(
                 "export OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=ldirectord; set +e; \
@@ -209,7 +218,7 @@ impl<'a> Director<'a> {
         act("stop", 0)?;
         self.expect_table(false)?;
         act("monitor", 7)?;
-        self.shell("dpkg --purge resource-agents")?;
+        self.packages("dpkg --purge resource-agents")?;
         self.systemctl("enable --now")?;
         self.expect_table(true)
     }

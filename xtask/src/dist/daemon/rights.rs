@@ -31,7 +31,7 @@ pub(super) fn check(director: &Director) -> Result<()> {
         director.machine.write(path.trim_start_matches('/'), script)?;
         director.shell(&format!("chmod 755 {path}"))?;
     }
-    director.shell("dpkg -i /root/debs/perl/libnl-*.deb /root/debs/perl/ipvsadm_*.deb")?;
+    director.packages("dpkg -i /root/debs/perl/libnl-*.deb /root/debs/perl/ipvsadm_*.deb")?;
     director.configure(LINES)?;
     director.systemctl("reload")?;
     let served = |port: &str| {
