@@ -227,7 +227,9 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
     director.shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf")?;
 
     director.said("back to Debian's, and ours is purged: Debian's stays as it is");
-    director.packages(&format!("cd /root/debs; dpkg --no-triggers -i {place}/*.deb"))?;
+    director.packages(&format!("dpkg --remove {NAME}"))?;
+    let debian = format!("cd /root/debs; dpkg --no-triggers --force-confold -i {place}/*.deb");
+    director.packages(&debian)?;
     director.packages(&format!("dpkg --purge {NAME}"))?;
     director
         .shell("grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf && test -x /etc/init.d/ldirectord")?;
