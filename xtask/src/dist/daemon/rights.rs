@@ -71,9 +71,9 @@ pub(super) fn check(director: &Director) -> Result<()> {
     director.systemctl("reload")?;
     eventually(LIMIT, || {
         director
-            .shell("grep 'Deleted virtual server: 10.0.0.1:8[12]' /var/log/ldirectord.log")
+            .shell("grep 'Purged virtual server: 10.0.0.1:8[12]' /var/log/ldirectord.log")
             .map(drop)
     })?;
-    director.shell("! grep 'Deleted virtual server' /var/log/ldirectord.log.1; umount /mnt")?;
+    director.shell("! grep 'Purged virtual server' /var/log/ldirectord.log.1; umount /mnt")?;
     Ok(())
 }
