@@ -7,10 +7,6 @@ use tokio::task::yield_now;
 /// How long a piece may be before the next one begins, in bytes.
 pub(crate) const PIECE: usize = 32 * 1024;
 
-/// How long a document is made at a time. While many checks are under way, a turn of all other tasks takes
-/// many milliseconds, so one after each piece would make a reply take a third of a second.
-const SLICE: Duration = Duration::from_millis(2);
-
 /// A text of many parts.
 pub(crate) trait Document {
     /// Appends the next part, which is short. Returns false if there is none.
@@ -25,12 +21,13 @@ impl<D: Document> Pieces<D> {
         Self(document)
     }
 
-    /// All pieces. Other tasks have their turn whenever a slice of time is over.
-    pub(crate) async fn make(self) -> Vec<String> {
+    /// All pieces. Other tasks have their turn after the first piece that ends a slice of time, and
+    /// so on.
+    pub(crate) async fn make(self, slice: Duration) -> Vec<String> {
         let (mut all, mut begin) = (Vec::new(), Instant::now());
         for piece in self {
             all.push(piece);
-            if begin.elapsed() >= SLICE {
+            if begin.elapsed() >= slice {
                 yield_now().await;
                 begin = Instant::now();
             }

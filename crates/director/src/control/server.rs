@@ -76,6 +76,10 @@ pub struct Limits {
     /// How old a status may be that a client who isn't privileged gets. Clients share it, so they
     /// can't keep the daemon busy. A change ends it early. Default: 100 milliseconds.
     pub reuse: Duration,
+    /// How long a reply is made at a time, before everything else has its turn. While many checks
+    /// are under way, a turn takes many milliseconds, so a reply should need few. Default: 2
+    /// milliseconds.
+    pub slice: Duration,
     /// The longest time between two lines to a subscriber. Default: 500 milliseconds.
     pub beat: Duration,
 }
@@ -92,6 +96,7 @@ impl Default for Limits {
             reload: Duration::from_secs(120),
             unread: 16 * 1024 * 1024,
             reuse: Duration::from_millis(100),
+            slice: Duration::from_millis(2),
             beat: Duration::from_millis(500),
         }
     }
@@ -424,11 +429,11 @@ impl<H: Handler> Shared<H> {
         let status = self.handler.status().await?;
         let reply = match kind {
             Kind::Status => {
-                let ok = Pieces::new(Json::new(&status)).make().await;
+                let ok = Pieces::new(Json::new(&status)).make(self.limits.slice).await;
                 Rc::new(Reply { ok, text: Vec::new() })
             }
             Kind::Metrics => {
-                let text = Pieces::new(Page::new(&status)).make().await;
+                let text = Pieces::new(Page::new(&status)).make(self.limits.slice).await;
                 let length = text.iter().map(String::len).sum();
                 Rc::new(Reply { ok: vec![json(&Text { length })?], text })
             }

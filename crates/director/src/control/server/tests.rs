@@ -346,8 +346,8 @@ fn replies_that_nobody_reads_are_bounded_except_for_root() {
 }
 
 #[test]
-fn while_a_long_reply_is_made_everything_else_goes_on() {
-    run(|bench| async move {
+fn while_a_long_reply_is_made_everything_else_has_a_turn_after_each_slice() {
+    run(|mut bench| async move {
         bench.fake.more.set(1000);
         let turns = Rc::new(Cell::new(0));
         let count = Rc::clone(&turns);
@@ -358,11 +358,15 @@ fn while_a_long_reply_is_made_everything_else_goes_on() {
             }
         });
         for kind in [Kind::Status, Kind::Metrics] {
-            let before = turns.get();
-            let Ok(reply) = bench.shared.made(kind, true).await else { panic!("{kind:?}") };
-            let pieces = reply.ok.len().max(reply.text.len());
-            assert!(pieces > 30, "{pieces}");
-            assert!(turns.get() - before >= pieces, "{} of {pieces}", turns.get() - before);
+            for (slice, has_turns) in [(Duration::ZERO, true), (Duration::from_secs(3600), false)] {
+                Rc::get_mut(&mut bench.shared).unwrap().limits.slice = slice;
+                let before = turns.get();
+                let Ok(reply) = bench.shared.made(kind, true).await else { panic!("{kind:?}") };
+                let pieces = reply.ok.len().max(reply.text.len());
+                assert!(pieces > 30, "{pieces}");
+                let turns = turns.get() - before;
+                assert_eq!(turns >= pieces, has_turns, "{turns} turns, {pieces} pieces, {slice:?}");
+            }
         }
     });
 }
