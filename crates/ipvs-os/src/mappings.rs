@@ -60,7 +60,7 @@ unsafe extern "C" fn of_object(
     }
     // SAFETY: The object's program headers are mapped as long as it is in the list, which is locked.
     let headers = unsafe { slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) };
-    let address = |vaddr| object.dlpi_addr as usize + vaddr as usize;
+    let address = |vaddr| address(object.dlpi_addr as usize, vaddr as usize);
     let dynamic = headers.iter().find(|it| it.p_type == libc::PT_DYNAMIC);
     // SAFETY: This is where the object's dynamic section is mapped.
     if dynamic.is_some_and(|it| unsafe { changes_code(address(it.p_vaddr) as *const Dynamic) }) {
@@ -68,14 +68,13 @@ unsafe extern "C" fn of_object(
     }
     for it in headers.iter().filter(|it| it.p_type == libc::PT_LOAD && it.p_flags & libc::PF_W == 0)
     {
-        // A page at its edge may also be another segment's.
-        let start = address(it.p_vaddr).next_multiple_of(unmapping.page);
-        let end = address(it.p_vaddr) + it.p_memsz as usize;
-        let length = (end - end % unmapping.page).saturating_sub(start);
-        let fits = |it: &Range<usize>| it.start <= start && start + length <= it.end;
-        if length == 0 || !unmapping.clean.iter().any(fits) {
+        let whole = whole_pages(address(it.p_vaddr), it.p_memsz as usize, unmapping.page);
+        let Some(Range { start, end }) = whole else { continue };
+        let fits = |it: &Range<usize>| it.start <= start && end <= it.end;
+        if !unmapping.clean.iter().any(fits) {
             continue;
         }
+        let length = end - start;
         // SAFETY: The range belongs to a segment of an object that stays loaded while the list is
         // locked. Nothing writes to it: it isn't writable, and the object's relocations change no such
         // segment. So each of its pages is the file's, and the kernel maps the same bytes again
@@ -85,6 +84,20 @@ unsafe extern "C" fn of_object(
         unmapping.bytes += if result == 0 { length } else { 0 };
     }
     0
+}
+
+/// Where an address of an object's file is in memory. The object may be below the addresses in its
+/// file, so the base is a difference modulo the size of the address space: that of User-Mode Linux's
+/// vDSO is.
+fn address(base: usize, vaddr: usize) -> usize {
+    base.wrapping_add(vaddr)
+}
+
+/// The pages of a segment, if it has any for itself: one at its edge may also be another segment's.
+fn whole_pages(start: usize, size: usize, page: usize) -> Option<Range<usize>> {
+    let end = start.checked_add(size)?;
+    let whole = start.checked_next_multiple_of(page)?..end - end % page;
+    (whole.start < whole.end).then_some(whole)
 }
 
 /// An entry of a dynamic section (`Elf64_Dyn`, `Elf32_Dyn` of elf(5)).
@@ -181,6 +194,30 @@ mod tests {
         let found = clean(&smaps.concat());
         assert_eq!(found, [0x556a_b000..0x556a_d000, 0x556a_d000..0x556a_f000]);
         assert_eq!(clean("no mapping\nAnonymous: 0 kB\n1-2\nx-y r--p 0 0:0 1\n"), []);
+    }
+
+    /// `VDSO_PRELINK` of the kernel's `arch/x86/um/vdso/vdso.lds.S`, 0xffffffffff700000, is an address far
+    /// above the one that the object is mapped at.
+    #[test]
+    fn an_object_may_be_below_the_addresses_in_its_file() {
+        let prelinked = usize::MAX - 0x8f_ffff;
+        let mapped: usize = 0x4003_2000;
+        let base = mapped.wrapping_sub(prelinked);
+        assert_eq!(address(base, prelinked + 0x868), mapped + 0x868);
+    }
+
+    #[test]
+    fn only_whole_pages_of_a_segment_count() {
+        let pages = |start, size| whole_pages(start, size, 0x1000);
+        assert_eq!(pages(0x1000, 0x2000), Some(0x1000..0x3000));
+        assert_eq!(pages(0x1001, 0x2fff), Some(0x2000..0x4000));
+        assert_eq!(pages(0x1001, 0x2ffe), Some(0x2000..0x3000));
+        for (start, size) in [(0x1000, 0xfff), (0x1001, 0x1ffe), (0x1000, 0), (0x1800, 0x100)] {
+            assert_eq!(pages(start, size), None, "{start:x} {size:x}");
+        }
+        // The last page of the address space has no end.
+        assert_eq!(pages(usize::MAX - 0xfff, 0x1000), None);
+        assert_eq!(pages(usize::MAX - 0x10, 0x8), None);
     }
 
     /// In a process of its own, whose mappings nothing else changes.
