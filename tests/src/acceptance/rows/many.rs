@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ipvs_testkit::{Namespace, WebDaemon};
 
 use super::super::config::{Config, Real, Virtual};
@@ -88,7 +88,8 @@ pub(super) fn thousand(stage: &Stage) -> Result<Vec<Criterion>> {
     let pulse = Pulse::start()?;
     let (since, busy) = (now(), daemon.cpu()?);
     thread::sleep(STEADY);
-    let (until, busy) = (now(), daemon.cpu()? - busy);
+    let until = now();
+    let busy = daemon.cpu()?.checked_sub(busy).context("a process of the program has ended")?;
     let rss = daemon.rss()?;
     let mut times: BTreeMap<IpAddr, Vec<f64>> = BTreeMap::new();
     for request in web.requests()? {
