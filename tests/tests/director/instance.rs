@@ -109,6 +109,12 @@ impl<'n> Instance<'n> {
         Pid::from_raw(text.trim().parse()?).context("a pid of 0")
     }
 
+    /// The parent, even if it isn't ready yet: the number in its lock.
+    pub(super) fn locked_by(&self) -> Result<Pid> {
+        let text = fs::read_to_string(format!("/var/run/ldirectord.{}.lock", self.name))?;
+        Pid::from_raw(text.trim().parse()?).context("a pid of 0")
+    }
+
     /// The worker: the child of the parent.
     pub(super) fn worker(&self) -> Result<Pid> {
         let parent = self.pid()?.as_raw_nonzero();

@@ -1,14 +1,17 @@
 //! Names of real servers that a name server knows, or doesn't say.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_testkit::{Context, Namespace, Suite, WebServer, eventually};
+use ipvs_testkit::{Background, Context, Namespace, Suite, WebServer, eventually, finish};
+use ipvs_tests::acceptance::pulse::{Pulse, now};
 use rustix::process::{Signal, kill_process};
 
 use super::instance::{Instance, LIMIT, ONE, REAL, SERVICE, table, until};
@@ -16,19 +19,23 @@ use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_worker_that_dies_while_no_name_server_answers_loses_nobody));
+    suite.add(test!(a_stop_before_it_is_ready_leaves_nothing));
 }
 
 /// resolv.conf(5): one name server, which gets longer than the daemon waits.
-const RESOLV_CONF: &str = "nameserver 127.0.0.1\noptions timeout:30 attempts:2\n";
+pub(super) const RESOLV_CONF: &str = "nameserver 127.0.0.1\noptions timeout:30 attempts:2\n";
+
+/// How long the daemon waits for names. A stop doesn't.
+const LOOK_UPS: Duration = Duration::from_secs(20);
 
 /// nsswitch.conf(5): nobody else is asked.
-const NSSWITCH_CONF: &str = "hosts: dns\n";
+pub(super) const NSSWITCH_CONF: &str = "hosts: dns\n";
 
 /// A real server by name.
-const NAMED: &str = "web.example";
+pub(super) const NAMED: &str = "web.example";
 
 /// A name server for which every name is 127.0.0.1. Dropping it ends it.
-struct DnsServer {
+pub(super) struct DnsServer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,10 +45,12 @@ struct Shared {
     ended: AtomicBool,
     /// How many queries of each kind, for IPv4 and IPv6 addresses, it replies to before it falls silent.
     left: [AtomicUsize; 2],
+    /// How many it hasn't replied to.
+    unanswered: AtomicUsize,
 }
 
 impl DnsServer {
-    fn start(netns: &Namespace) -> Result<Self> {
+    pub(super) fn start(netns: &Namespace) -> Result<Self> {
         let socket = netns.run(|| UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)))?;
         let socket = socket.context("cannot be a name server")?;
         socket.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -58,10 +67,19 @@ impl DnsServer {
     }
 
     /// From now on it replies to this many look-ups, and then to none.
-    fn answer(&self, count: usize) {
+    pub(super) fn answer(&self, count: usize) {
+        self.shared.unanswered.store(0, Ordering::Relaxed);
         for left in &self.shared.left {
             left.store(count, Ordering::Relaxed);
         }
+    }
+
+    /// Waits until somebody waits for a reply.
+    fn until_silent(&self) -> Result<()> {
+        eventually(LIMIT, || {
+            ensure!(self.shared.unanswered.load(Ordering::Relaxed) > 0, "nobody asks");
+            Ok(())
+        })
     }
 }
 
@@ -74,6 +92,8 @@ impl Shared {
         let took = self.left[kind].fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
         if took {
             let _ = socket.send_to(&reply, client);
+        } else {
+            self.unanswered.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -165,4 +185,73 @@ fn a_worker_that_dies_while_no_name_server_answers_loses_nobody(
     assert_eq!(instance.pid()?, parent);
     instance.expect("stop", 0)?;
     Ok(())
+}
+
+/// The worker waits for a name server that has replied to the verb, and says no more.
+fn a_stop_before_it_is_ready_leaves_nothing(context: &mut Context) -> Result<()> {
+    let netns = context.netns("early")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let dns = DnsServer::start(&netns)?;
+    let (instance, script) = named(&netns, "early")?;
+    // A table that an earlier run has left: it was killed.
+    instance.verb_by(&script, "start")?.success()?;
+    until(&netns, &[SERVICE, REAL])?;
+    let worker = instance.worker()?;
+    kill_process(instance.pid()?, Signal::KILL)?;
+    eventually(LIMIT, || {
+        ensure!(!PathBuf::from(format!("/proc/{}", worker.as_raw_nonzero())).exists());
+        Ok(())
+    })?;
+    fs::remove_file(instance.pid_file())?;
+    let before = files(&instance)?;
+    for signal in [None, Some(Signal::TERM), Some(Signal::INT)] {
+        dns.answer(1);
+        let mut start = Background::start(&mut instance.command_by(&script, "start"))?;
+        dns.until_silent()?;
+        ensure!(start.wait(Duration::ZERO)?.is_none(), "it doesn't wait: {:?}", start.stderr());
+        assert!(!instance.pid_file().exists(), "it isn't ready");
+        let (pulse, begin) = (Pulse::start()?, now());
+        match signal {
+            None => drop(instance.expect("stop", 0)?),
+            Some(signal) => kill_process(instance.locked_by()?, signal)?,
+        }
+        let status = start.wait(LIMIT)?.context("the start doesn't end")?;
+        let end = now();
+        let took = end.saturating_sub(begin).saturating_sub(pulse.stalled(begin, end));
+        ensure!(took < LOOK_UPS / 2, "{signal:?}: it has taken {took:?}");
+        assert_eq!(status.code(), Some(1), "{}", start.stderr()?);
+        let said = start.stderr()?;
+        assert!(said.contains("stopped before it was ready"), "{said}");
+        eventually(LIMIT, || {
+            let left = files(&instance)?;
+            ensure!(left == before, "{left:?} instead of {before:?}");
+            let processes = finish(netns.command("pgrep").args(["-f", &instance.name]), LIMIT)?;
+            ensure!(processes.stdout.is_empty(), "{processes:?}");
+            Ok(())
+        })?;
+        assert_eq!(table(&netns)?, [SERVICE, REAL], "nobody knows yet what cleanstop would be");
+        instance.expect("status", 2)?;
+    }
+
+    // The next one starts as if nothing had been.
+    dns.answer(usize::MAX);
+    instance.verb_by(&script, "start")?.success()?;
+    assert_eq!(table(&netns)?, [SERVICE, REAL]);
+    instance.expect("stop", 0)?;
+    assert_eq!(table(&netns)?, [""; 0]);
+    Ok(())
+}
+
+/// The files of an instance, wherever the daemon has any.
+fn files(instance: &Instance<'_>) -> Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
+    for folder in ["/run/ldirectord", "/var/run"] {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.to_string_lossy().contains(&instance.name) {
+                files.insert(path);
+            }
+        }
+    }
+    Ok(files)
 }

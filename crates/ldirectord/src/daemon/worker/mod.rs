@@ -71,6 +71,8 @@ pub(super) fn run<T: Transport + 'static>(
     let worked = stream
         .try_clone()
         .and_then(|stream| LocalSet::new().block_on(&runtime, work(stream, connect)));
+    // A file may still be read, and its names looked up: nobody waits for that any more.
+    runtime.shutdown_background();
     match worked {
         Ok(()) => Exit::Done,
         Err(error) => last_words(&stream, &format!("The worker cannot go on: {error}")),
