@@ -10,12 +10,14 @@ use ipvs_testkit::{Booted, Context, Machine, Namespace, Suite, WebServer, eventu
 use ipvs_tests::Reader;
 
 use super::instance::{LIMIT, ONE, REAL, SERVICE, table, until, until_sorted};
+use super::names::{DnsServer, NAMED, NSSWITCH_CONF, RESOLV_CONF};
 use crate::test;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     let limit = Duration::from_secs(600);
     suite.add(test!(a_restart_by_systemd_keeps_the_table_and_a_stop_obeys_cleanstop).limit(limit));
     suite.add(test!(whatever_stands_still_is_replaced_and_the_table_stays).limit(limit));
+    suite.add(test!(a_name_server_that_comes_up_later_is_waited_for).limit(limit));
     suite.add(test!(the_drop_in_takes_roots_rights_from_commands_only).limit(limit));
 }
 
@@ -59,9 +61,14 @@ impl Unit<'_> {
         self.booted.run("systemctl", &[verb, NAME])?.success()
     }
 
-    fn main_pid(&self) -> Result<String> {
-        let show = ["show", "--property=MainPID", "--value", NAME];
+    fn property(&self, name: &str) -> Result<String> {
+        let property = format!("--property={name}");
+        let show = ["show", &property, "--value", NAME];
         Ok(self.booted.run("systemctl", &show)?.success()?.trim().to_owned())
+    }
+
+    fn main_pid(&self) -> Result<String> {
+        self.property("MainPID")
     }
 
     fn worker(&self) -> Result<String> {
@@ -193,9 +200,8 @@ fn watched(netns: &Namespace, unit: &Unit, web: &mut WebServer) -> Result<()> {
         assert_eq!(table(netns)?, [SERVICE, REAL]);
         checks_go_on()?;
     }
-    let restarts = ["show", "--property=NRestarts", "--value", NAME];
-    let restarts = unit.booted.run("systemctl", &restarts)?.success()?;
-    ensure!(restarts.trim().parse::<u32>()? >= 2, "systemd has restarted it {restarts} times");
+    let restarts = unit.property("NRestarts")?;
+    ensure!(restarts.parse::<u32>()? >= 2, "systemd has restarted it {restarts} times");
 
     // The journal takes records for syslog, too. Facility and severity are RFC 5424's.
     eventually(LIMIT, || {
@@ -206,6 +212,56 @@ fn watched(netns: &Namespace, unit: &Unit, web: &mut WebServer) -> Result<()> {
         ensure!(records.contains(added) && records.contains("\nSYSLOG_PID="), "{records}");
         Ok(())
     })
+}
+
+/// The unit is started at boot before its name server is: the exit code is 75, and systemd tries again.
+fn a_name_server_that_comes_up_later_is_waited_for(context: &mut Context) -> Result<()> {
+    let netns = network(context, "named")?;
+    let _web = WebServer::start_new(&netns, "works")?;
+    let file = format!("checkinterval=1\n{ONE}");
+    let machine = machine("named", &file.replace("127.0.0.1", NAMED))?;
+    for (name, text) in [("resolv.conf", RESOLV_CONF), ("nsswitch.conf", NSSWITCH_CONF)] {
+        let path = format!("etc/{name}");
+        // It may be a link to somewhere else.
+        let _ = fs::remove_file(machine.path(&path));
+        machine.write(&path, text)?;
+    }
+    let booted = machine.boot(&netns)?;
+    let unit = Unit { machine: &machine, booted: &booted };
+    comes_up(&netns, &unit, &file).with_context(|| booted.log())?;
+    booted.shut_down()
+}
+
+fn comes_up(netns: &Namespace, unit: &Unit, file: &str) -> Result<()> {
+    let restarts = || Ok::<u32, anyhow::Error>(unit.property("NRestarts")?.parse()?);
+    let started = unit.booted.run("systemctl", &["start", NAME])?;
+    ensure!(!started.status.success(), "it has started: {started:?}");
+    // systemd goes on by itself.
+    eventually(LIMIT, || {
+        ensure!(restarts()? >= 2, "it isn't tried again");
+        Ok(())
+    })?;
+    // Zero while it is tried.
+    eventually(LIMIT, || {
+        let status = unit.property("ExecMainStatus")?;
+        ensure!(status == "75", "it has ended with {status}");
+        Ok(())
+    })?;
+    assert_eq!(table(netns)?, [""; 0]);
+    let dns = DnsServer::start(netns)?;
+    eventually(LIMIT, || unit.systemctl("is-active").map(drop))?;
+    until(netns, &[SERVICE, REAL])?;
+    drop(dns);
+    assert_eq!(table(netns)?, [SERVICE, REAL]);
+    unit.systemctl("stop")?;
+
+    // What doesn't get better by itself isn't tried again.
+    unit.machine.write("etc/ha.d/web.cf", &file.replace("rr", "lbrc"))?;
+    let started = unit.booted.run("systemctl", &["start", NAME])?;
+    ensure!(!started.status.success(), "it has started: {started:?}");
+    assert_eq!(unit.property("ExecMainStatus")?, "2");
+    assert_eq!(unit.property("ActiveState")?, "failed");
+    Ok(())
 }
 
 fn the_drop_in_takes_roots_rights_from_commands_only(context: &mut Context) -> Result<()> {
