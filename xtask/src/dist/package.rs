@@ -266,7 +266,7 @@ fn glibc(program: &[u8]) -> Result<String> {
 }
 
 /// The copyright file, in Debian's machine-readable format. Every Debian system has the text of the
-/// Apache license. `others` are the paragraphs about files that aren't the project's.
+/// Apache license. `others` are the paragraphs about files that aren't the project's, with their licenses.
 fn copyright(others: &str) -> Result<String> {
     let path = paths::root().join("LICENSE-MIT");
     let mit =
@@ -277,6 +277,8 @@ fn copyright(others: &str) -> Result<String> {
         paragraphs.push_str(line);
         paragraphs.push('\n');
     }
+    let others =
+        if others.is_empty() { String::new() } else { format!("{}\n\n", others.trim_end()) };
     Ok(format!(
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\
          \n\
@@ -307,11 +309,28 @@ mod tests {
     #[test]
     fn the_copyright_has_no_empty_line_in_a_license() {
         // Debian's copyright-format: an empty line ends a paragraph.
-        let text = copyright("").unwrap();
-        let fields = ["Format:", "Files:", "License: Expat\n", "License: Apache-2.0"];
-        for paragraph in text.split("\n\n") {
-            assert!(fields.iter().any(|field| paragraph.starts_with(field)), "{paragraph}");
+        for package in super::super::packages::ALL {
+            let text = copyright(package.copyright).unwrap();
+            for paragraph in text.split("\n\n") {
+                let is_known =
+                    ["Format:", "Files:", "License:"].iter().any(|it| paragraph.starts_with(it));
+                assert!(is_known, "{paragraph}");
+            }
+            assert!(text.contains("WITHOUT WARRANTY OF ANY KIND"));
         }
-        assert!(text.contains("WITHOUT WARRANTY OF ANY KIND"));
+    }
+
+    #[test]
+    fn each_license_of_a_file_is_there_in_full() {
+        // Debian's copyright-format: the text is below the license's name, or in a paragraph of its own.
+        for package in super::super::packages::ALL {
+            let text = copyright(package.copyright).unwrap();
+            for paragraph in text.split("\n\n").filter(|it| it.starts_with("Files:")) {
+                let named = paragraph.lines().find_map(|it| it.strip_prefix("License: ")).unwrap();
+                for license in named.split(" or ") {
+                    assert!(text.contains(&format!("\n\nLicense: {license}\n ")), "{license}");
+                }
+            }
+        }
     }
 }

@@ -89,13 +89,7 @@ pub(super) const LDIRECTORD: Package = Package {
                   line with the health of their real servers. Configuration files, verbs,\n \
                   exit codes and log lines are those of the Perl program. It takes the place\n \
                   of the package ldirectord.\n",
-    copyright: "Files: etc/default/ldirectord etc/ha.d/ldirectord.cf etc/logrotate.d/ldirectord\n\
-                Copyright: 2011 Andres Rodriguez, 2022 Valentin Vidic\n\
-                License: GPL-2+\n\
-                Comment: The same bytes as in Debian's package, so that dpkg doesn't ask about\n \
-                edited ones. On Debian systems the license is in\n \
-                /usr/share/common-licenses/GPL-2.\n\
-                \n",
+    copyright: include_str!("debian/ldirectord/copyright"),
     texts: || Contents {
         pages: ldirectord::manual_pages().into(),
         completions: ldirectord::completions().into(),
