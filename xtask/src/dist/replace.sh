@@ -115,6 +115,8 @@ use_service Debian
 for way in "dpkg -i" "apt-get install -y --no-install-recommends"; do
 	say "ours takes its place: $way"
 	settings=$(cat /etc/default/ipvsadm)
+	# As Debian 13's package does when it is removed.
+	echo '[ "$1" != remove ] || chmod -x /etc/init.d/ipvsadm' >> /var/lib/dpkg/info/ipvsadm.postrm
 	$way "$ours"
 	is_ours || fail "ours isn't the one installed"
 	[ "$(dpkg-query -W -f '${db:Status-Status}' ipvsadm)" = config-files ] || fail "both are there"
@@ -123,6 +125,7 @@ for way in "dpkg -i" "apt-get install -y --no-install-recommends"; do
 	[ -z "$(dpkg-divert --list '/sbin/ipvsadm*')" ] || fail "diversions are left"
 	dpkg --verify ipvsadm-rs | grep . && fail "files of ours aren't as packed"
 	ipvsadm --help | grep -q '^Usage:' || fail "no help"
+	[ -x /etc/init.d/ipvsadm ] || fail "the init script can't be run"
 	for page in ipvsadm ipvsadm-save ipvsadm-restore; do
 		[ -x "/usr/sbin/$page" ] || fail "no program $page"
 		dpkg -L ipvsadm-rs | grep -qx "/usr/share/man/man8/$page.8.gz" || fail "no page $page"
