@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddrV4;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use ipvs_testkit::{Booted, Held, Machine, NameServer, Namespace, eventually};
 
 /// The package.
@@ -18,10 +20,13 @@ const WATCHED: Duration = Duration::from_secs(240);
 
 /// The file: a virtual service with a real server on this machine.
 const FILE: &str = "checkinterval=1\nchecktimeout=2\nlogfile=\"/var/log/ldirectord.log\"\n\
-                    virtual=10.0.0.1:80\n\treal=127.0.0.1:80 gate\n\tscheduler=rr\n\tchecktype=connect\n";
+                    virtual=10.0.0.1:80\n\treal=10.0.0.2:80 masq\n\tscheduler=rr\n\tchecktype=connect\n";
+
+/// How often a connection is used while something goes on.
+const GAP: Duration = Duration::from_millis(20);
 
 /// How its table appears in `/proc/net/ip_vs`.
-const TABLE: [&str; 2] = ["TCP  0A000001:0050 rr", "  -> 7F000001:0050      Route   1"];
+const TABLE: [&str; 2] = ["TCP  0A000001:0050 rr", "  -> 0A000002:0050      Masq    1"];
 
 /// A network namespace with a virtual IP, and a server behind it.
 pub(super) struct Network {
@@ -32,9 +37,10 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn create() -> Result<Self> {
         let namespace = Namespace::create("daemon")?;
-        namespace.ip(&["link set lo up", "addr add 10.0.0.1/32 dev lo"])?;
-        // Direct routing keeps the address that a client connected to.
-        let server = NameServer::start(&namespace, address("0.0.0.0:80")?, "real")?;
+        let addresses = ["addr add 10.0.0.1/32 dev lo", "addr add 10.0.0.2/32 dev lo"];
+        namespace.ip(&["link set lo up", addresses[0], addresses[1]])?;
+        // Nobody listens at the virtual address: without IPVS, a connection to it is reset.
+        let server = NameServer::start(&namespace, address("10.0.0.2:80")?, "real")?;
         Ok(Self { namespace, _server: server })
     }
 }
@@ -50,6 +56,31 @@ impl Connection {
     /// Sends a byte through it, which is answered.
     pub(super) fn lives(&mut self, after: &str) -> Result<()> {
         self.0.ask().with_context(|| format!("the connection is dead after {after}"))
+    }
+
+    /// Uses it all the while. A table that is cleared and written again may bring a connection back
+    /// that nobody used in between.
+    pub(super) fn lives_through<T>(
+        &mut self,
+        what: &str,
+        action: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let (end, ended) = channel::<()>();
+        thread::scope(|scope| {
+            let asking = scope.spawn(move || {
+                loop {
+                    self.lives(what)?;
+                    if ended.recv_timeout(GAP) != Err(RecvTimeoutError::Timeout) {
+                        return self.lives(what);
+                    }
+                }
+            });
+            let done = action();
+            drop(end);
+            let lived = asking.join().unwrap_or_else(|_| bail!("using the connection panicked"));
+            let done = done?;
+            lived.map(|()| done)
+        })
     }
 }
 
@@ -168,6 +199,15 @@ impl<'a> Director<'a> {
         ))?;
         ensure!(differs.is_empty(), "files aren't as packed: {differs}");
         Ok(())
+    }
+
+    /// The configuration files, the init script aside, are as an administrator edited them.
+    pub(super) fn keeps_edited(&self) -> Result<()> {
+        self.shell(
+            "grep -q 10.0.0.1:80 /etc/ha.d/ldirectord.cf; \
+             for file in default logrotate.d; do grep -qx '# edited' /etc/$file/ldirectord; done",
+        )
+        .map(drop)
     }
 
     pub(super) fn worker(&self) -> Result<String> {

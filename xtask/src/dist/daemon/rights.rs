@@ -57,11 +57,11 @@ pub(super) fn check(director: &Director) -> Result<()> {
     director.said("a command sends a mail, by a program with the rights of a group");
     director.shell("test -g \"$(readlink -f /usr/sbin/sendmail)\"")?;
     // The real server of the first virtual service goes into maintenance for the worker.
-    director.shell("ldirectord disable 127.0.0.1:80")?;
+    director.shell("ldirectord disable 10.0.0.2:80")?;
     eventually(LIMIT, || {
         director.shell("grep '^Subject: fallback start 10.0.0.1:80 tcp' /var/mail/root").map(drop)
     })?;
-    director.shell("ldirectord enable 127.0.0.1:80")?;
+    director.shell("ldirectord enable 10.0.0.2:80")?;
     director.expect_table(true)?;
 
     director.said("logrotate turns the log, which goes on in the new file");
@@ -74,6 +74,8 @@ pub(super) fn check(director: &Director) -> Result<()> {
             .shell("grep 'Purged virtual server: 10.0.0.1:8[12]' /var/log/ldirectord.log")
             .map(drop)
     })?;
-    director.shell("! grep 'Purged virtual server' /var/log/ldirectord.log.1; umount /mnt")?;
+    director.shell(
+        "if grep 'Purged virtual server' /var/log/ldirectord.log.1; then exit 1; fi; umount /mnt",
+    )?;
     Ok(())
 }
