@@ -147,7 +147,9 @@ fn status(pid: Pid, field: &str) -> Result<String> {
 
 /// A script that executes a command with the capabilities that the unit's documented drop-in leaves.
 fn confined() -> Result<String> {
-    let left = UNIT.lines().find_map(|it| it.strip_prefix("#   CapabilityBoundingSet="));
+    let mut all = UNIT.lines().filter_map(|it| it.strip_prefix("#   CapabilityBoundingSet="));
+    // systemd.exec(5): an empty one takes back what the unit says.
+    let left = all.find(|it| !it.is_empty());
     let left = left.context("no capabilities in the unit's comment")?.to_lowercase();
     let left = left.replace("cap_", "+").replace(' ', ",");
     Ok(format!("exec setpriv --no-new-privs --bounding-set=-all,{left} \"$@\""))
