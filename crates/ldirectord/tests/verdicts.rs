@@ -89,6 +89,17 @@ fn a_line_is_taken_or_refused_as_by_the_original() {
     }
 }
 
+/// Found by `cargo xtask parity ldirectord --seed 78`.
+#[test]
+fn the_length_of_a_prefix_has_no_sign() {
+    for (length, accepted) in [("4", true), ("+4", false), ("128", true), ("129", false)] {
+        let source =
+            format!("virtual6=[fd00::1]:80\n\treal6=[fd00::2]:80 gate\n\tnetmask={length}\n");
+        let (config, diagnostics) = parse(&source, &Machine);
+        assert_eq!(config.is_some(), accepted, "{length}: {diagnostics:?}");
+    }
+}
+
 /// The original looks up the address only after it has read the directives.
 #[test]
 fn the_directives_of_a_virtual_service_whose_address_is_wrong_are_read_too() {

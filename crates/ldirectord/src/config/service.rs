@@ -633,8 +633,10 @@ fn netmask(value: Text<'_>, family: Family) -> Read<Netmask> {
                 .help("write four numbers from 0 to 255, such as 255.255.255.0")),
         };
     }
+    // `parse` alone would take a sign.
+    let is_number = value.text.bytes().all(|byte| byte.is_ascii_digit());
     match value.text.parse() {
-        Ok(length @ 1..=128) => Ok((value.with(Netmask::Prefix(length)), None)),
+        Ok(length @ 1..=128) if is_number => Ok((value.with(Netmask::Prefix(length)), None)),
         _ => Err(Diagnostic::error(value.span(), "the length of an IPv6 prefix is from 1 to 128")),
     }
 }
