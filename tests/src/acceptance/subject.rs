@@ -322,6 +322,17 @@ impl<'n> Daemon<'n> {
         Ok(())
     }
 
+    /// Kills the youngest of its processes: of ours, the one that makes checks.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't running.
+    pub fn kill_worker(&self) -> Result<()> {
+        let youngest = self.pids()?.into_iter().max_by_key(|pid| pid.as_raw_nonzero());
+        let pid = youngest.context("it isn't running")?;
+        kill_process(pid, Signal::KILL).context("cannot kill it")
+    }
+
     /// Makes the next verbs those of a copy of our program, as an upgrade does.
     ///
     /// # Errors
@@ -355,6 +366,20 @@ impl<'n> Daemon<'n> {
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
             let number = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
             sum += number.unwrap_or(0);
+        }
+        ensure!(sum > 0, "it isn't running");
+        Ok(sum)
+    }
+
+    /// How many files its processes have open.
+    ///
+    /// # Errors
+    ///
+    /// If it isn't running.
+    pub fn files(&self) -> Result<usize> {
+        let mut sum = 0;
+        for pid in self.pids()? {
+            sum += fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()))?.count();
         }
         ensure!(sum > 0, "it isn't running");
         Ok(sum)

@@ -4,6 +4,7 @@ mod acceptance;
 mod commands;
 mod daemon;
 mod instance;
+mod long_run;
 mod maintenance;
 mod matrix;
 mod monitor;
@@ -29,4 +30,5 @@ pub(crate) fn add_to(suite: &mut Suite) {
     real_servers::add_to(suite);
     matrix::add_to(suite);
     unit::add_to(suite);
+    long_run::add_to(suite);
 }
