@@ -445,16 +445,10 @@ fn on_name(
     random: &mut Random,
     change: impl Fn(&str, &mut Random) -> String,
 ) -> bool {
-    on_line(
-        lines,
-        random,
-        |line| line.contains('=') && any(line),
-        |line, random| {
-            let Some((name, value)) = line.split_once('=') else { return line.to_owned() };
-            let indent = &name[..name.len() - name.trim_start().len()];
-            format!("{indent}{}={value}", change(name.trim_start(), random))
-        },
-    )
+    on_setting(lines, random, |name, value, random| {
+        let indent = &name[..name.len() - name.trim_start().len()];
+        format!("{indent}{}={value}", change(name.trim_start(), random))
+    })
 }
 
 /// Replaces what stands behind `=`.
@@ -463,13 +457,22 @@ fn on_value(
     random: &mut Random,
     change: impl Fn(&str, &mut Random) -> String,
 ) -> bool {
+    on_setting(lines, random, |name, value, random| format!("{name}={}", change(value, random)))
+}
+
+/// Replaces a line with a `=`, given what stands before it and behind it.
+fn on_setting(
+    lines: &mut Lines,
+    random: &mut Random,
+    change: impl Fn(&str, &str, &mut Random) -> String,
+) -> bool {
     on_line(
         lines,
         random,
         |line| line.contains('=') && any(line),
-        |line, random| {
-            let Some((name, value)) = line.split_once('=') else { return line.to_owned() };
-            format!("{name}={}", change(value, random))
+        |line, random| match line.split_once('=') {
+            Some((name, value)) => change(name, value, random),
+            None => line.to_owned(),
         },
     )
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lab::tools;
 
-use super::texts::{Texts, expect};
+use super::texts::{Texts, complete_in_zsh, expect};
 
 /// Tests each in the shell that reads it.
 pub(super) fn check(texts: &Texts) -> Result<()> {
@@ -59,17 +59,10 @@ fn fish(file: &Path) -> Result<()> {
     )
 }
 
-/// zsh completes only on a terminal, so a second zsh emulates one.
 fn zsh(file: &Path) -> Result<()> {
-    const SCRIPT: &str = include_str!("complete.zsh");
-    let mut command = tools::command("zsh")?;
-    let program = command.get_program().to_owned();
-    command.args(["-f", "-c", SCRIPT, "zsh"]).arg(&program);
-    command.arg(file.parent().context("a file without a folder")?);
-    command.arg(tools::unpacked_root(Path::new(&program)).unwrap_or(Path::new("")));
-    command.args(["ldirectord try-r", "ldirectord web.cf relo", "ldirectord --foreg"]);
-    expect(
-        &mut command,
+    complete_in_zsh(
+        file,
+        &["ldirectord try-r", "ldirectord web.cf relo", "ldirectord --foreg"],
         "ldirectord try-r: try-restart\n\
          ldirectord web.cf relo: reload\n\
          ldirectord --foreg: --foreground\n",

@@ -126,21 +126,26 @@ fn fish(file: &Path) -> Result<()> {
     )
 }
 
-/// zsh completes only on a terminal, so a second zsh emulates one.
 fn zsh(file: &Path) -> Result<()> {
+    complete_in_zsh(
+        file,
+        &["ipvsadm --add-serv", "ipvsadm -A --scheduler wl", "ipvsadm --start-daemon m"],
+        "ipvsadm --add-serv: --add-server --add-service\n\
+         ipvsadm -A --scheduler wl: wlc\n\
+         ipvsadm --start-daemon m: master\n",
+    )
+}
+
+/// What zsh makes of each of these when Tab is pressed. It completes only on a terminal, so a second
+/// zsh emulates one.
+pub(super) fn complete_in_zsh(file: &Path, typed: &[&str], expected: &str) -> Result<()> {
     const SCRIPT: &str = include_str!("complete.zsh");
     let mut command = tools::command("zsh")?;
     let program = command.get_program().to_owned();
     command.args(["-f", "-c", SCRIPT, "zsh"]).arg(&program);
     command.arg(file.parent().context("a file without a folder")?);
     command.arg(tools::unpacked_root(Path::new(&program)).unwrap_or(Path::new("")));
-    command.args(["ipvsadm --add-serv", "ipvsadm -A --scheduler wl", "ipvsadm --start-daemon m"]);
-    expect(
-        &mut command,
-        "ipvsadm --add-serv: --add-server --add-service\n\
-         ipvsadm -A --scheduler wl: wlc\n\
-         ipvsadm --start-daemon m: master\n",
-    )
+    expect(command.args(typed), expected)
 }
 
 pub(super) fn expect(command: &mut Command, expected: &str) -> Result<()> {
