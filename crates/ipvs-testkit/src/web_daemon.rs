@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::process::Background;
-use rustix::process::{Signal, kill_process_group, test_kill_process_group};
+use rustix::process::Signal;
 
 use crate::namespace::Namespace;
 use crate::poll::eventually;
+use crate::process_group::ProcessGroup;
 use crate::temp_dir::TempDir;
 use crate::userland::Userland;
 
@@ -52,7 +51,7 @@ enum Program {
 #[derive(Debug)]
 pub struct WebDaemon {
     program: Program,
-    process: Option<Background>,
+    process: Option<ProcessGroup>,
     command: Command,
     // The server needs the folder until it has ended, and fields are dropped in this order.
     folder: TempDir,
@@ -130,8 +129,6 @@ impl WebDaemon {
                 command.arg("-f").arg(&config);
             }
         }
-        // Its processes are signalled together.
-        command.process_group(0);
         let mut server = Self { program, process: None, command, folder };
         server.start()?;
         Ok(server)
@@ -147,7 +144,7 @@ impl WebDaemon {
         // It is written once the server listens, and a server that was killed leaves it.
         let pid_file = self.folder.path().join("pid");
         let _ = fs::remove_file(&pid_file);
-        let process = self.process.insert(Background::start(&mut self.command)?);
+        let process = self.process.insert(ProcessGroup::start(&mut self.command)?);
         let listening = eventually(LIMIT, || {
             process.still_running()?;
             let text = fs::read_to_string(&pid_file).context("it has no pid file")?;
@@ -177,20 +174,7 @@ impl WebDaemon {
 
     /// Kills all of its processes, as a crash of its machine's memory would.
     pub fn kill(&mut self) {
-        if let Some(process) = self.process.take() {
-            let group = process.pid();
-            // It fails if none is left. The others are no children of this process, but their port
-            // is closed only once they are gone.
-            let _ = kill_process_group(group, Signal::KILL);
-            drop(process);
-            let gone = eventually(LIMIT, || {
-                ensure!(test_kill_process_group(group).is_err(), "a process of {group:?} lives");
-                Ok(())
-            });
-            if let Err(error) = gone {
-                eprintln!("{:?} stays behind: {error:#}", self.program);
-            }
-        }
+        self.process = None;
     }
 
     /// Stops all of its processes where they are. The kernel goes on accepting connections for it,
@@ -198,9 +182,9 @@ impl WebDaemon {
     ///
     /// # Errors
     ///
-    /// If it isn't running.
+    /// If it isn't running, or goes on for 30 seconds.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.running()?.freeze()
     }
 
     /// Lets it go on after [`WebDaemon::freeze`].
@@ -209,12 +193,11 @@ impl WebDaemon {
     ///
     /// If it isn't running.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::CONT)
+        self.running()?.thaw()
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let process = self.process.as_ref().context("the server isn't running")?;
-        kill_process_group(process.pid(), signal).context("cannot signal the server")
+    fn running(&self) -> Result<&ProcessGroup> {
+        self.process.as_ref().context("the server isn't running")
     }
 
     /// Writes a file into its folder: `pages/check.txt` is the page `/check.txt`.
@@ -268,12 +251,6 @@ impl WebDaemon {
     fn errors(&self) -> String {
         let text = fs::read(self.path("error.log")).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
-    }
-}
-
-impl Drop for WebDaemon {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

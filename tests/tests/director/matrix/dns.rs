@@ -4,9 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipvs_testkit::{Background, Context, Namespace, Suite, TempDir, Userland, eventually};
+use ipvs_testkit::{Context, Namespace, ProcessGroup, Suite, TempDir, Userland, eventually};
 use probe::{Check, Dns, Pattern, Probe, Reason, ReasonKind, Stage, Verdict};
-use rustix::process::{Signal, kill_process};
 
 use super::row::verdicts;
 use crate::test;
@@ -66,9 +65,9 @@ many.example ^10[.] | mismatch | RFC 1035, 4.2.1: truncated, and whole over TCP
 192.0.2.9 | status 5 | nobody has said that it has no name
 ";
 
-/// A running dnsmasq.
+/// A running dnsmasq. For queries over TCP it starts processes, which have its port open, too.
 struct NameServer {
-    process: Background,
+    process: ProcessGroup,
     // It reads its files from here.
     _folder: TempDir,
 }
@@ -83,7 +82,7 @@ impl NameServer {
         let mut command = Userland::servers()?.command(netns, "/usr/sbin/dnsmasq");
         command.args(["--keep-in-foreground", "--log-facility=-", "--pid-file"]);
         command.arg(format!("--conf-file={}", config.display()));
-        let process = Background::start(&mut command)?;
+        let process = ProcessGroup::start(&mut command)?;
         let mut server = Self { process, _folder: folder };
         eventually(Duration::from_secs(30), || {
             server.process.still_running()?;
@@ -92,10 +91,6 @@ impl NameServer {
             Ok(())
         })?;
         Ok(server)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(self.process.pid(), signal).context("cannot signal dnsmasq")
     }
 }
 
@@ -157,10 +152,10 @@ fn dnsmasq_is_up_only_while_it_answers(context: &mut Context) -> Result<()> {
         ensure!(kinds == [udp, tcp], "{state}: {found:?}");
         anyhow::Ok(())
     };
-    server.signal(Signal::STOP)?;
+    server.process.freeze()?;
     let late = Some((ReasonKind::Timeout, Stage::Reply));
     are(2, "frozen", late, late)?;
-    server.signal(Signal::CONT)?;
+    server.process.thaw()?;
     are(60, "thawed", None, None)?;
     drop(server);
     let refused = |stage| Some((ReasonKind::Refused, stage));
