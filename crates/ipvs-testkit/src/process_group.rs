@@ -104,7 +104,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// The threads of a process group that are neither stopped nor dead, by proc_pid_stat(5).
+/// The threads of a process group that are neither stopped nor dead, by `proc_pid_stat(5)`.
 fn running(group: Pid) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for process in fs::read_dir("/proc")? {
