@@ -88,6 +88,9 @@ impl fmt::Display for Said {
     }
 }
 
+/// Longer than our daemon's longest pause before the next worker.
+const RESPAWN: Duration = Duration::from_secs(60);
+
 impl<'n> Daemon<'n> {
     /// Prepares a daemon; it doesn't start yet.
     ///
@@ -322,15 +325,22 @@ impl<'n> Daemon<'n> {
         Ok(())
     }
 
-    /// Kills the youngest of its processes: of ours, the one that makes checks.
+    /// Kills the youngest of its processes: of ours, the one that makes checks. Then waits until
+    /// another one is there, which takes 30 seconds at most: a verb waits for 10 only.
     ///
     /// # Errors
     ///
-    /// If it isn't running.
+    /// If it isn't running, or no other process comes.
     pub fn kill_worker(&self) -> Result<()> {
-        let youngest = self.pids()?.into_iter().max_by_key(|pid| pid.as_raw_nonzero());
-        let pid = youngest.context("it isn't running")?;
-        kill_process(pid, Signal::KILL).context("cannot kill it")
+        let before = self.pids()?;
+        let youngest = before.iter().copied().max_by_key(|pid| pid.as_raw_nonzero());
+        kill_process(youngest.context("it isn't running")?, Signal::KILL)
+            .context("cannot kill it")?;
+        eventually(RESPAWN, || {
+            let pids = self.pids()?;
+            ensure!(pids.iter().any(|pid| !before.contains(pid)), "it has no other process yet");
+            Ok(())
+        })
     }
 
     /// Makes the next verbs those of a copy of our program, as an upgrade does.
