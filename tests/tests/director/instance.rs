@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ipvs_testkit::{Finished, Namespace, TempDir, eventually, finish};
+use ipvs_testkit::{Background, Finished, Namespace, TempDir, eventually, finish};
 use ipvs_tests::Reader;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -57,6 +57,11 @@ impl<'n> Instance<'n> {
 
     pub(super) fn verb(&self, verb: &str) -> Result<Finished> {
         finish(self.netns.command(&self.program).args(self.words(verb)), LIMIT)
+    }
+
+    /// Begins a verb, and doesn't wait for its end.
+    pub(super) fn begin(&self, verb: &str) -> Result<Background> {
+        Background::start(self.netns.command(&self.program).args(self.words(verb)))
     }
 
     /// A verb that a shell script executes as `"$@"`. What the script mounts, only this sees.

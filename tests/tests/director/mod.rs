@@ -14,6 +14,7 @@ mod restarts;
 mod rights;
 mod signals;
 mod unit;
+mod workers;
 
 use ipvs_testkit::Suite;
 
@@ -25,6 +26,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     signals::add_to(suite);
     acceptance::add_to(suite);
     restarts::add_to(suite);
+    workers::add_to(suite);
     names::add_to(suite);
     rights::add_to(suite);
     real_servers::add_to(suite);

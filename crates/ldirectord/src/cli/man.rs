@@ -4,6 +4,7 @@
 mod page;
 
 use self::page::Page;
+use super::control;
 use super::help::USAGE;
 use super::words::{EXITS, OPTIONS, VERBS};
 use crate::config::directives::{ALL, Entry, Place};
@@ -44,6 +45,12 @@ fn program() -> String {
     for verb in VERBS.iter().filter(|it| it.has_server) {
         page.item(verb.name, " SERVER", &format!("{}.", verb.doc));
     }
+
+    let seconds = control::WORKER_TIMEOUT.as_secs();
+    page.text(&format!(
+        "The daemon has a worker, which makes the checks and serves the control socket. If it has ended, another \
+         one starts; reload, status, drain, disable and enable wait {seconds} seconds for it."
+    ));
 
     page.section("Options");
     for option in &OPTIONS {

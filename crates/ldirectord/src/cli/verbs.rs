@@ -178,11 +178,11 @@ impl Call<'_> {
 
     fn reload(&self) -> Exit {
         self.with_file(|_, _| {
-            let Daemon::Running(Running { pid, .. }) = self.daemon else {
+            let Daemon::Running(running) = self.daemon else {
                 self.say_stopped();
                 return Exit::Failed;
             };
-            match control::reload(&self.instance) {
+            match control::reload(&self.instance, running) {
                 Ok(reloaded) => {
                     say::err(say::printable(&reloaded.text));
                     reloaded.exit
@@ -191,9 +191,13 @@ impl Call<'_> {
                     complain(format_args!(
                         "the daemon doesn't say what it makes of the file: {error}"
                     ));
-                    match kill_process(pid, Signal::HUP) {
-                        // The original has no socket, and no outcome.
-                        Ok(()) if !self.instance.socket().exists() => Exit::Done,
+                    if error.is_closed() {
+                        complain("its worker ended each time it was asked, so that isn't repeated");
+                        return Exit::Failed;
+                    }
+                    match kill_process(running.pid, Signal::HUP) {
+                        // It has no socket, and no outcome.
+                        Ok(()) if running.is_original => Exit::Done,
                         Ok(()) => {
                             complain("it was signalled; its log and its status have the outcome");
                             Exit::Failed
@@ -212,7 +216,7 @@ impl Call<'_> {
         match self.daemon {
             Daemon::Running(running) => {
                 self.say_running(running);
-                match control::status(&self.instance, self.args.format) {
+                match control::status(&self.instance, running, self.args.format) {
                     Ok(text) => say::out(text),
                     Err(error) => complain(format_args!("it doesn't say how it is: {error}")),
                 }
@@ -268,11 +272,11 @@ impl Call<'_> {
     }
 
     fn decide(&self, decision: Decision, server: &str) -> Exit {
-        let Daemon::Running(_) = self.daemon else {
+        let Daemon::Running(running) = self.daemon else {
             self.say_stopped();
             return Exit::Failed;
         };
-        match control::decide(&self.instance, decision, server) {
+        match control::decide(&self.instance, running, decision, server) {
             Ok(decided) => match decided.not_saved {
                 None => Exit::Done,
                 Some(error) => {
