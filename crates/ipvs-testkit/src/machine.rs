@@ -216,7 +216,21 @@ impl Booted {
     ///
     /// If the program can't be started, or runs for more than a minute and a half.
     pub fn run(&self, program: &str, arguments: &[&str]) -> Result<Finished> {
-        finish(self.command(program).args(arguments), LIMIT)
+        self.run_within(LIMIT, program, arguments)
+    }
+
+    /// [`Booted::run`] with another limit than its 90 seconds.
+    ///
+    /// # Errors
+    ///
+    /// If the program can't be started or runs into the limit.
+    pub fn run_within(
+        &self,
+        limit: Duration,
+        program: &str,
+        arguments: &[&str],
+    ) -> Result<Finished> {
+        finish(self.command(program).args(arguments), limit)
     }
 
     /// The output of systemd and the services, for error messages.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use ipvs_testkit::{Machine, eventually};
 
-use self::machine::{Director, LIMIT, NAME, Network};
+use self::machine::{Connection, Director, LIMIT, NAME, Network};
 use super::Built;
 use crate::cargo;
 use lab::apt::Apt;
@@ -208,16 +208,7 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
     director.shell(
         "for file in default logrotate.d; do echo '# edited' >> /etc/$file/ldirectord; done",
     )?;
-    // Its reader is slow, and it forgets a HUP that comes too early.
-    director.shell("rm -f /var/log/ldirectord.log; systemctl restart ldirectord")?;
-    director.shell("grep -q perl /usr/sbin/ldirectord")?;
-    // At start it adds a real server, deletes it, checks it, and adds it again (`ld_start`). Killed
-    // before the last of these, it would leave a table without it.
-    eventually(LIMIT, || {
-        let deleted = "grep 'Deleted real server: 10.0.0.2:80' /var/log/ldirectord.log";
-        director.shell(deleted).map(drop)
-    })?;
-    let mut connection = director.connect()?;
+    let mut connection = connection_through_debians(director)?;
 
     director.said(&format!("killed and replaced ({way}): the connection lives"));
     connection.lives_through("taking the place of Debian's", || {
@@ -251,5 +242,28 @@ fn in_the_place_of_debians(director: &Director, place: &str, way: &str) -> Resul
     director.systemctl("is-enabled")?;
     director.systemctl("is-active")?;
     director.expect_table(true)?;
-    director.packages("dpkg --purge ldirectord").map(drop)
+
+    director.said(&format!("replaced while it runs ({way}): its stop cuts the connection"));
+    let mut connection = connection_through_debians(director)?;
+    connection.is_cut_by("Debian's stop", || {
+        director.packages(&format!("cd /root/debs; {way}"))?;
+        director.systemctl("is-active")?;
+        director.expect_table(true)
+    })?;
+    director.is_as_packed()?;
+    director.packages(&format!("dpkg --purge {NAME} ldirectord")).map(drop)
+}
+
+/// Starts Debian's daemon again with the file that is there, and connects through its table.
+fn connection_through_debians(director: &Director) -> Result<Connection> {
+    // Its reader is slow, and it forgets a HUP that comes too early.
+    director.shell("rm -f /var/log/ldirectord.log; systemctl restart ldirectord")?;
+    director.shell("grep -q perl /usr/sbin/ldirectord")?;
+    // At start it adds a real server, deletes it, checks it, and adds it again (`ld_start`). Killed
+    // before the last of these, it would leave a table without it.
+    eventually(LIMIT, || {
+        let deleted = "grep 'Deleted real server: 10.0.0.2:80' /var/log/ldirectord.log";
+        director.shell(deleted).map(drop)
+    })?;
+    director.connect()
 }

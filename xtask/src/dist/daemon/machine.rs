@@ -1,6 +1,7 @@
 //! A machine that is the director, the network around it, and a connection through its virtual service.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddrV4;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
@@ -9,11 +10,16 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use ipvs_testkit::{Booted, Held, Machine, NameServer, Namespace, eventually};
 
+use super::TIMEOUT;
+
 /// The package.
 pub(super) const NAME: &str = "ldirectord-rs";
 
 /// Several times what anything here takes on a busy machine.
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
+
+/// The same for a script, which may wait for a service to start or stop.
+const SCRIPT: Duration = Duration::from_secs(120);
 
 /// More than the unit's `WatchdogSec`, and more than the 30 s of a parent, with room for a slow machine.
 const WATCHED: Duration = Duration::from_secs(240);
@@ -65,6 +71,31 @@ impl Connection {
         what: &str,
         action: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
+        let (done, lived) = self.used_during(what, action);
+        let done = done?;
+        lived.map(|()| done)
+    }
+
+    /// Uses it all the while, and expects that it is reset.
+    pub(super) fn is_cut_by<T>(
+        &mut self,
+        what: &str,
+        action: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let (done, lived) = self.used_during(what, action);
+        let done = done?;
+        let Err(error) = lived else { bail!("the connection lives through {what}") };
+        let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        ensure!(cause == Some(ErrorKind::ConnectionReset), "{what} doesn't reset it: {error:?}");
+        Ok(done)
+    }
+
+    /// What becomes of an action, and of the connection, which is used until it ends or dies.
+    fn used_during<T>(
+        &mut self,
+        what: &str,
+        action: impl FnOnce() -> Result<T>,
+    ) -> (Result<T>, Result<()>) {
         let (end, ended) = channel::<()>();
         thread::scope(|scope| {
             let asking = scope.spawn(move || {
@@ -78,8 +109,7 @@ impl Connection {
             let done = action();
             drop(end);
             let lived = asking.join().unwrap_or_else(|_| bail!("using the connection panicked"));
-            let done = done?;
-            lived.map(|()| done)
+            (done, lived)
         })
     }
 }
@@ -110,8 +140,21 @@ impl<'a> Director<'a> {
 
     /// Runs a script, which must succeed, and returns its output. Nothing answers its questions.
     pub(super) fn shell(&self, script: &str) -> Result<String> {
+        self.shell_within(SCRIPT, script)
+    }
+
+    /// [`Director::shell`] for scripts that install or remove packages.
+    ///
+    /// The guest's kernel holds a file of the host open for each that it has in its cache.
+    pub(super) fn packages(&self, script: &str) -> Result<String> {
+        let output = self.shell_within(TIMEOUT, script);
+        std::fs::write("/proc/sys/vm/drop_caches", "2").context("can't let files go")?;
+        output
+    }
+
+    fn shell_within(&self, limit: Duration, script: &str) -> Result<String> {
         let script = format!("export DEBIAN_FRONTEND=noninteractive; exec < /dev/null; {script}");
-        let finished = self.booted.run("sh", &["-euc", &script])?;
+        let finished = self.booted.run_within(limit, "sh", &["-euc", &script])?;
         ensure!(
             finished.status.success(),
             "{script}: {}: {}{}",
@@ -120,15 +163,6 @@ impl<'a> Director<'a> {
             finished.stderr
         );
         Ok(finished.stdout)
-    }
-
-    /// [`Director::shell`] for scripts that install or remove packages.
-    ///
-    /// The guest's kernel holds a file of the host open for each that it has in its cache.
-    pub(super) fn packages(&self, script: &str) -> Result<String> {
-        let output = self.shell(script);
-        std::fs::write("/proc/sys/vm/drop_caches", "2").context("can't let files go")?;
-        output
     }
 
     pub(super) fn systemctl(&self, verb: &str) -> Result<String> {
