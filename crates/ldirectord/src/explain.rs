@@ -267,7 +267,11 @@ impl Block<'_> {
             CheckType::Combined(count) => {
                 let full = self.request(real, &mut places);
                 let quick = self.connection(&mut places);
-                format!("{full}; then {count} times {quick}, and again")
+                let of_itself = match real.and_then(|it| it.elsewhere.as_ref()) {
+                    Some(_) => " of the real server itself",
+                    None => "",
+                };
+                format!("{full}; then {count} times {quick}{of_itself}, and again")
             }
             CheckType::Negotiate => self.request(real, &mut places),
         };

@@ -223,14 +223,20 @@ impl Reader<'_> {
         written.or(Some(port(self.service)).filter(|port| *port != 0)).or_else(usual).unwrap_or(0)
     }
 
-    /// Where a real server is checked: on itself, unless its request names another host.
+    /// Where a real server is checked: on itself, unless its request names another host. The
+    /// connections of a combined check are to itself all the same.
     fn checked_address(&self, real: &Real, address: IpAddr) -> SocketAddr {
-        let requests = matches!(self.check_type(), CheckType::Negotiate | CheckType::Combined(_));
-        let Some(page) = real.elsewhere.as_ref().filter(|_| requests) else {
-            return SocketAddr::new(address, self.checked_port(real));
-        };
-        let usual = self.service.speaks().and_then(Speaks::port).unwrap_or(0);
-        SocketAddr::new(page.address.value, page.port.as_ref().map_or(usual, |it| it.value))
+        let requests = self.check_type() == CheckType::Negotiate;
+        let page = requests.then(|| self.requested_address(real)).flatten();
+        page.unwrap_or_else(|| SocketAddr::new(address, self.checked_port(real)))
+    }
+
+    /// The other host that a real server's request names.
+    fn requested_address(&self, real: &Real) -> Option<SocketAddr> {
+        let page = real.elsewhere.as_ref()?;
+        let usual = || self.service.speaks().and_then(Speaks::port).unwrap_or(0);
+        let port = page.port.as_ref().map_or_else(usual, |it| it.value);
+        Some(SocketAddr::new(page.address.value, port))
     }
 
     /// How long a check may take. All attempts of a ping together have that many times as long.
@@ -263,6 +269,7 @@ impl Reader<'_> {
                 let limit = Duration::from_secs(seconds.saturating_mul(times.into()).into());
                 let mut combined = Combined::connects(connects, limit, full);
                 combined.quick = quick.into();
+                combined.full_target = self.requested_address(real);
                 Ok(Check::Combined(Box::new(combined)))
             }
             CheckType::Negotiate => self.negotiate(real),

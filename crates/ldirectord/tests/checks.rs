@@ -5,7 +5,7 @@ mod machine;
 use ipvs::PersistenceMask;
 use ldirectord::{parse, pools};
 use machine::Machine;
-use probe::{Check, Dns, External, Http, Pattern, SimpleTcp};
+use probe::{Check, Dns, External, Http, Pattern, SimpleTcp, Turn, Verdict};
 
 /// The check of the only real server, or the place and the message of the refusal.
 fn check(file: &str) -> Result<Check, (String, String)> {
@@ -139,6 +139,22 @@ fn a_real_servers_own_request_may_name_another_host() {
     // A virtual host is asked for all the same, and another check is one of the real server.
     let named = probe("\"http://10.0.0.9/x\", \"ok\"", "\tvirtualhost=www\n").expect("usable");
     assert_eq!(*named.check, Check::Http(page("/x", "www")));
+    // In the original, `check_http` asks the host of the address, and `check_connect` connects to the
+    // real server and `ld_checkport`.
+    for (more, port) in [("", 80), ("\tcheckport=8080\n", 8080)] {
+        let more = format!("\tchecktype=2\n{more}");
+        let combined = probe("\"http://10.0.0.9:81/x\", \"ok\"", &more).expect("usable");
+        let mut turn = Turn::of(&combined);
+        let mut made = Vec::new();
+        for _ in 0..4 {
+            let part = combined.at(&turn);
+            made.push((part.target, (*part.check).clone()));
+            turn.observe(&Verdict::Up);
+        }
+        let full = (([10, 0, 0, 9], 81).into(), Check::Http(page("/x", "10.0.0.9:81")));
+        let quick = (([10, 0, 0, 2], port).into(), Check::Connect);
+        assert_eq!(made, [full.clone(), quick.clone(), quick, full]);
+    }
     let connect = probe("\"http://10.0.0.9/x\", \"ok\"", "\tchecktype=connect\n").expect("usable");
     assert_eq!((connect.target, &*connect.check), (([10, 0, 0, 2], 80).into(), &Check::Connect));
     let proxy = probe("\"http://nobody.invalid/x\", \"ok\"", "\tservice=http_proxy\n");

@@ -39,11 +39,26 @@ impl Probe {
     /// The check to make now: for a [combined](Combined) check, the part whose turn it is.
     pub fn at(&self, turn: &Turn) -> Cow<'_, Self> {
         let Check::Combined(combined) = &*self.check else { return Cow::Borrowed(self) };
-        let (check, timeout) = match turn.quick {
-            0 => (&combined.full, self.timeout),
-            _ => (&combined.quick, combined.quick_timeout),
-        };
-        Cow::Owned(Self { target: self.target, check: Arc::clone(check), timeout })
+        if turn.quick == 0 {
+            return Cow::Owned(self.full_of(combined));
+        }
+        let (check, timeout) = (Arc::clone(&combined.quick), combined.quick_timeout);
+        Cow::Owned(Self { target: self.target, check, timeout })
+    }
+
+    /// The probe itself, or the full part of a combined one.
+    #[cfg(feature = "run")]
+    pub(crate) fn full(&self) -> Cow<'_, Self> {
+        let mut probe = Cow::Borrowed(self);
+        while let Check::Combined(combined) = &*probe.check {
+            probe = Cow::Owned(probe.full_of(combined));
+        }
+        probe
+    }
+
+    fn full_of(&self, combined: &Combined) -> Self {
+        let (target, check) = (combined.full_target(self.target), Arc::clone(&combined.full));
+        Self { target, check, timeout: self.timeout }
     }
 }
 
@@ -97,21 +112,11 @@ impl Check {
             Self::Pings(most) => write!(f, "ping {} up to {most} times", target.ip()),
             Self::External(external) => write!(f, "run {}", external.program.display()),
             Self::Combined(combined) => {
-                combined.full.describe(target, f)?;
+                combined.full.describe(combined.full_target(target), f)?;
                 write!(f, " after {} of ", combined.times)?;
                 combined.quick.describe(target, f)
             }
         }
-    }
-
-    /// The check itself, or the full part of a combined one.
-    #[cfg(feature = "run")]
-    pub(crate) fn full(&self) -> &Self {
-        let mut check = self;
-        while let Self::Combined(combined) = check {
-            check = &combined.full;
-        }
-        check
     }
 }
 
@@ -169,6 +174,8 @@ pub struct External {
 pub struct Combined {
     /// The full check. It takes the probe's timeout.
     pub full: Arc<Check>,
+    /// The server of the full check. None means the probe's, which the quick ones always have.
+    pub full_target: Option<SocketAddr>,
     /// The check to make in between, such as [`Check::Connect`].
     pub quick: Arc<Check>,
     /// How long a quick check may take.
@@ -180,7 +187,13 @@ pub struct Combined {
 impl Combined {
     /// This many connects, each within `timeout`, between two full checks.
     pub fn connects(times: u32, timeout: Duration, full: impl Into<Arc<Check>>) -> Self {
-        Self { full: full.into(), quick: Check::Connect.into(), quick_timeout: timeout, times }
+        let (full, quick) = (full.into(), Check::Connect.into());
+        Self { full, full_target: None, quick, quick_timeout: timeout, times }
+    }
+
+    /// Where the full check of the server at `target` is made.
+    pub(crate) fn full_target(&self, target: SocketAddr) -> SocketAddr {
+        self.full_target.unwrap_or(target)
     }
 }
 

@@ -180,7 +180,7 @@ impl Runner {
             Check::Https(..) => Err(PrepareError::NoTls),
             Check::Combined(combined) => {
                 self.prepare_check(target, &combined.quick)?;
-                self.prepare_check(target, &combined.full)
+                self.prepare_check(combined.full_target(target), &combined.full)
             }
             Check::On
             | Check::Off
@@ -198,7 +198,8 @@ impl Runner {
     /// It never fails: a failure that isn't the server's is [`Verdict::Inconclusive`]. Dropping the
     /// future ends the check.
     pub async fn run(&self, probe: &Probe) -> Outcome {
-        let check = probe.check.full();
+        let probe = &*probe.full();
+        let check = &*probe.check;
         let _permit = match check {
             Check::External(_) => self.commands.acquire().await.ok(),
             _ => None,

@@ -1,6 +1,6 @@
 //! What checks need, before they are made.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use super::{BUFFER, Limits};
 use crate::probe::{Check, Probe};
@@ -59,7 +59,7 @@ impl Needs {
     pub fn of<'a>(probes: impl IntoIterator<Item = &'a Probe>, limits: Limits) -> Self {
         let mut all = Sum::default();
         for probe in probes {
-            all.add(&Sum::of(probe.target.ip(), &probe.check));
+            all.add(&Sum::of(probe.target, &probe.check));
         }
         let processes = all.commands.min(limits.commands.max(1));
         let spawning = if processes > 0 { SPAWN_DESCRIPTORS } else { 0 };
@@ -86,7 +86,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn of(target: IpAddr, check: &Check) -> Self {
+    fn of(target: SocketAddr, check: &Check) -> Self {
         match check {
             Check::On | Check::Off => Self { memory: FUTURE, ..Self::default() },
             Check::Connect => Self { sockets: 1, memory: FUTURE, ..Self::default() },
@@ -113,8 +113,8 @@ impl Sum {
             }
             // One part at a time, and each may be the bigger one in some respect.
             Check::Combined(combined) => {
-                let (quick, full) =
-                    (Self::of(target, &combined.quick), Self::of(target, &combined.full));
+                let quick = Self::of(target, &combined.quick);
+                let full = Self::of(combined.full_target(target), &combined.full);
                 Self {
                     sockets: quick.sockets.max(full.sockets),
                     commands: quick.commands.max(full.commands),
