@@ -231,6 +231,29 @@ mod tests {
         assert_eq!(warnings("local3"), "");
     }
 
+    /// The original ends at the first check with such a script.
+    #[test]
+    fn a_script_for_perl_that_cannot_be_read_is_a_warning() {
+        let folder = Folder::new("script");
+        let script = folder.join("check.pl");
+        let warnings = |kind: &str, command: &str| {
+            let text = format!(
+                "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tcheckcommand={command}\n\tchecktype={kind}\n"
+            );
+            examine(&text, 0o600).expect("usable").warnings
+        };
+        let path = script.display().to_string();
+        let said = warnings("external-perl", &path);
+        assert!(said.contains("x.cf:3:15") && said.contains("No such file"), "{said}");
+        let said = warnings("external-perl", &folder.display().to_string());
+        assert!(said.contains("x.cf:3:15"), "a directory: {said}");
+        assert!(warnings("external-perl", &format!("{path} -v")).contains("can't have arguments"));
+        // Perl doesn't read it.
+        assert_eq!(warnings("external", &path), "");
+        std::fs::write(&script, "exit 0;\n").expect("it can be written");
+        assert_eq!(warnings("external-perl", &path), "");
+    }
+
     #[test]
     fn bytes_that_are_no_text_are_read_as_such() {
         let source = Source::new(Path::new("x.cf"), b"#\xff\nautoreload=yes\n", 0o600);

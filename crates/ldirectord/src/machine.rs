@@ -42,6 +42,14 @@ impl Surroundings for Machine {
         }
     }
 
+    /// Opening it could wait for somebody.
+    fn can_read(&self, path: &Path) -> io::Result<()> {
+        if path.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        Ok(access(path, Access::READ_OK)?)
+    }
+
     fn is_directory(&self, path: &Path) -> bool {
         path.is_dir()
     }
@@ -53,6 +61,8 @@ impl Surroundings for Machine {
 pub(crate) struct Files {
     /// Why a file can't be written to, for those that can't.
     unwritable: BTreeMap<PathBuf, String>,
+    /// Why a file can't be read, for those that can't.
+    unreadable: BTreeMap<PathBuf, String>,
     /// Directories that exist.
     directories: BTreeMap<PathBuf, bool>,
     /// Why a program can't be run, for those that can't.
@@ -117,6 +127,14 @@ impl Surroundings for Nameless {
         let result = Machine.can_append(path);
         if let Err(error) = &result {
             self.files.borrow_mut().unwritable.insert(path.to_owned(), error.to_string());
+        }
+        result
+    }
+
+    fn can_read(&self, path: &Path) -> io::Result<()> {
+        let result = Machine.can_read(path);
+        if let Err(error) = &result {
+            self.files.borrow_mut().unreadable.insert(path.to_owned(), error.to_string());
         }
         result
     }
@@ -209,6 +227,11 @@ impl Surroundings for Relayed {
 
     fn can_append(&self, path: &Path) -> io::Result<()> {
         let error = self.files.unwritable.get(path);
+        error.map_or(Ok(()), |error| Err(io::Error::other(error.clone())))
+    }
+
+    fn can_read(&self, path: &Path) -> io::Result<()> {
+        let error = self.files.unreadable.get(path);
         error.map_or(Ok(()), |error| Err(io::Error::other(error.clone())))
     }
 

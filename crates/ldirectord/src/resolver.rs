@@ -117,6 +117,10 @@ impl Surroundings for Names<'_> {
         self.others.can_append(path)
     }
 
+    fn can_read(&self, path: &Path) -> io::Result<()> {
+        self.others.can_read(path)
+    }
+
     fn is_directory(&self, path: &Path) -> bool {
         self.others.is_directory(path)
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::path::Path;
 
 use ipvs::{Family, Scheduler};
 use probe::Pattern;
@@ -256,6 +257,7 @@ impl<'a> Block<'a> {
         if is_known {
             service.find_pages(self.family, surroundings, to);
             service.advise(to);
+            to.extend(service.unreadable_script(surroundings));
         }
         is_known.then_some(service)
     }
@@ -517,6 +519,18 @@ impl Service {
                 Err(error) => to.push(error),
             }
         }
+    }
+
+    /// A script that Perl won't be able to read.
+    fn unreadable_script(&self, surroundings: &dyn Surroundings) -> Option<Diagnostic> {
+        self.check_type.as_ref().filter(|it| it.value == CheckType::ExternalPerl)?;
+        let script = self.check_command.as_ref()?;
+        let error = surroundings.can_read(Path::new(&script.value)).err()?;
+        let message = format!("this script can't be read, so no real server is up: {error}");
+        let warning = Diagnostic::warning(script.span.clone(), message);
+        let has_words = script.value.contains(char::is_whitespace);
+        let help = "the whole text is the script's name: it can't have arguments";
+        Some(if has_words { warning.help(help) } else { warning })
     }
 
     /// Warns about what the author may not expect.

@@ -23,6 +23,16 @@ pub trait Surroundings {
     /// The reason why it can't.
     fn can_append(&self, path: &Path) -> io::Result<()>;
 
+    /// Whether this file can be read. If nobody knows, it can.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it can't.
+    fn can_read(&self, path: &Path) -> io::Result<()> {
+        let _ = path;
+        Ok(())
+    }
+
     /// Whether this is a directory.
     fn is_directory(&self, path: &Path) -> bool;
 }

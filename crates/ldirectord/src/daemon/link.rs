@@ -48,7 +48,7 @@ pub(super) enum ToWorker {
         id: u64,
         source: Source,
         /// What the parent knows about the files that it names.
-        files: Files,
+        files: Box<Files>,
         /// What an earlier worker has found out about names. They aren't looked up again: the name
         /// server may be down, and the file is in force.
         names: Names,

@@ -84,6 +84,7 @@ impl Parent {
         }
         let maintenance = looked.files().clone();
         self.loading = Some(Loading { id, taken, maintenance: looked, again });
+        let files = Box::new(files);
         self.tell(&ToWorker::Load { id, source, files, names, maintenance, requests });
         // Reading a large file takes much more memory than what is kept of it.
         ipvs_os::return_freed_memory();

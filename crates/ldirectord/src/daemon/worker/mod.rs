@@ -145,7 +145,7 @@ async fn work<T: Transport + 'static>(
             ToWorker::Load { id, source, files, names, maintenance, requests } => {
                 let worker = Rc::clone(&worker);
                 spawn_local(async move {
-                    let outcome = worker.load(source, files, names, maintenance).await;
+                    let outcome = worker.load(source, *files, names, maintenance).await;
                     worker.state.loaded(&outcome, &requests);
                     // What was written stands in the log before that.
                     worker.parent.say(ToParent::Loaded { id, outcome }).await;
