@@ -4,6 +4,7 @@
 //! finds all mistakes in a file.
 
 mod address;
+mod check;
 pub(crate) mod directives;
 mod global;
 mod lines;
@@ -19,9 +20,10 @@ use std::collections::HashMap;
 use ipvs::Family;
 
 pub use address::Protocol;
+pub use check::{CheckType, HttpMethod, Speaks};
 pub use global::Globals;
 pub use real::{Elsewhere, Fallback, Method, Real};
-pub use service::{CheckType, HttpMethod, Key, Netmask, Service, Speaks};
+pub use service::{Key, Netmask, Service};
 pub use settings::{Phases, Settings};
 pub use source::{Diagnostic, Severity, Spanned};
 pub use surroundings::Surroundings;
