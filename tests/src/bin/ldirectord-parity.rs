@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use ipvs_tests::ldirectord::compare;
 use ipvs_tests::ldirectord::generate::{Generator, Purpose};
+use ipvs_tests::ldirectord::sample;
 use ipvs_tests::ldirectord::sandbox::Sandbox;
 use ipvs_tests::ldirectord::tables;
 
@@ -18,7 +19,9 @@ use ipvs_tests::ldirectord::tables;
 const SHOW_EVERY: Duration = Duration::from_secs(30);
 
 const USAGE: &str = "usage: ldirectord-parity FILE verdicts SEED FIRST COUNT |
-       ldirectord-parity FILE tables SEED FIRST COUNT AT_ONCE";
+       ldirectord-parity FILE tables SEED FIRST COUNT AT_ONCE |
+       ldirectord-parity FILE sample-verdicts |
+       ldirectord-parity FILE sample-tables AT_ONCE";
 
 fn main() -> ExitCode {
     match run() {
@@ -67,6 +70,15 @@ fn run() -> Result<()> {
             };
             let at_once = at_once.parse().context(USAGE)?;
             write(file, &tables::run(&generator, first, count, at_once, &progress)?)
+        }
+        [file, "sample-verdicts"] => {
+            let variants = sample::variants()?;
+            write(file, &sample::read(&Sandbox::enter()?, &variants)?)
+        }
+        [file, "sample-tables", at_once] => {
+            ipvs_tests::load_modules()?;
+            let at_once = at_once.parse().context(USAGE)?;
+            write(file, &sample::start(&sample::variants()?, at_once)?)
         }
         _ => bail!(USAGE),
     }

@@ -68,15 +68,16 @@ pub struct Findings {
 
 /// What was found out about one file.
 #[derive(Debug, Default)]
-struct Outcome {
+pub(super) struct Outcome {
     accepted: bool,
     readings: u64,
     places: u64,
-    /// Rows of deliberate differences, each once.
-    rules: Vec<&'static str>,
-    not_yet: Vec<String>,
+    /// Rows of deliberate differences.
+    pub(super) rules: Vec<&'static str>,
+    /// Checks that aren't there yet.
+    pub(super) not_yet: Vec<String>,
     /// What both said where there is no reason for a difference.
-    unexplained: Option<String>,
+    pub(super) unexplained: Option<String>,
 }
 
 /// Compares the files `first..first + count` of a seed, several at a time. Calls `progress` with the
@@ -155,7 +156,7 @@ impl Tally {
 
 /// Compares what both say about a file, and about what is left when what differs on purpose is
 /// changed, and when errors that both name are taken out.
-fn compare(sandbox: &Sandbox, text: &str) -> Result<Outcome> {
+pub(super) fn compare(sandbox: &Sandbox, text: &str) -> Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut text = text.to_owned();
     let mut depth = 0;

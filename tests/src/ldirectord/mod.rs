@@ -5,6 +5,8 @@
 //! reads what they say about a file, and `compare` decides whether that is the same. What differs
 //! on purpose is in `rules`, each with the row of ldirectord's README that it is.
 //!
+//! `sample` is the file that the original ships with, with each of its blocks enabled in turn.
+//!
 //! `far` is a network in which both can be started, and `tables` compares the tables there.
 
 pub mod compare;
@@ -14,6 +16,7 @@ pub mod generate;
 mod mutate;
 mod reader;
 pub mod rules;
+pub mod sample;
 pub mod sandbox;
 pub mod table_rules;
 pub mod tables;

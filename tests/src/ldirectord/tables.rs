@@ -77,7 +77,8 @@ pub struct Findings {
 }
 
 /// Two directors with a program each.
-struct Pair<'s> {
+#[derive(Debug)]
+pub(super) struct Pair<'s> {
     stage: &'s Stage,
     reader: Reader,
     original: Director,
@@ -96,7 +97,7 @@ struct Stage {
 
 /// What became of a file.
 #[derive(Debug, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// A program refuses it.
     Refused,
     /// The tables are the same: this one.
@@ -118,26 +119,10 @@ pub fn run(
     at_once: u8,
     progress: &(dyn Fn(&Findings) + Sync),
 ) -> Result<Findings> {
-    let stage = Stage {
-        userland: Userland::rivals()?,
-        program: std::env::var_os("LDIRECTORD")
-            .context("LDIRECTORD doesn't name our program")?
-            .into(),
-        reader: c_ipvsadm()?,
-        folder: TempDir::create("tables")?,
-        far: Far::build()?,
-    };
-    // Names have to mean the same to both.
-    let etc = concat!(env!("CARGO_MANIFEST_DIR"), "/world");
-    for place in [Path::new("/etc").to_owned(), stage.userland.path("/etc")] {
-        mount_bind(etc, &place)
-            .with_context(|| format!("cannot put the tests' files in place of {place:?}"))?;
-    }
-    fs::create_dir_all("/run/ldirectord").context("cannot make /run/ldirectord")?;
     let next = AtomicU64::new(first);
     let findings = Mutex::new(Findings::default());
     let locked = || findings.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let work = |mut pair: Pair<'_>| -> Result<()> {
+    let work = |pair: &mut Pair<'_>| -> Result<()> {
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if locked().tally.files >= count {
@@ -169,6 +154,31 @@ pub fn run(
             progress(&findings);
         }
     };
+    with_pairs(at_once, &work)?;
+    Ok(findings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Does the same work with this many pairs of programs at a time, each in a thread.
+pub(super) fn with_pairs(
+    at_once: u8,
+    work: &(dyn Fn(&mut Pair<'_>) -> Result<()> + Sync),
+) -> Result<()> {
+    let stage = Stage {
+        userland: Userland::rivals()?,
+        program: std::env::var_os("LDIRECTORD")
+            .context("LDIRECTORD doesn't name our program")?
+            .into(),
+        reader: c_ipvsadm()?,
+        folder: TempDir::create("tables")?,
+        far: Far::build()?,
+    };
+    // Names have to mean the same to both.
+    let etc = concat!(env!("CARGO_MANIFEST_DIR"), "/world");
+    for place in [Path::new("/etc").to_owned(), stage.userland.path("/etc")] {
+        mount_bind(etc, &place)
+            .with_context(|| format!("cannot put the tests' files in place of {place:?}"))?;
+    }
+    fs::create_dir_all("/run/ldirectord").context("cannot make /run/ldirectord")?;
     let mut pairs = Vec::new();
     for number in 0..at_once {
         let original = stage.far.director(2 * number)?;
@@ -177,13 +187,12 @@ pub fn run(
         pairs.push(Pair { stage: &stage, reader, original, ours });
     }
     thread::scope(|scope| -> Result<()> {
-        let threads: Vec<_> = pairs.into_iter().map(|pair| scope.spawn(|| work(pair))).collect();
+        let threads: Vec<_> = pairs.iter_mut().map(|pair| scope.spawn(|| work(pair))).collect();
         for thread in threads {
             thread.join().map_err(|_| anyhow!("a thread has panicked"))??;
         }
         Ok(())
-    })?;
-    Ok(findings.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    })
 }
 
 /// A path that nobody else requests.
@@ -191,7 +200,7 @@ const MARK: &str = "/the-end-of-the-file";
 
 /// A file as both are started with it: without what a table doesn't need, with short times, and with
 /// the virtual service that shows how often the original has been through it.
-fn prepared(text: &str) -> String {
+pub(super) fn prepared(text: &str) -> String {
     let is_left_out = |line: &&str| {
         let name = line.split('=').next().unwrap_or_default().trim();
         LEFT_OUT.contains(&name)
@@ -216,7 +225,11 @@ fn failures(text: &str) -> u64 {
 impl Pair<'_> {
     /// Compares the tables of a file. If they differ, what differs on purpose is taken out of it, one
     /// after the other.
-    fn explained(&mut self, number: u64, text: &str) -> Result<(Outcome, Vec<&'static str>)> {
+    pub(super) fn explained(
+        &mut self,
+        number: u64,
+        text: &str,
+    ) -> Result<(Outcome, Vec<&'static str>)> {
         if failures(text) > 5 {
             // It would take too long.
             return Ok((Outcome::Refused, Vec::new()));

@@ -12,9 +12,10 @@ use clap::Args;
 use lab::process::{Running, output};
 use lab::userland::RIVALS;
 use lab::{Job, KernelOption, Program, paths, progress};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{TOOLS, ldirectord_page as page, results};
+use super::{TOOLS, ldirectord_page as page, ldirectord_sample as sample, results};
 use crate::cargo;
 
 /// The timeout for a file that is read, in seconds: several times what it takes on a busy machine,
@@ -23,6 +24,9 @@ const SECONDS_A_FILE: u64 = 10;
 
 /// The timeout for a table, in seconds.
 const SECONDS_A_TABLE: u64 = 120;
+
+/// The timeout for the sample, which is read in seconds and started with in minutes.
+const SAMPLE: Duration = Duration::from_secs(2400);
 
 /// How many pairs of programs a guest runs at a time. Most of the time, both wait.
 const AT_ONCE: u64 = 6;
@@ -46,6 +50,12 @@ pub(crate) struct Ldirectord {
     /// How many kernels make tables at the same time [default: one for each processor]
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..=64))]
     pub(crate) guests: Option<u64>,
+    /// Only compare the sample that the original ships with
+    ///
+    /// Each block and each directive that is a comment there is enabled in turn. Otherwise this comes
+    /// before the other files, unless --first asks for one of those.
+    #[arg(long, conflicts_with_all = ["files", "tables", "seed", "first", "guests"])]
+    pub(crate) sample: bool,
     /// Put the figures into docs/parity.md
     #[arg(long)]
     pub(crate) into_docs: bool,
@@ -151,6 +161,18 @@ impl Ldirectord {
         let program = build()?;
         let ours = cargo::build(&["build", "-p", "ldirectord"], "ldirectord")?;
         let release = self.kernel.prepare(&lab)?.release();
+        let mut failed = false;
+        if self.sample || self.first == 0 {
+            let report = self.compare_sample(&lab, &program, &ours, &release)?;
+            report.show();
+            failed = report.failed();
+            if self.into_docs && !failed {
+                report.write()?;
+            }
+        }
+        if self.sample {
+            return Ok(u8::from(failed));
+        }
         let verdicts = match self.files {
             0 => Verdicts::default(),
             _ => self.verdicts(&program, &ours)?,
@@ -161,10 +183,10 @@ impl Ldirectord {
             _ => self.tables(&lab, &program, &ours)?,
         };
         show("tables", self.seed, tables.tally.files, &tables.tally.rules, &tables.differences);
-        let failed = !verdicts.differences.is_empty() || !tables.differences.is_empty();
+        failed |= !verdicts.differences.is_empty() || !tables.differences.is_empty();
         if self.into_docs && !failed {
             let report = Report {
-                date: output(Command::new("date").args(["--utc", "+%F"]))?.trim().to_owned(),
+                date: today()?,
                 version: RIVALS.version("ldirectord")?,
                 kernel: release,
                 seed: self.seed,
@@ -176,44 +198,68 @@ impl Ldirectord {
         Ok(u8::from(failed))
     }
 
-    /// What both say about files, on this machine: no kernel is asked.
-    pub(crate) fn verdicts(&self, program: &Path, ours: &Path) -> Result<Verdicts> {
-        let file = folder()?.join(format!("verdicts-{}.json", std::process::id()));
-        let mut command = Command::new(program);
-        command.arg(&file).arg("verdicts");
-        command.args([self.seed, self.first, self.files].map(|number| number.to_string()));
-        command.env(RIVALS.variable(), RIVALS.ensure()?).env("LDIRECTORD", ours);
+    /// What both say about the sample and make of it.
+    fn compare_sample(
+        &self,
+        lab: &Program,
+        program: &Path,
+        ours: &Path,
+        kernel: &str,
+    ) -> Result<sample::Report> {
+        let readings = read(program, ours, &["sample-verdicts".to_owned()], SAMPLE)?;
+        let file = folder()?.join(format!("sample-{}.json", std::process::id()));
+        let mut part = self.guest(lab, program, ours, SAMPLE);
+        part.arg(&file).arg("sample-tables").arg(AT_ONCE.to_string());
         progress::done();
+        super::run_all(vec![part], SAMPLE)?;
+        Ok(sample::Report {
+            date: today()?,
+            version: RIVALS.version("ldirectord")?,
+            kernel: kernel.to_owned(),
+            readings,
+            tables: results::read(&file)?,
+        })
+    }
+
+    /// What both say about files, on this machine: no kernel is asked.
+    fn verdicts(&self, program: &Path, ours: &Path) -> Result<Verdicts> {
+        let numbers = [self.seed, self.first, self.files].map(|number| number.to_string());
+        let arguments = [vec!["verdicts".to_owned()], numbers.to_vec()].concat();
         let limit = Duration::from_secs(300 + self.files * SECONDS_A_FILE);
-        let status = Running::start(&mut command)?.wait(limit)?;
-        ensure!(status.is_some_and(|status| status.success()), "the files weren't all read");
-        results::read(&file)
+        read(program, ours, &arguments, limit)
+    }
+
+    /// A guest in which the program compares; what it is to compare is still missing.
+    fn guest(&self, lab: &Program, program: &Path, ours: &Path, limit: Duration) -> Command {
+        let mut part = Command::new("/proc/self/exe");
+        part.args(["parity-tables", "--kernel", self.kernel.choice().name()]);
+        part.args(self.kernel.guest.arguments());
+        part.arg("--lab").arg(lab.path()).arg("--program").arg(program);
+        part.arg("--ldirectord").arg(ours).arg("--seconds").arg(limit.as_secs().to_string());
+        part.arg("--");
+        part
     }
 
     /// What tables both make of files, in kernels.
-    pub(crate) fn tables(&self, lab: &Program, program: &Path, ours: &Path) -> Result<Tables> {
+    fn tables(&self, lab: &Program, program: &Path, ours: &Path) -> Result<Tables> {
         let guests = match self.guests {
             Some(guests) => guests,
             None => self.kernel.guest.at_once() as u64,
         };
         let share = self.tables.div_ceil(guests);
-        let seconds = 600 + share * SECONDS_A_TABLE;
+        let limit = Duration::from_secs(600 + share * SECONDS_A_TABLE);
         // A file that is refused makes no table, so each takes more files than tables.
         let apart = share * 10;
         let (mut parts, mut files) = (Vec::new(), Vec::new());
         for guest in 0..guests {
             let file = folder()?.join(format!("tables-{guest}-{}.json", std::process::id()));
             let numbers = [self.seed, self.first + guest * apart, share, AT_ONCE.min(share)];
-            let mut part = Command::new("/proc/self/exe");
-            part.args(["parity-tables", "--kernel", self.kernel.choice().name()]);
-            part.args(self.kernel.guest.arguments());
-            part.arg("--lab").arg(lab.path()).arg("--program").arg(program);
-            part.arg("--ldirectord").arg(ours).arg("--seconds").arg(seconds.to_string());
-            part.arg("--").arg(&file).arg("tables").args(numbers.map(|number| number.to_string()));
+            let mut part = self.guest(lab, program, ours, limit);
+            part.arg(&file).arg("tables").args(numbers.map(|number| number.to_string()));
             parts.push(part);
             files.push(file);
         }
-        super::run_all(parts, Duration::from_secs(seconds))?;
+        super::run_all(parts, limit)?;
         let mut all = Tables::default();
         for file in files {
             all.add(results::read(&file)?);
@@ -252,6 +298,27 @@ pub(crate) fn show(
             "--- file {number} of seed {seed} (--seed {seed} --first {number})\n{file}\n{said}"
         );
     }
+}
+
+/// What the program finds out about files on this machine, without a kernel.
+fn read<T: DeserializeOwned>(
+    program: &Path,
+    ours: &Path,
+    arguments: &[String],
+    limit: Duration,
+) -> Result<T> {
+    let file = folder()?.join(format!("verdicts-{}.json", std::process::id()));
+    let mut command = Command::new(program);
+    command.arg(&file).args(arguments);
+    command.env(RIVALS.variable(), RIVALS.ensure()?).env("LDIRECTORD", ours);
+    progress::done();
+    let status = Running::start(&mut command)?.wait(limit)?;
+    ensure!(status.is_some_and(|status| status.success()), "the files weren't all read");
+    results::read(&file)
+}
+
+fn today() -> Result<String> {
+    Ok(output(Command::new("date").args(["--utc", "+%F"]))?.trim().to_owned())
 }
 
 /// Creates the folder for the results.

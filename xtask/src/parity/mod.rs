@@ -3,6 +3,7 @@
 
 pub(crate) mod ldirectord;
 mod ldirectord_page;
+mod ldirectord_sample;
 mod report;
 mod results;
 
