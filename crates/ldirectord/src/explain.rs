@@ -268,7 +268,7 @@ impl Block<'_> {
                 let full = self.request(real, &mut places);
                 let quick = self.connection(&mut places);
                 let of_itself = match real.and_then(|it| it.elsewhere.as_ref()) {
-                    Some(_) => " of the real server itself",
+                    Some(_) => " to the real server itself",
                     None => "",
                 };
                 format!("{full}; then {count} times {quick}{of_itself}, and again")

@@ -108,7 +108,7 @@ TCP 10.0.0.1:80 (line 2)
                 every 10 s (default), 9 s at most (line 1)
                 down after 1 failure (default), up after 1 success (default)
   real server   10.0.0.2, port 80, direct routing, weight 1, no more than 10 connections and new ones below 5 (line 3)
-                its own check: GET /x from 10.0.0.9:81 instead; expects a status 200 to 299 and a body that matches \"ok\"; then 2 times a TCP connection of the real server itself, and again
+                its own check: GET /x from 10.0.0.9:81 instead; expects a status 200 to 299 and a body that matches \"ok\"; then 2 times a TCP connection to the real server itself, and again
   real server   10.0.0.3, port 80, direct routing, weight 1 (line 4)
                 its own check: GET /y; expects a status 200 to 299 and a body that matches \"fine\"; then 2 times a TCP connection, and again
   when down     it is deleted from the table (default)
