@@ -1,49 +1,23 @@
-//! `ldirectord` as it is, with a model of IPVS behind it, for kernels that have none.
+//! `ldirectord` as it is, with a model of IPVS in place of the kernel's, for kernels that have none.
 //!
-//! With `--model-alone N` it says how many KiB a model takes whose table has one virtual service with
-//! N real servers.
+//! With `--serve-model` it is that model, for all programs of its network namespace.
 
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use ipvs::{Change, Client};
-use ipvs_benches::director::files::VIRTUAL_SERVICE;
-use ipvs_benches::director::usage::Memory;
-use ipvs_benches::director::{ALONE, real_servers};
-use ipvs_model::Kernel;
+use ipvs::Client;
+use ipvs_benches::director::model::{self, SERVE};
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    match &words[..] {
-        [word, count] if word == ALONE => match count.parse().map_err(Into::into).and_then(alone) {
-            Ok(size) => {
-                println!("{size}");
-                ExitCode::SUCCESS
-            }
+    if std::env::args().skip(1).eq([SERVE]) {
+        return match model::serve() {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("{error:#}");
                 ExitCode::FAILURE
             }
-        },
-        _ => ldirectord::main_with(|| Client::with_transport(Kernel::new())),
+        };
     }
-}
-
-/// By how much this process grows when a model gets a table of this size.
-fn alone(count: usize) -> Result<u64> {
-    let mut client = Client::with_transport(Kernel::new())?;
-    let service = ipvs::Service::new(format!("tcp/{VIRTUAL_SERVICE}").parse()?);
-    let key = service.key;
-    client.add_service(&service)?;
-    let size = || Ok::<_, anyhow::Error>(Memory::of(std::process::id())?.anonymous);
-    let before = size()?;
-    for server in real_servers(count) {
-        let (ip, port) = (*server.address.ip(), server.address.port());
-        let destination = ipvs::Destination::new((ip, port).into());
-        client.change(&Change::AddDestination { service: key, destination })?;
-    }
-    ipvs_os::return_freed_memory();
-    Ok(size()?.saturating_sub(before))
+    ldirectord::main_with(|| Client::with_transport(model::Socket::default()))
 }

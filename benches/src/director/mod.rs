@@ -4,6 +4,7 @@
 pub mod bare;
 pub mod farm;
 pub mod files;
+pub mod model;
 pub mod report;
 pub mod settings;
 pub mod usage;
@@ -13,9 +14,6 @@ use std::time::Duration;
 
 /// The total time of one check.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The word after which `ldirectord-model` measures its model.
-pub const ALONE: &str = "--model-alone";
 
 /// One real server of this many is dead.
 const ONE_DEAD_OF: usize = 10;

@@ -42,15 +42,12 @@ pub struct Cost {
     pub answered: Vec<f64>,
     /// The memory of each of its processes, from the round in which they had the most.
     pub memory: Vec<Memory>,
-    /// How much of that is the model of IPVS, in KiB: what a process that does nothing but hold a
-    /// model of this size grows by. 0 for programs without one.
-    pub model: u64,
 }
 
 impl Cost {
-    /// Resident memory of all its processes without the model of IPVS, in KiB.
+    /// Resident memory of all its processes, in KiB. What they share counts for each.
     pub fn resident(&self) -> u64 {
-        resident(&self.memory).saturating_sub(self.model)
+        resident(&self.memory)
     }
 }
 

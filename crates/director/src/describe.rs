@@ -89,10 +89,9 @@ impl Engine {
         // What isn't checked has no verdicts, only formal ones.
         if let Some(it) = checked.filter(|_| status.state != ServerState::Unchecked) {
             status.checks = CheckCounts { up: it.up, down: it.down, inconclusive: it.inconclusive };
-            status.took_sum = it.took;
-            status.last = it.last.as_ref().map(|(verdict, at, took)| {
-                LastVerdict::new(verdict, now.saturating_duration_since(*at), *took)
-            });
+            status.took_sum = it.took();
+            let last = self.last(it, now);
+            status.last = last.map(|(verdict, ago, took)| LastVerdict::new(verdict, ago, took));
         }
         status.decision = state.decision.map(|decision| {
             let until = self.pools().decisions().of(&service, &server).and_then(|it| it.until);

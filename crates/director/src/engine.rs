@@ -2,7 +2,7 @@
 //! was found out.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,11 +10,11 @@ use ipvs::plan::{Outcome, Step};
 use ipvs::{DestinationKey, ServiceKey, Snapshot};
 use probe::{Probe, Schedule, Turn, Verdict};
 
+use crate::checks::CheckId;
 use crate::decisions::{DecideError, Decision, Selector};
 use crate::event::Event;
 use crate::pool::{Override, Pool};
 use crate::pools::{Maintained, Pools};
-use crate::quick_hash::QuickHash;
 use crate::reconcile::{Look, Object, Order, Refusals, Written};
 use crate::state::{Saved, SavedDecision};
 
@@ -77,22 +77,43 @@ impl Setup {
     }
 }
 
-/// The number of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct CheckId(u32);
-
 /// What is known of one check.
 #[derive(Clone, Debug)]
 pub(crate) struct CheckState {
-    probe: Arc<Probe>,
+    id: CheckId,
     turn: Turn,
-    /// The last verdict, when it came, and how long the check took.
-    pub(crate) last: Option<(Verdict, Instant, Duration)>,
+    in_flight: bool,
+    /// The last verdict, how long after the engine's start it came, and how long the check took.
+    last: Option<(Verdict, Nanos, Nanos)>,
     pub(crate) up: u64,
     pub(crate) down: u64,
     pub(crate) inconclusive: u64,
     /// How long all checks that counted took together.
-    pub(crate) took: Duration,
+    took: Nanos,
+}
+
+/// A time in nanoseconds, of 584 years at most. There may be tens of thousands, and a [`Duration`] is
+/// twice as large.
+#[derive(Clone, Copy, Debug, Default)]
+struct Nanos(u64);
+
+impl From<Duration> for Nanos {
+    fn from(time: Duration) -> Self {
+        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Nanos> for Duration {
+    fn from(nanos: Nanos) -> Self {
+        Self::from_nanos(nanos.0)
+    }
+}
+
+impl CheckState {
+    /// How long all checks that counted took together.
+    pub(crate) fn took(&self) -> Duration {
+        self.took.into()
+    }
 }
 
 /// What has happened since the start.
@@ -119,10 +140,10 @@ pub(crate) struct Engine {
     pools: Pools,
     drift: Drift,
     schedule: Schedule<CheckId>,
-    checks: BTreeMap<CheckId, CheckState>,
-    ids: HashMap<Arc<Probe>, CheckId, QuickHash>,
-    next_id: u32,
-    in_flight: BTreeSet<CheckId>,
+    started: Instant,
+    /// By their slots.
+    checks: Vec<Option<CheckState>>,
+    in_flight: usize,
     refusals: Refusals,
     /// Services of this program: those of the configuration, and former ones that are to go.
     own: BTreeSet<ServiceKey>,
@@ -159,10 +180,9 @@ impl Engine {
             pools,
             drift: Drift::default(),
             schedule: Schedule::new(now),
-            checks: BTreeMap::new(),
-            ids: HashMap::default(),
-            next_id: 0,
-            in_flight: BTreeSet::new(),
+            started: now,
+            checks: Vec::new(),
+            in_flight: 0,
             refusals: Refusals::default(),
             own: saved.services.clone(),
             connections: BTreeMap::new(),
@@ -216,69 +236,53 @@ impl Engine {
 
     /// Follows the checks of the pools.
     fn schedule_checks(&mut self, now: Instant) {
-        let wanted: HashMap<&Arc<Probe>, Duration, QuickHash> =
-            self.pools.shared_probes().collect();
-        let gone: Vec<CheckId> = self
-            .checks
-            .iter()
-            .filter(|(_, it)| !wanted.contains_key(&it.probe))
-            .map(|(id, _)| *id)
-            .collect();
-        let mut new: Vec<(Arc<Probe>, Duration)> = Vec::new();
-        let mut kept: Vec<(CheckId, Duration)> = Vec::new();
-        for (probe, interval) in wanted {
-            match self.ids.get(probe) {
-                Some(id) => kept.push((*id, interval)),
-                None => new.push((Arc::clone(probe), interval)),
+        let wanted = self.pools.checks();
+        for place in &mut self.checks {
+            let Some(gone) = place.take_if(|it| wanted.probe(it.id).is_none()) else { continue };
+            self.schedule.remove(gone.id);
+            self.in_flight -= usize::from(gone.in_flight);
+        }
+        self.checks.resize_with(wanted.slots(), || None);
+        self.checks.shrink_to_fit();
+        let mut new: Vec<(CheckId, &Arc<Probe>, Duration)> = Vec::new();
+        for (id, probe, interval) in wanted.iter() {
+            match self.checks.get(id.slot()) {
+                Some(Some(_)) => self.schedule.insert(id, interval, Duration::ZERO, now),
+                _ => new.push((id, probe, interval)),
             }
         }
-        for id in gone {
-            self.schedule.remove(id);
-            self.in_flight.remove(&id);
-            if let Some(check) = self.checks.remove(&id) {
-                self.ids.remove(&check.probe);
-            }
-        }
-        for (id, interval) in kept {
-            self.schedule.insert(id, interval, Duration::ZERO, now);
-        }
-        // A hash map has no order, but the same file should start in the same way.
-        new.sort_by_key(|(probe, _)| probe.target);
-        // A map that is collected in order takes half the memory of one that has grown so.
-        let mut checks: Vec<(CheckId, CheckState)> =
-            std::mem::take(&mut self.checks).into_iter().collect();
+        // The same file should start in the same way, whatever was in force before.
+        new.sort_by_key(|(_, probe, _)| probe.target);
         let warm_up = WARM_UP_OF_EACH * u32::try_from(new.len()).unwrap_or(u32::MAX);
-        for (probe, interval) in new {
-            let id = CheckId(self.next_id);
-            self.next_id += 1;
+        for (id, probe, interval) in new {
             self.schedule.insert(id, interval, warm_up, now);
-            self.ids.insert(Arc::clone(&probe), id);
-            let turn = Turn::of(&probe);
-            let check = CheckState {
-                probe,
-                turn,
+            let Some(place) = self.checks.get_mut(id.slot()) else { continue };
+            *place = Some(CheckState {
+                id,
+                turn: Turn::of(probe),
+                in_flight: false,
                 last: None,
                 up: 0,
                 down: 0,
                 inconclusive: 0,
-                took: Duration::ZERO,
-            };
-            checks.push((id, check));
+                took: Nanos::default(),
+            });
         }
-        self.checks = checks.into_iter().collect();
     }
 
     /// A check that has to start, as it is to be made this time.
     pub(crate) fn due(&mut self, now: Instant) -> Option<(CheckId, Arc<Probe>)> {
-        if self.in_flight.len() >= IN_FLIGHT {
+        if self.in_flight >= IN_FLIGHT {
             return None;
         }
         let due = self.schedule.due(now)?;
         self.counts.latest = self.counts.latest.max(due.late);
-        let check = self.checks.get(&due.id)?;
-        self.in_flight.insert(due.id);
-        let probe = match check.probe.at(&check.turn) {
-            Cow::Borrowed(_) => Arc::clone(&check.probe),
+        let check = state(&mut self.checks, due.id)?;
+        let probe = self.pools.checks().probe(due.id)?;
+        check.in_flight = true;
+        self.in_flight += 1;
+        let probe = match probe.at(&check.turn) {
+            Cow::Borrowed(_) => Arc::clone(probe),
             Cow::Owned(part) => Arc::new(part),
         };
         Some((due.id, probe))
@@ -286,15 +290,16 @@ impl Engine {
 
     /// What is being checked under this number.
     pub(crate) fn probe(&self, id: CheckId) -> Option<&Probe> {
-        self.checks.get(&id).filter(|_| self.in_flight.contains(&id)).map(|it| &*it.probe)
+        let state = self.checks.get(id.slot())?.as_ref()?;
+        let probe = self.pools.checks().probe(id)?;
+        (state.id == id && state.in_flight).then_some(probe)
     }
 
     /// Records the verdict of a check that was due, and how long it took.
     pub(crate) fn finished(&mut self, id: CheckId, verdict: Verdict, took: Duration, now: Instant) {
-        if !self.in_flight.remove(&id) {
-            return;
-        }
-        let Some(check) = self.checks.get_mut(&id) else { return };
+        let Some(check) = state(&mut self.checks, id).filter(|it| it.in_flight) else { return };
+        check.in_flight = false;
+        self.in_flight -= 1;
         check.turn.observe(&verdict);
         match verdict {
             Verdict::Up => check.up += 1,
@@ -304,12 +309,12 @@ impl Engine {
         if let Verdict::Inconclusive(_) = verdict {
             self.schedule.repeat(id, now);
         } else {
-            check.took += took;
+            check.took = Nanos(check.took.0.saturating_add(Nanos::from(took).0));
             self.schedule.finished(id, now);
         }
-        let probe = Arc::clone(&check.probe);
-        let events = self.pools.observe(&probe, &verdict, now);
-        check.last = Some((verdict, now, took));
+        let events = self.pools.observe_check(id, &verdict, now);
+        let at = now.saturating_duration_since(self.started);
+        check.last = Some((verdict, at.into(), took.into()));
         self.changed(events);
     }
 
@@ -365,7 +370,7 @@ impl Engine {
     /// something next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         // A check that ends makes room for the next, and a write that ends for a retry.
-        let check = self.schedule.next().filter(|_| self.in_flight.len() < IN_FLIGHT);
+        let check = self.schedule.next().filter(|_| self.in_flight < IN_FLIGHT);
         let retry = self.refusals.deadline().filter(|_| !self.writing);
         let look = self.next_look.filter(|_| !self.looking && !self.writing);
         [check, retry, look, self.pools.deadline()].into_iter().flatten().min()
@@ -526,7 +531,19 @@ impl Engine {
     }
 
     pub(crate) fn check(&self, probe: &Probe) -> Option<&CheckState> {
-        self.checks.get(self.ids.get(probe)?)
+        let id = self.pools.checks().id(probe)?;
+        self.checks.get(id.slot())?.as_ref().filter(|it| it.id == id)
+    }
+
+    /// The last verdict of a check, how long ago it was, and how long the check took.
+    pub(crate) fn last<'a>(
+        &self,
+        check: &'a CheckState,
+        now: Instant,
+    ) -> Option<(&'a Verdict, Duration, Duration)> {
+        let (verdict, at, took) = check.last.as_ref()?;
+        let ago = now.saturating_duration_since(self.started).saturating_sub((*at).into());
+        Some((verdict, ago, (*took).into()))
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -534,7 +551,7 @@ impl Engine {
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight.len()
+        self.in_flight
     }
 
     pub(crate) fn is_writing(&self) -> bool {
@@ -549,6 +566,11 @@ impl Engine {
     pub(crate) fn connections(&self, service: ServiceKey, server: DestinationKey) -> Option<u32> {
         self.connections.get(&(service, server)).copied()
     }
+}
+
+/// The state of a check that exists.
+fn state(all: &mut [Option<CheckState>], id: CheckId) -> Option<&mut CheckState> {
+    all.get_mut(id.slot())?.as_mut().filter(|it| it.id == id)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod checks;
 pub mod control;
 mod decisions;
 mod describe;

@@ -1,16 +1,15 @@
 //! All pools, and the checks they share.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipvs::{DestinationKey, ServiceKey, ServiceSnapshot, Snapshot, TableService};
-use probe::{Health, Probe, State, Thresholds, Verdict};
+use probe::{Health, Probe, State, Verdict};
 
+use crate::checks::{CheckId, Checks};
 use crate::decisions::{DecideError, Decision, Decisions, Selector};
 use crate::event::Event;
 use crate::pool::{Active, Member, MemberState, Override, Pool};
-use crate::quick_hash::QuickHash;
 
 /// Real servers in maintenance, and why each of them is: the name of a file, say.
 pub type Maintained = BTreeMap<(ServiceKey, DestinationKey), String>;
@@ -37,9 +36,10 @@ pub type Maintained = BTreeMap<(ServiceKey, DestinationKey), String>;
 #[derive(Clone, Debug)]
 pub struct Pools {
     pools: BTreeMap<ServiceKey, Active>,
-    /// Each check once, with a health for each pair of thresholds. Pools that check a server in the
-    /// same way share it.
-    checks: HashMap<Arc<Probe>, Vec<Check>, QuickHash>,
+    /// The services by the numbers that [`Checks`] has for them.
+    numbered: Vec<ServiceKey>,
+    /// Pools that check a server in the same way share a check.
+    checks: Checks,
     decisions: Decisions,
     maintained: Maintained,
     touched: BTreeSet<ServiceKey>,
@@ -50,24 +50,13 @@ pub struct Pools {
     fell_back: BTreeSet<ServiceKey>,
 }
 
-#[derive(Clone, Debug)]
-struct Check {
-    thresholds: Thresholds,
-    /// The shortest of its members'.
-    interval: Duration,
-    health: Health,
-    /// The state and the verdict that all members follow.
-    followed: Option<(State, bool)>,
-    /// In no particular order.
-    members: Vec<(ServiceKey, DestinationKey)>,
-}
-
 impl Pools {
     /// The pools of a configuration, starting from the current table.
     pub fn new(pools: impl IntoIterator<Item = Pool>, current: &Snapshot, now: Instant) -> Self {
         let mut all = Self {
             pools: BTreeMap::new(),
-            checks: HashMap::default(),
+            numbered: Vec::new(),
+            checks: Checks::default(),
             decisions: Decisions::default(),
             maintained: Maintained::new(),
             touched: BTreeSet::new(),
@@ -90,21 +79,21 @@ impl Pools {
         now: Instant,
     ) -> Vec<Event> {
         let former = std::mem::take(&mut self.pools);
-        let healths = std::mem::take(&mut self.checks);
-        let known = |probe: &Probe, thresholds: Thresholds| {
-            let checks = healths.get(probe)?;
-            let check = checks.iter().find(|it| it.thresholds == thresholds).or(checks.first())?;
-            check.health.last().is_some().then_some(&check.health)
-        };
+        let before_checks = std::mem::take(&mut self.checks);
+        self.checks = Checks::after(&before_checks);
+        self.numbered.clear();
         let mut longest = Duration::ZERO;
         for pool in pools {
             let key = pool.service.key;
+            // There is no memory for 2^32 services.
+            let number = u32::try_from(self.numbered.len()).unwrap_or(u32::MAX);
+            self.numbered.push(key);
             let before = former.get(&key);
             let there = current.service(&key);
             let mut states = Vec::with_capacity(pool.members.len());
             for (server, member) in &pool.members {
                 longest = longest.max(member.probe.timeout);
-                let health = known(&member.probe, member.thresholds);
+                let health = before_checks.known(&member.probe, member.thresholds);
                 let mut state = before.and_then(|it| it.state(server)).unwrap_or_else(|| {
                     let up = health.is_some_and(|health| health.state() == State::Up);
                     MemberState {
@@ -116,7 +105,8 @@ impl Pools {
                 state.decision = self.decisions.of(&key, server).map(|it| it.decision);
                 state.maintained = self.maintained.contains_key(&(key, *server));
                 states.push((*server, state));
-                self.join((key, *server), member, health, state.admitted);
+                let follower = (number, *server);
+                self.checks.join(&before_checks, follower, member, health, state.admitted);
             }
             // A fallback that is already in the table stays until a real server is up.
             let fallback = pool.fallback.map(|it| it.key());
@@ -133,6 +123,7 @@ impl Pools {
             let states = states.into_iter().collect();
             self.pools.insert(key, Active::new(pool, states, on_fallback));
         }
+        self.checks.complete(&before_checks);
         self.fell_back.clear();
         self.first_round = now + longest;
         self.first_round_pending = true;
@@ -144,53 +135,30 @@ impl Pools {
         events
     }
 
-    /// Adds a real server to those that share its check.
-    fn join(
-        &mut self,
-        name: (ServiceKey, DestinationKey),
-        member: &Member,
-        known: Option<&Health>,
-        admitted: bool,
-    ) {
-        // Nearly all checks have one member and one pair of thresholds, and there may be thousands.
-        let checks =
-            self.checks.entry(Arc::clone(&member.probe)).or_insert_with(|| Vec::with_capacity(1));
-        let at = checks.iter().position(|it| it.thresholds == member.thresholds);
-        let at = at.unwrap_or_else(|| {
-            let health = known.cloned().unwrap_or_default();
-            let thresholds = member.thresholds;
-            let interval = member.interval;
-            let members = Vec::with_capacity(1);
-            checks.push(Check { thresholds, interval, health, followed: None, members });
-            checks.len() - 1
-        });
-        let check = &mut checks[at];
-        // Another service may have found it in use.
-        if admitted && check.health.state() == State::Unknown {
-            check.health = Health::assumed_up();
-        }
-        check.interval = check.interval.min(member.interval);
-        check.members.push(name);
-    }
-
     /// Records the verdict of a check at `now`, for all services that use that check.
     pub fn observe(&mut self, probe: &Probe, verdict: &Verdict, now: Instant) -> Vec<Event> {
+        let id = self.checks.id(probe);
+        id.map_or_else(Vec::new, |id| self.observe_check(id, verdict, now))
+    }
+
+    /// The same for the check of this number.
+    pub(crate) fn observe_check(
+        &mut self,
+        id: CheckId,
+        verdict: &Verdict,
+        now: Instant,
+    ) -> Vec<Event> {
         if matches!(verdict, Verdict::Inconclusive(_)) {
             return Vec::new();
         }
-        let mut changed = Vec::new();
-        for check in self.checks.get_mut(probe).into_iter().flatten() {
-            check.health.observe(verdict, check.thresholds, now);
-            let state = check.health.state();
-            // Nearly all verdicts say what the one before has said.
-            if check.followed.replace((state, verdict.is_up())) == Some((state, verdict.is_up())) {
-                continue;
-            }
-            changed.extend(check.members.iter().map(|member| (*member, state)));
-        }
-        changed.sort_unstable_by_key(|(member, _)| *member);
+        let news = self.checks.observe(id, verdict, now).into_iter();
+        let key = |number: u32| self.numbered.get(number as usize).copied();
+        let mut changed: Vec<_> = news
+            .filter_map(|((service, server), state)| Some((key(service)?, server, state)))
+            .collect();
+        changed.sort_unstable_by_key(|(service, server, _)| (*service, *server));
         let mut events = Vec::new();
-        for ((service, server), state) in changed {
+        for (service, server, state) in changed {
             let Some(pool) = self.pools.get_mut(&service) else { continue };
             let Some(mut member) = pool.state(&server) else { continue };
             let before = member.takes_traffic();
@@ -349,14 +317,12 @@ impl Pools {
 
     /// The checks to make, each once, and how often. In no particular order.
     pub fn probes(&self) -> impl Iterator<Item = (&Probe, Duration)> {
-        self.shared_probes().map(|(probe, interval)| (&**probe, interval))
+        self.checks.iter().map(|(_, probe, interval)| (&**probe, interval))
     }
 
-    /// The same, to be shared.
-    pub(crate) fn shared_probes(&self) -> impl Iterator<Item = (&Arc<Probe>, Duration)> {
-        self.checks
-            .iter()
-            .filter_map(|(probe, checks)| Some((probe, checks.iter().map(|it| it.interval).min()?)))
+    /// The same with their numbers.
+    pub(crate) const fn checks(&self) -> &Checks {
+        &self.checks
     }
 
     /// The state of a service.
@@ -371,8 +337,7 @@ impl Pools {
 
     /// The health of a real server as its check sees it.
     pub(crate) fn health(&self, member: &Member) -> Option<&Health> {
-        let checks = self.checks.get(&member.probe)?;
-        checks.iter().find(|it| it.thresholds == member.thresholds).map(|it| &it.health)
+        self.checks.health(member)
     }
 
     pub(crate) fn decisions(&self) -> &Decisions {

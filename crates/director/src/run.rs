@@ -19,8 +19,9 @@ use tokio::task::spawn_local;
 use tokio::time::timeout_at;
 
 use crate::budget::{Budget, OverBudget};
+use crate::checks::CheckId;
 use crate::decisions::{DecideError, Selector};
-use crate::engine::{CheckId, Engine, IN_FLIGHT, Setup};
+use crate::engine::{Engine, IN_FLIGHT, Setup};
 use crate::event::Event;
 use crate::pool::Override;
 use crate::pools::Maintained;

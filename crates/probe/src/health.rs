@@ -62,7 +62,7 @@ pub struct Health {
     since: Option<Instant>,
     /// Verdicts in a row that contradict the state.
     streak: u16,
-    last: Option<(Verdict, Instant)>,
+    is_judged: bool,
 }
 
 impl Default for Health {
@@ -74,12 +74,12 @@ impl Default for Health {
 impl Health {
     /// The health of a server about which nothing is known.
     pub const fn new() -> Self {
-        Self { state: State::Unknown, since: None, streak: 0, last: None }
+        Self { state: State::Unknown, since: None, streak: 0, is_judged: false }
     }
 
     /// The health of a server that was in use before it was first checked.
     pub const fn assumed_up() -> Self {
-        Self { state: State::Up, since: None, streak: 0, last: None }
+        Self { state: State::Up, since: None, streak: 0, is_judged: false }
     }
 
     /// Records the verdict of a check at `now`, and returns the new state if it changed.
@@ -96,7 +96,7 @@ impl Health {
             Verdict::Down(_) => (State::Down, thresholds.fall),
             Verdict::Inconclusive(_) => return None,
         };
-        self.last = Some((verdict.clone(), now));
+        self.is_judged = true;
         if self.state == seen {
             self.streak = 0;
             return None;
@@ -127,9 +127,9 @@ impl Health {
         self.streak
     }
 
-    /// The last verdict that counted, and when it came. None before the first.
-    pub fn last(&self) -> Option<(&Verdict, Instant)> {
-        self.last.as_ref().map(|(verdict, at)| (verdict, *at))
+    /// Whether there was a verdict that counted.
+    pub const fn is_judged(&self) -> bool {
+        self.is_judged
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     fn a_server_that_was_in_use_leaves_after_as_many_failures_as_any_other() {
         let now = Instant::now();
         let mut health = Health::assumed_up();
-        assert_eq!((health.state(), health.last(), health.since()), (State::Up, None, None));
+        assert_eq!((health.state(), health.is_judged(), health.since()), (State::Up, false, None));
         assert_eq!(health.observe(&down(), thresholds(1, 3), now), None);
         assert_eq!(health.observe(&down(), thresholds(1, 3), now), None);
         assert_eq!(health.streak(), 2);
@@ -180,7 +180,7 @@ mod tests {
         let now = Instant::now();
         let mut health = Health::new();
         assert_eq!(health.observe(&inconclusive(), thresholds(1, 1), now), None);
-        assert_eq!((health.state(), health.last()), (State::Unknown, None));
+        assert_eq!((health.state(), health.is_judged()), (State::Unknown, false));
         health.observe(&Verdict::Up, thresholds(1, 2), now);
         health.observe(&down(), thresholds(1, 2), now);
         health.observe(&inconclusive(), thresholds(1, 2), now);

@@ -1,6 +1,7 @@
 //! When each check starts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,9 @@ const WIDEST_GRID: Duration = Duration::from_millis(20);
 
 /// The minimum number of grid points in an interval, so the spacing is at most 1 % of an interval.
 const GRID_POINTS: u32 = 100;
+
+/// So many entries may always be there without holding.
+const FEW: usize = 64;
 
 /// Decides when each check starts.
 ///
@@ -49,8 +53,11 @@ const GRID_POINTS: u32 = 100;
 pub struct Schedule<Id> {
     /// Times are counted from here.
     epoch: Instant,
-    /// The checks that are not in flight, by their next start.
-    waiting: BTreeSet<(Millis, Id)>,
+    /// The checks that are not in flight, by their next start, and perhaps entries that don't hold any
+    /// more. The first one holds.
+    waiting: BinaryHeap<Reverse<(Millis, Id)>>,
+    /// How many entries don't hold any more.
+    stale: usize,
     checks: HashMap<Id, Entry>,
     /// How many checks were ever inserted, used to spread them.
     inserted: u32,
@@ -61,9 +68,10 @@ type Millis = u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    interval: Millis,
-    /// Regular starts are this many milliseconds after a multiple of the interval.
-    phase: Millis,
+    /// In milliseconds, and so is the phase: 49 days at most, because there may be tens of thousands.
+    interval: u32,
+    /// Regular starts are this much after a multiple of the interval.
+    phase: u32,
     /// The next start, or the last start if the check is in flight.
     start: Millis,
     under_way: bool,
@@ -81,7 +89,13 @@ pub struct Due<Id> {
 impl<Id: Copy + Ord + Hash> Schedule<Id> {
     /// An empty schedule, starting at `now`.
     pub fn new(now: Instant) -> Self {
-        Self { epoch: now, waiting: BTreeSet::new(), checks: HashMap::new(), inserted: 0 }
+        Self {
+            epoch: now,
+            waiting: BinaryHeap::new(),
+            stale: 0,
+            checks: HashMap::new(),
+            inserted: 0,
+        }
     }
 
     /// Adds a check that starts every `interval`. The first start is within `warm_up` (at most an
@@ -89,9 +103,9 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
     /// starts are regular.
     ///
     /// If the check already exists, it keeps its place; a new interval takes effect at its next
-    /// start. An interval below 1 ms counts as 1 ms.
+    /// start. An interval below 1 ms counts as 1 ms, and one above 2^32 ms (49 days) as that.
     pub fn insert(&mut self, id: Id, interval: Duration, warm_up: Duration, now: Instant) {
-        let interval_ms = millis(interval).max(1);
+        let interval_ms = u32::try_from(millis(interval)).unwrap_or(u32::MAX).max(1);
         if let Some(entry) = self.checks.get(&id) {
             if entry.interval == interval_ms {
                 return;
@@ -99,40 +113,43 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
             let entry = *entry;
             self.remove(id);
             let grid = grid(interval);
-            let latest = align(self.at(now) + interval_ms, grid);
+            let latest = align(self.at(now) + Millis::from(interval_ms), grid);
             let start = if entry.under_way { entry.start } else { entry.start.min(latest) };
-            let phase = start % interval_ms;
+            let phase = phase(start, interval_ms);
             self.put(id, Entry { interval: interval_ms, phase, start, ..entry });
             return;
         }
         let share = self.next_share();
         let grid = grid(interval);
         let now = self.at(now);
-        let start = align(now + share_of(millis(warm_up.min(interval)), share), grid);
-        let phase = align(now + share_of(interval_ms, share), grid) % interval_ms;
+        let warm_up = millis(warm_up).min(interval_ms.into());
+        let start = align(now + share_of(warm_up, share), grid);
+        let phase = phase(align(now + share_of(interval_ms.into(), share), grid), interval_ms);
         self.put(id, Entry { interval: interval_ms, phase, start, under_way: false });
     }
 
     /// Removes a check. If it is in flight, its end is ignored.
     pub fn remove(&mut self, id: Id) {
         if let Some(entry) = self.checks.remove(&id) {
-            self.waiting.remove(&(entry.start, id));
+            self.stale += usize::from(!entry.under_way);
+            self.tidy();
         }
     }
 
     /// The most overdue check that should have started by `now`; from then on it counts as in
     /// flight. None if nothing is due.
     pub fn due(&mut self, now: Instant) -> Option<Due<Id>> {
-        let (start, id) = *self.waiting.first()?;
+        let Reverse((start, id)) = *self.waiting.peek()?;
         let now = self.at(now);
         if start > now {
             return None;
         }
-        self.waiting.pop_first();
+        self.waiting.pop();
         if let Some(entry) = self.checks.get_mut(&id) {
             entry.under_way = true;
             entry.start = now;
         }
+        self.tidy();
         Some(Due { id, late: Duration::from_millis(now - start) })
     }
 
@@ -142,7 +159,7 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
         self.end(id, |entry| {
             // Not before half an interval after the last start, which may have been out of phase
             // because of the warm-up or because it was late.
-            entry.regular_after(now.max(entry.start + entry.interval / 2))
+            entry.regular_after(now.max(entry.start + Millis::from(entry.interval / 2)))
         });
     }
 
@@ -151,14 +168,15 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
     pub fn repeat(&mut self, id: Id, now: Instant) {
         let now = self.at(now);
         self.end(id, |entry| {
-            let grid = grid(Duration::from_millis(entry.interval));
-            align(now + (entry.interval / 10).max(1), grid).min(entry.regular_after(now))
+            let interval = Millis::from(entry.interval);
+            let grid = grid(Duration::from_millis(interval));
+            align(now + (interval / 10).max(1), grid).min(entry.regular_after(now))
         });
     }
 
     /// When [`due`](Self::due) has something next. None if no check is pending.
     pub fn next(&self) -> Option<Instant> {
-        self.waiting.first().map(|(start, _)| self.epoch + Duration::from_millis(*start))
+        self.waiting.peek().map(|it| self.epoch + Duration::from_millis(it.0.0))
     }
 
     /// How many checks there are, including those in flight.
@@ -172,17 +190,40 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
     }
 
     fn end(&mut self, id: Id, next: impl FnOnce(&Entry) -> Millis) {
-        let Some(entry) = self.checks.get(&id).copied().filter(|entry| entry.under_way) else {
+        let Some(entry) = self.checks.get_mut(&id).filter(|entry| entry.under_way) else {
             return;
         };
-        self.put(id, Entry { start: next(&entry), under_way: false, ..entry });
+        entry.start = next(entry);
+        entry.under_way = false;
+        self.waiting.push(Reverse((entry.start, id)));
     }
 
     fn put(&mut self, id: Id, entry: Entry) {
         if !entry.under_way {
-            self.waiting.insert((entry.start, id));
+            self.waiting.push(Reverse((entry.start, id)));
         }
         self.checks.insert(id, entry);
+    }
+
+    /// Removes entries that don't hold any more, from the front, or everywhere if they are most.
+    fn tidy(&mut self) {
+        let Self { waiting, checks, stale, .. } = self;
+        let holds = |Reverse((start, id)): &Reverse<(Millis, Id)>| {
+            checks.get(id).is_some_and(|it| !it.under_way && it.start == *start)
+        };
+        while *stale > 0 && waiting.peek().is_some_and(|first| !holds(first)) {
+            waiting.pop();
+            *stale -= 1;
+        }
+        if *stale > checks.len() + FEW {
+            let mut all = std::mem::take(waiting).into_vec();
+            all.retain(holds);
+            // A check that was removed and has come again may start at the same time as before.
+            all.sort_unstable();
+            all.dedup();
+            *waiting = all.into();
+            *stale = 0;
+        }
     }
 
     /// The point in an interval, in units of 2^-32, at which the next inserted check starts.
@@ -200,10 +241,17 @@ impl<Id: Copy + Ord + Hash> Schedule<Id> {
 
 impl Entry {
     /// The first regular start after `time`.
-    const fn regular_after(&self, time: Millis) -> Millis {
-        let before = (time + self.interval - self.phase % self.interval) % self.interval;
-        time + self.interval - before
+    fn regular_after(&self, time: Millis) -> Millis {
+        let interval = Millis::from(self.interval);
+        let before = (time + interval - Millis::from(self.phase) % interval) % interval;
+        time + interval - before
     }
+}
+
+/// How long after a multiple of the interval this is.
+fn phase(time: Millis, interval: u32) -> u32 {
+    // It's less than the interval.
+    u32::try_from(time % Millis::from(interval)).unwrap_or_default()
 }
 
 /// The spacing of grid points for checks with this interval.
@@ -217,7 +265,7 @@ const fn align(time: Millis, grid: Millis) -> Millis {
 }
 
 fn share_of(length: Millis, share: u32) -> Millis {
-    // A length is below 2^32 in practice (49 days); a longer one is spread a little less evenly.
+    // A length is an interval at most, so it is below 2^32.
     (length.min(u64::from(u32::MAX)) * u64::from(share)) >> 32
 }
 
@@ -228,6 +276,8 @@ fn millis(duration: Duration) -> Millis {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -384,6 +434,30 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever is inserted, changed, removed, due, finished or repeated.
+        #[test]
+        fn the_first_entry_holds_and_the_others_are_few(
+            steps in prop::collection::vec((0_u8..6, 0_usize..8, 1_u64..5000), 1..400),
+        ) {
+            let mut now = Instant::now();
+            let mut schedule = Schedule::new(now);
+            for (step, id, time) in steps {
+                match step {
+                    0 => schedule.insert(id, Duration::from_millis(time), SECOND, now),
+                    1 => schedule.remove(id),
+                    2 => schedule.finished(id, now),
+                    3 => schedule.repeat(id, now),
+                    4 => drop(schedule.due(now)),
+                    _ => now += Duration::from_millis(time),
+                }
+                let waiting = schedule.checks.values().filter(|it| !it.under_way);
+                let first = waiting.map(|it| it.start).min();
+                let first = first.map(|start| schedule.epoch + Duration::from_millis(start));
+                prop_assert_eq!(schedule.next(), first);
+                prop_assert!(schedule.waiting.len() <= 2 * schedule.len() + FEW);
+            }
+        }
+
         /// Whatever the checks take and whenever they are inserted: from the second start on, each
         /// starts at exact multiples of its interval, skipping a start only while it is in flight.
         #[test]

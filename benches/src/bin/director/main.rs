@@ -7,6 +7,7 @@
 mod contender;
 mod farm;
 mod guest;
+mod model;
 mod namespace;
 mod native;
 

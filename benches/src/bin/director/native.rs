@@ -1,19 +1,19 @@
 //! What a check costs, on this machine's own kernel: processor time can't be measured in User-Mode
 //! Linux.
 
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ipvs_benches::director::files::WarmUp;
+use ipvs_benches::director::healthy;
 use ipvs_benches::director::report::{Cost, Native, resident};
 use ipvs_benches::director::settings::Settings;
-use ipvs_benches::director::{ALONE, healthy};
 use rustix::process::geteuid;
 
 use crate::contender::{Contender, Processor};
 use crate::farm::Farm;
+use crate::model::Model;
 use crate::{kernel, namespace};
 
 const CONTENDERS: [Contender; 4] =
@@ -42,12 +42,8 @@ pub(crate) fn measure(settings: &Settings) -> Result<Native> {
                 let cost = &mut found[at];
                 watch(settings, contenders[at], cost)?;
                 println!(
-                    "{} {checks}: {:.1} µs, {:.3}, {:?} KiB, {} KiB of it for the model",
-                    cost.program,
-                    cost.per_answer[round],
-                    cost.answered[round],
-                    cost.memory,
-                    cost.model
+                    "{} {checks}: {:.1} µs, {:.3}, {:?} KiB",
+                    cost.program, cost.per_answer[round], cost.answered[round], cost.memory
                 );
             }
         }
@@ -64,13 +60,16 @@ fn nothing(contender: Contender, checks: usize) -> Cost {
         per_answer: Vec::new(),
         answered: Vec::new(),
         memory: Vec::new(),
-        model: 0,
     }
 }
 
 /// Watches one program for a window.
 fn watch(settings: &Settings, contender: Contender, cost: &mut Cost) -> Result<()> {
     let mut farm = Farm::start(settings, Processor::Nth(1))?;
+    let _model = match contender {
+        Contender::Ours => Some(Model::start(settings, Processor::Nth(1))?),
+        _ => None,
+    };
     let mut running = contender.start(settings, cost.checks, INTERVAL, Processor::Nth(0))?;
     thread::sleep(WARM_UP);
     let (from, used, answered) = (Instant::now(), running.usage()?, farm.answered()?);
@@ -85,18 +84,7 @@ fn watch(settings: &Settings, contender: Contender, cost: &mut Cost) -> Result<(
     if resident(&usage.memory) > resident(&cost.memory) {
         cost.memory = usage.memory;
     }
-    if contender == Contender::Ours {
-        cost.model = model(settings, healthy(cost.checks))?;
-    }
     running.end()
-}
-
-/// The memory of a model with this many real servers in its table, in KiB.
-fn model(settings: &Settings, servers: usize) -> Result<u64> {
-    let program = settings.ours.first().context("no ldirectord")?;
-    let output = Command::new(program).args([ALONE, &servers.to_string()]).output()?;
-    ensure!(output.status.success(), "the model alone ended with {}", output.status);
-    String::from_utf8(output.stdout)?.trim().parse().context("not a number of KiB")
 }
 
 /// A network namespace whose addresses and ports are all free.

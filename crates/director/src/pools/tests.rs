@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use ipvs::plan::{Options, Prune, Scope};
 use ipvs::{Client, Destination, Scheduler, Service};
 use ipvs_model::Kernel;
-use probe::{Check, ReasonKind, Stage};
+use probe::{Check, ReasonKind, Stage, Thresholds};
 use proptest::prelude::*;
 
 use super::*;

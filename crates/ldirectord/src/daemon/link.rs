@@ -25,8 +25,32 @@ pub(super) const FROM_WORKER: u64 = 4 << 20;
 const MOST_NAMES: usize = 16_384;
 const LONGEST_NAMES: usize = 256 << 10;
 
+/// Memory of this size is kept for the next line.
+const SHORT: usize = 1024;
+
 /// The longest text in a message of the worker's; the rest is cut off.
 const TEXT: usize = 100 << 10;
+
+/// What one process says to the other.
+pub(super) trait Message: Serialize + DeserializeOwned + Sized {
+    /// The line of a message that comes all the time, which needs no parser.
+    const ROUTINE: &'static [u8] = b"";
+
+    /// That message.
+    fn routine() -> Option<Self> {
+        None
+    }
+}
+
+impl Message for ToWorker {}
+
+impl Message for ToParent {
+    const ROUTINE: &'static [u8] = b"\"Alive\"\n";
+
+    fn routine() -> Option<Self> {
+        Some(Self::Alive)
+    }
+}
 
 /// What the parent says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -183,25 +207,44 @@ pub(super) fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-/// The next message; None at the end of the stream.
-///
-/// # Errors
-///
-/// If a line is longer than `limit` bytes, or isn't a message.
-pub(super) async fn receive<T: DeserializeOwned>(
-    from: &mut (impl AsyncBufRead + Unpin),
+/// Receives the messages of a stream.
+#[derive(Debug)]
+pub(super) struct Receiver<R> {
+    from: R,
     limit: u64,
-) -> io::Result<Option<T>> {
-    let mut line = Vec::new();
-    from.take(limit).read_until(b'\n', &mut line).await?;
-    if line.is_empty() {
-        return Ok(None);
+    /// The last line, if it was short.
+    line: Vec<u8>,
+}
+
+impl<R: AsyncBufRead + Unpin> Receiver<R> {
+    /// A line has `limit` bytes at most.
+    pub(super) const fn new(from: R, limit: u64) -> Self {
+        Self { from, limit, line: Vec::new() }
     }
-    if line.last() != Some(&b'\n') {
-        let ended = "a message was cut off, or is too long";
-        return Err(io::Error::new(io::ErrorKind::InvalidData, ended));
+
+    /// The next message; None at the end of the stream.
+    ///
+    /// # Errors
+    ///
+    /// If a line is longer than the limit, or isn't a message.
+    pub(super) async fn receive<T: Message>(&mut self) -> io::Result<Option<T>> {
+        if self.line.capacity() > SHORT {
+            self.line = Vec::new();
+        }
+        self.line.clear();
+        (&mut self.from).take(self.limit).read_until(b'\n', &mut self.line).await?;
+        if self.line.is_empty() {
+            return Ok(None);
+        }
+        if self.line.last() != Some(&b'\n') {
+            let ended = "a message was cut off, or is too long";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, ended));
+        }
+        if let Some(message) = T::routine().filter(|_| self.line == T::ROUTINE) {
+            return Ok(Some(message));
+        }
+        Ok(Some(serde_json::from_slice(&self.line)?))
     }
-    Ok(Some(serde_json::from_slice(&line)?))
 }
 
 /// Names that fit into a message; none if they don't.
@@ -227,9 +270,9 @@ mod tests {
     fn received(bytes: &[u8], limit: u64) -> Vec<io::Result<ToParent>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(async {
-            let mut from = bytes;
+            let mut from = Receiver::new(bytes, limit);
             let mut all = Vec::new();
-            while let Some(result) = receive(&mut from, limit).await.transpose() {
+            while let Some(result) = from.receive().await.transpose() {
                 let failed = result.is_err();
                 all.push(result);
                 if failed {
@@ -262,6 +305,7 @@ mod tests {
                 },
             },
         ];
+        assert_eq!(line(&ToParent::Alive).expect("serializable"), ToParent::ROUTINE);
         let bytes: Vec<u8> =
             messages.iter().flat_map(|it| line(it).expect("serializable")).collect();
         let back = received(&bytes, FROM_WORKER);

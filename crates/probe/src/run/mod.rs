@@ -7,6 +7,7 @@ mod datagram;
 mod external;
 mod failure;
 mod icmp;
+mod late;
 mod needs;
 mod stream;
 #[cfg(feature = "tls")]
@@ -79,6 +80,7 @@ pub struct Runner {
     commands: Semaphore,
     buffer: RefCell<Box<[u8]>>,
     icmp: icmp::Sockets,
+    late: late::Reasons,
     #[cfg(feature = "tls")]
     tls: trust::Configs,
 }
@@ -155,6 +157,7 @@ impl Runner {
             commands: Semaphore::new(limits.commands.clamp(1, Semaphore::MAX_PERMITS)),
             buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
             icmp: icmp::Sockets::default(),
+            late: late::Reasons::default(),
             #[cfg(feature = "tls")]
             tls: trust::Configs::default(),
         }
@@ -218,7 +221,7 @@ impl Runner {
             }
             check => {
                 let conversation = pin!(self.converse(probe, check, &progress));
-                let late = || progress.stage.get().timed_out(probe.timeout);
+                let late = || self.late.reason(progress.stage.get(), probe.timeout);
                 watch::within(probe.timeout, progress.started, self.epoch, late, conversation).await
             }
         };

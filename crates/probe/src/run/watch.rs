@@ -64,9 +64,9 @@ pub(super) async fn within(
 
 /// How much of a share has passed after `time`.
 fn past(time: Duration, share: Duration) -> Duration {
-    let nanos = time.as_nanos() % share.as_nanos();
-    // It's less than a share, which is less than 584 years.
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or_default())
+    // Both are less than 584 years. 128 bits would be divided by a function of their own.
+    let nanos = |it: Duration| u64::try_from(it.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(nanos(time) % nanos(share).max(1))
 }
 
 #[cfg(test)]

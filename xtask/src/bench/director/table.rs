@@ -82,17 +82,11 @@ fn costs(native: &Native, verdicts: &mut Verdicts) -> String {
     text
 }
 
-/// Each process, and the model that is part of one of them.
+/// Each process.
 fn processes(cost: &Cost) -> String {
     let figure = |kib: u64| format!("{:.1}", megabytes(kib));
     let process = |it: &Memory| [it.resident, it.proportional, it.anonymous].map(figure).join("/");
-    let mut text = cost.memory.iter().map(process).collect::<Vec<_>>().join(", ");
-    text.push_str(" MB");
-    if cost.model > 0 {
-        // Writing to a String can't fail.
-        let _ = write!(text, ", of which the model {:.1} MB", megabytes(cost.model));
-    }
-    text
+    cost.memory.iter().map(process).collect::<Vec<_>>().join(", ") + " MB"
 }
 
 pub(super) fn megabytes(kib: u64) -> f64 {
@@ -177,7 +171,6 @@ mod tests {
                 Memory { resident: memory, proportional: 2_000, anonymous: 1_000 },
                 Memory { resident: 500, proportional: 400, anonymous: 300 },
             ],
-            model: 500,
         }
     }
 
@@ -212,9 +205,8 @@ mod tests {
         let met = page(&report(&[28.0, 45.0, 80.0], 7_000, 1.5, 1100.0));
         // The median of 28/40, 45/60 and 80/100.
         assert!(met.contains("| 0.75 (0.70–0.80) (≤ 0.9: met) | 1.50 (1.40–2.00) (≤ 1.5: met) |"));
-        // 7,000 and 500 KiB, without 500.
-        let memory =
-            "| 7.2 MB (≤ 8 MB: met) | 7.2/2.0/1.0, 0.5/0.4/0.3 MB, of which the model 0.5 MB |\n";
+        // 7,000 and 500 KiB.
+        let memory = "| 7.7 MB (≤ 8 MB: met) | 7.2/2.0/1.0, 0.5/0.4/0.3 MB |\n";
         assert!(met.contains(memory), "{met}");
         assert!(
             met.contains("| 10,000 | ldirectord | 3 | 45.0 µs (28.0–80.0) | – | – | 100.0 % |")

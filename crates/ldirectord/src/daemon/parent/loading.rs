@@ -244,7 +244,7 @@ impl Parent {
 
     /// The file as it is now is what was read.
     pub(super) fn look_known(&mut self) {
-        self.watch.known(found(&self.file));
+        self.watch.known(&found(&self.file));
     }
 
     /// Looks which real servers are in maintenance.

@@ -11,6 +11,7 @@ use jiff::ZonedDateTime;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 
+use super::local_clock::LocalClock;
 use crate::facility::{self, facility};
 
 /// The file if the configuration names none.
@@ -47,13 +48,14 @@ pub(super) struct Log {
     instance: String,
     target: Target,
     stream: Option<Stream>,
+    clock: LocalClock,
 }
 
 impl Log {
     /// A log that goes to the usual file, and to `stream`. With `only_stream`, only there.
     pub(super) fn new(instance: &str, stream: Option<Stream>, only_stream: bool) -> Self {
         let target = if only_stream { Target::Nowhere } else { Target::File(USUAL.into()) };
-        Self { instance: instance.to_owned(), target, stream }
+        Self { instance: instance.to_owned(), target, stream, clock: LocalClock::default() }
     }
 
     /// Obeys `logfile=`: a path, or a facility. An unknown one is a warning about the file.
@@ -71,7 +73,7 @@ impl Log {
     /// Writes a text, each of its lines with date, instance and process. If the log can't be
     /// written, there is nobody to tell.
     pub(super) fn write(&self, text: &str) {
-        let now = ZonedDateTime::now();
+        let now = self.now();
         let printable = |line: &str| line.chars().map(printable).collect::<String>();
         let lines: Vec<String> =
             text.lines().filter(|line| !line.trim().is_empty()).map(printable).collect();
@@ -91,6 +93,11 @@ impl Log {
             }
             Target::Nowhere => Ok(()),
         };
+    }
+
+    /// The local time.
+    pub(super) fn now(&self) -> ZonedDateTime {
+        self.clock.now()
     }
 
     /// Why the log can't be written; None if it can.

@@ -26,6 +26,10 @@ pub(super) struct Looked {
 impl Maintenance {
     /// Looks into a directory; None if the configuration has none.
     pub(super) fn look(&mut self, directory: Option<&str>) -> Looked {
+        if directory.is_none() && self.directory.is_none() {
+            // As nearly always, and every second.
+            return Looked { note: None, has_changed: false };
+        }
         self.found(directory, directory.map_or_else(|| Ok(BTreeSet::new()), files))
     }
 
@@ -41,30 +45,26 @@ impl Maintenance {
             *self = Self { directory: directory.map(str::to_owned), ..Self::default() };
         }
         let path = directory.unwrap_or_default();
-        let (error, note) = match found {
+        let (error, consequence) = match found {
             Ok(files) => {
                 has_changed |= self.files != files;
                 self.files = files;
-                (None, format!("maintenancedir {path} can be read again"))
+                (None, "")
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 has_changed |= !self.files.is_empty();
                 self.files.clear();
-                let note =
-                    format!("maintenancedir {path}: {error}; no real server is in maintenance");
-                (Some(error.to_string()), note)
+                (Some(error.to_string()), "no real server is in maintenance")
             }
             // Whoever works on a real server doesn't expect it back because of that.
-            Err(error) => {
-                let note = format!(
-                    "maintenancedir {path}: {error}; what is in maintenance stays as it is"
-                );
-                (Some(error.to_string()), note)
-            }
+            Err(error) => (Some(error.to_string()), "what is in maintenance stays as it is"),
         };
-        let is_news = self.error != error;
+        let note = (self.error != error).then(|| match &error {
+            None => format!("maintenancedir {path} can be read again"),
+            Some(error) => format!("maintenancedir {path}: {error}; {consequence}"),
+        });
         self.error = error;
-        Looked { note: is_news.then_some(note), has_changed }
+        Looked { note, has_changed }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod commands;
 mod loading;
+mod local_clock;
 mod log;
 mod maintenance;
 mod monitor;
@@ -316,7 +317,7 @@ impl Parent {
             ToParent::Checked(mut all) => {
                 let taken = self.taken();
                 all.retain(|it| taken.iter().any(|of| of.commands.has_monitor_file(&it.file)));
-                if let Some(note) = self.monitor.write(&all) {
+                if let Some(note) = self.monitor.write(&all, &self.log.now()) {
                     self.log.write(&note);
                 }
             }

@@ -46,12 +46,11 @@ impl Monitor {
     }
 
     /// Writes lines. Returns what to log about it.
-    pub(super) fn write(&mut self, all: &[Checked]) -> Option<String> {
-        let now = ZonedDateTime::now();
+    pub(super) fn write(&mut self, all: &[Checked], now: &ZonedDateTime) -> Option<String> {
         let mut texts: BTreeMap<&str, String> = BTreeMap::new();
         for checked in all {
             let text = texts.entry(&checked.file).or_default();
-            text.push_str(&line(&now, std::process::id(), checked));
+            text.push_str(&line(now, std::process::id(), checked));
         }
         let mut lost = false;
         for (file, text) in texts {
@@ -195,9 +194,9 @@ mod tests {
         let (texts, _pending) = sync_channel(1);
         let (_alive, ended) = sync_channel(0);
         let mut monitor = Monitor { events, writer: Some(Writer { texts, ended }), losing: false };
-        assert_eq!(monitor.write(&[checked(None)]), None);
-        assert!(monitor.write(&[checked(None)]).is_some());
-        assert_eq!(monitor.write(&[checked(None)]), None);
+        assert_eq!(monitor.write(&[checked(None)], &ZonedDateTime::now()), None);
+        assert!(monitor.write(&[checked(None)], &ZonedDateTime::now()).is_some());
+        assert_eq!(monitor.write(&[checked(None)], &ZonedDateTime::now()), None);
     }
 
     #[test]
@@ -208,7 +207,7 @@ mod tests {
         for _ in 0..2 {
             let mut monitor = Monitor::new(events.clone());
             let one = Checked { file: file.clone(), ..checked(Some("late")) };
-            assert_eq!(monitor.write(&[one.clone(), one]), None);
+            assert_eq!(monitor.write(&[one.clone(), one], &ZonedDateTime::now()), None);
             monitor.end();
             let text = std::fs::read_to_string(&path).expect("there");
             assert_eq!(text.lines().filter(|it| it.ends_with("[down] late")).count(), 2, "{text}");

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
-use super::super::link::{self, FROM_WORKER, ToWorker};
+use super::super::link::{self, FROM_WORKER, Receiver, ToWorker};
 use super::super::run_dir;
 use super::super::user::{self, User};
 use super::super::{EXECUTABLE, NAME, WORKER};
@@ -189,9 +189,9 @@ impl Worker {
         });
         let said = events.clone();
         spawn_local(async move {
-            let mut from = BufReader::new(from);
+            let mut from = Receiver::new(BufReader::new(from), FROM_WORKER);
             loop {
-                let event = match link::receive(&mut from, FROM_WORKER).await {
+                let event = match from.receive().await {
                     Ok(Some(message)) => Event::Said(number, message),
                     Ok(None) => return,
                     Err(error) => Event::Nonsense(number, error.to_string()),

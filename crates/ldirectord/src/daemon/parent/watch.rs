@@ -1,5 +1,6 @@
 //! When a changed file is taken: only once it has stopped changing.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 /// How long a file has to stay the same.
@@ -45,21 +46,38 @@ pub(super) enum Decision {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Watch {
     /// What was decided about last.
-    known: Option<Found>,
+    known: Option<Known>,
     /// What was found since, and when for the first time.
     candidate: Option<(Instant, Found)>,
+    keys: RandomState,
+}
+
+/// What is remembered of a look: a file may be large, and it is only compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Known {
+    /// A file with this hash of its bytes. Another content of the same length has the same one once in
+    /// 2^64 times, and nobody can find it, because the hash has random keys.
+    Content(Stamp, u64),
+    Unreadable(String),
 }
 
 impl Watch {
     /// Whether a look has to read the file: its stamp isn't that of what was decided about.
     pub(super) fn is_new(&self, stamp: &Stamp) -> bool {
-        !matches!(&self.known, Some(Found::Content(known, _)) if known == stamp)
+        !matches!(&self.known, Some(Known::Content(known, _)) if known == stamp)
     }
 
     /// The file was read for another reason, and this is what it was.
-    pub(super) fn known(&mut self, found: Found) {
-        self.known = Some(found);
+    pub(super) fn known(&mut self, found: &Found) {
+        self.known = Some(self.remembered(found));
         self.candidate = None;
+    }
+
+    fn remembered(&self, found: &Found) -> Known {
+        match found {
+            Found::Content(stamp, bytes) => Known::Content(*stamp, self.keys.hash_one(bytes)),
+            Found::Unreadable(reason) => Known::Unreadable(reason.clone()),
+        }
     }
 
     /// A look found the file unchanged, going by its stamp.
@@ -80,17 +98,20 @@ impl Watch {
                 return Decision::Wait;
             }
         }
-        let is_other = match (&self.known, &found) {
-            (Some(Found::Content(_, before)), Found::Content(_, bytes)) => before != bytes,
-            (before, found) => before.as_ref() != Some(found),
+        let now_known = self.remembered(&found);
+        let is_other = match (&self.known, &now_known) {
+            (Some(Known::Content(before, old)), Known::Content(after, new)) => {
+                (before.size, old) != (after.size, new)
+            }
+            (before, after) => before.as_ref() != Some(after),
         };
-        let decision = match &found {
+        self.known = Some(now_known);
+        self.candidate = None;
+        match found {
             _ if !is_other => Decision::Wait,
-            Found::Content(stamp, bytes) => Decision::Take(bytes.clone(), stamp.mode),
-            Found::Unreadable(reason) => Decision::Report(reason.clone()),
-        };
-        self.known(found);
-        decision
+            Found::Content(stamp, bytes) => Decision::Take(bytes, stamp.mode),
+            Found::Unreadable(reason) => Decision::Report(reason),
+        }
     }
 }
 
@@ -114,7 +135,7 @@ mod tests {
     }
 
     impl Looks {
-        fn after(known: Found) -> Self {
+        fn after(known: &Found) -> Self {
             let mut watch = Watch::default();
             watch.known(known);
             Self { watch, now: Instant::now() }
@@ -129,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_changed_file_is_taken_at_the_second_look() {
-        let mut looks = Looks::after(content(1, "old"));
+        let mut looks = Looks::after(&content(1, "old"));
         assert_eq!(looks.look(0, content(2, "new")), Decision::Wait);
         assert_eq!(looks.look(999, content(2, "new")), Decision::Wait, "not a second yet");
         assert_eq!(looks.look(1, content(2, "new")), take("new"));
@@ -138,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_being_written_is_left_alone() {
-        let mut looks = Looks::after(content(1, "old"));
+        let mut looks = Looks::after(&content(1, "old"));
         for (modified, text) in [(2, "n"), (3, "ne"), (4, "new"), (5, "new")] {
             assert_eq!(looks.look(1000, content(modified, text)), Decision::Wait, "{text}");
         }
@@ -148,7 +169,7 @@ mod tests {
     /// A program that sets the time back, or two writes within the clock's resolution.
     #[test]
     fn the_content_is_compared_as_well() {
-        let mut looks = Looks::after(content(1, "old"));
+        let mut looks = Looks::after(&content(1, "old"));
         assert_eq!(looks.look(0, content(2, "abc")), Decision::Wait);
         assert_eq!(looks.look(1000, content(2, "abd")), Decision::Wait);
         assert_eq!(looks.look(1000, content(2, "abd")), take("abd"));
@@ -156,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_touched_file_is_not_taken_again() {
-        let mut looks = Looks::after(content(1, "old"));
+        let mut looks = Looks::after(&content(1, "old"));
         assert_eq!(looks.look(0, content(2, "old")), Decision::Wait);
         assert_eq!(looks.look(1000, content(2, "old")), Decision::Wait);
         let Found::Content(stamp, _) = content(2, "old") else { unreachable!() };
@@ -165,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_change_that_is_taken_back_is_none() {
-        let mut looks = Looks::after(content(1, "old"));
+        let mut looks = Looks::after(&content(1, "old"));
         assert_eq!(looks.look(0, content(2, "new")), Decision::Wait);
         looks.watch.unchanged();
         assert_eq!(looks.look(1000, content(2, "new")), Decision::Wait, "counts from here");
@@ -175,7 +196,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_reported_once_and_its_return_is_seen() {
         let gone = || Found::Unreadable("gone".into());
-        let mut looks = Looks::after(content(1, "old"));
+        let mut looks = Looks::after(&content(1, "old"));
         assert_eq!(looks.look(0, gone()), Decision::Wait, "it may be being replaced");
         assert_eq!(looks.look(1000, gone()), Decision::Report("gone".into()));
         assert_eq!(looks.look(1000, gone()), Decision::Wait);

@@ -29,7 +29,7 @@ use self::control::{Clients, State};
 use self::engine::Engine;
 use self::observer::{Outgoing, Parent};
 use super::WORKER;
-use super::link::{self, FROM_PARENT, Loaded, ToParent, ToWorker};
+use super::link::{self, FROM_PARENT, Loaded, Receiver, ToParent, ToWorker};
 use super::user::User;
 use crate::cli::Exit;
 use crate::file::Source;
@@ -42,6 +42,9 @@ const UNKNOWN: usize = 10;
 
 /// How often to give a sign of life.
 const PULSE: Duration = Duration::from_secs(1);
+
+/// How long a thread that has read a file waits for the next one: less than it takes to settle.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How long a client that has asked for the end may take to read the reply.
 const GOODBYE: Duration = Duration::from_millis(500);
@@ -64,7 +67,8 @@ pub(super) fn run<T: Transport + 'static>(
     if let Err(error) = rights::give_up(user, &groups) {
         return last_words(&stream, &format!("The worker cannot give up rights: {error}"));
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = match runtime.enable_all().thread_keep_alive(IDLE).build() {
         Ok(runtime) => runtime,
         Err(error) => return last_words(&stream, &format!("The worker cannot start: {error}")),
     };
@@ -110,10 +114,8 @@ async fn work<T: Transport + 'static>(
     ];
     let (parent, messages) = Parent::new();
     spawn_local(send(messages, to));
-    let mut from = BufReader::new(from);
-    let Some(ToWorker::Begin { instance, run_dir, socket, group }) =
-        link::receive(&mut from, FROM_PARENT).await?
-    else {
+    let mut from = Receiver::new(BufReader::new(from), FROM_PARENT);
+    let Some(ToWorker::Begin { instance, run_dir, socket, group }) = from.receive().await? else {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the parent doesn't begin"));
     };
     let worker = Rc::new(Worker {
@@ -134,7 +136,7 @@ async fn work<T: Transport + 'static>(
         }
     });
     // At the end of the stream the parent is gone, and the table stays for the next one.
-    while let Some(message) = link::receive(&mut from, FROM_PARENT).await? {
+    while let Some(message) = from.receive().await? {
         match message {
             ToWorker::Begin { .. } => {}
             ToWorker::Ran { id, outcome } => parent.ran(id, outcome),

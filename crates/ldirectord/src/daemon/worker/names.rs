@@ -1,6 +1,6 @@
 //! What the log calls things: the original's phrases, for scripts that look for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ipvs::plan::Step;
@@ -16,9 +16,16 @@ pub(super) struct Names(BTreeMap<ServiceKey, Service>);
 
 #[derive(Clone, Debug, Default)]
 struct Service {
-    reals: BTreeSet<DestinationKey>,
+    /// In order: there may be tens of thousands.
+    reals: Box<[DestinationKey]>,
     fallback: Option<DestinationKey>,
     fallback_command: Option<String>,
+}
+
+impl Service {
+    fn has(&self, server: &DestinationKey) -> bool {
+        self.reals.binary_search(server).is_ok()
+    }
 }
 
 impl Names {
@@ -79,15 +86,12 @@ impl Names {
 
     fn kind(&self, service: &ServiceKey, server: &DestinationKey) -> &'static str {
         let known = self.0.get(service);
-        let is_fallback =
-            known.is_some_and(|it| it.fallback == Some(*server) && !it.reals.contains(server));
+        let is_fallback = known.is_some_and(|it| it.fallback == Some(*server) && !it.has(server));
         if is_fallback { "fallback" } else { "real" }
     }
 
     fn has(&self, service: &ServiceKey, server: &DestinationKey) -> bool {
-        self.0
-            .get(service)
-            .is_some_and(|it| it.fallback == Some(*server) || it.reals.contains(server))
+        self.0.get(service).is_some_and(|it| it.fallback == Some(*server) || it.has(server))
     }
 }
 

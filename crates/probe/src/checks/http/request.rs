@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Http, Method};
+use crate::text::{push_ip, push_number};
 
 /// Characters that a request target can't contain unencoded (RFC 3986, and what servers refuse).
 const ENCODED: &[u8] = b"\"<>\\^`{|}";
@@ -55,13 +56,14 @@ pub(super) struct OtherScheme;
 impl Place {
     pub(super) fn first(http: &Http, target: SocketAddr, tls: bool) -> Self {
         let host = http.host.clone().or_else(|| http.origin.clone()).unwrap_or_else(|| {
-            let usual = if tls { 443 } else { 80 };
-            match (target.port() == usual, target.is_ipv6()) {
-                (true, true) => format!("[{}]", target.ip()),
-                (true, false) => target.ip().to_string(),
-                (false, true) => format!("[{}]:{}", target.ip(), target.port()),
-                (false, false) => target.to_string(),
+            // 255.255.255.255:65535
+            let mut host = String::with_capacity(21);
+            push_ip(&mut host, target.ip());
+            if target.port() != if tls { 443 } else { 80 } {
+                host.push(':');
+                push_number(&mut host, target.port());
             }
+            host
         });
         Self { origin: http.origin.clone(), host, path: http.path.clone() }
     }
