@@ -3,3 +3,4 @@
 
 pub mod announce;
 pub mod config;
+pub mod router;

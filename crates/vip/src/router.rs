@@ -1,0 +1,346 @@
+//! One table `[[vip]]` at work: its virtual routers, what their priority depends on, and what is to be
+//! done about addresses, without sockets and without a clock.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
+use std::net::IpAddr;
+use std::time::Instant;
+
+use vrrp::{
+    Config, ConfigError, Envelope, Group, Input, Machine, Output, Reason, Received, State, Tracker,
+};
+
+use crate::config::{Address, Vip};
+
+/// The priority of a router that an operator prefers: the highest that isn't an owner's.
+const PREFERRED: u8 = vrrp::OWNER - 1;
+
+/// What to do, in the order in which it comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Action {
+    /// Send an advert, from the interface's own address.
+    Send {
+        /// To whom: a multicast group, or a peer.
+        to: IpAddr,
+        /// The message, for [`vrrp::PROTOCOL`] and with [`vrrp::HOP_LIMIT`].
+        message: Vec<u8>,
+    },
+    /// Put an address on the interface.
+    Add(Address),
+    /// Take an address off the interface.
+    Remove(Address),
+    /// Tell neighbors that an address is here, as [`announce`](crate::announce) does; keepalived does
+    /// so five times at once.
+    Announce(IpAddr),
+    /// The kernel's synchronization daemon has to be this one.
+    Sync(Role),
+    /// The state changed: for the log, and for the command of `notify`.
+    State {
+        /// The state now.
+        to: State,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Somebody's advert isn't what it should be. The same sender may cause one for each advert, so
+    /// limit how often it is logged.
+    Noted {
+        /// The sender.
+        from: IpAddr,
+        /// What is wrong, for people.
+        what: String,
+    },
+}
+
+/// Which of the kernel's two daemons synchronizes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It sends them: the addresses are here.
+    Master,
+    /// It receives them.
+    Backup,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Master => "master",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+/// What an operator has decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Nothing: priorities decide.
+    #[default]
+    None,
+    /// The addresses go elsewhere, and don't come here.
+    Release,
+    /// The addresses come here, unless something that is tracked with weight 0 is down. An owner is
+    /// preferred already.
+    Prefer,
+}
+
+/// The addresses of a table `[[vip]]`, and who has them.
+///
+/// Calls are those of [`vrrp::Machine`]: tell it what happens, with the time; call
+/// [`handle_timeout`](Self::handle_timeout) at its [`deadline`](Self::deadline); after each of these do
+/// what [`poll`](Self::poll) returns, in that order.
+///
+/// ```
+/// use std::time::Instant;
+/// use vip::router::{Action, Role, Router};
+/// use vrrp::State;
+///
+/// let file = "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = 51\naddresses = [\"10.9.0.100\"]\n\
+///             sync = { interface = \"eth0\" }\n";
+/// let vip = vip::config::parse(file).unwrap().vips.remove(0);
+/// let mut router = Router::new(vip)?;
+/// router.link(&["10.9.0.2".parse()?], Instant::now());
+/// assert_eq!(router.poll(), Some(Action::Sync(Role::Backup)));
+///
+/// // Nobody else has the address.
+/// let deadline = router.deadline().ok_or("it waits")?;
+/// router.handle_timeout(deadline);
+/// assert_eq!(router.state(), State::Active);
+/// let actions: Vec<Action> = std::iter::from_fn(|| router.poll()).collect();
+/// assert!(actions.contains(&Action::Announce("10.9.0.100".parse()?)));
+/// assert!(actions.contains(&Action::Sync(Role::Master)));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Router {
+    vip: Vip,
+    group: Group,
+    tracker: Tracker<usize>,
+    decision: Decision,
+    /// What the members were told.
+    priority: u8,
+    /// What the kernel's daemon was told to be.
+    role: Option<Role>,
+    actions: VecDeque<Action>,
+}
+
+impl Router {
+    /// A router that takes no part yet: its interface counts as down, and what it tracks as up.
+    ///
+    /// # Errors
+    ///
+    /// If no virtual router can run with this. A table that [`parse`](crate::config::parse) has
+    /// accepted can.
+    pub fn new(vip: Vip) -> Result<Self, ConfigError> {
+        let machines: Result<Vec<Machine>, ConfigError> = vip.routers().map(Machine::new).collect();
+        let mut tracker = Tracker::new(vip.priority);
+        for (index, track) in vip.track.iter().enumerate() {
+            tracker.track(index, track.weight, true);
+        }
+        let mut router = Self {
+            group: Group::new(machines?),
+            tracker,
+            decision: Decision::default(),
+            priority: vip.priority,
+            role: None,
+            actions: VecDeque::new(),
+            vip,
+        };
+        router.follow_priority(None);
+        Ok(router)
+    }
+
+    /// The interface is up and has these addresses of its own, or it is down and has none. For each
+    /// family the first counts; over IPv6 that is the first link-local one. A family without an address
+    /// can't send adverts, so the whole router waits for it.
+    pub fn link(&mut self, own: &[IpAddr], now: Instant) {
+        for member in 0..self.group.members().len() {
+            let v4 = self.group.members()[member].config().is_ipv4();
+            let input = match primary(own, v4) {
+                Some(address) => Input::Up(address),
+                None => Input::Down,
+            };
+            self.group.handle(member, input, now);
+        }
+        self.settle();
+    }
+
+    /// A message of VRRP came over the interface.
+    pub fn received(&mut self, message: &[u8], envelope: Envelope, now: Instant) {
+        let from = envelope.source;
+        match Received::decode(message, envelope) {
+            // Other virtual routers of the link are nobody's mistake.
+            Ok(received) if received.advert.vrid != self.vip.router_id => {}
+            Ok(received) => {
+                let same = |it: &Machine| it.config().is_ipv4() == from.is_ipv4();
+                if let Some(member) = self.group.members().iter().position(same) {
+                    self.group.handle(member, Input::Received(&received), now);
+                }
+            }
+            Err(error) => self.actions.push_back(Action::Noted { from, what: error.to_string() }),
+        }
+        self.settle();
+    }
+
+    /// Something that is tracked went up or down: by its place in [`Vip::track`].
+    pub fn tracked(&mut self, index: usize, up: bool, now: Instant) {
+        if self.tracker.set(&index, up) {
+            self.follow_priority(Some(now));
+            self.settle();
+        }
+    }
+
+    /// An operator has decided.
+    pub fn decide(&mut self, decision: Decision, now: Instant) {
+        self.decision = decision;
+        self.follow_priority(Some(now));
+        self.settle();
+    }
+
+    /// These addresses are on the interface. Ours that are missing come back, and those that have no
+    /// business there go.
+    pub fn seen(&mut self, present: &BTreeSet<IpAddr>) {
+        let active = self.state() == State::Active;
+        for address in &self.vip.addresses {
+            match (active, present.contains(&address.ip)) {
+                (true, false) => {
+                    self.actions.push_back(Action::Add(*address));
+                    self.actions.push_back(Action::Announce(address.ip));
+                }
+                (false, true) => self.actions.push_back(Action::Remove(*address)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The program ends: another router takes over after its skew.
+    pub fn shut_down(&mut self, now: Instant) {
+        for member in 0..self.group.members().len() {
+            self.group.handle(member, Input::Shutdown, now);
+        }
+        self.settle();
+    }
+
+    /// The time is `now`: does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.group.handle_timeout(now);
+        self.settle();
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.group.deadline()
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// Active if the addresses are here.
+    pub fn state(&self) -> State {
+        self.group.state()
+    }
+
+    /// The priority now: 0 if it may not have the addresses.
+    pub const fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// What it was made of.
+    pub const fn vip(&self) -> &Vip {
+        &self.vip
+    }
+
+    /// Passes on the priority that follows from all of this. Without a time the members don't run yet.
+    fn follow_priority(&mut self, now: Option<Instant>) {
+        let tracked = self.tracker.priority();
+        let priority = match self.decision {
+            Decision::Release => vrrp::RELEASE,
+            Decision::Prefer if tracked != vrrp::RELEASE => tracked.max(PREFERRED),
+            Decision::None | Decision::Prefer => tracked,
+        };
+        let changed = std::mem::replace(&mut self.priority, priority) != priority;
+        if let Some(now) = now.filter(|_| changed) {
+            for member in 0..self.group.members().len() {
+                self.group.handle(member, Input::Priority(priority), now);
+            }
+        }
+    }
+
+    /// Why the state of a member has changed, for people.
+    fn reason(&self, to: State, reason: Reason) -> String {
+        match reason {
+            // A group becomes Active once each of its members would be, and that is why.
+            Reason::Group if to == State::Active && self.vip.priority == vrrp::OWNER => {
+                "it owns the addresses".to_owned()
+            }
+            Reason::Group if to == State::Active => Reason::Silence.to_string(),
+            reason => reason.to_string(),
+        }
+    }
+
+    /// Takes what the virtual routers want done.
+    fn settle(&mut self) {
+        let mut states = Vec::new();
+        while let Some((member, output)) = self.group.poll() {
+            let Some(machine) = self.group.members().get(member) else { continue };
+            match output {
+                Output::Send { priority } => {
+                    for to in machine.config().destinations() {
+                        if let Some(message) = machine.message(priority, to) {
+                            self.actions.push_back(Action::Send { to, message });
+                        }
+                    }
+                }
+                Output::AddAddresses => {
+                    let added = of(&self.vip, machine.config()).map(Action::Add);
+                    self.actions.extend(added);
+                }
+                Output::RemoveAddresses => {
+                    let removed = of(&self.vip, machine.config()).map(Action::Remove);
+                    self.actions.extend(removed);
+                }
+                Output::Announce => {
+                    let announced = of(&self.vip, machine.config());
+                    self.actions.extend(announced.map(|it| Action::Announce(it.ip)));
+                }
+                Output::State { to, reason, .. } => states.push(self.reason(to, reason)),
+                Output::Refused { from, mismatch } => {
+                    self.actions.push_back(Action::Noted { from, what: mismatch.to_string() });
+                }
+                Output::AddressesDiffer { from } => {
+                    let what = "its advert has other addresses than this router".to_owned();
+                    self.actions.push_back(Action::Noted { from, what });
+                }
+                _ => {}
+            }
+        }
+        let role = if self.state() == State::Active { Role::Master } else { Role::Backup };
+        let changed = self.role.replace(role) != Some(role);
+        if changed && self.vip.sync.is_some() {
+            self.actions.push_back(Action::Sync(role));
+        }
+        // Members change together, each with its own reason; the last one completes the change.
+        if let Some(reason) = states.pop() {
+            self.actions.push_back(Action::State { to: self.state(), reason });
+        }
+    }
+}
+
+/// The addresses of the virtual router with this configuration.
+fn of<'a>(vip: &'a Vip, config: &Config) -> impl Iterator<Item = Address> + use<'a> {
+    let v4 = config.is_ipv4();
+    vip.addresses.iter().copied().filter(move |it| it.ip.is_ipv4() == v4)
+}
+
+/// The address that adverts come from.
+fn primary(own: &[IpAddr], v4: bool) -> Option<IpAddr> {
+    own.iter().copied().find(|address| match address {
+        IpAddr::V4(_) => v4,
+        // fe80::/10, RFC 4291 §2.5.6.
+        IpAddr::V6(address) => !v4 && address.segments()[0] & 0xffc0 == 0xfe80,
+    })
+}
+
+#[cfg(test)]
+mod tests;

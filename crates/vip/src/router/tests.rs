@@ -1,0 +1,327 @@
+use std::time::Duration;
+
+use vrrp::HOP_LIMIT;
+
+use super::*;
+use crate::config;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A table with this priority, and more keys.
+fn vip(priority: u8, more: &str) -> Vip {
+    let text = format!(
+        "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = 51\npriority = {priority}\n\
+         addresses = [\"10.9.0.100/24\"]\nsync = {{ interface = \"eth1\" }}\n{more}\n",
+    );
+    config::parse(&text).unwrap_or_else(|error| panic!("{text}\n{error:?}")).vips.remove(0)
+}
+
+/// Machines on one link; the first has the addresses 10.9.0.1 and `fe80::1`.
+struct Link {
+    routers: Vec<Router>,
+    /// Whether the machine runs.
+    alive: Vec<bool>,
+    /// What each did, without its adverts.
+    done: Vec<Vec<Action>>,
+    now: Instant,
+}
+
+fn own(machine: usize) -> [IpAddr; 2] {
+    let last = u8::try_from(machine + 1).expect("few machines");
+    [IpAddr::from([10, 9, 0, last]), IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, last.into()])]
+}
+
+impl Link {
+    fn new(vips: impl IntoIterator<Item = Vip>) -> Self {
+        let routers: Vec<Router> =
+            vips.into_iter().map(|vip| Router::new(vip).expect("it can run")).collect();
+        let count = routers.len();
+        let mut link = Self {
+            routers,
+            alive: vec![true; count],
+            done: vec![Vec::new(); count],
+            now: Instant::now(),
+        };
+        for machine in 0..count {
+            link.routers[machine].link(&own(machine), link.now);
+        }
+        link.deliver();
+        link
+    }
+
+    /// Does what there is to do, until nobody has anything left.
+    fn deliver(&mut self) {
+        while let Some((from, action)) = (0..self.routers.len())
+            .filter(|it| self.alive[*it])
+            .find_map(|it| Some((it, self.routers[it].poll()?)))
+        {
+            let Action::Send { to, message } = action else {
+                self.done[from].push(action);
+                continue;
+            };
+            for other in (0..self.routers.len()).filter(|it| *it != from && self.alive[*it]) {
+                let source = own(from)[usize::from(to.is_ipv6())];
+                let envelope = Envelope { source, destination: to, hop_limit: HOP_LIMIT };
+                self.routers[other].received(&message, envelope, self.now);
+            }
+        }
+    }
+
+    fn play(&mut self, time: Duration) {
+        let end = self.now + time;
+        let next = |link: &Self| {
+            let alive = (0..link.routers.len()).filter(|it| link.alive[*it]);
+            alive.filter_map(|it| Some((link.routers[it].deadline()?, it))).min()
+        };
+        while let Some((at, machine)) = next(self).filter(|(at, _)| *at <= end) {
+            self.now = self.now.max(at);
+            self.routers[machine].handle_timeout(self.now);
+            self.deliver();
+        }
+        self.now = end;
+    }
+
+    fn states(&self) -> Vec<State> {
+        self.routers.iter().map(Router::state).collect()
+    }
+
+    /// What a machine has done since the last time.
+    fn did(&mut self, machine: usize) -> Vec<Action> {
+        std::mem::take(&mut self.done[machine])
+    }
+}
+
+fn address() -> Address {
+    Address { ip: IpAddr::from([10, 9, 0, 100]), prefix: 24 }
+}
+
+fn state(to: State, reason: &str) -> Action {
+    Action::State { to, reason: reason.to_owned() }
+}
+
+/// The order is keepalived's: the address before its announcement, and both before anybody is told.
+#[test]
+fn the_better_router_gets_the_address_and_the_master_daemon() {
+    let mut link = Link::new([vip(150, ""), vip(100, "")]);
+    let up = [Action::Sync(Role::Backup), state(State::Backup, "the interface is up")];
+    assert_eq!([link.did(0), link.did(1)], [up.to_vec(), up.to_vec()]);
+    // 3 × 1 s and 106/256 s.
+    link.play(Duration::from_millis(3400));
+    assert_eq!(link.states(), [State::Backup; 2]);
+    link.play(Duration::from_millis(100));
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+    let takes = [
+        Action::Add(address()),
+        Action::Announce(address().ip),
+        Action::Sync(Role::Master),
+        state(State::Active, "no better router is active"),
+    ];
+    assert_eq!(link.did(0), takes);
+    // And once more after 5 s, as keepalived does.
+    link.play(10 * SECOND);
+    assert_eq!(link.did(0), [Action::Announce(address().ip)]);
+    assert_eq!(link.did(1), []);
+}
+
+#[test]
+fn the_owner_of_the_address_has_it_at_once() {
+    let mut link = Link::new([vip(255, ""), vip(100, "")]);
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+    assert_eq!(link.did(0).last(), Some(&state(State::Active, "it owns the addresses")));
+}
+
+#[test]
+fn who_ends_tells_and_the_other_takes_over_after_its_skew() {
+    let mut link = Link::new([vip(150, ""), vip(100, "")]);
+    link.play(5 * SECOND);
+    link.did(0);
+    let now = link.now;
+    link.routers[0].shut_down(now);
+    link.deliver();
+    let leaves = [
+        Action::Remove(address()),
+        Action::Sync(Role::Backup),
+        state(State::Initialize, "shut down"),
+    ];
+    assert_eq!(link.did(0), leaves);
+    // 156/256 s.
+    link.play(Duration::from_millis(610));
+    assert_eq!(link.states(), [State::Initialize, State::Active]);
+}
+
+#[test]
+fn whoever_dies_is_followed_and_takes_over_again_when_it_is_back() {
+    let mut link = Link::new([vip(150, ""), vip(100, "")]);
+    link.play(5 * SECOND);
+    link.alive[0] = false;
+    // 3 × 1 s and 156/256 s, from an advert that is up to a second old.
+    link.play(Duration::from_millis(3610));
+    assert_eq!(link.routers[1].state(), State::Active);
+    link.routers[0] = Router::new(vip(150, "")).expect("it can run");
+    link.alive[0] = true;
+    let now = link.now;
+    link.routers[0].link(&own(0), now);
+    link.did(1);
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+    let gives = [
+        Action::Remove(address()),
+        Action::Sync(Role::Backup),
+        state(State::Backup, "10.9.0.1 has priority 150"),
+    ];
+    assert_eq!(link.did(1), gives);
+}
+
+/// keepalived.conf(5): a negative weight counts on failure; one without a weight is a fault.
+#[test]
+fn the_address_follows_what_is_tracked() {
+    let track = "track = [{ interface = \"eth1\" }, { script = [\"/bin/true\"], weight = -60 }]";
+    let mut link = Link::new([vip(150, track), vip(100, "")]);
+    link.play(5 * SECOND);
+    let now = link.now;
+    link.routers[0].tracked(1, false, now);
+    assert_eq!(link.routers[0].priority(), 90);
+    link.deliver();
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Backup, State::Active]);
+    let now = link.now;
+    link.routers[0].tracked(1, true, now);
+    link.deliver();
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+    let now = link.now;
+    link.routers[0].tracked(0, false, now);
+    assert_eq!(link.routers[0].priority(), 0);
+    link.deliver();
+    link.play(SECOND);
+    assert_eq!(link.states(), [State::Initialize, State::Active]);
+    // What isn't tracked changes nothing.
+    let now = link.now;
+    link.routers[0].tracked(9, true, now);
+    assert_eq!(link.routers[0].priority(), 0);
+}
+
+#[test]
+fn an_operator_moves_the_address_there_and_back() {
+    let track = "track = [{ interface = \"eth1\" }]";
+    let mut link = Link::new([vip(150, ""), vip(100, track)]);
+    link.play(5 * SECOND);
+    for (decision, here) in [
+        (Decision::Release, false),
+        (Decision::None, true),
+        (Decision::Prefer, true),
+        (Decision::Release, false),
+        (Decision::Prefer, true),
+    ] {
+        let now = link.now;
+        link.routers[0].decide(decision, now);
+        link.deliver();
+        link.play(5 * SECOND);
+        assert_eq!(link.routers[0].state() == State::Active, here, "{decision:?}");
+        assert_eq!(link.routers[1].state() == State::Active, !here, "{decision:?}");
+    }
+    // Even the preferred one lets go if something fails that it can't do without.
+    let now = link.now;
+    link.routers[0].decide(Decision::None, now);
+    link.routers[1].decide(Decision::Prefer, now);
+    link.deliver();
+    link.play(5 * SECOND);
+    assert_eq!(
+        (link.states(), link.routers[1].priority()),
+        (vec![State::Backup, State::Active], 254)
+    );
+    let now = link.now;
+    link.routers[1].tracked(0, false, now);
+    link.deliver();
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Active, State::Initialize]);
+}
+
+#[test]
+fn an_address_that_somebody_removes_comes_back_and_one_that_is_left_goes() {
+    let mut link = Link::new([vip(150, ""), vip(100, "")]);
+    link.play(5 * SECOND);
+    link.did(0);
+    link.did(1);
+    let [own, both] = [vec![own(0)[0]], vec![own(0)[0], address().ip]];
+    for machine in [0, 1] {
+        for present in [&own, &both] {
+            link.routers[machine].seen(&present.iter().copied().collect());
+        }
+    }
+    link.deliver();
+    assert_eq!(link.did(0), [Action::Add(address()), Action::Announce(address().ip)]);
+    assert_eq!(link.did(1), [Action::Remove(address())]);
+}
+
+#[test]
+fn both_families_move_together() {
+    let both = |priority| {
+        let mut vip = vip(priority, "");
+        let ip = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0x100]);
+        vip.addresses.push(Address { ip, prefix: 64 });
+        vip
+    };
+    let mut link = Link::new([both(150), both(100)]);
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+    let added = |it: &Action| matches!(it, Action::Add(_));
+    assert_eq!(link.did(0).iter().filter(|it| added(it)).count(), 2);
+    // It loses its IPv4 address, so neither can stay.
+    let (now, v6) = (link.now, own(0)[1]);
+    link.routers[0].link(&[v6], now);
+    link.deliver();
+    let removed = |it: &Action| matches!(it, Action::Remove(_));
+    assert_eq!(link.did(0).iter().filter(|it| removed(it)).count(), 2);
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Initialize, State::Active]);
+}
+
+/// RFC 9568 §5.1.2.1: the source of an advert over IPv6 is the interface's link-local address.
+#[test]
+fn adverts_over_ipv6_come_from_the_link_local_address() {
+    let now = Instant::now();
+    let mut six = vip(100, "");
+    six.addresses =
+        vec![Address { ip: IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 0x100]), prefix: 64 }];
+    let mut router = Router::new(six).expect("it can run");
+    let global = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]);
+    router.link(&[own(0)[0], global], now);
+    assert_eq!(router.state(), State::Initialize);
+    router.link(&[own(0)[0], global, own(0)[1]], now);
+    assert_eq!(router.state(), State::Backup);
+}
+
+#[test]
+fn what_is_wrong_with_an_advert_is_said_and_other_routers_are_left_alone() {
+    let now = Instant::now();
+    let mut router = Router::new(vip(100, "")).expect("it can run");
+    router.link(&own(0), now);
+    while router.poll().is_some() {}
+    let other = Machine::new(Config::new(
+        vrrp::Version::V3,
+        vrrp::Vrid::new(52).expect("not 0"),
+        [address().ip],
+    ));
+    let source = own(1)[0];
+    let to = IpAddr::from(vrrp::MULTICAST_V4);
+    let envelope = Envelope { source, destination: to, hop_limit: HOP_LIMIT };
+    let mut message = Vec::new();
+    let advert = other.expect("it can run").advert(100);
+    advert.encode(source, to, vrrp::Checksum::PseudoHeader, &mut message).expect("it fits");
+    router.received(&message, envelope, now);
+    assert_eq!(router.poll(), None, "another virtual router");
+    let plain = Envelope { hop_limit: 64, ..envelope };
+    router.received(&message, plain, now);
+    let noted = router.poll();
+    let is_about_it = |it: &Action| matches!(it, Action::Noted { from, what } if *from == source && what.contains("64"));
+    assert!(noted.as_ref().is_some_and(is_about_it), "{noted:?}");
+    // The same number with the other checksum.
+    message.clear();
+    let ours = vrrp::Advert { vrid: vrrp::Vrid::new(51).expect("not 0"), ..advert };
+    ours.encode(source, to, vrrp::Checksum::Message, &mut message).expect("it fits");
+    router.received(&message, envelope, now);
+    let noted = router.poll();
+    let is_about_it = |it: &Action| matches!(it, Action::Noted { what, .. } if what.contains("v3_checksum_as_v2"));
+    assert!(noted.as_ref().is_some_and(is_about_it), "{noted:?}");
+}
