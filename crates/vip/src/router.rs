@@ -136,17 +136,16 @@ impl Router {
         for (index, track) in vip.track.iter().enumerate() {
             tracker.track(index, track.weight, true);
         }
-        let mut router = Self {
+        let priority = tracker.priority();
+        Ok(Self {
             group: Group::new(machines?),
             tracker,
             decision: Decision::default(),
-            priority: vip.priority,
+            priority,
             role: None,
             actions: VecDeque::new(),
             vip,
-        };
-        router.follow_priority(None);
-        Ok(router)
+        })
     }
 
     /// The interface is up and has these addresses of its own, or it is down and has none. For each
@@ -159,6 +158,8 @@ impl Router {
                 Some(address) => Input::Up(address),
                 None => Input::Down,
             };
+            // What is tracked may have changed it before there was anything to tell.
+            self.group.handle(member, Input::Priority(self.priority), now);
             self.group.handle(member, input, now);
         }
         self.settle();
@@ -184,7 +185,7 @@ impl Router {
     /// Something that is tracked went up or down: by its place in [`Vip::track`].
     pub fn tracked(&mut self, index: usize, up: bool, now: Instant) {
         if self.tracker.set(&index, up) {
-            self.follow_priority(Some(now));
+            self.follow_priority(now);
             self.settle();
         }
     }
@@ -192,7 +193,7 @@ impl Router {
     /// An operator has decided.
     pub fn decide(&mut self, decision: Decision, now: Instant) {
         self.decision = decision;
-        self.follow_priority(Some(now));
+        self.follow_priority(now);
         self.settle();
     }
 
@@ -251,16 +252,15 @@ impl Router {
         &self.vip
     }
 
-    /// Passes on the priority that follows from all of this. Without a time the members don't run yet.
-    fn follow_priority(&mut self, now: Option<Instant>) {
+    /// Passes on the priority that follows from all of this.
+    fn follow_priority(&mut self, now: Instant) {
         let tracked = self.tracker.priority();
         let priority = match self.decision {
             Decision::Release => vrrp::RELEASE,
             Decision::Prefer if tracked != vrrp::RELEASE => tracked.max(PREFERRED),
             Decision::None | Decision::Prefer => tracked,
         };
-        let changed = std::mem::replace(&mut self.priority, priority) != priority;
-        if let Some(now) = now.filter(|_| changed) {
+        if std::mem::replace(&mut self.priority, priority) != priority {
             for member in 0..self.group.members().len() {
                 self.group.handle(member, Input::Priority(priority), now);
             }

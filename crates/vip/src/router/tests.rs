@@ -201,6 +201,16 @@ fn the_address_follows_what_is_tracked() {
     assert_eq!(link.routers[0].priority(), 0);
 }
 
+/// keepalived.conf(5): a positive weight is added while the thing is up, as it is at first.
+#[test]
+fn a_positive_weight_counts_from_the_start() {
+    let track = "track = [{ interface = \"eth1\", weight = 60 }]";
+    let mut link = Link::new([vip(90, track), vip(100, "")]);
+    assert_eq!(link.routers[0].priority(), 150);
+    link.play(5 * SECOND);
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+}
+
 #[test]
 fn an_operator_moves_the_address_there_and_back() {
     let track = "track = [{ interface = \"eth1\" }]";
