@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::Instant;
 use std::{io, thread};
 
@@ -113,7 +112,8 @@ impl Transport for Socket {
         let mut reply = Vec::new();
         while reply != ECHO {
             if !self.receive(&mut reply)? {
-                poll(&mut [PollFd::new(self.socket()?, PollFlags::IN)], None)?;
+                let mut ready = [PollFd::new(self.socket()?, PollFlags::IN)];
+                retry_on_intr(|| poll(&mut ready, None))?;
             }
         }
         Ok(())
@@ -130,10 +130,11 @@ pub fn serve() -> Result<()> {
     bind(&listener, &SocketAddrUnix::new_abstract_name(NAME)?).context("can't listen")?;
     listen(&listener, 8)?;
     println!("ready");
-    let kernel = Arc::new(Kernel::new());
+    let kernel = Kernel::new();
     loop {
         let client = retry_on_intr(|| accept_with(&listener, SocketFlags::CLOEXEC))?;
-        let kernel = Kernel::clone(&kernel);
+        // Another socket to the same table.
+        let kernel = kernel.clone();
         thread::spawn(move || answer(&client, kernel));
     }
 }
