@@ -13,6 +13,10 @@
 //! needs, nor what the shell that has started it had open. No safe crate sets the C library's
 //! allocator, unmaps a program's pages, or marks inherited descriptors.
 //!
+//! A router's daemon sends and receives at the link: it binds sockets to one network interface, reads
+//! the hop limit and the destination of an IPv6 datagram, and sends whole frames. It waits for signals
+//! and for all of that in one poll(2). No safe crate covers all of it.
+//!
 //! Texts are bytes, as in the C library: a host name needn't be UTF-8.
 
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -20,18 +24,22 @@
 mod address;
 mod datagrams;
 mod descriptors;
+mod link;
 mod mappings;
 mod memory;
 mod netdb;
 mod process;
+mod signals;
 mod sockopt;
 
 pub use address::{InetNtop, parse_ipv4_lenient};
 pub use datagrams::receive_datagrams;
 pub use descriptors::close_others_on_exec;
+pub use link::{Ipv6Envelope, ask_for_envelopes, bind_to_interface, receive_ipv6, send_frame};
 pub use mappings::unmap_clean_code;
 pub use memory::{keep_little_freed_memory, return_freed_memory};
 pub use netdb::{host_by_addr, host_by_name, service_by_name, service_by_port};
 #[doc(hidden)]
 pub use process::__enter;
+pub use signals::{signal_descriptor, signal_of};
 pub use sockopt::{get_ipvs_option, set_ipvs_option};

@@ -1,0 +1,67 @@
+//! The command line: words in, an exit status out.
+
+mod args;
+mod exit;
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+use args::{Command, HELP, USAGE};
+use exit::Exit;
+
+use crate::config::{self, Config};
+use crate::report::report;
+use crate::{daemon, say};
+
+/// The program `vipd`: reads the command line and executes it.
+pub fn main() -> ExitCode {
+    let exit = match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => {
+            say::out(HELP);
+            Exit::Done
+        }
+        Ok(Command::Version) => {
+            say::out(concat!("vipd ", env!("CARGO_PKG_VERSION"), "\n"));
+            Exit::Done
+        }
+        Ok(Command::Check { file }) => match read(&file) {
+            Ok(_) => {
+                say::out(format_args!("{}: no mistakes\n", file.display()));
+                Exit::Done
+            }
+            Err(exit) => exit,
+        },
+        Ok(Command::Run(options)) => match read(&options.file) {
+            Ok(config) => match daemon::run(&config, &options) {
+                Ok(()) => Exit::Done,
+                Err(error) => {
+                    say::err(format_args!("vipd: {error}\n"));
+                    Exit::Failed
+                }
+            },
+            Err(exit) => exit,
+        },
+        Err(error) => {
+            say::err(format_args!("vipd: {error}\n{USAGE}"));
+            Exit::Usage
+        }
+    };
+    exit.into()
+}
+
+/// Reads a file, and shows what is wrong with it.
+fn read(path: &Path) -> Result<Config, Exit> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        say::err(format_args!("vipd: cannot read {}: {error}\n", path.display()));
+        Exit::Usage
+    })?;
+    config::parse(&text).map_err(|mistakes| {
+        let name = OsStr::to_string_lossy(path.as_os_str());
+        match report(&name, &text, &mistakes) {
+            Ok(shown) => say::err(shown),
+            Err(_) => say::err(format_args!("{name}: {mistakes:?}\n")),
+        }
+        Exit::Usage
+    })
+}
