@@ -334,7 +334,7 @@ fn of<'a>(vip: &'a Vip, config: &Config) -> impl Iterator<Item = Address> + use<
 }
 
 /// The address that adverts come from.
-fn primary(own: &[IpAddr], v4: bool) -> Option<IpAddr> {
+pub(crate) fn primary(own: &[IpAddr], v4: bool) -> Option<IpAddr> {
     own.iter().copied().find(|address| match address {
         IpAddr::V4(_) => v4,
         // fe80::/10, RFC 4291 §2.5.6.

@@ -1,22 +1,41 @@
 //! The daemon: one loop around sockets, timers and signals, which waits for nothing else.
 
+mod adverts;
 mod clock;
 mod error;
+mod fleet;
+mod frames;
+mod interfaces;
+mod limiter;
+mod netlink;
 mod signals;
 mod source;
+mod sync;
 
+use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use self::adverts::Adverts;
 use self::clock::Clock;
 pub(crate) use self::error::RunError;
+use self::fleet::Fleet;
+use self::frames::Frames;
+use self::interfaces::Interfaces;
+use self::limiter::Limiter;
+use self::netlink::{Change, Monitor, Requests};
 use self::signals::{Signal, Signals};
 use self::source::Source;
-use crate::config::Config;
+use self::sync::SyncThread;
+use crate::config::{Address, Config};
+use crate::router::Action;
 use crate::say;
+
+/// How long the kernel's synchronization daemon may take to change its role at the end.
+const SYNC_LIMIT: Duration = Duration::from_secs(1);
 
 /// How the daemon is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,21 +52,219 @@ pub(crate) struct Options {
 ///
 /// If it can't start, or can't wait for anything.
 pub(crate) fn run(config: &Config, _options: &Options) -> Result<(), RunError> {
-    let mut signals = Signals::open().map_err(|error| RunError::new("take signals", error))?;
-    say::log(format_args!("{} tables of virtual addresses", config.vips.len()));
-    let clock = Clock::start();
-    loop {
+    let mut daemon = Daemon::start(config)?;
+    while daemon.turn()? == Flow::On {}
+    Ok(())
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+/// All that the loop works with.
+#[derive(Debug)]
+struct Daemon {
+    clock: Clock,
+    signals: Signals,
+    monitor: Monitor,
+    requests: Requests,
+    adverts: Adverts,
+    frames: Frames,
+    sync: Option<SyncThread>,
+    interfaces: Interfaces,
+    fleet: Fleet,
+    limiter: Limiter,
+}
+
+impl Daemon {
+    fn start(config: &Config) -> Result<Self, RunError> {
+        let failed = |attempt| move |error| RunError::new(attempt, error);
+        let signals = Signals::open().map_err(failed("take signals"))?;
+        // First watch, then look: what changes in between is seen twice, and not never.
+        let monitor = Monitor::open().map_err(failed("watch network interfaces"))?;
+        let mut requests = Requests::open().map_err(failed("ask for network interfaces"))?;
+        let frames = Frames::open().map_err(failed("open a socket for announcements"))?;
+        let list = requests.list().map_err(failed("list network interfaces"))?;
+        let is_synced = config.vips.iter().any(|it| it.sync.is_some());
+        let sync = is_synced.then(SyncThread::start).transpose();
+        let fleet =
+            Fleet::new(config).map_err(|it| RunError::new("run", std::io::Error::other(it)))?;
+        let mut daemon = Self {
+            clock: Clock::start(),
+            signals,
+            monitor,
+            requests,
+            adverts: Adverts::new(),
+            frames,
+            sync: sync.map_err(failed("start a thread"))?,
+            interfaces: Interfaces::from_list(list),
+            fleet,
+            limiter: Limiter::default(),
+        };
+        for vip in &config.vips {
+            if daemon.interfaces.named(&vip.interface).is_none() {
+                say::log(format_args!("{}: there is no {} yet", vip.name, vip.interface));
+            }
+        }
+        daemon.interfaces_changed(daemon.clock.now());
+        daemon.act();
+        Ok(daemon)
+    }
+
+    /// Waits until there is something to do, and does it.
+    fn turn(&mut self) -> Result<Flow, RunError> {
         let mut waits = Vec::new();
-        signals.register(&mut waits);
-        wait(&mut waits, signals.deadline(), clock.now())?;
+        let signals = register(&self.signals, &mut waits);
+        let monitor = register(&self.monitor, &mut waits);
+        let adverts = register(&self.adverts, &mut waits);
+        let sources = [self.signals.deadline(), self.monitor.deadline(), self.adverts.deadline()];
+        let deadline = sources.into_iter().chain([self.fleet.deadline()]).flatten().min();
+        wait(&mut waits, deadline, self.clock.now())?;
         let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
-        for signal in signals.turn(&ready, clock.now()) {
+        let now = self.clock.now();
+
+        // Adverts go before timers: if the loop is late, they show that the Active router is alive.
+        // An Active router looks at its own timer before it listens to anybody.
+        for heard in self.adverts.turn(&ready[adverts], now) {
+            self.fleet.heard(&heard, now);
+        }
+        self.fleet.handle_timeouts(now);
+        self.act();
+
+        let changes = self.monitor.turn(&ready[monitor], now);
+        if !changes.is_empty() {
+            self.apply(changes);
+            self.interfaces_changed(now);
+            self.act();
+        }
+        for signal in self.signals.turn(&ready[signals], now) {
             match signal {
                 Signal::Reload => {}
-                Signal::End => return Ok(()),
+                Signal::End => {
+                    self.end();
+                    return Ok(Flow::End);
+                }
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// Takes in what the kernel says about interfaces and addresses.
+    fn apply(&mut self, changes: Vec<Change>) {
+        let mut is_lost = false;
+        for change in changes {
+            match change {
+                Change::Message(message) => self.interfaces.apply(message),
+                Change::Lost => is_lost = true,
+            }
+        }
+        if is_lost {
+            match self.requests.list() {
+                Ok(list) => self.interfaces = Interfaces::from_list(list),
+                // The next change asks again.
+                Err(error) => say::log(format_args!("cannot list network interfaces: {error}")),
             }
         }
     }
+
+    /// Tells the routers what has changed about interfaces.
+    fn interfaces_changed(&mut self, now: Instant) {
+        self.fleet.update(&self.interfaces, now);
+        for (place, error) in self.adverts.listen(self.fleet.places()) {
+            let name = self.interfaces.link(place.index).map_or("", |link| &link.name);
+            let family = if place.is_ipv4 { "IPv4" } else { "IPv6" };
+            let text = format!("cannot listen to adverts over {family} on {name}: {error}");
+            self.log_once(&text);
+        }
+    }
+
+    /// Does what the routers want done.
+    fn act(&mut self) {
+        while let Some((at, action)) = self.fleet.poll() {
+            let member = &self.fleet.members()[at];
+            let name = member.vip().name.clone();
+            let done = match action {
+                Action::State { to, reason } => {
+                    say::log(format_args!("{name}: {to}: {reason}"));
+                    Ok(())
+                }
+                Action::Noted { from, what } => Err(format!("advert of {from}: {what}")),
+                Action::Sync(role) => {
+                    if let (Some(thread), Some(sync)) = (&self.sync, &member.vip().sync) {
+                        thread.set(sync, role);
+                    }
+                    Ok(())
+                }
+                // An interface that is gone has neither addresses nor neighbors.
+                Action::Send { to, message } => match (member.index(), member.source(to.is_ipv4()))
+                {
+                    (Some(index), Some(from)) => {
+                        let sent = self.adverts.send(index, from, to, &message);
+                        sent.map_err(|error| format!("cannot send an advert to {to}: {error}"))
+                    }
+                    _ => Ok(()),
+                },
+                Action::Add(address) => member.index().map_or(Ok(()), |index| {
+                    let added = self.requests.add(index, address);
+                    added.map_err(|error| format!("cannot add {address}: {error}"))
+                }),
+                Action::Remove(address) => {
+                    member.index().map_or(Ok(()), |index| self.remove(index, address))
+                }
+                Action::Announce(ip) => {
+                    member.index().map_or(Ok(()), |index| self.announce(index, ip))
+                }
+            };
+            if let Err(what) = done {
+                self.log_once(&format!("{name}: {what}"));
+            }
+        }
+    }
+
+    /// Takes an address off, with whatever length of prefix somebody has given to it.
+    fn remove(&mut self, index: u32, address: Address) -> Result<(), String> {
+        let known = self.interfaces.addresses(index).filter(|it| it.ip == address.ip);
+        let others: Vec<Address> = known.filter(|it| *it != address).collect();
+        for address in [address].into_iter().chain(others) {
+            let removed = self.requests.remove(index, address);
+            removed.map_err(|error| format!("cannot remove {address}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, index: u32, ip: std::net::IpAddr) -> Result<(), String> {
+        // Only Ethernet has neighbors that remember a link-layer address.
+        let Some(link) = self.interfaces.link(index) else { return Ok(()) };
+        let Some(mac) = link.mac else { return Ok(()) };
+        let is_router = ip.is_ipv6() && frames::forwards_ipv6(&link.name);
+        let announced = self.frames.announce(index, mac, ip, is_router);
+        announced.map_err(|error| format!("cannot announce {ip}: {error}"))
+    }
+
+    /// Hands everything over.
+    fn end(&mut self) {
+        self.fleet.shut_down(self.clock.now());
+        self.act();
+        if let Some(sync) = &self.sync {
+            sync.settle(SYNC_LIMIT);
+        }
+    }
+
+    fn log_once(&mut self, text: &str) {
+        if self.limiter.allows(text, self.clock.now()) {
+            say::log(format_args!("{text}"));
+        }
+    }
+}
+
+/// Registers a source, and returns which of the results are its.
+fn register<'a>(source: &'a impl Source, waits: &mut Vec<PollFd<'a>>) -> Range<usize> {
+    let start = waits.len();
+    source.register(waits);
+    start..waits.len()
 }
 
 /// Waits until a descriptor is ready or it is time.
@@ -58,7 +275,12 @@ fn wait(waits: &mut [PollFd<'_>], deadline: Option<Instant>, now: Instant) -> Re
         Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 })
     });
     match poll(waits, timeout.as_ref()) {
-        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Ok(_) => Ok(()),
+        // Nothing is ready, and nothing was waited for: the next turn does that.
+        Err(Errno::INTR) => {
+            waits.iter_mut().for_each(PollFd::clear_revents);
+            Ok(())
+        }
         Err(error) => Err(RunError::new("wait for anything", error.into())),
     }
 }

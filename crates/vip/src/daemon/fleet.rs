@@ -1,0 +1,222 @@
+//! All tables of the file at work, and which of them each event is for.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::time::Instant;
+
+use vrrp::{ConfigError, State, Vrid};
+
+use super::adverts::{Heard, Place};
+use super::interfaces::Interfaces;
+use crate::config::{Address, Config, Tracked, Vip};
+use crate::router::{Action, Router, primary};
+
+/// The routers of all tables.
+///
+/// Calls are those of [`Router`]: events in, then [`poll`](Self::poll) until there is nothing more to
+/// do, then [`deadline`](Self::deadline).
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    members: Vec<Member>,
+    /// The addresses of all tables: none of them is an interface's own.
+    moving: BTreeSet<IpAddr>,
+    by_vrid: BTreeMap<(Place, u8), usize>,
+    /// Members that may have something to do.
+    touched: VecDeque<usize>,
+}
+
+/// A table at work.
+#[derive(Debug)]
+pub(crate) struct Member {
+    router: Router,
+    /// Its interface's, if there is one.
+    index: Option<u32>,
+    /// The interface's own addresses, as the router knows them.
+    own: Vec<IpAddr>,
+    /// Where adverts come from: for IPv4 and for IPv6. It outlives `own`, for the last advert.
+    sources: [Option<IpAddr>; 2],
+    /// Which of its addresses are on the interface, once that is known.
+    present: Option<BTreeSet<IpAddr>>,
+    /// What is tracked and is an interface: whether it was up.
+    tracked: Vec<Option<bool>>,
+    deadline: Option<Instant>,
+}
+
+impl Member {
+    fn new(vip: Vip) -> Result<Self, ConfigError> {
+        let tracked = vec![None; vip.track.len()];
+        let router = Router::new(vip)?;
+        Ok(Self {
+            router,
+            index: None,
+            own: Vec::new(),
+            sources: [None; 2],
+            present: None,
+            tracked,
+            deadline: None,
+        })
+    }
+
+    /// Its table.
+    pub(crate) const fn vip(&self) -> &Vip {
+        self.router.vip()
+    }
+
+    /// The index of its interface, if there is one.
+    pub(crate) const fn index(&self) -> Option<u32> {
+        self.index
+    }
+
+    /// Where its adverts of a family come from.
+    pub(crate) const fn source(&self, is_ipv4: bool) -> Option<IpAddr> {
+        self.sources[if is_ipv4 { 0 } else { 1 }]
+    }
+
+    /// Tells the router what has changed about interfaces.
+    fn update(&mut self, interfaces: &Interfaces, moving: &BTreeSet<IpAddr>, now: Instant) {
+        for (index, known) in self.tracked.iter_mut().enumerate() {
+            let Tracked::Interface(name) = &self.router.vip().track[index].what else { continue };
+            let is_up = interfaces.named(name).is_some_and(|link| link.is_up);
+            if known.replace(is_up) != Some(is_up) {
+                self.router.tracked(index, is_up, now);
+            }
+        }
+        let was_active = self.router.state() == State::Active;
+        let index = interfaces.named(&self.router.vip().interface).map(|link| link.index);
+        if self.index != index {
+            // Another interface has the name now, or none has.
+            self.router.link(&[], now);
+            (self.index, self.present) = (index, None);
+            self.own.clear();
+        }
+        let Some(index) = index else { return };
+        let own = interfaces.own(index, moving);
+        if self.own != own {
+            for (source, is_ipv4) in self.sources.iter_mut().zip([true, false]) {
+                *source = primary(&own, is_ipv4).or(*source);
+            }
+            self.router.link(&own, now);
+            self.own = own;
+        }
+        let addresses = &self.router.vip().addresses;
+        let here = interfaces.addresses(index).map(|it| it.ip);
+        let present = here.filter(|ip| addresses.iter().any(|it| it.ip == *ip)).collect();
+        if self.present.as_ref() != Some(&present) {
+            // One that has just become Active adds its addresses itself.
+            if was_active || self.router.state() != State::Active {
+                self.router.seen(&present);
+            }
+            self.present = Some(present);
+        }
+    }
+}
+
+impl Fleet {
+    /// The tables of a file, none of which takes part yet.
+    ///
+    /// # Errors
+    ///
+    /// If a table can't run; one that was read from a file can.
+    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+        let members: Result<Vec<Member>, ConfigError> =
+            config.vips.iter().cloned().map(Member::new).collect();
+        Ok(Self {
+            members: members?,
+            moving: moving(config),
+            by_vrid: BTreeMap::new(),
+            touched: VecDeque::new(),
+        })
+    }
+
+    /// The members, in the order of the file.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// Something has changed about interfaces or their addresses.
+    pub(crate) fn update(&mut self, interfaces: &Interfaces, now: Instant) {
+        for at in 0..self.members.len() {
+            self.members[at].update(interfaces, &self.moving, now);
+            self.touch(at);
+        }
+        self.by_vrid.clear();
+        for (at, member) in self.members.iter().enumerate() {
+            for (place, vrid) in places(member) {
+                self.by_vrid.insert((place, vrid.get()), at);
+            }
+        }
+    }
+
+    /// Where to listen, and for which virtual routers.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (Place, Vrid)> + '_ {
+        self.members.iter().flat_map(places)
+    }
+
+    /// A message came.
+    pub(crate) fn heard(&mut self, heard: &Heard, now: Instant) {
+        if let Some(at) = self.by_vrid.get(&(heard.place, heard.vrid)).copied() {
+            self.members[at].router.received(&heard.message, heard.envelope, now);
+            self.touch(at);
+        }
+    }
+
+    /// The time is `now`: does what is due.
+    pub(crate) fn handle_timeouts(&mut self, now: Instant) {
+        for at in 0..self.members.len() {
+            if self.members[at].deadline.is_some_and(|deadline| deadline <= now) {
+                self.members[at].router.handle_timeout(now);
+                self.touch(at);
+            }
+        }
+    }
+
+    /// The program ends: every address goes elsewhere.
+    pub(crate) fn shut_down(&mut self, now: Instant) {
+        for at in 0..self.members.len() {
+            self.members[at].router.shut_down(now);
+            self.touch(at);
+        }
+    }
+
+    /// When to call [`handle_timeouts`](Self::handle_timeouts) at the latest.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.members.iter().filter_map(|it| it.deadline).min()
+    }
+
+    /// The next thing to do, and for which member.
+    pub(crate) fn poll(&mut self) -> Option<(usize, Action)> {
+        while let Some(at) = self.touched.front().copied() {
+            if let Some(action) = self.members[at].router.poll() {
+                return Some((at, action));
+            }
+            self.touched.pop_front();
+        }
+        None
+    }
+
+    /// A member may have something to do, or another deadline.
+    fn touch(&mut self, at: usize) {
+        self.members[at].deadline = self.members[at].router.deadline();
+        if self.touched.back() != Some(&at) {
+            self.touched.push_back(at);
+        }
+    }
+}
+
+/// Every address of a file.
+fn moving(config: &Config) -> BTreeSet<IpAddr> {
+    config.vips.iter().flat_map(|vip| &vip.addresses).map(|it: &Address| it.ip).collect()
+}
+
+/// Where a member's virtual routers listen.
+fn places(member: &Member) -> impl Iterator<Item = (Place, Vrid)> + '_ {
+    let vip = member.vip();
+    let families = [true, false].into_iter();
+    let used =
+        families.filter(|is_ipv4| vip.addresses.iter().any(|it| it.ip.is_ipv4() == *is_ipv4));
+    let index = member.index();
+    used.filter_map(move |is_ipv4| Some((Place { index: index?, is_ipv4 }, vip.router_id)))
+}
+
+#[cfg(test)]
+mod tests;
