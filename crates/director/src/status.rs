@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use daemon_kit::seconds;
 use serde::{Deserialize, Serialize};
 
 use crate::pool::Override;
 
 pub(crate) mod json;
-mod seconds;
 mod text;
 
 /// The state of an instance at one moment.

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use director::control::{
-    Decoder, ErrorKind, LINE_MAX, Limits, PoolState, Refusal, Reloaded, Request, Tagged, reply,
+    Decoder, ErrorKind, LINE_MAX, Limits, PoolState, Refusal, Reloaded, Request, Tagged,
+    parse_reply,
 };
 use director::status::{DecisionStatus, HeldBack, LastVerdict, ServerStatus, ServiceStatus};
 use director::{Decided, Override, Status};
@@ -50,7 +51,7 @@ fn reread<T>(line: &str, id: u64) -> Result<Value, Refusal>
 where
     T: serde::de::DeserializeOwned + serde::Serialize,
 {
-    let value = reply::parse::<T>(line.as_bytes(), id).unwrap()?;
+    let value = parse_reply::<T>(line.as_bytes(), id).unwrap()?;
     Ok(serde_json::to_value(value).unwrap())
 }
 

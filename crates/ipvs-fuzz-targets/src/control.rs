@@ -1,5 +1,5 @@
 use director::Status;
-use director::control::{Decoder, LINE_MAX, reply};
+use director::control::{Decoder, LINE_MAX, parse_reply};
 
 /// What a client of a daemon's control socket sends, after a byte that says how it is cut. The
 /// requests are the same however it is cut, each is read back from the line that a client would
@@ -17,7 +17,7 @@ pub fn control(input: &[u8]) {
             Err(malformed) => assert!(malformed.refusal.message.len() < 1000, "{malformed:?}"),
         }
     }
-    if let Ok(Ok(status)) = reply::parse::<Status>(bytes, 1) {
+    if let Ok(Ok(status)) = parse_reply::<Status>(bytes, 1) {
         assert!(!status.text().contains('\x1b'));
         let _ = director::metrics::render(&status);
     }

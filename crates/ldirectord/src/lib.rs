@@ -26,8 +26,6 @@ mod pools;
 mod report;
 #[cfg(feature = "daemon")]
 mod resolver;
-#[cfg(feature = "daemon")]
-mod say;
 #[cfg(all(test, feature = "daemon"))]
 mod test_folder;
 

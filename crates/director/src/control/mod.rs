@@ -2,20 +2,22 @@
 //!
 //! CONTROL.md describes the protocol: lines of JSON on a Unix stream socket. The parts:
 //!
-//! - [`Decoder`], [`Request`] and [`reply`]: lines from and to values, without I/O;
+//! - [`Decoder`], [`Request`] and [`parse_reply`]: lines from and to values, without I/O;
 //! - [`Server`] on tokio, for the program that implements [`Handler`], and [`bind`], which makes the
 //!   socket file;
 //! - [`Client`], blocking, for commands.
 
-pub mod reply;
-
 mod client;
-mod listen;
+mod reply;
 mod request;
 mod server;
 
-pub use client::{Client, ClientError, Subscription};
-pub use listen::{BindError, Listening, SocketFile, bind};
-pub use reply::{ErrorKind, PoolState, Refusal, Reloaded};
-pub use request::{Decoder, LINE_MAX, Malformed, Order, RealServer, Request, Tagged, VERSION};
+pub use client::{Client, Subscription};
+pub use daemon_kit::control::reply::parse as parse_reply;
+pub use daemon_kit::control::{
+    BindError, ClientError, ErrorKind, LINE_MAX, Listening, Malformed, Refusal, SocketFile,
+    VERSION, bind,
+};
+pub use reply::{PoolState, Reloaded};
+pub use request::{Decoder, Order, RealServer, Request, Tagged};
 pub use server::{Handler, Limits, Server, Stopped};

@@ -5,20 +5,13 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use daemon_kit::control::{self, Call, Malformed};
 use ipvs::ServiceKey;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::control::reply::{ErrorKind, Refusal};
 use crate::decisions::Selector;
 use crate::pool::Override;
-
-/// The version of the protocol.
-pub const VERSION: u32 = 1;
-
-/// The longest request in bytes, with its line feed.
-pub const LINE_MAX: usize = 64 * 1024;
 
 /// The shortest time for which a decision can be asked to hold, in seconds.
 const SHORTEST: f64 = 0.001;
@@ -80,31 +73,12 @@ pub struct RealServer {
     pub port: Option<u16>,
 }
 
-/// A line that is no request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Malformed {
-    /// The request's number, if it could be read.
-    pub id: Option<u64>,
-    /// What is wrong with it.
-    pub refusal: Refusal,
-    /// Nothing after it can be read. The connection has to end.
-    pub is_final: bool,
-}
-
-/// Bytes in, requests out.
+/// Bytes in, requests out: [`daemon_kit::control::Decoder`] with the requests of this daemon.
 ///
 /// It has no I/O. Call [`push`](Self::push) with what was read, then [`poll`](Self::poll) until it
-/// returns None. It holds one incomplete line, of at most [`LINE_MAX`] bytes, and what was pushed
-/// since `poll` last returned None. After a line that is too long it reads nothing more.
+/// returns None.
 #[derive(Clone, Debug, Default)]
-pub struct Decoder {
-    bytes: Vec<u8>,
-    /// How many of them belong to lines that were returned.
-    done: usize,
-    /// How many were searched for the end of a line.
-    searched: usize,
-    is_over: bool,
-}
+pub struct Decoder(control::Decoder);
 
 impl Decoder {
     /// A decoder at the start of a connection.
@@ -114,73 +88,52 @@ impl Decoder {
 
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &[u8]) {
-        if !self.is_over {
-            self.bytes.extend_from_slice(bytes);
-        }
+        self.0.push(bytes);
     }
 
     /// The next complete line as a request. Empty lines are skipped.
     pub fn poll(&mut self) -> Option<Result<Tagged, Malformed>> {
-        loop {
-            let rest = &self.bytes[self.done..];
-            let end = rest[self.searched..].iter().position(|it| *it == b'\n');
-            let end = end.map(|it| it + self.searched);
-            if end.map_or(rest.len(), |end| end + 1) > LINE_MAX {
-                *self = Self { is_over: true, ..Self::default() };
-                let message = format!("a request may have {LINE_MAX} bytes at most");
-                let refusal = Refusal::new(ErrorKind::TooLong, message);
-                return Some(Err(Malformed { id: None, refusal, is_final: true }));
-            }
-            let Some(end) = end else {
-                self.bytes.drain(..self.done);
-                (self.done, self.searched) = (0, self.bytes.len());
-                return None;
-            };
-            let line = rest[..end].trim_ascii();
-            let result = (!line.is_empty()).then(|| parse(line));
-            self.done += end + 1;
-            self.searched = 0;
-            if result.is_some() {
-                return result;
-            }
-        }
+        self.0.poll().map(|call| {
+            let Call { id, name, members } = call?;
+            let request = request(&name, members);
+            request
+                .map(|request| Tagged { id, request })
+                .map_err(|message| Malformed::call(id, message))
+        })
     }
 
     /// Whether the bytes are too many for a line. [`poll`](Self::poll) says so.
     pub fn is_too_long(&self) -> bool {
-        self.bytes.len() - self.done > LINE_MAX
+        self.0.is_too_long()
     }
 
     /// Whether an incomplete line is waiting for its end. Ask when [`poll`](Self::poll) has
     /// returned None.
     pub fn is_unfinished(&self) -> bool {
-        self.bytes.len() > self.done
+        self.0.is_unfinished()
     }
 }
 
 impl Tagged {
     /// The request as a line, with its line feed.
     pub fn to_line(&self) -> String {
-        let mut line = Map::new();
-        line.insert("v".to_owned(), VERSION.into());
-        line.insert("id".to_owned(), self.id.into());
-        line.insert("request".to_owned(), self.request.name().into());
+        let mut members = Map::new();
         match &self.request {
             Request::Decide(order) => {
-                line.insert("server".to_owned(), order.server.to_string().into());
+                members.insert("server".to_owned(), order.server.to_string().into());
                 if let Some(service) = order.service {
-                    line.insert("service".to_owned(), service.to_string().into());
+                    members.insert("service".to_owned(), service.to_string().into());
                 }
                 if let Some(duration) = order.duration {
-                    line.insert("for_seconds".to_owned(), duration.as_secs_f64().into());
+                    members.insert("for_seconds".to_owned(), duration.as_secs_f64().into());
                 }
             }
             Request::Stop { keep_table } => {
-                line.insert("keep_table".to_owned(), (*keep_table).into());
+                members.insert("keep_table".to_owned(), (*keep_table).into());
             }
             Request::Status | Request::Metrics | Request::Subscribe | Request::Reload => {}
         }
-        format!("{}\n", Value::Object(line))
+        Call { id: self.id, name: self.request.name().to_owned(), members }.to_line()
     }
 }
 
@@ -289,41 +242,6 @@ struct StopMembers {
     keep_table: bool,
 }
 
-fn parse(line: &[u8]) -> Result<Tagged, Malformed> {
-    let no_object = |reason: &dyn fmt::Display| Malformed {
-        id: None,
-        refusal: Refusal::new(ErrorKind::Malformed, format!("not a request: {reason}")),
-        is_final: false,
-    };
-    let mut members: Map<String, Value> =
-        serde_json::from_slice(line).map_err(|error| no_object(&error))?;
-    let id = members.remove("id");
-    let id = id.as_ref().and_then(Value::as_u64);
-    let malformed =
-        |kind, message| Malformed { id, refusal: Refusal::new(kind, message), is_final: false };
-    match members.remove("v") {
-        Some(it) if it == VERSION => {}
-        Some(_) => {
-            let message = format!("this side speaks version {VERSION} of the protocol");
-            return Err(malformed(ErrorKind::Version, message));
-        }
-        None => return Err(malformed(ErrorKind::Malformed, "`v` is missing".to_owned())),
-    }
-    let Some(id) = id else {
-        let message = "`id` is missing, or not a whole number from 0 to 2^64 - 1";
-        return Err(malformed(ErrorKind::Malformed, message.to_owned()));
-    };
-    let name = members.remove("request");
-    let request = match name.as_ref().and_then(Value::as_str) {
-        Some(name) => request(name, members),
-        None => Err("`request` is missing, or not a string".to_owned()),
-    };
-    match request {
-        Ok(request) => Ok(Tagged { id, request }),
-        Err(message) => Err(malformed(ErrorKind::Malformed, message)),
-    }
-}
-
 fn request(name: &str, members: Map<String, Value>) -> Result<Request, String> {
     let request = match name {
         "status" => Request::Status,
@@ -331,7 +249,7 @@ fn request(name: &str, members: Map<String, Value>) -> Result<Request, String> {
         "subscribe" => Request::Subscribe,
         "reload" => Request::Reload,
         "stop" => {
-            let StopMembers { keep_table } = read(name, members)?;
+            let StopMembers { keep_table } = control::members(name, members)?;
             return Ok(Request::Stop { keep_table });
         }
         "drain" => return order(name, Some(Override::Drain), members).map(Request::Decide),
@@ -342,7 +260,7 @@ fn request(name: &str, members: Map<String, Value>) -> Result<Request, String> {
             return Err(format!("there is no request {name:?}"));
         }
     };
-    read::<Nothing>(name, members)?;
+    control::members::<Nothing>(name, members)?;
     Ok(request)
 }
 
@@ -351,7 +269,7 @@ fn order(
     decision: Option<Override>,
     members: Map<String, Value>,
 ) -> Result<Order, String> {
-    let members: DecideMembers = read(name, members)?;
+    let members: DecideMembers = control::members(name, members)?;
     let mut order =
         Order::new(members.server.parse().map_err(|error| format!("{name}: {error}"))?, decision);
     if let Some(service) = members.service {
@@ -371,14 +289,6 @@ fn order(
         }
     }
     Ok(order)
-}
-
-fn read<T: DeserializeOwned>(name: &str, members: Map<String, Value>) -> Result<T, String> {
-    serde_json::from_value(Value::Object(members)).map_err(|error| {
-        // It quotes what the client wrote.
-        let error: String = error.to_string().chars().take(200).collect();
-        format!("{name}: {error}")
-    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use daemon_kit::control::reply::{around_ok, refusal_line};
+use daemon_kit::control::{ErrorKind, Refusal};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -15,9 +17,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
-use crate::control::reply::{
-    Done, ErrorKind, PoolState, Pools, Refusal, Reloaded, Text, around_ok, refusal_line,
-};
+use crate::control::reply::{Done, PoolState, Pools, Reloaded, Text};
 use crate::control::request::{Decoder, Order, Request, Tagged};
 use crate::metrics::Page;
 use crate::pieces::Pieces;

@@ -1,7 +1,8 @@
 //! A status as text for people.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+
+use daemon_kit::say::{brief, one_line};
 
 use super::{DecisionStatus, ServerState, ServerStatus, ServiceStatus, Status, VerdictKind};
 use crate::pool::Override;
@@ -151,49 +152,4 @@ fn decision(it: &DecisionStatus) -> String {
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{arguments}");
-}
-
-/// The text with control characters escaped: some of it comes from servers.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for it in text.chars() {
-        if it.is_control() {
-            line.extend(it.escape_default());
-        } else {
-            line.push(it);
-        }
-    }
-    line
-}
-
-/// A duration with two or three digits that matter, cut and not rounded.
-fn brief(it: Duration) -> String {
-    let (seconds, micros) = (it.as_secs(), it.subsec_micros());
-    match seconds {
-        0 if micros < 10_000 => format!("{}.{}ms", micros / 1000, micros / 100 % 10),
-        0 => format!("{}ms", micros / 1000),
-        1..10 => format!("{seconds}.{}s", micros / 100_000),
-        10..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d{:02}h", seconds / 86_400, seconds / 3600 % 24),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short_and_cut() {
-        let brief = |seconds: f64| brief(Duration::from_secs_f64(seconds));
-        assert_eq!(brief(0.0), "0.0ms");
-        assert_eq!(brief(0.004_29), "4.2ms");
-        assert_eq!(brief(0.999_9), "999ms");
-        assert_eq!(brief(3.25), "3.2s");
-        assert_eq!(brief(59.9), "59s");
-        assert_eq!(brief(725.0), "12m05s");
-        assert_eq!(brief(11_520.0), "3h12m");
-        assert_eq!(brief(446_400.0), "5d04h");
-    }
 }

@@ -1,13 +1,15 @@
 //! The manual pages. What verbs and options do comes from their rows, what directives mean from theirs, and
 //! the differences from the original from README.md.
 
-mod page;
+use daemon_kit::page::Page;
 
-use self::page::Page;
 use super::control;
 use super::help::USAGE;
 use super::words::{EXITS, OPTIONS, VERBS};
 use crate::config::directives::{ALL, Entry, Place};
+
+/// What the pages belong to.
+const PROGRAM: &str = concat!("ldirectord ", env!("CARGO_PKG_VERSION"));
 
 const README: &str = include_str!("../../README.md");
 
@@ -20,7 +22,8 @@ pub(crate) fn pages() -> [(&'static str, String); 2] {
 }
 
 fn program() -> String {
-    let mut page = Page::new("ldirectord", 8, "keep the IPVS table in line with health checks");
+    let mut page =
+        Page::new("ldirectord", 8, PROGRAM, "keep the IPVS table in line with health checks");
     page.section("Synopsis");
     let usage = USAGE.lines().take(2).map(|line| line.trim_start_matches("Usage:").trim_start());
     page.verbatim(usage);
@@ -95,7 +98,7 @@ fn program() -> String {
 }
 
 fn file() -> String {
-    let mut page = Page::new("ldirectord.cf", 5, "configuration of ldirectord");
+    let mut page = Page::new("ldirectord.cf", 5, PROGRAM, "configuration of ldirectord");
     page.section("Description");
     page.text(
         "The file has a line for each directive, as NAME=VALUE. Lines of a virtual service follow the one that \

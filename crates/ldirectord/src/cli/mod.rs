@@ -13,6 +13,7 @@ mod words;
 
 use std::process::ExitCode;
 
+use daemon_kit::say;
 use ipvs::{Client, Error, Transport};
 
 pub(crate) use args::{Command, Launch};
@@ -21,7 +22,6 @@ pub(crate) use exit::Exit;
 pub(crate) use man::pages as manual_pages;
 
 use crate::daemon;
-use crate::say;
 
 /// The program: reads the command line and executes it.
 pub fn main() -> ExitCode {

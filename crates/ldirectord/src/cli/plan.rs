@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
+use daemon_kit::say;
 use director::{Saved, Setup, preview};
 use ipvs::plan::Plan;
 use ipvs::{Client, Error};
 
 use crate::file::{Source, Usable};
 use crate::maintenance::{self, Maintenance};
-use crate::say;
 
 /// The longest state that is read.
 const LONGEST: u64 = 4 << 20;

@@ -5,6 +5,7 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use daemon_kit::say;
 use rustix::process::{Signal, kill_process};
 
 use super::args::{Args, Decision, Verb};
@@ -20,7 +21,6 @@ use crate::instance::Instance;
 use crate::machine::Machine;
 use crate::pid_file::{Daemon, Running};
 use crate::resolver;
-use crate::say;
 
 /// How long a daemon may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);

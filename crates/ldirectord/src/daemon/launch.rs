@@ -9,13 +9,13 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{self, Stdio};
 use std::time::Duration;
 
+use daemon_kit::say;
 use serde::{Deserialize, Serialize};
 
 use super::parent::{self, Mode, Options};
 use super::{EXECUTABLE, NAME, PARENT};
 use crate::cli::{Command, Exit, Launch};
 use crate::instance::Instance;
-use crate::say;
 
 /// How long the daemon may take until it is ready: names have to be looked up, and the table
 /// written. The parent gives up earlier, and says what it waited for.

@@ -5,7 +5,6 @@ mod link;
 mod parent;
 mod run_dir;
 mod settling;
-mod user;
 mod worker;
 
 use std::ffi::OsString;

@@ -13,12 +13,12 @@ use std::os::unix::fs::{
 };
 use std::path::Path;
 
+use daemon_kit::users::User;
 use director::Store;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
-use super::user::User;
 use crate::instance::{Instance, RUN_DIR};
 
 /// The group that workers get for the directory. Nobody else should be in it.

@@ -1,13 +1,12 @@
 //! Clients with and without rights, and hostile ones. Time is tokio's, paused: it moves only when
 //! everybody waits.
 
+use daemon_kit::control::{LINE_MAX, reply};
 use tokio::io::{AsyncBufReadExt as _, BufReader, DuplexStream};
 use tokio::runtime::Builder;
 use tokio::task::{LocalSet, spawn_local};
 
 use super::*;
-use crate::control::reply;
-use crate::control::request::LINE_MAX;
 use crate::status::tests::example;
 
 const OWN: u32 = 990;

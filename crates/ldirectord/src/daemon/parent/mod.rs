@@ -10,7 +10,6 @@ mod local_clock;
 mod log;
 mod maintenance;
 mod monitor;
-mod notify;
 mod process;
 mod respawn;
 mod run;
@@ -21,6 +20,8 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use daemon_kit::notify::Notify;
+use daemon_kit::say;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 
@@ -28,7 +29,6 @@ use self::loading::{Loading, Taken};
 use self::log::{Log, Stream};
 use self::maintenance::Maintenance;
 use self::monitor::Monitor;
-use self::notify::Notify;
 use self::process::Worker;
 use self::respawn::{Pulse, Respawn};
 use self::run::Runs;
@@ -39,7 +39,6 @@ use super::settling::{Settling, give_back};
 use crate::cli::Exit;
 use crate::file::Source;
 use crate::instance::{Instance, RUN_DIR};
-use crate::say;
 
 /// How long a worker may take until the first configuration is in force.
 const START_TIMEOUT: Duration = Duration::from_secs(90);

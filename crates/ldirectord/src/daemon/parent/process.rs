@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use daemon_kit::users::{self, User};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::{AsyncWriteExt as _, BufReader};
@@ -19,7 +20,6 @@ use tokio::task::spawn_local;
 
 use super::super::link::{self, FROM_WORKER, Receiver, ToWorker};
 use super::super::run_dir;
-use super::super::user::{self, User};
 use super::super::{EXECUTABLE, NAME, WORKER};
 use super::{Event, Mode};
 use crate::instance::{Instance, RUN_DIR};
@@ -89,7 +89,7 @@ impl Place {
             writeln!(&lock, "{}", std::process::id())?;
         }
         let (user, note) = worker_user(user)?;
-        let run_group = user::group(run_dir::GROUP);
+        let run_group = users::group(run_dir::GROUP);
         run_dir::prepare(instance, user.unwrap_or(ROOT), run_group)
             .map_err(|it| about(format_args!("cannot prepare {RUN_DIR}"), &it))?;
         let pid_file = match mode {
@@ -100,7 +100,7 @@ impl Place {
                 Some(PidFile::prepare(path).map_err(|it| about(failed, &it))?)
             }
         };
-        let group = user::group(GROUP);
+        let group = users::group(GROUP);
         Ok(Self { pid_file, _lock: lock, user, group, run_group, note })
     }
 
@@ -116,7 +116,7 @@ fn worker_user(wanted: Option<&str>) -> io::Result<(Option<User>, Option<String>
         return Ok((None, None));
     }
     let name = wanted.unwrap_or(USER);
-    match user::user(name) {
+    match users::user(name) {
         Some(user) => Ok((Some(user), None)),
         None if wanted.is_some() => {
             Err(io::Error::new(io::ErrorKind::NotFound, format!("there is no user {name}")))

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use daemon_kit::say;
+use daemon_kit::users::User;
 use director::control::{Server, SocketFile, Stopped, bind};
 use ipvs::{Client, Error, Transport};
 use tokio::io::{AsyncWriteExt as _, BufReader};
@@ -30,12 +32,10 @@ use self::engine::Engine;
 use self::observer::{Outgoing, Parent};
 use super::WORKER;
 use super::link::{self, FROM_PARENT, Loaded, Receiver, ToParent, ToWorker};
-use super::user::User;
 use crate::cli::Exit;
 use crate::file::Source;
 use crate::machine::{Files, Names};
 use crate::maintenance::Maintenance;
-use crate::say;
 
 /// Of how many unknown files at once the log tells.
 const UNKNOWN: usize = 10;

@@ -4,25 +4,16 @@
 
 use std::io;
 
+use daemon_kit::rights;
+use daemon_kit::users::User;
 use rustix::process::set_parent_process_death_signal;
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, getuid, setrlimit};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
-    remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
-    set_thread_groups, set_thread_res_gid, set_thread_res_uid,
-};
-use rustix::thread::{Gid, Uid};
-
-use super::super::user::User;
-
-/// What the worker needs: IPVS and firewall marks; pings.
-const NEEDED: CapabilitySet = CapabilitySet::NET_ADMIN.union(CapabilitySet::NET_RAW);
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 /// Descriptors for the largest configurations.
 const DESCRIPTORS: u64 = 65_536;
 
-/// Becomes this user, if it isn't None, in these groups beside its own, and keeps only the capabilities
-/// that are needed.
+/// Becomes this user, if it isn't None, in these groups beside its own, keeps only the capabilities
+/// that are needed, and ends with its parent.
 ///
 /// # Errors
 ///
@@ -30,31 +21,10 @@ const DESCRIPTORS: u64 = 65_536;
 pub(super) fn give_up(user: Option<User>, groups: &[u32]) -> io::Result<()> {
     // Not being allowed to is no error: the configuration may need few.
     let _ = allow_descriptors();
-    let current = capabilities(None).map_err(|it| failed("capget", it))?;
-    for capability in CapabilitySet::all().iter().filter(|it| !NEEDED.contains(*it)) {
-        if current.effective.contains(CapabilitySet::SETPCAP)
-            && capability_is_in_bounding_set(capability).unwrap_or(false)
-        {
-            remove_capability_from_bounding_set(capability)
-                .map_err(|it| failed("PR_CAPBSET_DROP", it))?;
-        }
-    }
-    if let Some(user) = user.filter(|_| getuid().is_root()) {
-        set_keep_capabilities(true).map_err(|it| failed("PR_SET_KEEPCAPS", it))?;
-        let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
-        set_thread_groups(&groups).map_err(|it| failed("setgroups", it))?;
-        let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
-        set_thread_res_gid(gid, gid, gid).map_err(|it| failed("setresgid", it))?;
-        set_thread_res_uid(uid, uid, uid).map_err(|it| failed("setresuid", it))?;
-        set_keep_capabilities(false).map_err(|it| failed("PR_SET_KEEPCAPS", it))?;
-    }
-    let kept = current.permitted & NEEDED;
-    let sets =
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(|it| failed("capset", it))?;
-    set_no_new_privs(true).map_err(|it| failed("PR_SET_NO_NEW_PRIVS", it))?;
+    rights::give_up(user, groups)?;
     // A worker without a parent must not write into the table of the next one.
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(|it| failed("PR_SET_PDEATHSIG", it))
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| io::Error::new(error.kind(), format!("PR_SET_PDEATHSIG: {error}")))
 }
 
 /// Raises the highest limit that this process may set itself; [`director::Budget`] sets it.
@@ -62,8 +32,4 @@ fn allow_descriptors() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.map(|it| it.max(DESCRIPTORS));
     Ok(setrlimit(Resource::Nofile, Rlimit { maximum: most, ..limit })?)
-}
-
-fn failed(call: &str, error: rustix::io::Errno) -> io::Error {
-    io::Error::new(error.kind(), format!("{call}: {error}"))
 }

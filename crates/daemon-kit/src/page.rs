@@ -1,23 +1,33 @@
 //! A manual page in the language of `groff_man(7)`.
 
-/// A page.
+/// A page under construction. Words in backquotes become bold in running text.
+///
+/// ```
+/// use daemon_kit::page::Page;
+///
+/// let mut page = Page::new("vipd", 8, "vipd 0.2.0", "moves addresses");
+/// page.section("Description");
+/// page.text("See `vip.toml`(5).");
+/// assert!(page.into_source().ends_with(".SH DESCRIPTION\n.PP\nSee \\fBvip.toml\\fR(5).\n"));
+/// ```
 #[derive(Debug)]
-pub(super) struct Page(String);
+pub struct Page(String);
 
 impl Page {
-    pub(super) fn new(name: &str, chapter: u8, what: &str) -> Self {
-        let (title, version) = (name.to_uppercase(), env!("CARGO_PKG_VERSION"));
+    /// The page `name` in this chapter, which belongs to `program`, a name with a version. `what`
+    /// says in a few words what it is about.
+    pub fn new(name: &str, chapter: u8, program: &str, what: &str) -> Self {
+        let title = name.to_uppercase();
         // Without a date, so that the page depends only on the program.
-        let mut page = Self(format!(
-            ".TH {title} {chapter} \"\" \"ldirectord {version}\" \"System Administration\"\n"
-        ));
+        let mut page =
+            Self(format!(".TH {title} {chapter} \"\" \"{program}\" \"System Administration\"\n"));
         page.section("Name");
         page.line(&format!("{} \\- {}", literal(name), prose(what)));
         page
     }
 
     /// Its source.
-    pub(super) fn into_source(self) -> String {
+    pub fn into_source(self) -> String {
         self.0
     }
 
@@ -26,17 +36,19 @@ impl Page {
         self.0.push('\n');
     }
 
-    pub(super) fn section(&mut self, title: &str) {
+    /// A heading.
+    pub fn section(&mut self, title: &str) {
         self.line(&format!(".SH {}", title.to_uppercase()));
     }
 
-    pub(super) fn text(&mut self, text: &str) {
+    /// A paragraph.
+    pub fn text(&mut self, text: &str) {
         self.line(".PP");
         self.line(&prose(text));
     }
 
     /// Something with a name, which is bold, and what follows the name.
-    pub(super) fn item(&mut self, name: &str, rest: &str, text: &str) {
+    pub fn item(&mut self, name: &str, rest: &str, text: &str) {
         self.line(".TP");
         let rest = if rest.is_empty() { String::new() } else { literal(rest) };
         self.line(&format!("\\fB{}\\fR{rest}", literal(name)));
@@ -44,17 +56,19 @@ impl Page {
     }
 
     /// One more paragraph of an item.
-    pub(super) fn more(&mut self, text: &str) {
+    pub fn more(&mut self, text: &str) {
         self.line(".IP");
         self.line(&prose(text));
     }
 
-    pub(super) fn bullet(&mut self, text: &str) {
+    /// An item of a list.
+    pub fn bullet(&mut self, text: &str) {
         self.line(".IP \\(bu 2");
         self.line(&prose(text));
     }
 
-    pub(super) fn verbatim<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
+    /// Lines to be shown as they are.
+    pub fn verbatim<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) {
         self.line(".PP");
         self.line(".RS 4");
         self.line(".nf");
@@ -65,7 +79,8 @@ impl Page {
         self.line(".RE");
     }
 
-    pub(super) fn see_also(&mut self, pages: &[&str]) {
+    /// The last section: other pages, such as `ipvsadm(8)`.
+    pub fn see_also(&mut self, pages: &[&str]) {
         self.section("See also");
         let pages = pages.iter().filter_map(|page| page.split_once('('));
         let pages: Vec<String> =

@@ -4,18 +4,20 @@ use std::fs;
 
 /// A user with its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub struct User {
+    /// Its number.
+    pub uid: u32,
+    /// The number of its group.
+    pub gid: u32,
 }
 
 /// The user with this name.
-pub(super) fn user(name: &str) -> Option<User> {
+pub fn user(name: &str) -> Option<User> {
     user_in(&fs::read_to_string("/etc/passwd").ok()?, name)
 }
 
 /// The id of the group with this name.
-pub(super) fn group(name: &str) -> Option<u32> {
+pub fn group(name: &str) -> Option<u32> {
     group_in(&fs::read_to_string("/etc/group").ok()?, name)
 }
 

@@ -1,36 +1,51 @@
-//! Durations as seconds in JSON: a number with microseconds as its fraction.
+//! Durations as seconds in JSON: a number with microseconds as its fraction. For serde's `with`.
 
 use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
 
-pub(super) fn serialize<S: Serializer>(it: &Duration, to: S) -> Result<S::Ok, S::Error> {
+/// Writes it.
+///
+/// # Errors
+///
+/// The serializer's.
+pub fn serialize<S: Serializer>(it: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64(as_seconds(*it))
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+/// Reads it.
+///
+/// # Errors
+///
+/// The deserializer's, or that it isn't a duration.
+pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     from_seconds(f64::deserialize(from)?)
 }
 
 /// The same for a value that may be `null`.
-pub(super) mod option {
+pub mod option {
     use super::{Deserialize, Deserializer, Duration, Serializer, as_seconds, from_seconds};
 
+    /// Writes it.
+    ///
+    /// # Errors
+    ///
+    /// The serializer's.
     #[allow(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-    pub(in super::super) fn serialize<S: Serializer>(
-        it: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(it: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         match it {
             Some(it) => to.serialize_some(&as_seconds(*it)),
             None => to.serialize_none(),
         }
     }
 
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// The deserializer's, or that it isn't a duration.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         Option::<f64>::deserialize(from)?.map(from_seconds).transpose()
     }
 }
