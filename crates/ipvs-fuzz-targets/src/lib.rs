@@ -21,6 +21,8 @@ mod ping;
 mod program;
 mod restore;
 mod tls;
+mod vip_control;
+mod vip_toml;
 mod vrrp_advert;
 mod vrrp_machine;
 
@@ -37,6 +39,8 @@ pub use pattern::pattern;
 pub use ping::ping;
 pub use restore::restore;
 pub use tls::tls;
+pub use vip_control::vip_control;
+pub use vip_toml::vip_toml;
 pub use vrrp_advert::vrrp_advert;
 pub use vrrp_machine::vrrp_machine;
 
@@ -44,7 +48,7 @@ pub use vrrp_machine::vrrp_machine;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 17] = [
     ("argv", argv),
     ("connections", connections),
     ("control", control),
@@ -58,6 +62,8 @@ pub const TARGETS: [Target; 15] = [
     ("ping", ping),
     ("restore", restore),
     ("tls", tls),
+    ("vip_control", vip_control),
+    ("vip_toml", vip_toml),
     ("vrrp_advert", vrrp_advert),
     ("vrrp_machine", vrrp_machine),
 ];

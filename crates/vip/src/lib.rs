@@ -4,9 +4,11 @@
 pub mod announce;
 mod cli;
 pub mod config;
+pub mod control;
 mod daemon;
 mod report;
 pub mod router;
 mod say;
+pub mod status;
 
 pub use cli::main;

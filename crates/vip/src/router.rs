@@ -247,6 +247,21 @@ impl Router {
         self.priority
     }
 
+    /// What an operator has decided.
+    pub const fn decision(&self) -> Decision {
+        self.decision
+    }
+
+    /// Whether something that is tracked is up, by its place in [`Vip::track`].
+    pub fn is_up(&self, index: usize) -> Option<bool> {
+        self.tracker.get(&index)
+    }
+
+    /// Which daemon the kernel was last told to have, if connections are synchronized.
+    pub fn role(&self) -> Option<Role> {
+        self.role.filter(|_| self.vip.sync.is_some())
+    }
+
     /// What it was made of.
     pub const fn vip(&self) -> &Vip {
         &self.vip

@@ -47,6 +47,11 @@ impl<Id: Ord> Tracker<Id> {
         self.things.get_mut(id).map(|thing| thing.1 = up).is_some()
     }
 
+    /// Whether it is up. None if it isn't tracked.
+    pub fn get(&self, id: &Id) -> Option<bool> {
+        self.things.get(id).map(|thing| thing.1)
+    }
+
     /// Tracks it no longer.
     pub fn forget(&mut self, id: &Id) {
         self.things.remove(id);
@@ -83,6 +88,7 @@ mod tests {
         assert!(tracker.set(&2, false));
         assert_eq!(tracker.priority(), 70);
         assert!(!tracker.set(&3, false));
+        assert_eq!([1, 2, 3].map(|it| tracker.get(&it)), [Some(false), Some(false), None]);
         tracker.forget(&2);
         assert_eq!(tracker.priority(), 100);
     }

@@ -114,6 +114,17 @@ pub enum Tracked {
     },
 }
 
+impl fmt::Display for Tracked {
+    /// `interface eth1`, `script /usr/local/bin/check`, `service tcp/10.10.10.53:80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interface(name) => write!(f, "interface {name}"),
+            Self::Script { command, .. } => write!(f, "script {}", command.join(" ")),
+            Self::Service { service, .. } => write!(f, "service {service}"),
+        }
+    }
+}
+
 /// The kernel's daemon for the synchronization of connections: master where the addresses are,
 /// backup elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
