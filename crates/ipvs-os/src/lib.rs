@@ -17,7 +17,8 @@
 //! the hop limit and the destination of an IPv6 datagram, and sends whole frames. It waits for signals
 //! and for all of that in one poll(2). No safe crate covers all of it.
 //!
-//! systemd wants to know when a reload began, by a clock that the standard library keeps to itself.
+//! The clock that goes on while the machine is suspended, and the one by which systemd wants to know when a
+//! reload began: the standard library keeps both to itself.
 //!
 //! Texts are bytes, as in the C library: a host name needn't be UTF-8.
 
@@ -36,7 +37,7 @@ mod signals;
 mod sockopt;
 
 pub use address::{InetNtop, parse_ipv4_lenient};
-pub use clock::monotonic_time;
+pub use clock::{boot_time, monotonic_time};
 pub use datagrams::receive_datagrams;
 pub use descriptors::close_others_on_exec;
 pub use link::{Ipv6Envelope, ask_for_envelopes, bind_to_interface, receive_ipv6, send_frame};

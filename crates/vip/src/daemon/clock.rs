@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use ipvs_os::boot_time;
 
 /// A clock that also counts while the machine is suspended (`CLOCK_BOOTTIME`), as `Instant`s.
 ///
@@ -17,21 +17,14 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that agrees with `Instant::now` until the machine is suspended.
     pub(crate) fn start() -> Self {
-        Self { start: Instant::now(), boot: since_boot() }
+        Self { start: Instant::now(), boot: boot_time() }
     }
 
     /// The time. It never goes backwards.
     pub(crate) fn now(&self) -> Instant {
-        let passed = since_boot().saturating_sub(self.boot);
+        let passed = boot_time().saturating_sub(self.boot);
         self.start.checked_add(passed).unwrap_or(self.start)
     }
-}
-
-fn since_boot() -> Duration {
-    let time = clock_gettime(ClockId::Boottime);
-    // Neither is ever negative.
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 #[cfg(test)]
