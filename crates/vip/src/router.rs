@@ -152,6 +152,11 @@ impl Router {
     /// family the first counts; over IPv6 that is the first link-local one. A family without an address
     /// can't send adverts, so the whole router waits for it.
     pub fn link(&mut self, own: &[IpAddr], now: Instant) {
+        self.tell_link(own, now);
+        self.settle();
+    }
+
+    fn tell_link(&mut self, own: &[IpAddr], now: Instant) {
         for member in 0..self.group.members().len() {
             let v4 = self.group.members()[member].config().is_ipv4();
             let input = match primary(own, v4) {
@@ -162,7 +167,6 @@ impl Router {
             self.group.handle(member, Input::Priority(self.priority), now);
             self.group.handle(member, input, now);
         }
-        self.settle();
     }
 
     /// A message of VRRP came over the interface.
@@ -211,6 +215,54 @@ impl Router {
                 _ => {}
             }
         }
+    }
+
+    /// The table has changed. The interface and the number of the virtual router are the same, and
+    /// `own` is what [`link`](Self::link) was told last. A router that is Active stays it: the addresses
+    /// that are in both tables are there all the time.
+    ///
+    /// What was decided and what is known of what both tables track goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new); nothing has changed then.
+    pub fn reconfigure(
+        &mut self,
+        vip: Vip,
+        own: &[IpAddr],
+        now: Instant,
+    ) -> Result<(), ConfigError> {
+        let mut next = Self::new(vip)?;
+        for (index, track) in next.vip.track.iter().enumerate() {
+            let same = self.vip.track.iter().position(|it| it.what == track.what);
+            let is_up = same.and_then(|same| self.is_up(same)).unwrap_or(true);
+            next.tracker.set(&index, is_up);
+        }
+        next.decision = self.decision;
+        next.follow_priority(now);
+        let state = self.state();
+        next.tell_link(own, now);
+        if state == State::Active {
+            next.group.resume(now);
+        }
+        if next.state() != state {
+            self.shut_down(now);
+        } else if next.vip.sync == self.vip.sync {
+            next.role = self.role;
+        }
+        next.settle();
+        let mut actions = std::mem::take(&mut self.actions);
+        // It is no change of state that there is another table.
+        let is_news = |it: &Action| !matches!(it, Action::State { to, .. } if *to == state);
+        actions.extend(std::mem::take(&mut next.actions).into_iter().filter(is_news));
+        if (state, next.state()) == (State::Active, State::Active) {
+            // Last, as an address may stay with another length of prefix.
+            let stays = |it: &&Address| next.vip.addresses.contains(it);
+            let goes = self.vip.addresses.iter().filter(|it| !stays(it)).copied();
+            actions.extend(goes.map(Action::Remove));
+        }
+        *self = Self { actions, ..next };
+        Ok(())
     }
 
     /// The program ends: another router takes over after its skew.

@@ -66,6 +66,30 @@ impl Group {
         self.settle(now);
     }
 
+    /// Becomes Active at once, whoever else may be: for a group that takes the place of an Active one,
+    /// because its configuration has changed. Better routers hear its first advert, and take over if
+    /// they preempt. Does nothing unless each member is Backup or Active.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use vrrp::{Config, Group, Input, Machine, State, Version, Vrid};
+    ///
+    /// let config = Config::new(Version::V3, Vrid::MIN, ["10.9.0.1".parse()?]).priority(50);
+    /// let mut group = Group::new([Machine::new(config)?]);
+    /// let now = Instant::now();
+    /// group.resume(now);
+    /// assert_eq!(group.state(), State::Initialize, "its interface is down");
+    /// group.handle(0, Input::Up("10.9.0.2".parse()?), now);
+    /// group.resume(now);
+    /// assert_eq!(group.state(), State::Active);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resume(&mut self, now: Instant) {
+        if self.state() >= State::Backup {
+            self.members.iter_mut().for_each(|member| member.take_over(now));
+        }
+    }
+
     /// The next thing to do for one of the members, if any.
     pub fn poll(&mut self) -> Option<(usize, Output)> {
         let members = self.members.iter_mut().enumerate();

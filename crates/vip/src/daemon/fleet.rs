@@ -170,6 +170,42 @@ impl Fleet {
         }
     }
 
+    /// The file has changed: what is not in it any more goes elsewhere. To be followed by
+    /// [`reload`](Self::reload) once nothing is left to do.
+    pub(crate) fn release_absent(&mut self, config: &Config, now: Instant) {
+        for at in 0..self.members.len() {
+            let is_there = config.vips.iter().any(|vip| is_same(vip, self.members[at].vip()));
+            if !is_there {
+                self.members[at].router.shut_down(now);
+                self.touch(at);
+            }
+        }
+    }
+
+    /// The file has changed: from now on these are the tables. A table on the same interface with the
+    /// same number goes on in its state. To be followed by [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// See [`new`](Self::new); nothing has changed then.
+    pub(crate) fn reload(&mut self, config: &Config, now: Instant) -> Result<(), ConfigError> {
+        let mut next = Self::new(config)?;
+        for member in &mut next.members {
+            let known = self.members.iter().position(|it| is_same(it.vip(), member.vip()));
+            let Some(at) = known else { continue };
+            let mut kept = self.members.swap_remove(at);
+            if kept.vip() != member.vip() {
+                kept.router.reconfigure(member.vip().clone(), &kept.own, now)?;
+                kept.tracked = vec![None; kept.vip().track.len()];
+                kept.present = None;
+            }
+            *member = kept;
+        }
+        *self = next;
+        (0..self.members.len()).for_each(|at| self.touch(at));
+        Ok(())
+    }
+
     /// The program ends: every address goes elsewhere.
     pub(crate) fn shut_down(&mut self, now: Instant) {
         for at in 0..self.members.len() {
@@ -201,6 +237,11 @@ impl Fleet {
             self.touched.push_back(at);
         }
     }
+}
+
+/// Whether two tables are one virtual router before and after a change.
+fn is_same(one: &Vip, other: &Vip) -> bool {
+    (&one.interface, one.router_id) == (&other.interface, other.router_id)
 }
 
 /// Every address of a file.

@@ -30,7 +30,7 @@ use self::netlink::{Change, Monitor, Requests};
 use self::signals::{Signal, Signals};
 use self::source::Source;
 use self::sync::SyncThread;
-use crate::config::{Address, Config};
+use crate::config::{self, Address, Config};
 use crate::router::Action;
 use crate::say;
 
@@ -51,8 +51,8 @@ pub(crate) struct Options {
 /// # Errors
 ///
 /// If it can't start, or can't wait for anything.
-pub(crate) fn run(config: &Config, _options: &Options) -> Result<(), RunError> {
-    let mut daemon = Daemon::start(config)?;
+pub(crate) fn run(config: &Config, options: &Options) -> Result<(), RunError> {
+    let mut daemon = Daemon::start(config, options)?;
     while daemon.turn()? == Flow::On {}
     Ok(())
 }
@@ -67,6 +67,7 @@ enum Flow {
 /// All that the loop works with.
 #[derive(Debug)]
 struct Daemon {
+    file: PathBuf,
     clock: Clock,
     signals: Signals,
     monitor: Monitor,
@@ -80,7 +81,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config) -> Result<Self, RunError> {
+    fn start(config: &Config, options: &Options) -> Result<Self, RunError> {
         let failed = |attempt| move |error| RunError::new(attempt, error);
         let signals = Signals::open().map_err(failed("take signals"))?;
         // First watch, then look: what changes in between is seen twice, and not never.
@@ -88,22 +89,22 @@ impl Daemon {
         let mut requests = Requests::open().map_err(failed("ask for network interfaces"))?;
         let frames = Frames::open().map_err(failed("open a socket for announcements"))?;
         let list = requests.list().map_err(failed("list network interfaces"))?;
-        let is_synced = config.vips.iter().any(|it| it.sync.is_some());
-        let sync = is_synced.then(SyncThread::start).transpose();
         let fleet =
             Fleet::new(config).map_err(|it| RunError::new("run", std::io::Error::other(it)))?;
         let mut daemon = Self {
+            file: options.file.clone(),
             clock: Clock::start(),
             signals,
             monitor,
             requests,
             adverts: Adverts::new(),
             frames,
-            sync: sync.map_err(failed("start a thread"))?,
+            sync: None,
             interfaces: Interfaces::from_list(list),
             fleet,
             limiter: Limiter::default(),
         };
+        daemon.start_sync(config).map_err(failed("start a thread"))?;
         for vip in &config.vips {
             if daemon.interfaces.named(&vip.interface).is_none() {
                 say::log(format_args!("{}: there is no {} yet", vip.name, vip.interface));
@@ -142,7 +143,7 @@ impl Daemon {
         }
         for signal in self.signals.turn(&ready[signals], now) {
             match signal {
-                Signal::Reload => {}
+                Signal::Reload => self.reload(),
                 Signal::End => {
                     self.end();
                     return Ok(Flow::End);
@@ -242,6 +243,54 @@ impl Daemon {
         let is_router = ip.is_ipv6() && frames::forwards_ipv6(&link.name);
         let announced = self.frames.announce(index, mac, ip, is_router);
         announced.map_err(|error| format!("cannot announce {ip}: {error}"))
+    }
+
+    /// Starts the thread for the synchronization daemon, if there is work for it.
+    fn start_sync(&mut self, config: &Config) -> std::io::Result<()> {
+        if self.sync.is_none() && config.vips.iter().any(|it| it.sync.is_some()) {
+            self.sync = Some(SyncThread::start()?);
+        }
+        Ok(())
+    }
+
+    /// Reads the file again. One with a mistake changes nothing.
+    fn reload(&mut self) {
+        let name = self.file.display();
+        let text = match std::fs::read_to_string(&self.file) {
+            Ok(text) => text,
+            Err(error) => {
+                say::log(format_args!("cannot read {name}: {error}; nothing has changed"));
+                return;
+            }
+        };
+        let config = match config::parse(&text) {
+            Ok(config) => config,
+            Err(mistakes) => {
+                for mistake in mistakes {
+                    let (line, column) = mistake.place(&text);
+                    say::log(format_args!("{name}:{line}:{column}: {}", mistake.message));
+                }
+                say::log(format_args!("{name} has mistakes; nothing has changed"));
+                return;
+            }
+        };
+        let done = self.start_sync(&config).map_err(|error| error.to_string()).and_then(|()| {
+            let now = self.clock.now();
+            // An address that goes from one table to another must have left the first.
+            self.fleet.release_absent(&config, now);
+            self.act();
+            self.fleet.reload(&config, now).map_err(|error| error.to_string())?;
+            self.act();
+            self.interfaces_changed(now);
+            self.act();
+            Ok(())
+        });
+        match done {
+            Ok(()) => say::log(format_args!("reloaded {}", self.file.display())),
+            Err(error) => {
+                say::log(format_args!("cannot reload {}: {error}", self.file.display()));
+            }
+        }
     }
 
     /// Hands everything over.

@@ -335,3 +335,94 @@ fn what_is_wrong_with_an_advert_is_said_and_other_routers_are_left_alone() {
     let is_about_it = |it: &Action| matches!(it, Action::Noted { what, .. } if what.contains("v3_checksum_as_v2"));
     assert!(noted.as_ref().is_some_and(is_about_it), "{noted:?}");
 }
+
+/// All that a router has to do, without its adverts.
+fn actions(router: &mut Router) -> Vec<Action> {
+    let all = std::iter::from_fn(|| router.poll());
+    all.filter(|it| !matches!(it, Action::Send { .. })).collect()
+}
+
+/// A router that has become Active, and did all there was to do.
+fn active(vip: Vip) -> (Router, Instant) {
+    let mut router = Router::new(vip).expect("it can run");
+    let start = Instant::now();
+    router.link(&own(0), start);
+    let now = start + 4 * SECOND;
+    router.handle_timeout(now);
+    assert_eq!(router.state(), State::Active);
+    actions(&mut router);
+    (router, now)
+}
+
+#[test]
+fn a_table_that_changes_keeps_its_address() {
+    let (mut router, now) = active(vip(150, ""));
+    router.reconfigure(vip(90, "interval = \"2s\"\n"), &own(0), now).expect("it can run");
+    assert_eq!((router.state(), router.priority()), (State::Active, 90));
+    let sent = router.poll();
+    assert!(matches!(sent, Some(Action::Send { .. })), "others hear of it at once: {sent:?}");
+    let address = Address { ip: [10, 9, 0, 100].into(), prefix: 24 };
+    let done = actions(&mut router);
+    assert_eq!(done, [Action::Add(address), Action::Announce(address.ip)]);
+    assert_eq!(router.deadline(), Some(now + 2 * SECOND));
+}
+
+/// Another length of prefix is another address for the kernel: the new one is there before the old
+/// one goes.
+#[test]
+fn an_address_with_another_prefix_is_there_all_the_time() {
+    let (mut router, now) = active(vip(150, ""));
+    let mut changed = vip(150, "");
+    let ip = changed.addresses[0].ip;
+    changed.addresses =
+        vec![Address { ip, prefix: 32 }, Address { ip: [10, 9, 0, 101].into(), prefix: 32 }];
+    router.reconfigure(changed.clone(), &own(0), now).expect("it can run");
+    let done = actions(&mut router);
+    assert_eq!(done[..2], [changed.addresses[0], changed.addresses[1]].map(Action::Add));
+    assert_eq!(done.last(), Some(&Action::Remove(Address { ip, prefix: 24 })), "{done:?}");
+}
+
+#[test]
+fn a_table_without_a_chance_gives_its_address_away() {
+    let (mut router, now) = active(vip(150, "track = [{ interface = \"eth1\" }]\n"));
+    // The new one has addresses of a family that the interface lacks.
+    let mut changed = vip(150, "");
+    changed.addresses.push(Address { ip: [0xfe80, 0, 0, 0, 0, 0, 0, 0x53].into(), prefix: 128 });
+    router.reconfigure(changed, &own(0)[..1], now).expect("it can run");
+    assert_ne!(router.state(), State::Active);
+    let sent = router.poll();
+    assert!(
+        matches!(&sent, Some(Action::Send { message, .. }) if message[2] == 0),
+        "a goodbye comes first: {sent:?}"
+    );
+    let done = actions(&mut router);
+    assert!(done.contains(&Action::Remove(vip(150, "").addresses[0])), "{done:?}");
+    assert!(done.contains(&Action::Sync(Role::Backup)), "{done:?}");
+}
+
+#[test]
+fn what_was_tracked_and_decided_goes_on() {
+    let tracked = "track = [{ interface = \"eth1\", weight = -60 }]\n";
+    let (mut router, now) = active(vip(150, tracked));
+    router.tracked(0, false, now);
+    assert_eq!(router.priority(), 90);
+    let more = "track = [{ interface = \"eth2\" }, { interface = \"eth1\", weight = -20 }]\n";
+    router.reconfigure(vip(150, more), &own(0), now).expect("it can run");
+    assert_eq!((router.state(), router.priority()), (State::Active, 130));
+    router.decide(Decision::Release, now);
+    router.reconfigure(vip(200, ""), &own(0), now).expect("it can run");
+    assert_eq!((router.state(), router.priority()), (State::Initialize, 0));
+}
+
+#[test]
+fn a_backup_stays_backup_and_waits_from_now_on() {
+    let mut router = Router::new(vip(150, "")).expect("it can run");
+    let start = Instant::now();
+    router.link(&own(0), start);
+    actions(&mut router);
+    router.reconfigure(vip(100, ""), &own(0), start + SECOND).expect("it can run");
+    assert_eq!(router.state(), State::Backup);
+    assert_eq!(actions(&mut router), []);
+    let skew = SECOND * 156 / 256;
+    assert_eq!(router.deadline(), Some(start + 4 * SECOND + skew));
+}

@@ -165,3 +165,34 @@ fn the_end_is_told_before_addresses_go() {
     // The last advert has a source, though the router has left.
     assert!(fleet.members()[1].source(false).is_some());
 }
+
+#[test]
+fn a_new_file_keeps_what_it_has_in_common_with_the_old() {
+    let start = Instant::now();
+    let mut fleet = fleet(&format!("{FRONT}{BACK}"));
+    fleet.update(&eth0(&[]), start);
+    let now = pass(&mut fleet, start, Duration::from_secs(4));
+    actions(&mut fleet);
+    let interfaces = eth0(&["10.0.0.100", "10.0.0.101", "fe80::101"]);
+    fleet.update(&interfaces, now);
+    assert_eq!(actions(&mut fleet), []);
+
+    // "front" has another name and comes after another one; "back" is gone.
+    let third = "[[vip]]\nname = \"third\"\ninterface = \"eth0\"\nrouter_id = 53\n\
+                 addresses = [\"10.0.0.103\"]\n";
+    let config = parse(&format!("{third}{}", FRONT.replace("front", "renamed"))).unwrap();
+    fleet.release_absent(&config, now);
+    let gone = actions(&mut fleet);
+    assert!(gone.iter().all(|(at, _)| *at == 1) && gone.iter().any(|(_, it)| is("Remove", it)));
+    fleet.reload(&config, now).unwrap();
+    fleet.update(&interfaces, now);
+    let done = actions(&mut fleet);
+    assert!(!done.iter().any(|(at, it)| *at == 1 && is("Remove", it)), "{done:?}");
+    let names: Vec<_> = fleet.members().iter().map(|it| it.vip().name.clone()).collect();
+    assert_eq!(names, ["third", "renamed"]);
+    let places: Vec<_> = fleet.places().map(|(_, vrid)| vrid.get()).collect();
+    assert_eq!(places, [53, 51]);
+    let later = pass(&mut fleet, now, Duration::from_secs(4));
+    assert!(actions(&mut fleet).iter().any(|(at, it)| *at == 0 && is("Add", it)));
+    assert!(fleet.deadline().is_some_and(|it| it > later));
+}
