@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt as _};
 
-use crate::daemon::Options;
+use crate::daemon::{GUARD, Options};
 
 /// The file that is read if none is named.
 const FILE: &str = "/etc/director/vip.toml";
 
 pub(super) const USAGE: &str = "usage: vipd run [--config FILE] [--user NAME]\n       \
                                 vipd check [FILE]\n       \
+                                vipd clean [FILE]\n       \
                                 vipd --help | --version\n";
 
 pub(super) const HELP: &str = "\
@@ -20,9 +21,12 @@ vipd - addresses that move between machines
 
 usage: vipd run [--config FILE] [--user NAME]
        vipd check [FILE]
+       vipd clean [FILE]
 
   run                  Take part in VRRP, in the foreground
   check                Report every mistake in the file
+  clean                Remove the addresses of the file from this machine, after
+                       a crash of vipd and its guard
 
   -c, --config FILE    The file [default: /etc/director/vip.toml]
   -u, --user NAME      The user whose rights are enough, beside the
@@ -41,8 +45,17 @@ exit status: 0 done, 1 failed, 2 the command line or the file is wrong
 pub(super) enum Command {
     Help,
     Version,
-    Check { file: PathBuf },
+    Check {
+        file: PathBuf,
+    },
+    Clean {
+        file: PathBuf,
+    },
     Run(Options),
+    /// What a daemon starts: nobody types it.
+    Guard {
+        user: Option<String>,
+    },
 }
 
 impl Command {
@@ -66,16 +79,18 @@ impl Command {
         let verb = words.next().ok_or("a verb is missing")?;
         let command = match verb.to_str() {
             Some("run") => Self::Run(Options { file: file.unwrap_or_else(|| FILE.into()), user }),
-            Some("check") => {
+            Some(verb @ ("check" | "clean")) => {
                 if user.is_some() {
                     return Err("--user goes with run".into());
                 }
                 let named = words.next().map(PathBuf::from);
                 if named.is_some() && file.is_some() {
-                    return Err("check reads one file".into());
+                    return Err(format!("{verb} reads one file").into());
                 }
-                Self::Check { file: named.or(file).unwrap_or_else(|| FILE.into()) }
+                let file = named.or(file).unwrap_or_else(|| FILE.into());
+                if verb == "check" { Self::Check { file } } else { Self::Clean { file } }
             }
+            Some(GUARD) if file.is_none() => Self::Guard { user },
             _ => return Err(format!("there is no verb {verb:?}").into()),
         };
         match words.next() {
@@ -104,6 +119,8 @@ mod tests {
         for line in ["check a.toml", "check --config=a.toml"] {
             assert_eq!(parse(line), Ok(Command::Check { file: "a.toml".into() }));
         }
+        assert_eq!(parse("clean a.toml"), Ok(Command::Clean { file: "a.toml".into() }));
+        assert_eq!(parse("guard -u x"), Ok(Command::Guard { user: Some("x".into()) }));
         assert_eq!(parse("run --help"), Ok(Command::Help));
         assert_eq!(parse("-V"), Ok(Command::Version));
     }

@@ -11,6 +11,7 @@ use args::{Command, HELP, USAGE};
 use exit::Exit;
 
 use crate::config::{self, Config};
+use crate::daemon::RunError;
 use crate::report::report;
 use crate::{daemon, say};
 
@@ -32,22 +33,32 @@ pub fn main() -> ExitCode {
             }
             Err(exit) => exit,
         },
-        Ok(Command::Run(options)) => match read(&options.file) {
-            Ok(config) => match daemon::run(&config, &options) {
-                Ok(()) => Exit::Done,
-                Err(error) => {
-                    say::err(format_args!("vipd: {error}\n"));
-                    Exit::Failed
-                }
-            },
-            Err(exit) => exit,
-        },
+        Ok(Command::Clean { file }) => with_file(&file, daemon::clean),
+        Ok(Command::Run(options)) => {
+            with_file(&options.file, |config| daemon::run(config, &options))
+        }
+        Ok(Command::Guard { user }) => ended(daemon::run_guard(user.as_deref())),
         Err(error) => {
             say::err(format_args!("vipd: {error}\n{USAGE}"));
             Exit::Usage
         }
     };
     exit.into()
+}
+
+/// Does something with a file that has no mistakes.
+fn with_file(path: &Path, work: impl FnOnce(&Config) -> Result<(), RunError>) -> Exit {
+    read(path).map_or_else(|exit| exit, |config| ended(work(&config)))
+}
+
+fn ended(result: Result<(), RunError>) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            say::err(format_args!("vipd: {error}\n"));
+            Exit::Failed
+        }
+    }
 }
 
 /// Reads a file, and shows what is wrong with it.

@@ -5,17 +5,20 @@ mod clock;
 mod error;
 mod fleet;
 mod frames;
+mod guard;
 mod interfaces;
 mod limiter;
 mod netlink;
 mod signals;
 mod source;
 mod sync;
+mod user;
 
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use daemon_kit::{rights, users};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -24,6 +27,8 @@ use self::clock::Clock;
 pub(crate) use self::error::RunError;
 use self::fleet::Fleet;
 use self::frames::Frames;
+use self::guard::Guard;
+pub(crate) use self::guard::VERB as GUARD;
 use self::interfaces::Interfaces;
 use self::limiter::Limiter;
 use self::netlink::{Change, Monitor, Requests};
@@ -36,6 +41,9 @@ use crate::say;
 
 /// How long the kernel's synchronization daemon may take to change its role at the end.
 const SYNC_LIMIT: Duration = Duration::from_secs(1);
+
+/// The group that may ask for the status.
+const GROUP: &str = "director";
 
 /// How the daemon is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +65,28 @@ pub(crate) fn run(config: &Config, options: &Options) -> Result<(), RunError> {
     Ok(())
 }
 
+/// The guard, which the daemon starts.
+///
+/// # Errors
+///
+/// If it can't do its work.
+pub(crate) fn run_guard(user: Option<&str>) -> Result<(), RunError> {
+    guard::run(user).map_err(|error| RunError::new("guard the addresses", error))
+}
+
+/// Removes the addresses of a file from the interfaces of this machine: what a daemon has left that
+/// was killed together with its guard.
+///
+/// # Errors
+///
+/// If an address can't be removed.
+pub(crate) fn clean(config: &Config) -> Result<(), RunError> {
+    let requests = Requests::open();
+    let places: Vec<guard::Place> = config.vips.iter().flat_map(guard::places).collect();
+    let removed = requests.and_then(|mut requests| guard::remove_all(&mut requests, &places));
+    removed.map_err(|error| RunError::new("remove addresses", error))
+}
+
 /// Whether the loop goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
@@ -70,6 +100,7 @@ struct Daemon {
     file: PathBuf,
     clock: Clock,
     signals: Signals,
+    guard: Guard,
     monitor: Monitor,
     requests: Requests,
     adverts: Adverts,
@@ -84,6 +115,11 @@ impl Daemon {
     fn start(config: &Config, options: &Options) -> Result<Self, RunError> {
         let failed = |attempt| move |error| RunError::new(attempt, error);
         let signals = Signals::open().map_err(failed("take signals"))?;
+        let user = options.user.as_deref();
+        let guard = Guard::start(config, user).map_err(failed("start the guard"))?;
+        let user = user.map(user::named).transpose().map_err(failed("find the user"))?;
+        let groups: Vec<u32> = users::group(GROUP).into_iter().collect();
+        rights::give_up(user, &groups).map_err(failed("give up rights"))?;
         // First watch, then look: what changes in between is seen twice, and not never.
         let monitor = Monitor::open().map_err(failed("watch network interfaces"))?;
         let mut requests = Requests::open().map_err(failed("ask for network interfaces"))?;
@@ -95,6 +131,7 @@ impl Daemon {
             file: options.file.clone(),
             clock: Clock::start(),
             signals,
+            guard,
             monitor,
             requests,
             adverts: Adverts::new(),
@@ -121,8 +158,15 @@ impl Daemon {
         let signals = register(&self.signals, &mut waits);
         let monitor = register(&self.monitor, &mut waits);
         let adverts = register(&self.adverts, &mut waits);
-        let sources = [self.signals.deadline(), self.monitor.deadline(), self.adverts.deadline()];
-        let deadline = sources.into_iter().chain([self.fleet.deadline()]).flatten().min();
+        let guard = register(&self.guard, &mut waits);
+        let deadlines = [
+            self.fleet.deadline(),
+            self.signals.deadline(),
+            self.monitor.deadline(),
+            self.adverts.deadline(),
+            self.guard.deadline(),
+        ];
+        let deadline = deadlines.into_iter().flatten().min();
         wait(&mut waits, deadline, self.clock.now())?;
         let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
         let now = self.clock.now();
@@ -141,6 +185,7 @@ impl Daemon {
             self.interfaces_changed(now);
             self.act();
         }
+        self.guard.turn(&ready[guard], now);
         for signal in self.signals.turn(&ready[signals], now) {
             match signal {
                 Signal::Reload => self.reload(),
@@ -276,6 +321,8 @@ impl Daemon {
         };
         let done = self.start_sync(&config).map_err(|error| error.to_string()).and_then(|()| {
             let now = self.clock.now();
+            let before: Vec<_> = self.guarded().collect();
+            self.guard.set(before.into_iter().chain(config.vips.iter().flat_map(guard::places)));
             // An address that goes from one table to another must have left the first.
             self.fleet.release_absent(&config, now);
             self.act();
@@ -285,12 +332,19 @@ impl Daemon {
             self.act();
             Ok(())
         });
+        let after: Vec<_> = self.guarded().collect();
+        self.guard.set(after);
         match done {
             Ok(()) => say::log(format_args!("reloaded {}", self.file.display())),
             Err(error) => {
                 say::log(format_args!("cannot reload {}: {error}", self.file.display()));
             }
         }
+    }
+
+    /// The addresses of all tables at work.
+    fn guarded(&self) -> impl Iterator<Item = guard::Place> + '_ {
+        self.fleet.members().iter().flat_map(|it| guard::places(it.vip()))
     }
 
     /// Hands everything over.
