@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod director;
+mod failover;
 mod ipvsadm;
 mod library;
 mod robustness;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     traffic::add_to(&mut suite);
     robustness::add_to(&mut suite);
     director::add_to(&mut suite);
+    failover::add_to(&mut suite);
     suite.run()
 }
 

@@ -26,10 +26,19 @@ impl Capture {
     /// If tcpdump doesn't start within 20 seconds, because it isn't on `PATH` or rejects the
     /// filter.
     pub fn start(netns: &Namespace, device: &str, filter: &str) -> Result<Self> {
+        Self::with(netns, device, filter, &[])
+    }
+
+    /// The same with further options, such as `-v`.
+    ///
+    /// # Errors
+    ///
+    /// See [`Capture::start`].
+    pub fn with(netns: &Namespace, device: &str, filter: &str, options: &[&str]) -> Result<Self> {
         let mut command = netns.command("tcpdump");
         // -Z root: tcpdump's own user doesn't exist where its package isn't installed.
         command.args(["-l", "--immediate-mode", "-Z", "root"]);
-        command.args(Self::OPTIONS).args(["-i", device, filter]);
+        command.args(Self::OPTIONS).args(options).args(["-i", device, filter]);
         let mut tcpdump = Background::start(&mut command)?;
         eventually(START_LIMIT, || {
             tcpdump.still_running()?;

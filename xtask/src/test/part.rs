@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use lab::kernel::Choice;
 use lab::process::{Event, watch_several};
-use lab::userland::SERVERS;
+use lab::userland::{RIVALS, SERVERS};
 use lab::{GuestOptions, Job, Program, ReadyKernel, paths, progress};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -286,6 +286,8 @@ pub(crate) struct Programs {
     ipvsadm: PathBuf,
     #[arg(long)]
     ldirectord: PathBuf,
+    #[arg(long)]
+    vipd: PathBuf,
     /// The library's example that is tested under traffic.
     #[arg(long)]
     controller: PathBuf,
@@ -301,6 +303,7 @@ impl Programs {
             )?,
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
             ldirectord: cargo::build(&["build", "-p", "ldirectord"], "ldirectord")?,
+            vipd: cargo::build(&["build", "-p", "vip"], "vipd")?,
             controller: cargo::build(
                 &["build", "-p", "ipvs-client", "--features", "serde", "--example", "controller"],
                 "controller",
@@ -309,8 +312,8 @@ impl Programs {
     }
 
     /// The arguments that give another process the same programs.
-    fn arguments(&self) -> [OsString; 10] {
-        let Self { lab, tests, ipvsadm, ldirectord, controller } = self;
+    fn arguments(&self) -> [OsString; 12] {
+        let Self { lab, tests, ipvsadm, ldirectord, vipd, controller } = self;
         let name = |name: &str| OsString::from(name);
         let path = |path: &Path| path.as_os_str().to_owned();
         [
@@ -322,6 +325,8 @@ impl Programs {
             path(ipvsadm),
             name("--ldirectord"),
             path(ldirectord),
+            name("--vipd"),
+            path(vipd),
             name("--controller"),
             path(controller),
         ]
@@ -335,6 +340,7 @@ impl Programs {
             environment: vec![
                 ("IPVSADM", self.ipvsadm.clone().into()),
                 ("LDIRECTORD", self.ldirectord.clone().into()),
+                ("VIPD", self.vipd.clone().into()),
                 ("CONTROLLER", self.controller.clone().into()),
                 (KERNEL_VARIABLE, choice.name().into()),
                 ("IPVS_TEST_REPORT", report.join(REPORT).into()),
@@ -344,7 +350,7 @@ impl Programs {
                 ),
             ],
             tools: TOOLS,
-            userlands: &[SERVERS],
+            userlands: &[SERVERS, RIVALS],
             writable: vec![report.to_owned()],
             timeout: Some(KERNEL_TIMEOUT),
             ..Job::default()

@@ -1,0 +1,337 @@
+//! Two of ours: what happens to the address, whatever happens to a director.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs_testkit::{Context, Suite, eventually, finish};
+use ipvs_tests::acceptance::pulse::now;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::peer::{Program, Router, Way, skew};
+use super::stage::{LIMIT, Stage, VIP, VIP6};
+use super::watch::{BOTH, NOBODY, Watch, only};
+use crate::test;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(an_address_that_was_left_behind_goes_at_the_start));
+    suite.add(test!(an_address_that_somebody_removes_comes_back));
+    suite.add(test!(a_router_that_does_not_preempt_stays_backup));
+    suite.add(test!(a_cable_that_is_pulled_takes_the_address_along));
+    suite.add(test!(an_interface_may_come_later));
+    suite.add(test!(after_a_partition_the_better_one_has_it));
+    suite.add(test!(a_router_that_slept_steps_down));
+    suite.add(test!(a_router_that_is_killed_leaves_nothing_behind));
+    suite.add(test!(a_guard_that_is_killed_is_replaced));
+    suite.add(test!(what_both_left_behind_can_be_cleaned));
+    suite.add(test!(a_new_file_keeps_the_address));
+}
+
+/// For how long there may be two owners after both can hear each other: an interval, and what a
+/// machine may add besides what it was seen to be late.
+const INTERVAL: Duration = Duration::from_millis(1200);
+
+fn pair(stage: &Stage, preempts: bool) -> Result<[Router<'_>; 2]> {
+    let mut better = Router::new(Program::Ours, stage, 0, Way::V3, 150)?;
+    let mut worse = Router::new(Program::Ours, stage, 1, Way::V3, 100)?;
+    for router in [&mut better, &mut worse] {
+        router.preempts = preempts;
+    }
+    Ok([better, worse])
+}
+
+fn an_address_that_was_left_behind_goes_at_the_start(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, mut worse] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    better.start()?;
+    watch.until(only(0))?;
+    // With another length of prefix than the file's.
+    stage.directors[1].ip(&[format!("addr add {VIP}/24 dev eth0")])?;
+    watch.until(BOTH)?;
+    worse.start()?;
+    watch.until(only(0))?;
+    worse.stop()?;
+    better.stop()
+}
+
+fn an_address_that_somebody_removes_comes_back(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, _] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    better.start()?;
+    watch.until(only(0))?;
+    for _ in 0..3 {
+        let removed = now();
+        stage.directors[0].ip(&[format!("addr del {VIP}/32 dev eth0")])?;
+        watch.until(only(0))?;
+        let gone = watch.longest(NOBODY, removed, now());
+        ensure!(gone <= Duration::from_millis(500), "it was gone for {gone:?}");
+    }
+    better.stop()
+}
+
+fn a_router_that_does_not_preempt_stays_backup(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, mut worse] = pair(&stage, false)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    worse.start()?;
+    watch.until(only(1))?;
+    better.start()?;
+    better.until_said("Backup")?;
+    let begin = now();
+    // Longer than it would wait for a router that is silent.
+    eventually(LIMIT, || {
+        ensure!(now() - begin > Duration::from_secs(6), "it may still take over");
+        Ok(())
+    })?;
+    ensure!(watch.owners() == Some(only(1)), "{:?}: {}", watch.owners(), better.said()?);
+    worse.stop()?;
+    watch.until(only(0))?;
+    better.stop()
+}
+
+/// Both families move with the cable, and come back.
+fn a_cable_that_is_pulled_takes_the_address_along(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let mut better = Router::new(Program::Ours, &stage, 0, Way::V3Ipv6, 150)?;
+    let mut worse = Router::new(Program::Ours, &stage, 1, Way::V3Ipv6, 100)?;
+    let watch = Watch::start(&stage.directors, VIP6)?;
+    better.start()?;
+    worse.start()?;
+    watch.until(only(0))?;
+    stage.plug(0, false)?;
+    watch.until(only(1))?;
+    better.until_said("Initialize: the interface is down")?;
+    let plugged = now();
+    stage.plug(0, true)?;
+    watch.until(only(0))?;
+    let longest = watch.longest(BOTH, plugged, now());
+    ensure!(longest <= INTERVAL, "two owners for {longest:?}");
+    worse.stop()?;
+    better.stop()
+}
+
+fn an_interface_may_come_later(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, _] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    let director = &stage.directors[0];
+    director.ip(&["link set eth0 down", "link set eth0 name later"])?;
+    better.start()?;
+    better.until_said("there is no eth0 yet")?;
+    director.ip(&["link set later name eth0", "link set eth0 up"])?;
+    // Its IPv4 address has stayed.
+    watch.until(only(0))?;
+    director.ip(&["link set eth0 down", "link set eth0 name later"])?;
+    watch.until(NOBODY)?;
+    director.ip(&["link set later name eth0", "link set eth0 up"])?;
+    watch.until(only(0))?;
+    better.stop()
+}
+
+fn after_a_partition_the_better_one_has_it(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, mut worse] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    better.start()?;
+    worse.start()?;
+    watch.until(only(0))?;
+    worse.until_said("Backup")?;
+    stage.separate(true)?;
+    watch.until(BOTH)?;
+    let healed = now();
+    stage.separate(false)?;
+    watch.until(only(0))?;
+    let longest = watch.longest(BOTH, healed, now());
+    ensure!(longest <= INTERVAL, "two owners for {longest:?} after it healed");
+    worse.until_said("Backup: 10.9.0.1 has priority 150")?;
+    worse.stop()?;
+    better.stop()
+}
+
+/// A better router that doesn't preempt is stopped for as long as others need to take over, and
+/// longer. When it wakes, the other one has the address, and keeps it.
+fn a_router_that_slept_steps_down(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, mut worse] = pair(&stage, false)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    better.start()?;
+    watch.until(only(0))?;
+    worse.start()?;
+    worse.until_said("Backup")?;
+    better.signal(Signal::STOP)?;
+    // The kernel answers for it as before.
+    watch.until(BOTH)?;
+    let begin = now();
+    eventually(LIMIT, || {
+        ensure!(now() - begin > Duration::from_secs(6), "it hasn't slept for ten seconds");
+        Ok(())
+    })?;
+    let woken = now();
+    better.signal(Signal::CONT)?;
+    watch.until(only(1))?;
+    let longest = watch.longest(BOTH, woken, now());
+    ensure!(longest <= INTERVAL, "two owners for {longest:?} after it woke");
+    better.until_said("Backup: stood still for too long")?;
+    worse.stop()?;
+    watch.until(only(0))?;
+    better.stop()
+}
+
+/// The capabilities that are left: `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
+const RIGHTS: &str = "0000000000003000";
+
+/// A line of /proc/PID/status.
+fn status(pid: Pid, key: &str) -> Result<String> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let text = std::fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    Ok(line.with_context(|| format!("{key} is missing: {text}"))?.trim().to_owned())
+}
+
+/// The guard of a router: its only child.
+fn guard(router: &Router) -> Result<Pid> {
+    let pid = router.pid()?.as_raw_nonzero();
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(path)?;
+    let pid = Pid::from_raw(children.trim().parse().context("it has no guard, or several")?);
+    pid.context("no process has this number")
+}
+
+/// Killed, not cut off: the address must not stay where nobody looks after it. Once with root's name,
+/// and once without.
+fn a_router_that_is_killed_leaves_nothing_behind(context: &mut Context) -> Result<()> {
+    for user in [None, Some("nobody")] {
+        let stage = Stage::build(context)?;
+        let [mut better, mut worse] = pair(&stage, true)?;
+        better.user = user;
+        let watch = Watch::start(&stage.directors, VIP)?;
+        better.start()?;
+        worse.start()?;
+        watch.until(only(0))?;
+        worse.until_said("Backup")?;
+        let guard = guard(&better)?;
+        for pid in [better.pid()?, guard] {
+            for set in ["CapEff", "CapPrm", "CapBnd"] {
+                ensure!(status(pid, set)? == RIGHTS, "{set} is {}", status(pid, set)?);
+            }
+            let uid = status(pid, "Uid")?;
+            let is_root = uid.starts_with("0\t");
+            ensure!(is_root == user.is_none(), "{user:?} has the number {uid}");
+        }
+
+        let killed = now();
+        better.kill()?;
+        watch.until(only(1))?;
+        let both = watch.longest(BOTH, killed, now());
+        ensure!(both <= Duration::from_secs(1), "two owners for {both:?}");
+        let nobody = watch.longest(NOBODY, killed, now());
+        let bound = 3 * Duration::from_secs(1) + skew(100) + Duration::from_millis(300);
+        ensure!(nobody <= bound, "nobody for {nobody:?}");
+        eventually(LIMIT, || {
+            ensure!(!is_alive(guard), "the guard is still there");
+            Ok(())
+        })?;
+
+        let restarted = now();
+        better.start()?;
+        watch.until(only(0))?;
+        let both = watch.longest(BOTH, restarted, now());
+        ensure!(both <= Duration::from_secs(1), "two owners for {both:?}");
+        let guard = self::guard(&better)?;
+        better.stop()?;
+        worse.stop()?;
+        eventually(LIMIT, || {
+            ensure!(!is_alive(guard), "the guard is still there");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Whether there is such a process, and it isn't only waiting to be reaped.
+fn is_alive(pid: Pid) -> bool {
+    status(pid, "State").is_ok_and(|state| !state.starts_with('Z'))
+}
+
+fn a_guard_that_is_killed_is_replaced(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, _] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    better.start()?;
+    watch.until(only(0))?;
+    let first = guard(&better)?;
+    kill_process(first, Signal::KILL)?;
+    let second = eventually(LIMIT, || {
+        let now = guard(&better)?;
+        ensure!(now != first, "it isn't replaced");
+        Ok(now)
+    })?;
+    // A terminal's signal, and a service manager's, aren't for it.
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        kill_process(second, signal)?;
+    }
+    ensure!(watch.owners() == Some(only(0)), "{:?}", watch.owners());
+    better.kill()?;
+    watch.until(NOBODY)?;
+    Ok(())
+}
+
+fn what_both_left_behind_can_be_cleaned(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let mut router = Router::new(Program::Ours, &stage, 0, Way::V3Ipv6, 150)?;
+    let watch = Watch::start(&stage.directors, VIP6)?;
+    router.start()?;
+    watch.until(only(0))?;
+    // Stopped, so that the daemon doesn't see what it does.
+    router.signal(Signal::STOP)?;
+    kill_process(guard(&router)?, Signal::KILL)?;
+    router.kill()?;
+    ensure!(watch.owners() == Some(only(0)), "{:?}", watch.owners());
+    let file = router.configure()?;
+    let program = std::env::var_os("VIPD").context("VIPD names no program")?;
+    let mut clean = stage.directors[0].command(program);
+    let said = finish(clean.arg("clean").arg(file), LIMIT)?;
+    ensure!(said.status.success() && said.stderr.contains("was left behind"), "{said:?}");
+    watch.until(NOBODY)?;
+    Ok(())
+}
+
+fn a_new_file_keeps_the_address(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut better, mut worse] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    better.start()?;
+    worse.start()?;
+    watch.until(only(0))?;
+    worse.until_said("Backup")?;
+    let begin = now();
+    for (count, interval) in [(1, "500ms"), (2, "1s"), (3, "2s")] {
+        better.more = format!("interval = \"{interval}\"\n");
+        better.configure()?;
+        better.signal(Signal::HUP)?;
+        eventually(LIMIT, || {
+            let said = better.said()?;
+            ensure!(said.matches("reloaded").count() == count, "{said}");
+            Ok(())
+        })?;
+    }
+    better.more = "interval = 2\n".to_owned();
+    better.configure()?;
+    better.signal(Signal::HUP)?;
+    better.until_said("has mistakes; nothing has changed")?;
+    let gone = watch.longest(NOBODY, begin, now());
+    ensure!(gone.is_zero() && watch.owners() == Some(only(0)), "it was gone for {gone:?}");
+
+    // A worse router gives the address to the better one, which hears of it at once.
+    better.more = String::new();
+    better.priority = 50;
+    better.configure()?;
+    let changed = now();
+    better.signal(Signal::HUP)?;
+    watch.until(only(1))?;
+    let both = watch.longest(BOTH, changed, now());
+    ensure!(both <= INTERVAL, "two owners for {both:?}");
+    worse.stop()?;
+    better.stop()
+}

@@ -1,0 +1,16 @@
+//! The failover daemon `vipd`: who has the addresses, beside keepalived and beside itself.
+
+mod alone;
+mod packets;
+mod peer;
+mod peers;
+mod stage;
+mod watch;
+
+use ipvs_testkit::Suite;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    alone::add_to(suite);
+    packets::add_to(suite);
+    peers::add_to(suite);
+}

@@ -1,0 +1,119 @@
+//! What comes over the wire: adverts and announcements, as tcpdump reads them.
+
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use ipvs_testkit::{Capture, Context, Suite, eventually, output};
+
+use super::peer::{Program, Router, Way};
+use super::stage::{LIMIT, Stage, VIP, VIP6};
+use crate::test;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(adverts_are_as_tcpdump_reads_them));
+    suite.add(test!(addresses_are_announced_five_times_and_again));
+    suite.add(test!(a_neighbor_follows_at_once));
+}
+
+/// tcpdump checks the checksum of version 3 over IPv6, and of version 2 (print-vrrp.c).
+fn adverts_are_as_tcpdump_reads_them(context: &mut Context) -> Result<()> {
+    let ours = "vrid 51, prio 100, authtype";
+    let cases: [(Way, &[&str]); 4] = [
+        (
+            Way::V2,
+            &["10.9.0.1 > 224.0.0.18:", "VRRPv2, Advertisement", ours, "none, intvl 1s, length 20"],
+        ),
+        (Way::V2Password, &["VRRPv2, Advertisement", ours, "simple, intvl 1s, length 20"]),
+        (
+            Way::V3,
+            &[
+                "10.9.0.1 > 224.0.0.18:",
+                "VRRPv3, Advertisement",
+                "prio 100, intvl 100cs, length 12",
+            ],
+        ),
+        (
+            Way::V3Ipv6,
+            &["fe80::1 > ff02::12:", "VRRPv3, Advertisement", "prio 100, intvl 100cs, length 40"],
+        ),
+    ];
+    for (way, parts) in cases {
+        let stage = Stage::build(context)?;
+        let mut capture =
+            Capture::with(&stage.client, "eth0", "proto 112 or ip6 proto 112", &["-v"])?;
+        let mut router = Router::new(Program::Ours, &stage, 0, way, 100)?;
+        router.start()?;
+        let said = eventually(LIMIT, || {
+            let lines = capture.lines()?.join("\n");
+            ensure!(lines.contains("VRRPv"), "no advert in: {lines}");
+            Ok(lines)
+        })?;
+        let missing = parts.iter().find(|part| !said.contains(**part));
+        ensure!(missing.is_none(), "{way:?}: no {missing:?} in {said}");
+        let header = if way == Way::V3Ipv6 { "class 0xc0, hlim 255" } else { "tos 0xc0, ttl 255" };
+        ensure!(said.contains(header), "{way:?}: no {header:?} in {said}");
+        ensure!(!said.contains("bad"), "{way:?}: {said}");
+        router.stop()?;
+    }
+    Ok(())
+}
+
+/// As keepalived does: five at once, and five after five seconds, of each address.
+fn addresses_are_announced_five_times_and_again(context: &mut Context) -> Result<()> {
+    for (way, filter, parts) in [
+        (Way::V3, "arp", format!("Request who-has {VIP} (ff:ff:ff:ff:ff:ff) tell {VIP}")),
+        (Way::V3Ipv6, "icmp6", format!("> ff02::1: ICMP6, neighbor advertisement, tgt is {VIP6}")),
+    ] {
+        let stage = Stage::build(context)?;
+        let mut capture = Capture::start(&stage.client, "eth0", filter)?;
+        let mut router = Router::new(Program::Ours, &stage, 0, way, 100)?;
+        router.start()?;
+        let count = |capture: &mut Capture| -> Result<usize> {
+            let lines = capture.lines()?;
+            let from = format!("{} > ", Stage::mac(0));
+            let ours = lines.iter().filter(|it| it.starts_with(&from) && it.contains(&parts));
+            Ok(ours.count())
+        };
+        let mut until = |wanted: usize| {
+            eventually(LIMIT, || {
+                let found = count(&mut capture)?;
+                ensure!(found >= wanted, "{found} of {wanted}: {:#?}", capture.lines()?);
+                Ok((found, Instant::now()))
+            })
+        };
+        let (_, first) = until(5)?;
+        let (found, again) = until(10)?;
+        ensure!(found == 10, "{found} instead of 10");
+        // The first were seen late rather than early.
+        let pause = again - first;
+        ensure!(pause > Duration::from_secs(4), "repeated after {pause:?}");
+        router.stop()?;
+    }
+    Ok(())
+}
+
+/// A client that knows the former owner sends to the new one from the first announcement on.
+fn a_neighbor_follows_at_once(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let mut better = Router::new(Program::Ours, &stage, 0, Way::V3, 150)?;
+    let mut worse = Router::new(Program::Ours, &stage, 1, Way::V3, 100)?;
+    better.start()?;
+    better.until_said("Active")?;
+    worse.start()?;
+    worse.until_said("Backup")?;
+    let knows = |director: usize| -> Result<()> {
+        let mut ip = stage.client.command("ip");
+        let said = output(ip.args(["neighbor", "show", VIP]))?;
+        ensure!(said.contains(&Stage::mac(director)), "{said:?}");
+        Ok(())
+    };
+    // Any packet makes the client look for the address.
+    stage.client.run(|| UdpSocket::bind("0.0.0.0:0")?.send_to(b"hello", (VIP, 9)))??;
+    eventually(LIMIT, || knows(0))?;
+    better.stop()?;
+    worse.until_said("Active")?;
+    // The log comes after the announcement.
+    eventually(Duration::from_secs(5), || knows(1))?;
+    worse.stop()
+}

@@ -1,0 +1,219 @@
+//! A router on a director: our daemon, or keepalived 2.2.7 of Debian 12.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use ipvs_testkit::{Background, Namespace, TempDir, Userland, eventually};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::stage::{LIMIT, LINK_LOCAL, OWN, Stage, VIP, VIP6};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    Ours,
+    Keepalived,
+}
+
+/// What both routers agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    V2,
+    V2Password,
+    V3,
+    V3Ipv6,
+    Unicast,
+}
+
+impl Way {
+    /// The address to watch.
+    pub(super) const fn vip(self) -> &'static str {
+        if matches!(self, Self::V3Ipv6) { VIP6 } else { VIP }
+    }
+
+    const fn version(self) -> u8 {
+        if matches!(self, Self::V2 | Self::V2Password) { 2 } else { 3 }
+    }
+
+    const fn addresses(self) -> &'static [&'static str] {
+        // VRRP wants a link-local address first.
+        if matches!(self, Self::V3Ipv6) { &[LINK_LOCAL, VIP6] } else { &[VIP] }
+    }
+}
+
+/// A router and its configuration; [`start`](Self::start) runs it.
+pub(super) struct Router<'n> {
+    pub(super) program: Program,
+    way: Way,
+    director: usize,
+    netns: &'n Namespace,
+    folder: TempDir,
+    pub(super) priority: u8,
+    /// Whether it takes over from a worse one.
+    pub(super) preempts: bool,
+    /// More lines of our file.
+    pub(super) more: String,
+    /// The user that ours becomes, if it isn't to stay root.
+    pub(super) user: Option<&'static str>,
+    running: Option<Background>,
+}
+
+impl<'n> Router<'n> {
+    pub(super) fn new(
+        program: Program,
+        stage: &'n Stage,
+        director: usize,
+        way: Way,
+        priority: u8,
+    ) -> Result<Self> {
+        let netns = &stage.directors[director];
+        let folder = TempDir::create(&format!("{}-router", netns.name()))?;
+        let more = String::new();
+        let (preempts, user, running) = (true, None, None);
+        Ok(Self { program, way, director, netns, folder, priority, preempts, more, user, running })
+    }
+
+    /// The file in our language.
+    fn ours(&self) -> String {
+        let list = |list: &[&str]| {
+            let quoted: Vec<String> = list.iter().map(|it| format!("\"{it}\"")).collect();
+            quoted.join(", ")
+        };
+        let mut text = format!(
+            "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = 51\nversion = {}\n\
+             priority = {}\naddresses = [{}]\n",
+            self.way.version(),
+            self.priority,
+            list(self.way.addresses()),
+        );
+        if !self.preempts {
+            text += "preempt = \"never\"\n";
+        }
+        match self.way {
+            Way::V2Password => text += "auth = { pass = \"secret12\" }\n",
+            Way::Unicast => text += &format!("peers = [\"{}\"]\n", OWN[1 - self.director]),
+            Way::V2 | Way::V3 | Way::V3Ipv6 => {}
+        }
+        text + &self.more
+    }
+
+    /// The file in keepalived's language.
+    fn keepalived(&self) -> String {
+        let mut text = format!(
+            "vrrp_instance front {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n \
+             version {}\n priority {}\n advert_int 1\n virtual_ipaddress {{\n",
+            self.way.version(),
+            self.priority,
+        );
+        for address in self.way.addresses() {
+            text += &format!("  {address}\n");
+        }
+        text += " }\n";
+        if !self.preempts {
+            text += " nopreempt\n";
+        }
+        match self.way {
+            Way::V2Password => {
+                text += " authentication {\n  auth_type PASS\n  auth_pass secret12\n }\n";
+            }
+            Way::Unicast => {
+                let [own, other] = [self.director, 1 - self.director].map(|it| OWN[it]);
+                text += &format!(" unicast_src_ip {own}\n unicast_peer {{\n  {other}\n }}\n");
+            }
+            Way::V2 | Way::V3 | Way::V3Ipv6 => {}
+        }
+        text + "}\n"
+    }
+
+    /// Writes its file; returns the path.
+    pub(super) fn configure(&self) -> Result<PathBuf> {
+        match self.program {
+            Program::Ours => self.folder.write("vip.toml", &self.ours()),
+            Program::Keepalived => self.folder.write("keepalived.conf", &self.keepalived()),
+        }
+    }
+
+    pub(super) fn start(&mut self) -> Result<()> {
+        let file = self.configure()?;
+        let mut command = match self.program {
+            Program::Ours => {
+                let program = std::env::var_os("VIPD").context("VIPD names no program")?;
+                let mut command = self.netns.command(program);
+                command.arg("run").arg("--config").arg(file);
+                if let Some(user) = self.user {
+                    command.args(["--user", user]);
+                }
+                command
+            }
+            Program::Keepalived => {
+                let userland = Userland::rivals()?;
+                let mut command = userland.command(self.netns, "/usr/sbin/keepalived");
+                let pid = |name: &str| self.folder.path().join(name);
+                command.args(["-n", "-P", "-l", "-D", "-f"]).arg(file);
+                command.arg("-p").arg(pid("pid")).arg("-r").arg(pid("vrrp.pid"));
+                command
+            }
+        };
+        self.running = Some(Background::start(&mut command)?);
+        Ok(())
+    }
+
+    fn process(&self) -> Result<&Background> {
+        self.running.as_ref().context("it doesn't run")
+    }
+
+    /// The number of its process.
+    pub(super) fn pid(&self) -> Result<Pid> {
+        Ok(self.process()?.pid())
+    }
+
+    /// Signals the process that was started; keepalived passes it on to the one that does the work.
+    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+        Ok(kill_process(self.process()?.pid(), signal)?)
+    }
+
+    /// Stops it in good order, and waits until it has ended.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let mut running = self.running.take().context("it doesn't run")?;
+        let ended = running.wait(LIMIT)?;
+        ensure!(ended.is_some_and(|it| it.success()), "{ended:?}: {}", running.stderr()?);
+        Ok(())
+    }
+
+    /// Kills the process that has the addresses. Of ours, the guard stays.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        if self.program == Program::Keepalived {
+            let child = std::fs::read_to_string(self.folder.path().join("vrrp.pid"))?;
+            let child = Pid::from_raw(child.trim().parse()?);
+            // The parent would start another one.
+            self.signal(Signal::KILL)?;
+            kill_process(child.context("no process has this number")?, Signal::KILL)?;
+        } else {
+            self.signal(Signal::KILL)?;
+        }
+        self.running = None;
+        Ok(())
+    }
+
+    /// What it has said so far.
+    pub(super) fn said(&self) -> Result<String> {
+        let process = self.process()?;
+        Ok(process.stdout()? + &process.stderr()?)
+    }
+
+    /// Waits until it has said this.
+    pub(super) fn until_said(&self, text: &str) -> Result<String> {
+        eventually(LIMIT, || {
+            let said = self.said()?;
+            ensure!(said.contains(text), "no {text:?} in: {said}");
+            Ok(said)
+        })
+    }
+}
+
+/// The time after which a router of this priority takes over from one that said goodbye, with the
+/// default interval: RFC 9568 §6.1, and the same in version 2.
+pub(super) fn skew(priority: u8) -> Duration {
+    Duration::from_secs(1) * (256 - u32::from(priority)) / 256
+}

@@ -1,0 +1,152 @@
+//! Ours beside keepalived 2.2.7, in both roles, in each way of speaking.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use ipvs_testkit::{Context, Suite, eventually};
+use ipvs_tests::acceptance::pulse::now;
+use rustix::process::Signal;
+
+use super::peer::{Program, Router, Way, skew};
+use super::stage::{LIMIT, Stage};
+use super::watch::{BOTH, NOBODY, Watch, only};
+use crate::test;
+
+pub(crate) fn add_to(suite: &mut Suite) {
+    suite.add(test!(beside_keepalived_in_version_2));
+    suite.add(test!(beside_keepalived_in_version_2_with_a_password));
+    suite.add(test!(beside_keepalived_in_version_3));
+    suite.add(test!(beside_keepalived_over_ipv6));
+    suite.add(test!(beside_keepalived_by_unicast));
+    suite.add(test!(of_equal_routers_the_higher_address_wins));
+    suite.add(test!(a_crash_of_either_is_noticed_in_time));
+}
+
+/// For how long there may be two owners, or none, around a change in good order.
+const CHANGE: Duration = Duration::from_secs(1);
+
+/// What a machine may add to times of the protocol besides what it was seen to be late.
+const MARGIN: Duration = Duration::from_millis(200);
+
+const HIGH: u8 = 150;
+const LOW: u8 = 100;
+
+fn beside_keepalived_in_version_2(context: &mut Context) -> Result<()> {
+    both_roles(context, Way::V2)
+}
+
+fn beside_keepalived_in_version_2_with_a_password(context: &mut Context) -> Result<()> {
+    both_roles(context, Way::V2Password)
+}
+
+fn beside_keepalived_in_version_3(context: &mut Context) -> Result<()> {
+    both_roles(context, Way::V3)
+}
+
+fn beside_keepalived_over_ipv6(context: &mut Context) -> Result<()> {
+    both_roles(context, Way::V3Ipv6)
+}
+
+fn beside_keepalived_by_unicast(context: &mut Context) -> Result<()> {
+    both_roles(context, Way::Unicast)
+}
+
+fn both_roles(context: &mut Context, way: Way) -> Result<()> {
+    for programs in [[Program::Ours, Program::Keepalived], [Program::Keepalived, Program::Ours]] {
+        let stage = Stage::build(context)?;
+        let watch = Watch::start(&stage.directors, way.vip())?;
+        let mut better = Router::new(programs[0], &stage, 0, way, HIGH)?;
+        let mut worse = Router::new(programs[1], &stage, 1, way, LOW)?;
+        let done = take_turns(&watch, &mut better, &mut worse);
+        done.map_err(|error| {
+            let said = [better.said(), worse.said()].map(Result::unwrap_or_default);
+            error.context(format!("they said:\n{}", said.join("\n---\n")))
+        })?;
+    }
+    Ok(())
+}
+
+/// The worse one is alone; the better one comes, goes in good order, and comes back.
+fn take_turns(watch: &Watch, better: &mut Router, worse: &mut Router) -> Result<()> {
+    worse.start()?;
+    let begin = watch.until(only(1))?;
+    better.start()?;
+    watch.until(only(0))?;
+
+    let stopped = now();
+    better.stop()?;
+    let taken = watch.until(only(1))?;
+    let took = taken.saturating_sub(stopped);
+    // RFC 9568 §6.4.2: a priority of 0 sets the timer to the skew.
+    let gap = watch.longest(NOBODY, stopped, taken);
+    ensure!(gap <= skew(LOW) + MARGIN, "nobody for {gap:?} after a goodbye ({took:?} in all)");
+
+    better.start()?;
+    watch.until(only(0))?;
+    worse.stop()?;
+    let end = now();
+    for (owners, who) in [(BOTH, "two owners"), (NOBODY, "no owner")] {
+        let longest = watch.longest(owners, begin, end);
+        ensure!(longest <= CHANGE, "{who} for {longest:?}");
+    }
+    better.stop()?;
+    watch.until(NOBODY)?;
+    Ok(())
+}
+
+/// RFC 9568 §6.4.3: of two Active routers of one priority, the one with the higher address stays.
+fn of_equal_routers_the_higher_address_wins(context: &mut Context) -> Result<()> {
+    for programs in [[Program::Ours, Program::Keepalived], [Program::Keepalived, Program::Ours]] {
+        let stage = Stage::build(context)?;
+        let watch = Watch::start(&stage.directors, Way::V3.vip())?;
+        let mut lower = Router::new(programs[0], &stage, 0, Way::V3, LOW)?;
+        let mut higher = Router::new(programs[1], &stage, 1, Way::V3, LOW)?;
+        lower.start()?;
+        watch.until(only(0))?;
+        // A Backup doesn't preempt its equal, so both have to become Active by themselves.
+        stage.separate(true)?;
+        higher.start()?;
+        watch.until(BOTH)?;
+        let healed = now();
+        stage.separate(false)?;
+        watch.until(only(1))?;
+        let longest = watch.longest(BOTH, healed, now());
+        ensure!(longest <= CHANGE + MARGIN, "two owners for {longest:?} after it healed");
+        lower.stop()?;
+        higher.stop()?;
+    }
+    Ok(())
+}
+
+/// Killed and cut off at once, as a machine that loses power: the other one takes over after
+/// `Active_Down_Interval` (RFC 9568 §6.1).
+fn a_crash_of_either_is_noticed_in_time(context: &mut Context) -> Result<()> {
+    for programs in [[Program::Ours, Program::Keepalived], [Program::Keepalived, Program::Ours]] {
+        let stage = Stage::build(context)?;
+        let watch = Watch::start(&stage.directors, Way::V3.vip())?;
+        let mut better = Router::new(programs[0], &stage, 0, Way::V3, HIGH)?;
+        let mut worse = Router::new(programs[1], &stage, 1, Way::V3, LOW)?;
+        better.start()?;
+        worse.start()?;
+        watch.until(only(0))?;
+        // Each says it in capitals of its own.
+        eventually(LIMIT, || {
+            let said = worse.said()?.to_lowercase();
+            ensure!(said.contains("backup"), "{said}");
+            Ok(())
+        })?;
+        let crashed = now();
+        stage.plug(0, false)?;
+        better.kill()?;
+        // What it left behind can't be reached; only the other one's counts.
+        let taken = eventually(LIMIT, || {
+            ensure!(watch.owners().is_some_and(|it| it[1]), "nobody has taken over");
+            Ok(now())
+        })?;
+        let bound = 3 * Duration::from_secs(1) + skew(LOW) + MARGIN + watch.late(crashed, taken);
+        let took = taken.saturating_sub(crashed);
+        ensure!(took <= bound, "{took:?}, more than {bound:?}");
+        worse.signal(Signal::TERM)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The network: two directors and a client on one segment.
+//!
+//! ```text
+//!     director1      director2       client
+//!     10.9.0.1       10.9.0.2        10.9.0.9
+//!     fe80::1        fe80::2         fe80::9
+//!         └──────────────┴──── lan ─────┘
+//! ```
+//!
+//! A cable between two directors alone would take one's carrier down with the other's.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use ipvs_testkit::{Context, Namespace};
+
+/// The addresses that move.
+pub(super) const VIP: &str = "10.9.0.100";
+pub(super) const VIP6: &str = "fd09::100";
+pub(super) const LINK_LOCAL: &str = "fe80::100";
+
+/// The directors' own IPv4 addresses.
+pub(super) const OWN: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
+
+/// Several times what anything here takes on a busy machine.
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(super) struct Stage {
+    pub(super) directors: [Namespace; 2],
+    pub(super) client: Namespace,
+    switch: Namespace,
+}
+
+impl Stage {
+    pub(super) fn build(context: &mut Context) -> Result<Self> {
+        let switch = context.netns("switch")?;
+        switch.ip(&["link add lan type bridge mcast_snooping 0", "link set lan up"])?;
+        let mut host = |name: &str, number: u8| -> Result<Namespace> {
+            let netns = context.netns(name)?;
+            // Addresses are usable at once: no other host can have them.
+            for devices in ["all", "default"] {
+                netns.sysctl(&format!("net.ipv6.conf.{devices}.accept_dad"), "0")?;
+                netns.sysctl(&format!("net.ipv6.conf.{devices}.addr_gen_mode"), "1")?;
+            }
+            let mac = format!("02:00:00:09:00:{number:02x}");
+            let peer = netns.name();
+            switch.ip(&[
+                format!("link add {name} type veth peer name eth0 address {mac} netns {peer}"),
+                format!("link set {name} master lan up"),
+            ])?;
+            netns.ip(&[
+                "link set eth0 up".to_owned(),
+                format!("addr add 10.9.0.{number}/24 dev eth0"),
+                format!("addr add fe80::{number}/64 dev eth0 nodad"),
+                format!("addr add fd09::{number}/64 dev eth0 nodad"),
+            ])?;
+            Ok(netns)
+        };
+        let directors = [host("director1", 1)?, host("director2", 2)?];
+        let client = host("client", 9)?;
+        Ok(Self { directors, client, switch })
+    }
+
+    /// Pulls the cable of a director, or plugs it in again.
+    pub(super) fn plug(&self, director: usize, is_in: bool) -> Result<()> {
+        let state = if is_in { "up" } else { "down" };
+        self.switch.ip(&[format!("link set director{} {state}", director + 1)])
+    }
+
+    /// Keeps the directors from hearing each other, or lets them again. The client hears both.
+    pub(super) fn separate(&self, apart: bool) -> Result<()> {
+        let state = if apart { "on" } else { "off" };
+        let port =
+            |number: u8| format!("link set director{number} type bridge_slave isolated {state}");
+        self.switch.ip(&[port(1), port(2)])
+    }
+
+    /// The MAC address of a director.
+    pub(super) fn mac(director: usize) -> String {
+        format!("02:00:00:09:00:{:02x}", director + 1)
+    }
+}
