@@ -31,6 +31,7 @@ impl Engine {
                 retry_in: refusal.retry_at.saturating_duration_since(now),
             })
             .collect();
+        status.writing = self.is_writing() || self.pools().has_touched();
         let counts = self.counts();
         status.counters = Counters {
             writes: counts.writes,

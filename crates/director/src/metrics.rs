@@ -21,6 +21,7 @@
 //! | `director_fallback_active` | `service` | 1 if no real server takes traffic |
 //! | `director_table_writes_total` | `result` | changes of the kernel's table: `ok`, `refused` |
 //! | `director_table_drift_total` | | differences that others made |
+//! | `director_table_writing` | | 1 while changes are on their way to the kernel's table |
 //! | `director_held_back` | | objects that the kernel refuses |
 //! | `director_checks_in_flight` | | checks under way |
 //! | `director_check_late_seconds_max` | | the longest delay of a check's start |
@@ -86,7 +87,7 @@ const SUMMARY: &str = "summary";
 
 /// All metrics, in their order. Help texts have no backslash and no line feed, which would have to be
 /// escaped.
-const FAMILIES: [Family; 18] = [
+const FAMILIES: [Family; 19] = [
     Family {
         name: "director_server_up",
         kind: GAUGE,
@@ -191,6 +192,12 @@ const FAMILIES: [Family; 18] = [
         kind: COUNTER,
         help: "Differences in the kernel's table that others made.",
         samples: Instance(|sample, it| sample.number("", &[], it.counters.drift)),
+    },
+    Family {
+        name: "director_table_writing",
+        kind: GAUGE,
+        help: "1 while changes are on their way to the kernel's table.",
+        samples: Instance(|sample, it| sample.number("", &[], u8::from(it.writing))),
     },
     Family {
         name: "director_held_back",

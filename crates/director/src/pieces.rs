@@ -21,6 +21,29 @@ impl<D: Document> Pieces<D> {
         Self(document)
     }
 
+    /// Appends to a piece until it is full. False if the document has ended before that.
+    pub(crate) fn fill(&mut self, piece: &mut String) -> bool {
+        while piece.len() < PIECE {
+            if !self.0.write_part(piece) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// How long all pieces are together, in bytes.
+    pub(crate) fn length(mut self) -> usize {
+        let (mut length, mut piece) = (0, new_piece());
+        loop {
+            let goes_on = self.fill(&mut piece);
+            length += piece.len();
+            piece.clear();
+            if !goes_on {
+                return length;
+            }
+        }
+    }
+
     /// All pieces. Other tasks have their turn after the first piece that ends a slice of time, and
     /// so on.
     pub(crate) async fn make(self, slice: Duration) -> Vec<String> {
@@ -40,9 +63,13 @@ impl<D: Document> Iterator for Pieces<D> {
     type Item = String;
 
     fn next(&mut self) -> Option<String> {
-        // A part is some hundred bytes.
-        let mut piece = String::with_capacity(PIECE + PIECE / 16);
-        while piece.len() < PIECE && self.0.write_part(&mut piece) {}
+        let mut piece = new_piece();
+        self.fill(&mut piece);
         (!piece.is_empty()).then_some(piece)
     }
+}
+
+/// An empty one with room for all that [`Pieces::fill`] appends: a part is some hundred bytes.
+pub(crate) fn new_piece() -> String {
+    String::with_capacity(PIECE + PIECE / 16)
 }

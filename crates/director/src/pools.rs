@@ -294,6 +294,11 @@ impl Pools {
         self.first_round += time;
     }
 
+    /// Whether there are touched services.
+    pub fn has_touched(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// The services touched since the last call: the kernel's table for them may differ from the
     /// desired one.
     pub fn take_touched(&mut self) -> BTreeSet<ServiceKey> {

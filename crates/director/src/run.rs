@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use ipvs::plan::Step;
@@ -121,11 +121,13 @@ pub struct Decided {
     pub not_saved: Option<String>,
 }
 
-/// Controls a running [`Director`]. Clones control the same one.
+/// Controls a running [`Director`], from any thread. Clones control the same one.
 #[derive(Clone, Debug)]
 pub struct Handle {
     inbox: mpsc::UnboundedSender<Input>,
     changes: watch::Receiver<u64>,
+    engine: Weak<Mutex<Engine>>,
+    started: Instant,
 }
 
 /// The program has ended.
@@ -140,7 +142,6 @@ enum Input {
     Looked(Result<Look, Error>),
     Load(Setup, oneshot::Sender<Result<Loaded, LoadError>>),
     Tried(Box<Attempt>),
-    Status(oneshot::Sender<Status>),
     Decide(
         Selector,
         Option<Override>,
@@ -182,13 +183,18 @@ impl Handle {
 
     /// The status. Its instance and configuration file are for the caller to fill in.
     ///
+    /// It doesn't wait for the loop, which may have a thousand checks to look after first: it reads what
+    /// the engine knows, and the loop waits for the time of that.
+    ///
     /// # Errors
     ///
     /// If the program has ended.
-    pub async fn status(&self) -> Result<Status, Ended> {
-        let (reply, status) = oneshot::channel();
-        let _ = self.inbox.send(Input::Status(reply));
-        status.await.map_err(|_| Ended)
+    pub fn status(&self) -> Result<Status, Ended> {
+        let engine = self.engine.upgrade().ok_or(Ended)?;
+        let now = Instant::now();
+        let mut status = lock(&engine).status(now);
+        status.uptime = now.saturating_duration_since(self.started);
+        Ok(status)
     }
 
     /// Records an operator's decision about real servers, perhaps for some time only. None returns
@@ -235,7 +241,8 @@ impl Handle {
 /// It does nothing before it has got a configuration by [`Handle::load`].
 #[derive(Debug)]
 pub struct Director<T, O> {
-    engine: Engine,
+    /// Only this loop changes it. It is never locked while something is awaited or written.
+    engine: Arc<Mutex<Engine>>,
     client: AsyncClient<T>,
     store: Option<Store>,
     observer: O,
@@ -245,7 +252,6 @@ pub struct Director<T, O> {
     sender: mpsc::UnboundedSender<Input>,
     inbox: mpsc::UnboundedReceiver<Input>,
     changed: watch::Sender<u64>,
-    started: Instant,
     saved: Saved,
     /// Why that couldn't be saved, and when to try again.
     unsaved: Option<(String, Instant)>,
@@ -268,10 +274,12 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     ) -> (Self, Handle) {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (changed, changes) = watch::channel(0);
-        let handle = Handle { inbox: sender.clone(), changes };
         let started = Instant::now();
+        let engine = Arc::new(Mutex::new(Engine::new(&saved, started, SystemTime::now())));
+        let handle =
+            Handle { inbox: sender.clone(), changes, engine: Arc::downgrade(&engine), started };
         let director = Self {
-            engine: Engine::new(&saved, started, SystemTime::now()),
+            engine,
             client,
             store,
             observer,
@@ -281,7 +289,6 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             sender,
             inbox,
             changed,
-            started,
             saved,
             unsaved: None,
             loading: false,
@@ -298,12 +305,12 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
             let now = Instant::now();
             self.turn(now);
             let latest = now + TURN;
-            let deadline = self.engine.deadline().map_or(latest, |at| at.min(latest));
+            let deadline = lock(&self.engine).deadline().map_or(latest, |at| at.min(latest));
             let mut input = timeout_at(deadline.into(), self.inbox.recv()).await.ok().flatten();
             let woken = Instant::now();
             let late = woken.saturating_duration_since(deadline);
             if late > STOPPED {
-                self.engine.slept(late);
+                lock(&self.engine).slept(late);
             }
             // Whatever has arrived by now is handled before the next turn, so that it is written
             // together.
@@ -322,42 +329,59 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
 
     /// Does what is due.
     fn turn(&mut self, now: Instant) {
-        self.engine.tick(now);
-        while let Some((id, probe)) = self.engine.due(now) {
+        lock(&self.engine).tick(now);
+        while let Some((id, probe)) = self.next_due(now) {
             self.start(id, probe);
         }
         self.save(now);
-        if let Some(orders) = self.engine.orders(now) {
+        let (orders, is_writing) = {
+            let mut engine = lock(&self.engine);
+            (engine.orders(now), engine.is_writing())
+        };
+        if let Some(orders) = orders {
             self.write(orders);
-        } else if let Some(reply) = self.written.take_if(|_| !self.engine.is_writing()) {
+        } else if let Some(reply) = self.written.take_if(|_| !is_writing) {
             let _ = reply.send(Ok(self.loaded()));
         }
-        if let Some(orders) = self.engine.look_orders(now) {
+        let orders = lock(&self.engine).look_orders(now);
+        if let Some(orders) = orders {
             self.look(orders);
         }
-        let mut happened = false;
-        while let Some(event) = self.engine.poll_event() {
-            self.observer.event(&event);
-            happened = true;
-        }
+        let happened = self.tell();
         if happened {
             self.changed.send_modify(|number| *number = number.wrapping_add(1));
         }
         self.observer.turned();
     }
 
+    fn next_due(&self, now: Instant) -> Option<(CheckId, Arc<Probe>)> {
+        lock(&self.engine).due(now)
+    }
+
+    /// Tells the observer what has happened. Returns whether anything has.
+    fn tell(&mut self) -> bool {
+        let mut happened = false;
+        loop {
+            let event = lock(&self.engine).poll_event();
+            let Some(event) = event else { return happened };
+            self.observer.event(&event);
+            happened = true;
+        }
+    }
+
     fn handle(&mut self, input: Input, now: Instant) {
         match input {
             Input::Finished(id, outcome) => {
-                if let Some(probe) = self.engine.probe(id) {
+                let mut engine = lock(&self.engine);
+                if let Some(probe) = engine.probe(id) {
                     self.observer.checked(probe, &outcome.verdict);
                 }
-                self.engine.finished(id, outcome.verdict, outcome.took, now);
+                engine.finished(id, outcome.verdict, outcome.took, now);
             }
-            Input::Written(written) => self.engine.written(written, now),
+            Input::Written(written) => lock(&self.engine).written(written, now),
             Input::Looked(look) => {
                 let look = look.map_err(|error| self.unread(&error)).ok();
-                self.engine.looked(look, now);
+                lock(&self.engine).looked(look, now);
                 self.observer.looked();
             }
             Input::Load(setup, reply) => {
@@ -369,20 +393,15 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                 self.tried(*attempt, now);
                 self.load_next();
             }
-            Input::Status(reply) => {
-                let mut status = self.engine.status(now);
-                status.uptime = now.saturating_duration_since(self.started);
-                let _ = reply.send(status);
-            }
             Input::Decide(selector, decision, time, reply) => {
                 let until = time.and_then(|time| now.checked_add(time));
-                let decided = self.engine.decide(&selector, decision, until, now);
+                let decided = lock(&self.engine).decide(&selector, decision, until, now);
                 let _ = reply.send(decided.map(|()| {
                     self.save(now);
                     Decided { not_saved: self.unsaved.as_ref().map(|(error, _)| error.clone()) }
                 }));
             }
-            Input::Maintain(servers) => self.engine.maintain(servers, now),
+            Input::Maintain(servers) => lock(&self.engine).maintain(servers, now),
             // Handled by the loop.
             Input::Stop { .. } => {}
         }
@@ -494,8 +513,11 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                 return;
             }
         };
-        self.engine.tried(written);
-        self.engine.load(setup, &current, &foreign, now);
+        {
+            let mut engine = lock(&self.engine);
+            engine.tried(written);
+            engine.load(setup, &current, &foreign, now);
+        }
         if let Some(former) = self.written.replace(reply) {
             // It was taken, and another one has followed.
             let _ = former.send(Ok(Loaded::default()));
@@ -503,16 +525,18 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
     }
 
     fn loaded(&self) -> Loaded {
-        let refused = self.engine.refusals().iter();
+        let engine = lock(&self.engine);
+        let refused = engine.refusals().iter();
         Loaded { refused: refused.map(|(object, it)| (*object, it.error.clone())).collect() }
     }
 
     /// Saves what a restart needs, if it has changed or couldn't be saved a while ago.
     fn save(&mut self, now: Instant) {
         if self.unsaved.as_ref().is_some_and(|(_, again)| *again <= now) {
-            self.engine.save_again();
+            lock(&self.engine).save_again();
         }
-        if let Some(saved) = self.engine.poll_saved(now, SystemTime::now()) {
+        let saved = lock(&self.engine).poll_saved(now, SystemTime::now());
+        if let Some(saved) = saved {
             self.store_saved(&saved, now);
             self.saved = saved;
         }
@@ -539,7 +563,7 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
                 Ok(Some(Input::Tried(attempt))) => {
                     self.loading = false;
                     if let Ok((_, written)) = &attempt.result {
-                        self.engine.own(written.iter().map(|step| *step.service()));
+                        lock(&self.engine).own(written.iter().map(|step| *step.service()));
                     }
                     let _ = attempt.reply.send(Err(LoadError::Stopping));
                 }
@@ -549,18 +573,21 @@ impl<T: Transport + 'static, O: Observer> Director<T, O> {
         }
         let now = Instant::now();
         if !keep_table {
-            let orders = self.engine.stop_orders(now);
+            let orders = lock(&self.engine).stop_orders(now);
             let written = self.client.call(move |client| Ok::<_, Error>(execute(client, &orders)));
             match written.await {
-                Ok(written) => self.engine.written(written, now),
+                Ok(written) => lock(&self.engine).written(written, now),
                 Err(error) => self.unread(&error),
             }
         }
-        while let Some(event) = self.engine.poll_event() {
-            self.observer.event(&event);
-        }
+        self.tell();
         self.save(now);
         // Writes that are under way end first.
         self.client.clone().close().await;
     }
+}
+
+/// What the engine knows. A thread that has panicked has only read it.
+fn lock(engine: &Mutex<Engine>) -> MutexGuard<'_, Engine> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -32,6 +32,9 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     /// Objects that the kernel refused, and that are tried again.
     pub held_back: Vec<HeldBack>,
+    /// Changes are on their way to the kernel's table, which doesn't have yet what this says.
+    #[serde(default)]
+    pub writing: bool,
     /// Counters since the start.
     pub counters: Counters,
 }
@@ -213,6 +216,7 @@ impl Status {
             config: ConfigStatus::default(),
             services: Vec::new(),
             held_back: Vec::new(),
+            writing: false,
             counters: Counters::default(),
         }
     }

@@ -124,7 +124,7 @@ fn a_real_server_that_dies_leaves_and_comes_back_by_itself() {
         let _two = TcpListener::bind(second).unwrap();
         run.until(vip(80), Some(&[(first.port(), 1), (second.port(), 1)])).await;
 
-        let status = run.handle.status().await.unwrap();
+        let status = run.handle.status().unwrap();
         let server = &status.services[0].servers[0];
         assert!(server.takes_traffic && server.checks.up > 0, "{status:#?}");
         assert!(server.last.as_ref().is_some_and(|it| it.reason.is_none()));
@@ -247,11 +247,11 @@ fn a_decision_survives_a_restart() {
         let run = Run::start(&kernel, Some(open())).await;
         run.handle.load(Setup::new(vec![pool(80, &[first])])).await.unwrap();
         // It isn't let in by its checks.
-        while run.handle.status().await.unwrap().services[0].servers[0].checks.up < 2 {
+        while run.handle.status().unwrap().services[0].servers[0].checks.up < 2 {
             tokio::time::sleep(INTERVAL).await;
         }
         run.until(vip(80), Some(&[(first.port(), 0)])).await;
-        let status = run.handle.status().await.unwrap();
+        let status = run.handle.status().unwrap();
         let decision = status.services[0].servers[0].decision.clone().unwrap();
         assert!(decision.remaining.unwrap() > LONG, "{decision:?}");
         run.handle.decide(selector, None, None).await.unwrap();
@@ -309,7 +309,7 @@ fn what_is_not_checked_is_never_said_to_be_up() {
         let pool = Pool::new(Service::new(vip(80))).member(member.interval(INTERVAL));
         run.handle.load(Setup::new(vec![pool])).await.unwrap();
         run.until(vip(80), Some(&[(9, 1)])).await;
-        let status = run.handle.status().await.unwrap();
+        let status = run.handle.status().unwrap();
         let server = &status.services[0].servers[0];
         assert_eq!(server.state, director::status::ServerState::Unchecked);
         assert!(server.takes_traffic && server.last.is_none(), "{server:?}");

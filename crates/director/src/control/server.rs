@@ -14,13 +14,13 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::control::reply::{Done, PoolState, Pools, Reloaded, Text};
 use crate::control::request::{Decoder, Order, Request, Tagged};
 use crate::metrics::Page;
-use crate::pieces::Pieces;
+use crate::pieces::{Document, Pieces, new_piece};
 use crate::run::Decided;
 use crate::status::Status;
 use crate::status::json::Json;
@@ -76,8 +76,7 @@ pub struct Limits {
     /// How old a status may be that a client who isn't privileged gets. Clients share it, so they
     /// can't keep the daemon busy. A change ends it early. Default: 100 milliseconds.
     pub reuse: Duration,
-    /// How long a reply is made at a time, before everything else has its turn. While many checks
-    /// are under way, a turn takes many milliseconds, so a reply should need few. Default: 2
+    /// How long a reply is made at a time, before everybody else has their turn. Default: 2
     /// milliseconds.
     pub slice: Duration,
     /// The longest time between two lines to a subscriber. Default: 500 milliseconds.
@@ -345,14 +344,8 @@ impl<H: Handler> Shared<H> {
         }
         let (call, long) = (self.limits.call, self.limits.reload);
         match request {
-            Request::Status => {
-                let reply = self.made(Kind::Status, peer.is_privileged).await;
-                self.send(peer, id, reply).await
-            }
-            Request::Metrics => {
-                let reply = self.made(Kind::Metrics, peer.is_privileged).await;
-                self.send(peer, id, reply).await
-            }
+            Request::Status => self.tell(peer, id, Kind::Status).await,
+            Request::Metrics => self.tell(peer, id, Kind::Metrics).await,
             Request::Subscribe => self.stream_pools(peer, id).await,
             Request::Decide(order) => {
                 let done = in_time(call, self.handler.decide(order)).await;
@@ -385,7 +378,7 @@ impl<H: Handler> Shared<H> {
         let mut changes = self.changes.clone();
         loop {
             changes.mark_unchanged();
-            let made = self.made(Kind::Pools, peer.is_privileged).await;
+            let made = self.made(Kind::Pools).await;
             let is_over = made.is_err();
             self.send(peer, id, made).await?;
             if is_over {
@@ -399,13 +392,66 @@ impl<H: Handler> Shared<H> {
         }
     }
 
-    /// A reply made from a status. Those who aren't privileged share it for a while,
-    /// as do subscribers.
-    async fn made(&self, kind: Kind, is_privileged: bool) -> Result<Rc<Reply>, Refusal> {
-        in_time(self.limits.call, async {
-            if is_privileged && !matches!(kind, Kind::Pools) {
-                return Ok(self.make(kind).await?.reply);
+    /// Replies with a status or what is made from it. A client who is privileged gets the newest one.
+    async fn tell<S>(&self, peer: &mut Peer<S>, id: u64, kind: Kind) -> Result<(), Over>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        if !peer.is_privileged {
+            let reply = self.made(kind).await;
+            return self.send(peer, id, reply).await;
+        }
+        let status = match in_time(self.limits.call, self.handler.status()).await {
+            Ok(status) => status,
+            Err(refusal) => return self.refuse(peer, Some(id), &refusal).await,
+        };
+        let (mut piece, stream) = (new_piece(), &mut peer.stream);
+        let (before, after) = around_ok(id);
+        piece.push_str(&before);
+        // Nobody else gets this one, so it is written while it is made. Fresh memory for all of it would
+        // cost more than making metrics a second time, for their length.
+        let write = async {
+            match kind {
+                Kind::Metrics => {
+                    let length = Pieces::new(Page::new(&status)).length();
+                    piece.push_str(&json(&Text { length }).unwrap_or_default());
+                    piece.push_str(after);
+                    self.write_all(stream, &mut piece, Page::new(&status)).await?;
+                }
+                Kind::Status | Kind::Pools => {
+                    self.write_all(stream, &mut piece, Json::new(&status)).await?;
+                    piece.push_str(after);
+                }
             }
+            stream.write_all(piece.as_bytes()).await?;
+            stream.flush().await
+        };
+        Ok(timeout(self.limits.write, write).await.map_err(|_| Over)??)
+    }
+
+    /// Writes what is in `piece` and a document after it. The end of that is in `piece` afterwards.
+    async fn write_all<S: AsyncWrite + Unpin>(
+        &self,
+        stream: &mut S,
+        piece: &mut String,
+        document: impl Document,
+    ) -> io::Result<()> {
+        let (mut pieces, mut begin) = (Pieces::new(document), Instant::now());
+        while pieces.fill(piece) {
+            stream.write_all(piece.as_bytes()).await?;
+            piece.clear();
+            if begin.elapsed() >= self.limits.slice {
+                yield_now().await;
+                begin = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// A reply made from a status, which those who aren't privileged share for a while, as do
+    /// subscribers.
+    async fn made(&self, kind: Kind) -> Result<Rc<Reply>, Refusal> {
+        in_time(self.limits.call, async {
             let mut all = self.made.lock().await;
             let slot = &mut all[kind as usize];
             if let Some(made) = slot {

@@ -207,6 +207,25 @@ fn the_table_follows_the_servers_whatever_happens() {
 }
 
 #[test]
+fn a_status_says_whether_the_table_has_it_yet() {
+    let mut world = World::new(&[102]);
+    world.load(vec![pool(80, &[102])]);
+    assert!(!world.engine.status(world.now).writing);
+    let ((now, id), verdict) = world.checks.pop_first().unwrap();
+    world.engine.finished(id, verdict, Duration::from_millis(3), now);
+    let status = world.engine.status(now);
+    assert!(status.services[0].servers[0].takes_traffic && status.writing);
+    assert_eq!(world.table(80), Some(vec![]));
+    let orders = world.engine.orders(now).unwrap();
+    assert!(world.engine.status(now).writing, "they are under way");
+    let written = execute(&mut world.client, &orders);
+    assert!(world.engine.status(now).writing, "nobody knows yet");
+    world.engine.written(written, now);
+    assert!(!world.engine.status(now).writing);
+    assert_eq!(world.table(80), Some(vec![(102, 1)]));
+}
+
+#[test]
 fn a_refused_object_is_tried_again_and_holds_nothing_else_back() {
     let mut world = World::new(&[102, 103]);
     // The kernel refuses a lower threshold above the upper one.

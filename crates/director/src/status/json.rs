@@ -86,6 +86,8 @@ fn head(to: &mut String, status: &Status) {
 fn tail(to: &mut String, status: &Status) {
     to.push_str("],\"held_back\":");
     other(to, &status.held_back);
+    to.push_str(",\"writing\":");
+    boolean(to, status.writing);
     to.push_str(",\"counters\":");
     other(to, &status.counters);
     to.push('}');

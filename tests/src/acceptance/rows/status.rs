@@ -52,8 +52,10 @@ pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
         let (metrics, span) = socket.ask("metrics")?;
         took.push(span);
         beside.push(control.ask(metrics.len())?);
-        // What happened meanwhile may be in one and not in the other.
-        if table.read()? == before {
+        // What happened meanwhile may be in one and not in the other, and what is being written is known
+        // before the kernel has it.
+        let stands_still = table.read()? == before;
+        if stands_still && !is_writing(&status)? && !is_being_written(&metrics) {
             compared += 1;
             let kernel: BTreeSet<SocketAddrV4> = before.taking(vip(1)).into_iter().collect();
             let (by_status, by_metrics) = (from_status(&status)?, from_metrics(&metrics)?);
@@ -170,6 +172,19 @@ impl Socket {
         }
         Ok((reply, [begin, now()]))
     }
+}
+
+/// Whether changes are on their way to the kernel's table, by the status.
+fn is_writing(reply: &str) -> Result<bool> {
+    let reply: Value = serde_json::from_str(reply)?;
+    let writing = member(&reply, "writing").and_then(Value::as_bool);
+    writing.with_context(|| format!("nothing is said about writing in {reply}"))
+}
+
+/// The same by the metrics.
+fn is_being_written(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| line.starts_with("director_table_writing{"));
+    !lines.any(|line| line.ends_with(" 0"))
 }
 
 /// The real servers that take traffic by the status.

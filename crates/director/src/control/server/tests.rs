@@ -353,14 +353,14 @@ fn while_a_long_reply_is_made_everything_else_has_a_turn_after_each_slice() {
         spawn_local(async move {
             loop {
                 count.set(count.get() + 1);
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         });
         for kind in [Kind::Status, Kind::Metrics] {
             for (slice, has_turns) in [(Duration::ZERO, true), (Duration::from_secs(3600), false)] {
                 Rc::get_mut(&mut bench.shared).unwrap().limits.slice = slice;
                 let before = turns.get();
-                let Ok(reply) = bench.shared.made(kind, true).await else { panic!("{kind:?}") };
+                let Ok(reply) = bench.shared.made(kind).await else { panic!("{kind:?}") };
                 let pieces = reply.ok.len().max(reply.text.len());
                 assert!(pieces > 30, "{pieces}");
                 let turns = turns.get() - before;

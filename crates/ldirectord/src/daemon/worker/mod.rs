@@ -12,22 +12,22 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use daemon_kit::say;
 use daemon_kit::users::User;
-use director::control::{Server, SocketFile, Stopped, bind};
+use director::control::{SocketFile, bind};
 use ipvs::{Client, Error, Transport};
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use self::control::{Clients, State};
+use self::control::State;
 use self::engine::Engine;
 use self::observer::{Outgoing, Parent};
 use super::WORKER;
@@ -119,7 +119,7 @@ async fn work<T: Transport + 'static>(
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the parent doesn't begin"));
     };
     let worker = Rc::new(Worker {
-        state: State::new(instance.clone()),
+        state: State::new(),
         place: Place { instance, run_dir, socket, group },
         connect,
         parent: parent.clone(),
@@ -200,7 +200,7 @@ struct Worker<T> {
     /// None before the first file without errors.
     engine: RefCell<Option<Engine>>,
     /// None before the first configuration is in force.
-    server: RefCell<Option<(JoinHandle<Stopped>, SocketFile)>>,
+    server: RefCell<Option<(oneshot::Receiver<()>, SocketFile)>>,
     /// What files may take out, in the configuration in force.
     maintenance: RefCell<Maintenance>,
     /// Files that take nobody out, of which the log knows.
@@ -276,14 +276,15 @@ impl<T: Transport + 'static> Worker<T> {
             return;
         };
         let (parent, state) = (self.parent.clone(), Rc::clone(&self.state));
-        let changes = engine.changes();
-        let served = listen(&self.place.socket, self.place.group).map(|(listener, file, note)| {
-            if let Some(note) = note {
-                parent.log(note);
-            }
-            let server = Server::new(Clients { engine, parent, state }, changes);
-            (spawn_local(server.run(listener)), file)
-        });
+        let instance = self.place.instance.clone();
+        let served =
+            listen(&self.place.socket, self.place.group).and_then(|(listener, file, note)| {
+                if let Some(note) = note {
+                    parent.log(note);
+                }
+                let end = control::serve(listener, instance, engine, state, parent);
+                Ok((end.map_err(|error| error.to_string())?, file))
+            });
         match served {
             Ok(served) => *self.server.borrow_mut() = Some(served),
             Err(error) => self.parent.log(format!("There is no control socket: {error}")),
@@ -308,14 +309,12 @@ impl<T: Transport + 'static> Worker<T> {
     }
 }
 
-type Listens = (tokio::net::UnixListener, SocketFile, Option<String>);
+type Listens = (UnixListener, SocketFile, Option<String>);
 
 fn listen(socket: &Path, group: Option<u32>) -> Result<Listens, String> {
     let bound = bind(socket, group).map_err(|error| error.to_string())?;
-    let listener =
-        tokio::net::UnixListener::from_std(bound.listener).map_err(|error| error.to_string())?;
     let note = bound
         .group_error
         .map(|error| format!("{} could not be given to its group: {error}", socket.display()));
-    Ok((listener, bound.file, note))
+    Ok((bound.listener, bound.file, note))
 }
