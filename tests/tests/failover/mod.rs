@@ -1,16 +1,20 @@
 //! The failover daemon `vipd`: who has the addresses, beside keepalived and beside itself.
 
 mod alone;
+mod matrix;
 mod packets;
 mod peer;
 mod peers;
 mod stage;
+mod sync;
 mod watch;
 
 use ipvs_testkit::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     alone::add_to(suite);
+    matrix::add_to(suite);
     packets::add_to(suite);
     peers::add_to(suite);
+    sync::add_to(suite);
 }

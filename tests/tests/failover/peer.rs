@@ -49,10 +49,13 @@ pub(super) struct Router<'n> {
     netns: &'n Namespace,
     folder: TempDir,
     pub(super) priority: u8,
+    pub(super) addresses: Vec<&'static str>,
     /// Whether it takes over from a worse one.
     pub(super) preempts: bool,
     /// More lines of our file.
     pub(super) more: String,
+    /// Our whole file, in place of one made from all this.
+    pub(super) text: Option<String>,
     /// The user that ours becomes, if it isn't to stay root.
     pub(super) user: Option<&'static str>,
     running: Option<Background>,
@@ -66,15 +69,43 @@ impl<'n> Router<'n> {
         way: Way,
         priority: u8,
     ) -> Result<Self> {
-        let netns = &stage.directors[director];
+        Self::of([&stage.directors[0], &stage.directors[1]], program, director, way, priority)
+    }
+
+    /// The same with directors of another network.
+    pub(super) fn of(
+        directors: [&'n Namespace; 2],
+        program: Program,
+        director: usize,
+        way: Way,
+        priority: u8,
+    ) -> Result<Self> {
+        let netns = directors[director];
         let folder = TempDir::create(&format!("{}-router", netns.name()))?;
         let more = String::new();
+        let addresses = way.addresses().to_vec();
         let (preempts, user, running) = (true, None, None);
-        Ok(Self { program, way, director, netns, folder, priority, preempts, more, user, running })
+        Ok(Self {
+            program,
+            way,
+            director,
+            netns,
+            folder,
+            priority,
+            addresses,
+            preempts,
+            more,
+            text: None,
+            user,
+            running,
+        })
     }
 
     /// The file in our language.
     fn ours(&self) -> String {
+        if let Some(text) = &self.text {
+            return text.clone();
+        }
         let list = |list: &[&str]| {
             let quoted: Vec<String> = list.iter().map(|it| format!("\"{it}\"")).collect();
             quoted.join(", ")
@@ -84,7 +115,7 @@ impl<'n> Router<'n> {
              priority = {}\naddresses = [{}]\n",
             self.way.version(),
             self.priority,
-            list(self.way.addresses()),
+            list(&self.addresses),
         );
         if !self.preempts {
             text += "preempt = \"never\"\n";
@@ -105,7 +136,7 @@ impl<'n> Router<'n> {
             self.way.version(),
             self.priority,
         );
-        for address in self.way.addresses() {
+        for address in &self.addresses {
             text += &format!("  {address}\n");
         }
         text += " }\n";

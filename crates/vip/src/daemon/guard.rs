@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,12 @@ impl Guard {
         let flags = SocketFlags::CLOEXEC;
         let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         let mut command = Command::new("/proc/self/exe");
-        command.arg(VERB).stdin(Stdio::from(far)).stdout(Stdio::null()).current_dir("/");
+        command
+            .arg0("vipd")
+            .arg(VERB)
+            .stdin(Stdio::from(far))
+            .stdout(Stdio::null())
+            .current_dir("/");
         if let Some(user) = &self.user {
             command.arg("--user").arg(user);
         }
