@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod completions;
 pub mod control;
 pub mod notify;
 pub mod page;
@@ -8,6 +9,7 @@ pub mod rights;
 pub mod say;
 pub mod seconds;
 pub mod users;
+pub mod words;
 
 #[cfg(test)]
 mod test_folder;

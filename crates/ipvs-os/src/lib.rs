@@ -46,5 +46,5 @@ pub use memory::{keep_little_freed_memory, return_freed_memory};
 pub use netdb::{host_by_addr, host_by_name, service_by_name, service_by_port};
 #[doc(hidden)]
 pub use process::__enter;
-pub use signals::{signal_descriptor, signal_of};
+pub use signals::{signal_descriptor, signal_of, unblock_signals};
 pub use sockopt::{get_ipvs_option, set_ipvs_option};

@@ -4,13 +4,15 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd as _, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
 
 /// Blocks these signals in the calling thread, and returns a descriptor that is readable while one
 /// of them is pending: [signalfd(2)](https://man7.org/linux/man-pages/man2/signalfd.2.html),
 /// non-blocking, and closed on exec. [`signal_of`] says which.
 ///
-/// Threads that are started later inherit the block. So do programs, unless `std::process::Command`
-/// starts them.
+/// Threads that are started later inherit the block, and so do programs, unless [`unblock_signals`] says
+/// otherwise.
 ///
 /// # Errors
 ///
@@ -39,6 +41,26 @@ pub fn signal_descriptor(signals: &[c_int]) -> io::Result<OwnedFd> {
     let error =
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
     if error == 0 { Ok(fd) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
+/// Has a program start with no signal blocked, whatever the thread that starts it has blocked: most
+/// programs take it for granted that signals reach them. It is forked and executed then, by
+/// [fork(2)](https://man7.org/linux/man-pages/man2/fork.2.html).
+#[doc(alias = "sigprocmask")]
+pub fn unblock_signals(command: &mut Command) {
+    let unblock = || {
+        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: `none` is writable, and sigemptyset initializes it.
+        unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+        // SAFETY: `none` is initialized, and the old set isn't asked for.
+        let error = unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+        };
+        if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+    };
+    // SAFETY: the closure runs after fork(2), in a process that may have had other threads, and calls
+    // only what signal-safety(7) allows there. It allocates nothing, and touches no memory but its own.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// The number of the signal that a record from [`signal_descriptor`] is about, which is 128 bytes
@@ -80,6 +102,22 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, [Some(libc::SIGHUP), Some(libc::SIGUSR1)]);
             assert_eq!(file.read(&mut record).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        };
+        thread::spawn(work).join().unwrap();
+    }
+
+    /// Without it, the second program inherits what its thread has blocked (sigprocmask(2)).
+    #[test]
+    fn a_program_starts_with_no_signal_blocked() {
+        use std::os::unix::process::ExitStatusExt as _;
+
+        let work = || {
+            let _blocked = signal_descriptor(&[libc::SIGTERM]).unwrap();
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "kill -TERM $$; exit 7"]);
+            assert_eq!(command.status().unwrap().code(), Some(7), "it is blocked");
+            unblock_signals(&mut command);
+            assert_eq!(command.status().unwrap().signal(), Some(libc::SIGTERM));
         };
         thread::spawn(work).join().unwrap();
     }

@@ -6,9 +6,26 @@ mod cli;
 pub mod config;
 pub mod control;
 mod daemon;
+mod notify;
 mod report;
 pub mod router;
 mod say;
 pub mod status;
+mod track;
 
 pub use cli::main;
+
+/// The manual pages, as file name and content.
+#[doc(hidden)]
+pub fn manual_pages() -> [(&'static str, String); 2] {
+    cli::manual_pages()
+}
+
+/// The completions for bash, zsh and fish, as file name and content.
+#[doc(hidden)]
+pub fn completions() -> [(&'static str, String); 3] {
+    cli::completions()
+}
+
+#[cfg(test)]
+mod test_folder;

@@ -1,6 +1,6 @@
-//! Texts for people.
+//! The log.
 
-use std::fmt::{self, Display};
+use std::fmt;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,17 +9,6 @@ use rustix::stdio::stderr;
 
 /// The most bytes that a pipe takes at once if it takes any (`PIPE_BUF`, pipe(7)).
 const LINE: usize = 4096;
-
-/// Writes a text to standard output. Whoever has closed it doesn't want to read on.
-pub(crate) fn out(text: impl Display) {
-    let _ = write!(io::stdout().lock(), "{text}");
-    let _ = io::stdout().flush();
-}
-
-/// Writes a text to standard error.
-pub(crate) fn err(text: impl Display) {
-    let _ = write!(io::stderr().lock(), "{text}");
-}
 
 /// Writes a line of the log to standard error, unless that would wait: a daemon that waits for the
 /// reader of its log loses its addresses. The next line says how many are missing.

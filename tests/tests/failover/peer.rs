@@ -171,6 +171,8 @@ impl<'n> Router<'n> {
                 let program = std::env::var_os("VIPD").context("VIPD names no program")?;
                 let mut command = self.netns.command(program);
                 command.arg("run").arg("--config").arg(file);
+                // Directors share the folder in which it usually is.
+                command.arg("--socket").arg(self.folder.path().join("vipd.sock"));
                 if let Some(user) = self.user {
                     command.args(["--user", user]);
                 }

@@ -115,6 +115,11 @@ impl Decoder {
         self.bytes.len() - self.done > LINE_MAX
     }
 
+    /// Whether [`poll`](Self::poll) has something to return, or to skip.
+    pub fn has_line(&self) -> bool {
+        self.is_too_long() || self.bytes[self.done + self.searched..].contains(&b'\n')
+    }
+
     /// Whether an incomplete line is waiting for its end. Ask when [`poll`](Self::poll) has
     /// returned None.
     pub fn is_unfinished(&self) -> bool {
@@ -211,8 +216,9 @@ mod tests {
             let call = Call { id, name, members };
             let mut decoder = Decoder::new();
             decoder.push(call.to_line().as_bytes());
+            prop_assert!(decoder.has_line());
             prop_assert_eq!(decoder.poll(), Some(Ok(call)));
-            prop_assert!(!decoder.is_unfinished());
+            prop_assert!(!decoder.is_unfinished() && !decoder.has_line());
         }
     }
 }

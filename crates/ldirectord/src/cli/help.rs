@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::words::{EXITS, OPTIONS, OptionRow, VERBS};
+use daemon_kit::words::{OptionRow, filled, lowered};
+
+use super::words::{EXITS, OPTIONS, VERBS, is_of_server};
 
 /// The first lines of the help, which also follow a mistake on the command line.
 pub(crate) const USAGE: &str = "\
@@ -21,12 +23,12 @@ pub(crate) fn text() -> String {
          CONFIG is looked for in /etc/ha.d, then in /etc/ha.d/conf, then as a path. Without it, the file is\n\
          ldirectord.cf. An instance has the name of its file; several may run side by side.\n\nVerbs:\n"
     );
-    for verb in VERBS.iter().filter(|it| !it.has_server) {
+    for verb in VERBS.iter().filter(|it| !is_of_server(it)) {
         // Writing to a string doesn't fail.
         let _ = writeln!(text, "  {:<12}  {}", verb.name, verb.doc);
     }
     text += "\nFor a real server, ADDRESS or ADDRESS:PORT, in all virtual services of the file:\n";
-    for verb in VERBS.iter().filter(|it| it.has_server) {
+    for verb in VERBS.iter().filter(|it| is_of_server(it)) {
         let _ = writeln!(text, "  {:<12}  {}", verb.name, verb.doc);
     }
     text += "\nOptions:\n";
@@ -35,7 +37,7 @@ pub(crate) fn text() -> String {
     }
     let exits: Vec<String> = EXITS.iter().map(|(code, what)| format!("{code} {what}")).collect();
     text.push('\n');
-    text += &filled(&format!("Exit status: {}.", exits.join("; ")));
+    text += &filled(&format!("Exit status: {}.", exits.join("; ")), WIDTH);
     text
 }
 
@@ -52,29 +54,6 @@ fn doc(option: &OptionRow) -> String {
         ["start", ..] => format!("start: {}", lowered(option.doc)),
         verbs => format!("{}: {}", verbs.join(", "), lowered(option.doc)),
     }
-}
-
-fn lowered(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
-}
-
-/// A paragraph in lines.
-fn filled(text: &str) -> String {
-    let mut lines = String::new();
-    let mut width = 0;
-    for word in text.split(' ') {
-        if width + word.len() + 1 > WIDTH {
-            lines.push('\n');
-            width = 0;
-        } else if width > 0 {
-            lines.push(' ');
-            width += 1;
-        }
-        lines += word;
-        width += word.len();
-    }
-    lines + "\n"
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 //! the differences from the original from README.md.
 
 use daemon_kit::page::Page;
+use daemon_kit::words::lowered;
 
 use super::control;
 use super::help::USAGE;
-use super::words::{EXITS, OPTIONS, VERBS};
+use super::words::{EXITS, OPTIONS, VERBS, is_of_server};
 use crate::config::directives::{ALL, Entry, Place};
 
 /// What the pages belong to.
@@ -41,11 +42,11 @@ fn program() -> String {
     );
 
     page.section("Verbs");
-    for verb in VERBS.iter().filter(|it| !it.has_server) {
+    for verb in VERBS.iter().filter(|it| !is_of_server(it)) {
         page.item(verb.name, "", &format!("{}.", verb.doc));
     }
     page.text("For a real server, ADDRESS or ADDRESS:PORT, in all virtual services of the file:");
-    for verb in VERBS.iter().filter(|it| it.has_server) {
+    for verb in VERBS.iter().filter(|it| is_of_server(it)) {
         page.item(verb.name, " SERVER", &format!("{}.", verb.doc));
     }
 
@@ -58,13 +59,12 @@ fn program() -> String {
     page.section("Options");
     for option in &OPTIONS {
         let shorts: String = option.shorts.iter().map(|it| format!("-{it}, ")).collect();
-        let with = match option.verbs {
-            [] => String::new(),
-            verbs => format!("With {}: ", verbs.join(", ")),
+        let doc = match option.verbs {
+            [] => format!("{}.", option.doc),
+            verbs => format!("With {}: {}.", verbs.join(", "), lowered(option.doc)),
         };
-        let value = option.value.map_or(String::new(), |value| format!(" {value}"));
-        let name = format!("{shorts}--{}", option.long);
-        page.item(&name, &value, &format!("{with}{}.", lowered(option.doc, !with.is_empty())));
+        let value = option.value.map_or(String::new(), |value| format!(" {}", value.name));
+        page.item(&format!("{shorts}--{}", option.long), &value, &doc);
     }
 
     page.section("Signals");
@@ -168,14 +168,6 @@ fn rows() -> Vec<(&'static str, &'static str)> {
         Some((cells.next()?, cells.next()?))
     })
     .collect()
-}
-
-fn lowered(text: &str, is_within: bool) -> String {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) if is_within => first.to_lowercase().chain(chars).collect(),
-        _ => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

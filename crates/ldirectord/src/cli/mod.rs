@@ -1,7 +1,6 @@
 //! The command line: words in, a verb's exit status out.
 
 mod args;
-mod completions;
 mod control;
 mod exit;
 mod help;
@@ -13,15 +12,28 @@ mod words;
 
 use std::process::ExitCode;
 
+use daemon_kit::completions::Program;
 use daemon_kit::say;
 use ipvs::{Client, Error, Transport};
 
 pub(crate) use args::{Command, Launch};
-pub(crate) use completions::files as completions;
 pub(crate) use exit::Exit;
 pub(crate) use man::pages as manual_pages;
 
 use crate::daemon;
+
+/// The completions for bash, zsh and fish, as file name and content.
+pub(crate) fn completions() -> [(&'static str, String); 3] {
+    let program = Program {
+        name: "ldirectord",
+        verbs: &words::VERBS,
+        options: &words::OPTIONS,
+        // Where configurations are looked for.
+        files: &["/etc/ha.d/*.cf", "/etc/ha.d/conf/*.cf"],
+    };
+    let [bash, zsh, fish] = program.completions();
+    [("ldirectord.bash", bash), ("_ldirectord", zsh), ("ldirectord.fish", fish)]
+}
 
 /// The program: reads the command line and executes it.
 pub fn main() -> ExitCode {

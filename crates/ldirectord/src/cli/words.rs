@@ -1,33 +1,15 @@
-//! The verbs and options, in one row each: the help, the manual page and the completions come from these
-//! rows, and so do suggestions for a misspelled verb.
+//! The verbs and options: the help, the manual page and the completions come from their rows, and so do
+//! suggestions for a misspelled verb.
 
-/// A verb.
-#[derive(Debug)]
-pub(crate) struct VerbRow {
-    pub(crate) name: &'static str,
-    /// It is about a real server, which follows it.
-    pub(crate) has_server: bool,
-    pub(crate) doc: &'static str,
-}
-
-/// An option.
-#[derive(Debug)]
-pub(crate) struct OptionRow {
-    pub(crate) shorts: &'static [char],
-    pub(crate) long: &'static str,
-    /// What its value is called.
-    pub(crate) value: Option<&'static str>,
-    /// The verbs that it goes with; none if it needs no verb.
-    pub(crate) verbs: &'static [&'static str],
-    pub(crate) doc: &'static str,
-}
+use daemon_kit::words::{OptionRow, ValueKind, ValueRow, VerbRow};
 
 const fn verb(name: &'static str, doc: &'static str) -> VerbRow {
-    VerbRow { name, has_server: false, doc }
+    VerbRow::new(name, "", doc)
 }
 
+/// It is about a real server, which follows it.
 const fn of_server(name: &'static str, doc: &'static str) -> VerbRow {
-    VerbRow { name, has_server: true, doc }
+    VerbRow::new(name, "SERVER", doc)
 }
 
 /// All verbs.
@@ -67,21 +49,21 @@ pub(crate) const OPTIONS: [OptionRow; 10] = [
     OptionRow {
         shorts: &[],
         long: "user",
-        value: Some("NAME"),
+        value: Some(ValueRow { name: "NAME", kind: ValueKind::User }),
         verbs: STARTS,
         doc: "Run the checks as this user; ldirectord by default, if it exists",
     },
     OptionRow {
         shorts: &[],
         long: "unit",
-        value: Some("NAME"),
+        value: Some(ValueRow { name: "NAME", kind: ValueKind::Any }),
         verbs: &["stop"],
         doc: "Of this systemd unit; if it is being restarted, the table stays",
     },
     OptionRow {
         shorts: &[],
         long: "for",
-        value: Some("TIME"),
+        value: Some(ValueRow { name: "TIME", kind: ValueKind::Words("10m 1h 1d") }),
         verbs: &["drain", "disable"],
         doc: "For this long, as 90s, 10m or 2h",
     },
@@ -125,12 +107,9 @@ pub(crate) const EXITS: [(&str, &str); 7] = [
     ("255", "The command line is wrong"),
 ];
 
-impl OptionRow {
-    /// Its name as typed, with its value.
-    pub(crate) fn typed(&self) -> String {
-        let value = self.value.map_or(String::new(), |value| format!(" {value}"));
-        format!("--{}{value}", self.long)
-    }
+/// Whether a real server has to follow a verb.
+pub(crate) fn is_of_server(verb: &VerbRow) -> bool {
+    !verb.operand.is_empty()
 }
 
 #[cfg(test)]
@@ -145,7 +124,7 @@ mod tests {
     #[test]
     fn each_verb_is_understood() {
         for row in &VERBS {
-            let server = row.has_server.then_some("10.0.0.2:80");
+            let server = is_of_server(row).then_some("10.0.0.2:80");
             let words: Vec<&str> = [row.name].into_iter().chain(server).collect();
             assert!(is_accepted(&words), "{row:?}");
         }
@@ -155,7 +134,7 @@ mod tests {
     fn each_option_goes_with_its_verbs_and_no_others() {
         for option in &OPTIONS {
             let long = format!("--{}", option.long);
-            let value = option.value.map(|value| if value == "TIME" { "10m" } else { "x" });
+            let value = option.value.map(|value| if value.name == "TIME" { "10m" } else { "x" });
             if option.verbs.is_empty() {
                 assert!(is_accepted(&[&long]), "{long}");
                 for short in option.shorts {
@@ -164,7 +143,7 @@ mod tests {
                 continue;
             }
             for verb in &VERBS {
-                let server = verb.has_server.then_some("10.0.0.2:80");
+                let server = is_of_server(verb).then_some("10.0.0.2:80");
                 let words = [Some(long.as_str()), value, Some(verb.name), server];
                 let words: Vec<&str> = words.into_iter().flatten().collect();
                 // -d has always been accepted with every verb.

@@ -4,41 +4,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt as _};
+use lexopt::{Parser, ValueExt};
 
+use super::words::{OPTIONS, VERBS};
+use crate::control::SOCKET;
 use crate::daemon::{GUARD, Options};
+use crate::router::Decision;
 
 /// The file that is read if none is named.
-const FILE: &str = "/etc/director/vip.toml";
-
-pub(super) const USAGE: &str = "usage: vipd run [--config FILE] [--user NAME]\n       \
-                                vipd check [FILE]\n       \
-                                vipd clean [FILE]\n       \
-                                vipd --help | --version\n";
-
-pub(super) const HELP: &str = "\
-vipd - addresses that move between machines
-
-usage: vipd run [--config FILE] [--user NAME]
-       vipd check [FILE]
-       vipd clean [FILE]
-
-  run                  Take part in VRRP, in the foreground
-  check                Report every mistake in the file
-  clean                Remove the addresses of the file from this machine, after
-                       a crash of vipd and its guard
-
-  -c, --config FILE    The file [default: /etc/director/vip.toml]
-  -u, --user NAME      The user whose rights are enough, beside the
-                       capabilities NET_ADMIN and NET_RAW
-  -h, --help           Print this help
-  -V, --version        Print the version
-
-A running vipd reloads its file on SIGHUP. On SIGTERM and SIGINT it hands its
-addresses over, and ends.
-
-exit status: 0 done, 1 failed, 2 the command line or the file is wrong
-";
+pub(super) const FILE: &str = "/etc/director/vip.toml";
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,10 +26,32 @@ pub(super) enum Command {
         file: PathBuf,
     },
     Run(Options),
+    /// Something that a running daemon is asked.
+    Ask {
+        socket: PathBuf,
+        what: Ask,
+    },
     /// What a daemon starts: nobody types it.
     Guard {
         user: Option<String>,
     },
+}
+
+/// What a running daemon is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    Status { name: Option<String>, format: Format },
+    Decide { decision: Decision, name: Option<String> },
+    Reload,
+}
+
+/// How `status` looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Json,
+    Metrics,
 }
 
 impl Command {
@@ -64,38 +60,71 @@ impl Command {
         words: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, lexopt::Error> {
         let mut parser = Parser::from_args(words);
-        let (mut file, mut user, mut words) = (None, None, Vec::new());
+        let (mut file, mut user, mut socket) = (None, None, None);
+        let (mut format, mut words) = (Format::Text, Vec::new());
+        // Which options there were, by their long names.
+        let mut given = Vec::new();
         while let Some(arg) = parser.next()? {
-            match arg {
-                Short('h') | Long("help") => return Ok(Self::Help),
-                Short('V') | Long("version") => return Ok(Self::Version),
-                Short('c') | Long("config") => file = Some(PathBuf::from(parser.value()?)),
-                Short('u') | Long("user") => user = Some(parser.value()?.string()?),
-                Value(word) => words.push(word),
-                other => return Err(other.unexpected()),
+            let option = match arg {
+                Short(short) => OPTIONS.iter().find(|it| it.shorts.contains(&short)),
+                Long(long) => OPTIONS.iter().find(|it| it.long == long),
+                Value(word) => {
+                    words.push(word);
+                    continue;
+                }
+            };
+            let Some(option) = option else { return Err(arg.unexpected()) };
+            match option.long {
+                "help" => return Ok(Self::Help),
+                "version" => return Ok(Self::Version),
+                "config" => file = Some(PathBuf::from(parser.value()?)),
+                "user" => user = Some(parser.value()?.string()?),
+                "socket" => socket = Some(PathBuf::from(parser.value()?)),
+                "json" => format = Format::Json,
+                _ => format = Format::Metrics,
             }
+            given.push(option);
         }
         let mut words = words.into_iter();
         let verb = words.next().ok_or("a verb is missing")?;
-        let command = match verb.to_str() {
-            Some("run") => Self::Run(Options { file: file.unwrap_or_else(|| FILE.into()), user }),
-            Some(verb @ ("check" | "clean")) => {
-                if user.is_some() {
-                    return Err("--user goes with run".into());
-                }
-                let named = words.next().map(PathBuf::from);
-                if named.is_some() && file.is_some() {
-                    return Err(format!("{verb} reads one file").into());
-                }
-                let file = named.or(file).unwrap_or_else(|| FILE.into());
-                if verb == "check" { Self::Check { file } } else { Self::Clean { file } }
-            }
-            Some(GUARD) if file.is_none() => Self::Guard { user },
-            _ => return Err(format!("there is no verb {verb:?}").into()),
+        if verb == GUARD {
+            return Ok(Self::Guard { user });
+        }
+        let Some(verb) = VERBS.iter().find(|it| verb == it.name) else {
+            return Err(format!("there is no verb {verb:?}").into());
         };
-        match words.next() {
-            Some(word) => Err(format!("{word:?} is one word too many").into()),
-            None => Ok(command),
+        if let Some(option) = given.iter().find(|it| !it.verbs.contains(&verb.name)) {
+            return Err(format!("--{} goes with {}", option.long, option.verbs.join(", ")).into());
+        }
+        let operand = if verb.operand.is_empty() { None } else { words.next() };
+        if let Some(word) = words.next() {
+            return Err(format!("{word:?} is one word too many").into());
+        }
+        let socket = socket.unwrap_or_else(|| SOCKET.into());
+        let ask = |what| Ok(Self::Ask { socket: socket.clone(), what });
+        let decide = |decision, name: Option<OsString>| {
+            ask(Ask::Decide { decision, name: name.map(ValueExt::string).transpose()? })
+        };
+        match verb.name {
+            "check" | "clean" => {
+                if operand.is_some() && file.is_some() {
+                    return Err(format!("{} reads one file", verb.name).into());
+                }
+                let file = operand.map(PathBuf::from).or(file).unwrap_or_else(|| FILE.into());
+                Ok(if verb.name == "check" { Self::Check { file } } else { Self::Clean { file } })
+            }
+            "status" => {
+                if given.iter().filter(|it| matches!(it.long, "json" | "metrics")).count() > 1 {
+                    return Err("one of --json and --metrics is enough".into());
+                }
+                let name = operand.map(ValueExt::string).transpose()?;
+                ask(Ask::Status { name, format })
+            }
+            "release" => decide(Decision::Release, operand),
+            "prefer" => decide(Decision::Prefer, operand),
+            "auto" => decide(Decision::None, operand),
+            "reload" => ask(Ask::Reload),
+            _ => Ok(Self::Run(Options { file: file.unwrap_or_else(|| FILE.into()), user, socket })),
         }
     }
 }
@@ -108,14 +137,22 @@ mod tests {
         Command::parse(line.split_whitespace()).map_err(|it| it.to_string())
     }
 
-    fn run(file: &str, user: Option<&str>) -> Result<Command, String> {
-        Ok(Command::Run(Options { file: file.into(), user: user.map(str::to_owned) }))
+    fn run(file: &str, user: Option<&str>, socket: &str) -> Result<Command, String> {
+        let user = user.map(str::to_owned);
+        Ok(Command::Run(Options { file: file.into(), user, socket: socket.into() }))
+    }
+
+    fn ask(socket: &str, what: Ask) -> Result<Command, String> {
+        Ok(Command::Ask { socket: socket.into(), what })
     }
 
     #[test]
     fn each_verb_has_its_words() {
-        assert_eq!(parse("run"), run(FILE, None));
-        assert_eq!(parse("-c a.toml run -u director"), run("a.toml", Some("director")));
+        assert_eq!(parse("run"), run(FILE, None, SOCKET));
+        assert_eq!(
+            parse("-c a.toml run -u director -s s.sock"),
+            run("a.toml", Some("director"), "s.sock")
+        );
         for line in ["check a.toml", "check --config=a.toml"] {
             assert_eq!(parse(line), Ok(Command::Check { file: "a.toml".into() }));
         }
@@ -126,6 +163,23 @@ mod tests {
     }
 
     #[test]
+    fn verbs_for_a_running_daemon_may_name_a_table() {
+        let front = || Some("front".to_owned());
+        let status = |name, format| Ask::Status { name, format };
+        assert_eq!(parse("status"), ask(SOCKET, status(None, Format::Text)));
+        assert_eq!(parse("status front --json"), ask(SOCKET, status(front(), Format::Json)));
+        assert_eq!(parse("-s x status --metrics"), ask("x", status(None, Format::Metrics)));
+        for (verb, decision) in
+            [("release", Decision::Release), ("prefer", Decision::Prefer), ("auto", Decision::None)]
+        {
+            let decide = |name| Ask::Decide { decision, name };
+            assert_eq!(parse(verb), ask(SOCKET, decide(None)));
+            assert_eq!(parse(&format!("{verb} front -s x")), ask("x", decide(front())));
+        }
+        assert_eq!(parse("reload"), ask(SOCKET, Ask::Reload));
+    }
+
+    #[test]
     fn a_wrong_line_says_which_word() {
         for (line, word) in [
             ("", "a verb is missing"),
@@ -133,8 +187,11 @@ mod tests {
             ("run a.toml", "a.toml"),
             ("check a b", "\"b\""),
             ("check a -c b", "one file"),
-            ("check -u x", "--user"),
+            ("check -u x", "--user goes with run"),
+            ("status --json --metrics", "enough"),
+            ("release front back", "back"),
             ("run --fast", "--fast"),
+            ("run -x", "-x"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(word), "{error}");

@@ -11,6 +11,8 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The command line or the file is wrong. Nothing has changed.
     Usage = 2,
+    /// No daemon is running.
+    NotRunning = 3,
 }
 
 impl From<Exit> for ExitCode {

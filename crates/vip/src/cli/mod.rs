@@ -1,25 +1,42 @@
 //! The command line: words in, an exit status out.
 
 mod args;
+mod ask;
 mod exit;
+mod help;
+mod man;
+mod words;
 
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use args::{Command, HELP, USAGE};
+use daemon_kit::completions::Program;
+use daemon_kit::say;
+
+use args::Command;
 use exit::Exit;
 
 use crate::config::{self, Config};
+use crate::daemon;
 use crate::daemon::RunError;
 use crate::report::report;
-use crate::{daemon, say};
+
+pub(crate) use man::pages as manual_pages;
+
+/// The completions for bash, zsh and fish, as file name and content.
+pub(crate) fn completions() -> [(&'static str, String); 3] {
+    let program =
+        Program { name: "vipd", verbs: &words::VERBS, options: &words::OPTIONS, files: &[] };
+    let [bash, zsh, fish] = program.completions();
+    [("vipd.bash", bash), ("_vipd", zsh), ("vipd.fish", fish)]
+}
 
 /// The program `vipd`: reads the command line and executes it.
 pub fn main() -> ExitCode {
     let exit = match Command::parse(std::env::args_os().skip(1)) {
         Ok(Command::Help) => {
-            say::out(HELP);
+            say::out(help::text());
             Exit::Done
         }
         Ok(Command::Version) => {
@@ -37,9 +54,10 @@ pub fn main() -> ExitCode {
         Ok(Command::Run(options)) => {
             with_file(&options.file, |config| daemon::run(config, &options))
         }
+        Ok(Command::Ask { socket, what }) => ask::ask(&socket, &what),
         Ok(Command::Guard { user }) => ended(daemon::run_guard(user.as_deref())),
         Err(error) => {
-            say::err(format_args!("vipd: {error}\n{USAGE}"));
+            say::err(format_args!("vipd: {error}\n{}\n", help::USAGE));
             Exit::Usage
         }
     };

@@ -1,6 +1,7 @@
 //! The file `vip.toml`: which addresses move, where, and what their priority depends on.
 
 mod file;
+pub(crate) mod keys;
 mod read;
 mod value;
 
@@ -104,7 +105,7 @@ pub enum Tracked {
     Service {
         /// The virtual service.
         service: ServiceKey,
-        /// The name of the instance, such as `ldirectord.cf`.
+        /// The name of the instance: that of its file, or `ldirectord` if it was started without one.
         instance: String,
         /// How many real servers have to take traffic; 1 by default.
         min_up: u32,

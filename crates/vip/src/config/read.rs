@@ -477,14 +477,13 @@ impl Reader {
         };
         let instance = match &table.instance {
             None => {
-                let help = "add `instance`: the name of its file, such as \"ldirectord.cf\"";
+                let help = "add `instance`: the name of its file, or \"ldirectord\" if it was started without one";
                 self.error(service.span(), "which instance of ldirectord has this service?", help);
                 None
             }
             Some(name) => {
                 let found = Some(name).filter(is_file).map(|it| it.get_ref().clone());
-                let help =
-                    "write the name of its file without the folder, such as \"ldirectord.cf\"";
+                let help = "write the name of its file without the folder, or \"ldirectord\" if it was started without one";
                 self.checked(found, name.span(), "this isn't the name of an instance", help)
             }
         };

@@ -104,7 +104,7 @@ impl Session {
 
     /// Whether to read. Otherwise the kernel keeps what the client sends, and soon the client.
     pub fn wants_bytes(&self) -> bool {
-        !self.is_over && !self.is_closing && self.asked.is_none() && self.to_write().is_empty()
+        self.is_free() && !self.decoder.has_line()
     }
 
     /// The client has sent this; nothing means that it sends no more.
@@ -157,7 +157,7 @@ impl Session {
     /// The next request that this client may make. What it may not, and what is no request, is
     /// refused here.
     pub fn poll(&mut self, now: Instant) -> Option<Request> {
-        if !self.wants_bytes() {
+        if !self.is_free() {
             return None;
         }
         match self.decoder.poll()?.and_then(Tagged::try_from) {
@@ -191,6 +191,11 @@ impl Session {
         }
     }
 
+    /// Whether another request may be there that [`poll`](Self::poll) hasn't returned yet.
+    pub fn has_more(&self) -> bool {
+        self.is_free() && self.decoder.has_line()
+    }
+
     /// What the client is to get.
     pub fn to_write(&self) -> &[u8] {
         &self.output[self.written..]
@@ -204,6 +209,11 @@ impl Session {
     /// Whether the connection is to be closed.
     pub const fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// Whether the request before has been replied to, and the client has got the reply.
+    fn is_free(&self) -> bool {
+        !self.is_over && !self.is_closing && self.asked.is_none() && self.to_write().is_empty()
     }
 
     fn write(&mut self, text: String, now: Instant) {

@@ -9,7 +9,8 @@ use vrrp::{ConfigError, State, Vrid};
 use super::adverts::{Heard, Place};
 use super::interfaces::Interfaces;
 use crate::config::{Address, Config, Tracked, Vip};
-use crate::router::{Action, Router, primary};
+use crate::router::{Action, Decision, Router, primary};
+use crate::status::{History, VipStatus};
 
 /// The routers of all tables.
 ///
@@ -40,10 +41,11 @@ pub(crate) struct Member {
     /// What is tracked and is an interface: whether it was up.
     tracked: Vec<Option<bool>>,
     deadline: Option<Instant>,
+    history: History,
 }
 
 impl Member {
-    fn new(vip: Vip) -> Result<Self, ConfigError> {
+    fn new(vip: Vip, now: Instant) -> Result<Self, ConfigError> {
         let tracked = vec![None; vip.track.len()];
         let router = Router::new(vip)?;
         Ok(Self {
@@ -54,6 +56,7 @@ impl Member {
             present: None,
             tracked,
             deadline: None,
+            history: History::new(now),
         })
     }
 
@@ -117,9 +120,9 @@ impl Fleet {
     /// # Errors
     ///
     /// If a table can't run; one that was read from a file can.
-    pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &Config, now: Instant) -> Result<Self, ConfigError> {
         let members: Result<Vec<Member>, ConfigError> =
-            config.vips.iter().cloned().map(Member::new).collect();
+            config.vips.iter().cloned().map(|vip| Member::new(vip, now)).collect();
         Ok(Self {
             members: members?,
             moving: moving(config),
@@ -155,6 +158,7 @@ impl Fleet {
     /// A message came.
     pub(crate) fn heard(&mut self, heard: &Heard, now: Instant) {
         if let Some(at) = self.by_vrid.get(&(heard.place, heard.vrid)).copied() {
+            self.members[at].history.received();
             self.members[at].router.received(&heard.message, heard.envelope, now);
             self.touch(at);
         }
@@ -189,7 +193,7 @@ impl Fleet {
     ///
     /// See [`new`](Self::new); nothing has changed then.
     pub(crate) fn reload(&mut self, config: &Config, now: Instant) -> Result<(), ConfigError> {
-        let mut next = Self::new(config)?;
+        let mut next = Self::new(config, now)?;
         for member in &mut next.members {
             let known = self.members.iter().position(|it| is_same(it.vip(), member.vip()));
             let Some(at) = known else { continue };
@@ -212,6 +216,60 @@ impl Fleet {
             self.members[at].router.shut_down(now);
             self.touch(at);
         }
+    }
+
+    /// Something that a table tracks is up or down: the table's name, and the place in its list. Returns
+    /// what it is if that is news.
+    pub(crate) fn tracked(
+        &mut self,
+        vip: &str,
+        index: usize,
+        up: bool,
+        now: Instant,
+    ) -> Option<&Tracked> {
+        let at = self.members.iter().position(|it| it.vip().name == vip)?;
+        if self.members[at].router.is_up(index)? == up {
+            return None;
+        }
+        self.members[at].router.tracked(index, up, now);
+        self.touch(at);
+        self.members[at].vip().track.get(index).map(|it| &it.what)
+    }
+
+    /// An operator has decided about a table, or about all of them. Returns the names of those that
+    /// there are.
+    pub(crate) fn decide(
+        &mut self,
+        name: Option<&str>,
+        decision: Decision,
+        now: Instant,
+    ) -> Vec<String> {
+        let mut names = Vec::new();
+        for at in 0..self.members.len() {
+            let member = &mut self.members[at];
+            if name.is_none_or(|name| name == member.vip().name) {
+                names.push(member.vip().name.clone());
+                member.router.decide(decision, now);
+                self.touch(at);
+            }
+        }
+        names
+    }
+
+    /// What was returned by [`poll`](Self::poll) is being done, and is part of the status.
+    pub(crate) fn note(&mut self, at: usize, action: &Action, now: Instant) {
+        self.members[at].history.note(action, now);
+    }
+
+    /// The status of each table.
+    pub(crate) fn statuses(&self, now: Instant) -> Vec<VipStatus> {
+        let members = self.members.iter();
+        members.map(|it| VipStatus::new(&it.router, &it.history, now)).collect()
+    }
+
+    /// The state of each table.
+    pub(crate) fn states(&self) -> impl Iterator<Item = State> + '_ {
+        self.members.iter().map(|it| it.router.state())
     }
 
     /// When to call [`handle_timeouts`](Self::handle_timeouts) at the latest.

@@ -2,16 +2,22 @@
 
 mod adverts;
 mod clock;
+mod control;
 mod error;
+mod feeds;
 mod fleet;
 mod frames;
 mod guard;
 mod interfaces;
 mod limiter;
 mod netlink;
+mod notifier;
+mod outside;
+mod processes;
 mod signals;
 mod source;
 mod sync;
+mod trackers;
 mod user;
 
 use std::ops::Range;
@@ -24,6 +30,7 @@ use rustix::io::Errno;
 
 use self::adverts::Adverts;
 use self::clock::Clock;
+use self::control::Asked;
 pub(crate) use self::error::RunError;
 use self::fleet::Fleet;
 use self::frames::Frames;
@@ -32,18 +39,18 @@ pub(crate) use self::guard::VERB as GUARD;
 use self::interfaces::Interfaces;
 use self::limiter::Limiter;
 use self::netlink::{Change, Monitor, Requests};
+use self::outside::{News, Outside};
 use self::signals::{Signal, Signals};
 use self::source::Source;
 use self::sync::SyncThread;
-use crate::config::{self, Address, Config};
+use self::trackers::Verdict;
+use crate::config::{self, Address, Config, Diagnostic};
+use crate::control::{GROUP, Reply, Request};
 use crate::router::Action;
 use crate::say;
 
 /// How long the kernel's synchronization daemon may take to change its role at the end.
 const SYNC_LIMIT: Duration = Duration::from_secs(1);
-
-/// The group that may ask for the status.
-const GROUP: &str = "director";
 
 /// How the daemon is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +59,8 @@ pub(crate) struct Options {
     pub(crate) file: PathBuf,
     /// The user whose rights are enough.
     pub(crate) user: Option<String>,
+    /// Where clients can connect.
+    pub(crate) socket: PathBuf,
 }
 
 /// Runs the daemon until it is told to end.
@@ -109,6 +118,7 @@ struct Daemon {
     interfaces: Interfaces,
     fleet: Fleet,
     limiter: Limiter,
+    outside: Outside,
 }
 
 impl Daemon {
@@ -118,18 +128,22 @@ impl Daemon {
         let user = options.user.as_deref();
         let guard = Guard::start(config, user).map_err(failed("start the guard"))?;
         let user = user.map(user::named).transpose().map_err(failed("find the user"))?;
+        let clock = Clock::start();
+        let now = clock.now();
+        let mut outside = Outside::open(&options.socket, now);
         let groups: Vec<u32> = users::group(GROUP).into_iter().collect();
         rights::give_up(user, &groups).map_err(failed("give up rights"))?;
+        outside.set_own_user();
         // First watch, then look: what changes in between is seen twice, and not never.
         let monitor = Monitor::open().map_err(failed("watch network interfaces"))?;
         let mut requests = Requests::open().map_err(failed("ask for network interfaces"))?;
         let frames = Frames::open().map_err(failed("open a socket for announcements"))?;
         let list = requests.list().map_err(failed("list network interfaces"))?;
-        let fleet =
-            Fleet::new(config).map_err(|it| RunError::new("run", std::io::Error::other(it)))?;
+        let fleet = Fleet::new(config, now)
+            .map_err(|it| RunError::new("run", std::io::Error::other(it)))?;
         let mut daemon = Self {
             file: options.file.clone(),
-            clock: Clock::start(),
+            clock,
             signals,
             guard,
             monitor,
@@ -140,7 +154,10 @@ impl Daemon {
             interfaces: Interfaces::from_list(list),
             fleet,
             limiter: Limiter::default(),
+            outside,
         };
+        let known = daemon.outside.set(config, now);
+        daemon.tracked(known, now);
         daemon.start_sync(config).map_err(failed("start a thread"))?;
         for vip in &config.vips {
             if daemon.interfaces.named(&vip.interface).is_none() {
@@ -149,6 +166,8 @@ impl Daemon {
         }
         daemon.interfaces_changed(daemon.clock.now());
         daemon.act();
+        daemon.outside.ready();
+        daemon.outside.tell(daemon.fleet.states());
         Ok(daemon)
     }
 
@@ -159,12 +178,14 @@ impl Daemon {
         let monitor = register(&self.monitor, &mut waits);
         let adverts = register(&self.adverts, &mut waits);
         let guard = register(&self.guard, &mut waits);
+        let outside = register(&self.outside, &mut waits);
         let deadlines = [
             self.fleet.deadline(),
             self.signals.deadline(),
             self.monitor.deadline(),
             self.adverts.deadline(),
             self.guard.deadline(),
+            self.outside.deadline(),
         ];
         let deadline = deadlines.into_iter().flatten().min();
         wait(&mut waits, deadline, self.clock.now())?;
@@ -186,9 +207,18 @@ impl Daemon {
             self.act();
         }
         self.guard.turn(&ready[guard], now);
+        for news in self.outside.turn(&ready[outside], now) {
+            match news {
+                News::Tracked(verdict) => self.tracked(vec![verdict], now),
+                News::Asked(asked) => self.answer(&asked),
+            }
+        }
+        self.act();
+        self.outside.tell(self.fleet.states());
         for signal in self.signals.turn(&ready[signals], now) {
             match signal {
-                Signal::Reload => self.reload(),
+                // Whoever has sent a signal reads the log.
+                Signal::Reload => drop(self.reload()),
                 Signal::End => {
                     self.end();
                     return Ok(Flow::End);
@@ -196,6 +226,40 @@ impl Daemon {
             }
         }
         Ok(Flow::On)
+    }
+
+    /// Takes in what is known about what tables track.
+    fn tracked(&mut self, verdicts: Vec<Verdict>, now: Instant) {
+        for Verdict { vip, index, up, reason } in verdicts {
+            let reason = reason.map_or(String::new(), |it| format!(": it {it}"));
+            let state = if up { "up" } else { "down" };
+            if let Some(what) = self.fleet.tracked(&vip, index, up, now) {
+                say::log(format_args!("{vip}: {what} is {state}{reason}"));
+            }
+        }
+    }
+
+    /// Does what a client asks for.
+    fn answer(&mut self, asked: &Asked) {
+        let now = self.clock.now();
+        let status = |daemon: &Self| daemon.outside.status(daemon.fleet.statuses(now), now);
+        let reply = match &asked.request {
+            Request::Status => Reply::status(&status(self)),
+            Request::Metrics => Reply::metrics(&status(self)),
+            Request::Decide { decision, name } => {
+                let vips = self.fleet.decide(name.as_deref(), *decision, now);
+                for vip in &vips {
+                    say::log(format_args!("{vip}: an operator decides: {}", asked.request.name()));
+                }
+                self.act();
+                Reply::decided(name.as_deref(), vips)
+            }
+            Request::Reload => match self.reload() {
+                Ok(()) => Reply::reloaded(""),
+                Err(error) => Err(error.into()),
+            },
+        };
+        self.outside.reply(asked, &reply, now);
     }
 
     /// Takes in what the kernel says about interfaces and addresses.
@@ -229,12 +293,15 @@ impl Daemon {
 
     /// Does what the routers want done.
     fn act(&mut self) {
+        let now = self.clock.now();
         while let Some((at, action)) = self.fleet.poll() {
+            self.fleet.note(at, &action, now);
             let member = &self.fleet.members()[at];
             let name = member.vip().name.clone();
             let done = match action {
                 Action::State { to, reason } => {
                     say::log(format_args!("{name}: {to}: {reason}"));
+                    self.outside.changed(&name, to, now);
                     Ok(())
                 }
                 Action::Noted { from, what } => Err(format!("advert of {from}: {what}")),
@@ -299,47 +366,51 @@ impl Daemon {
     }
 
     /// Reads the file again. One with a mistake changes nothing.
-    fn reload(&mut self) {
-        let name = self.file.display();
-        let text = match std::fs::read_to_string(&self.file) {
-            Ok(text) => text,
-            Err(error) => {
-                say::log(format_args!("cannot read {name}: {error}; nothing has changed"));
-                return;
-            }
-        };
-        let config = match config::parse(&text) {
-            Ok(config) => config,
-            Err(mistakes) => {
-                for mistake in mistakes {
-                    let (line, column) = mistake.place(&text);
-                    say::log(format_args!("{name}:{line}:{column}: {}", mistake.message));
-                }
-                say::log(format_args!("{name} has mistakes; nothing has changed"));
-                return;
-            }
-        };
-        let done = self.start_sync(&config).map_err(|error| error.to_string()).and_then(|()| {
-            let now = self.clock.now();
-            let before: Vec<_> = self.guarded().collect();
-            self.guard.set(before.into_iter().chain(config.vips.iter().flat_map(guard::places)));
-            // An address that goes from one table to another must have left the first.
-            self.fleet.release_absent(&config, now);
-            self.act();
-            self.fleet.reload(&config, now).map_err(|error| error.to_string())?;
-            self.act();
-            self.interfaces_changed(now);
-            self.act();
-            Ok(())
-        });
-        let after: Vec<_> = self.guarded().collect();
-        self.guard.set(after);
-        match done {
+    fn reload(&mut self) -> Result<(), String> {
+        self.outside.reloading();
+        let outcome = self.read_again();
+        match &outcome {
             Ok(()) => say::log(format_args!("reloaded {}", self.file.display())),
             Err(error) => {
-                say::log(format_args!("cannot reload {}: {error}", self.file.display()));
+                for line in error.lines() {
+                    say::log(format_args!("{line}"));
+                }
+                say::log(format_args!("nothing has changed"));
             }
         }
+        self.outside.reloaded(&outcome);
+        outcome
+    }
+
+    fn read_again(&mut self) -> Result<(), String> {
+        let name = self.file.display().to_string();
+        let text = std::fs::read_to_string(&self.file)
+            .map_err(|error| format!("cannot read {name}: {error}"))?;
+        let config = config::parse(&text).map_err(|mistakes| {
+            let place = |it: &Diagnostic| {
+                let (line, column) = it.place(&text);
+                format!("{name}:{line}:{column}: {}", it.message)
+            };
+            mistakes.iter().map(place).collect::<Vec<_>>().join("\n")
+        })?;
+        self.start_sync(&config).map_err(|error| format!("cannot start a thread: {error}"))?;
+        let now = self.clock.now();
+        let before: Vec<_> = self.guarded().collect();
+        self.guard.set(before.into_iter().chain(config.vips.iter().flat_map(guard::places)));
+        // An address that goes from one table to another must have left the first.
+        self.fleet.release_absent(&config, now);
+        self.act();
+        let loaded = self.fleet.reload(&config, now);
+        self.act();
+        self.interfaces_changed(now);
+        self.act();
+        let after: Vec<_> = self.guarded().collect();
+        self.guard.set(after);
+        loaded.map_err(|error| format!("cannot run {name}: {error}"))?;
+        let known = self.outside.set(&config, now);
+        self.tracked(known, now);
+        self.act();
+        Ok(())
     }
 
     /// The addresses of all tables at work.
@@ -349,11 +420,13 @@ impl Daemon {
 
     /// Hands everything over.
     fn end(&mut self) {
+        self.outside.stopping();
         self.fleet.shut_down(self.clock.now());
         self.act();
         if let Some(sync) = &self.sync {
             sync.settle(SYNC_LIMIT);
         }
+        self.outside.finish();
     }
 
     fn log_once(&mut self, text: &str) {

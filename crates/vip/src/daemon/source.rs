@@ -15,3 +15,13 @@ pub(crate) trait Source {
     /// Does what can be done now: `ready` has the results for its descriptors, in the order of `register`.
     fn turn(&mut self, ready: &[PollFlags], now: Instant) -> Vec<Self::Event>;
 }
+
+/// The results for a source that is registered by another one, which are the first of the `rest`.
+/// Nothing may have changed what it registers since it was waited for.
+pub(crate) fn take_own<'a>(source: &impl Source, rest: &mut &'a [PollFlags]) -> &'a [PollFlags] {
+    let mut waits = Vec::new();
+    source.register(&mut waits);
+    let (own, others) = rest.split_at(waits.len().min(rest.len()));
+    *rest = others;
+    own
+}

@@ -44,9 +44,8 @@ impl History {
         }
     }
 
-    /// The router wants this done. True if it is news: a sender that does the same again is none, so
-    /// it shouldn't be logged again.
-    pub fn note(&mut self, action: &Action, now: Instant) -> bool {
+    /// The router wants this done.
+    pub fn note(&mut self, action: &Action, now: Instant) {
         match action {
             Action::Send { .. } => self.adverts.sent += 1,
             Action::State { to, reason } => {
@@ -59,10 +58,9 @@ impl History {
                 };
                 *count += 1;
             }
-            Action::Noted { from, what } => return self.remark(*from, what, now),
+            Action::Noted { from, what } => self.remark(*from, what, now),
             _ => {}
         }
-        true
     }
 
     /// A message for its virtual router came.
@@ -70,15 +68,11 @@ impl History {
         self.adverts.received += 1;
     }
 
-    fn remark(&mut self, from: IpAddr, what: &str, now: Instant) -> bool {
+    fn remark(&mut self, from: IpAddr, what: &str, now: Instant) {
         let known = self.noted.iter().position(|it| it.from == from && it.what == what);
-        let (count, is_new) = match known.and_then(|at| self.noted.remove(at)) {
-            Some(known) => (known.count + 1, false),
-            None => (1, true),
-        };
+        let count = 1 + known.and_then(|at| self.noted.remove(at)).map_or(0, |it| it.count);
         self.noted.push_front(Remark { from, what: what.to_owned(), count, last: now });
         self.noted.truncate(NOTED);
-        is_new
     }
 
     pub(super) fn since(&self, now: Instant) -> Duration {

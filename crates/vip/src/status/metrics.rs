@@ -1,6 +1,7 @@
 //! A status in Prometheus's text format. Nothing is counted here.
 
 use std::fmt::{Display, Write as _};
+use std::time::Duration;
 
 use super::{DecisionKind, StateKind, Status, VipStatus};
 
@@ -16,7 +17,7 @@ const FAMILIES: [(&str, &str, &str, Samples); 7] = [
         }
     }),
     ("vip_state_since_seconds", GAUGE, "For how long it has been in this state.", |page, it| {
-        page.sample(it, None, it.since.as_secs_f64());
+        page.sample(it, None, seconds(it.since));
     }),
     ("vip_priority", GAUGE, "The priority now; 0 if it may not have the addresses.", |page, it| {
         page.sample(it, None, it.priority);
@@ -62,7 +63,7 @@ pub(super) fn render(status: &Status) -> String {
     page.family("vip_config_ok", GAUGE, "0 if the file on disk can't be used.");
     page.value(u8::from(status.config_error.is_none()));
     page.family("vip_uptime_seconds", GAUGE, "How long the daemon has been running.");
-    page.value(status.uptime.as_secs_f64());
+    page.value(seconds(status.uptime));
     page.text
 }
 
@@ -90,6 +91,11 @@ impl Page {
     fn value(&mut self, value: impl Display) {
         let _ = writeln!(self.text, "{} {value}", self.family);
     }
+}
+
+/// Seconds, cut to microseconds.
+fn seconds(it: Duration) -> f64 {
+    it.as_micros() as f64 / 1e6
 }
 
 /// The value of a label as the format wants it between quotes.
