@@ -14,6 +14,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(adverts_are_as_tcpdump_reads_them));
     suite.add(test!(addresses_are_announced_five_times_and_again));
     suite.add(test!(a_neighbor_follows_at_once));
+    suite.add(test!(the_winner_of_a_partition_announces_itself));
 }
 
 /// tcpdump checks the checksum of version 3 over IPv6, and of version 2 (print-vrrp.c).
@@ -116,4 +117,34 @@ fn a_neighbor_follows_at_once(context: &mut Context) -> Result<()> {
     // The log comes after the announcement.
     eventually(Duration::from_secs(5), || knows(1))?;
     worse.stop()
+}
+
+/// While a network was apart, neighbors may have heard of the other owner last.
+fn the_winner_of_a_partition_announces_itself(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let mut better = Router::new(Program::Ours, &stage, 0, Way::V3, 150)?;
+    let mut worse = Router::new(Program::Ours, &stage, 1, Way::V3, 100)?;
+    let mut capture = Capture::start(&stage.client, "eth0", "arp")?;
+    let mut until_announced = |count: usize| {
+        eventually(LIMIT, || {
+            let from = format!("{} > ", Stage::mac(0));
+            let lines = capture.lines()?;
+            let is = |it: &&String| it.starts_with(&from) && it.contains(&format!("tell {VIP}"));
+            let found = lines.iter().filter(is).count();
+            ensure!(found >= count, "{found} of {count} announcements: {lines:#?}");
+            Ok(())
+        })
+    };
+    better.start()?;
+    // All that it has to say on becoming Active.
+    until_announced(10)?;
+    worse.start()?;
+    worse.until_said("Backup")?;
+    stage.separate(true)?;
+    worse.until_said("Active")?;
+    stage.separate(false)?;
+    until_announced(15)?;
+    worse.until_said("Backup: 10.9.0.1 has priority 150")?;
+    worse.stop()?;
+    better.stop()
 }

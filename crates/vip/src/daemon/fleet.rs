@@ -75,8 +75,8 @@ impl Member {
         self.sources[if is_ipv4 { 0 } else { 1 }]
     }
 
-    /// Tells the router what has changed about interfaces.
-    fn update(&mut self, interfaces: &Interfaces, moving: &BTreeSet<IpAddr>, now: Instant) {
+    /// Tells the router what has changed about interfaces. `here` are the addresses of its own.
+    fn update(&mut self, interfaces: &Interfaces, here: Option<&Here>, now: Instant) {
         for (index, known) in self.tracked.iter_mut().enumerate() {
             let Tracked::Interface(name) = &self.router.vip().track[index].what else { continue };
             let is_up = interfaces.named(name).is_some_and(|link| link.is_up);
@@ -85,25 +85,23 @@ impl Member {
             }
         }
         let was_active = self.router.state() == State::Active;
-        let index = interfaces.named(&self.router.vip().interface).map(|link| link.index);
+        let index = here.map(|here| here.index);
         if self.index != index {
             // Another interface has the name now, or none has.
             self.router.link(&[], now);
             (self.index, self.present) = (index, None);
             self.own.clear();
         }
-        let Some(index) = index else { return };
-        let own = interfaces.own(index, moving);
-        if self.own != own {
+        let Some(here) = here else { return };
+        if self.own != here.own {
             for (source, is_ipv4) in self.sources.iter_mut().zip([true, false]) {
-                *source = primary(&own, is_ipv4).or(*source);
+                *source = primary(&here.own, is_ipv4).or(*source);
             }
-            self.router.link(&own, now);
-            self.own = own;
+            self.router.link(&here.own, now);
+            self.own.clone_from(&here.own);
         }
-        let addresses = &self.router.vip().addresses;
-        let here = interfaces.addresses(index).map(|it| it.ip);
-        let present = here.filter(|ip| addresses.iter().any(|it| it.ip == *ip)).collect();
+        let ips = self.router.vip().addresses.iter().map(|it| it.ip);
+        let present: BTreeSet<IpAddr> = ips.filter(|ip| here.all.contains(ip)).collect();
         if self.present.as_ref() != Some(&present) {
             // One that has just become Active adds its addresses itself.
             if was_active || self.router.state() != State::Active {
@@ -112,6 +110,16 @@ impl Member {
             self.present = Some(present);
         }
     }
+}
+
+/// What is on an interface.
+#[derive(Debug)]
+struct Here {
+    index: u32,
+    /// Its own addresses, in the kernel's order.
+    own: Vec<IpAddr>,
+    /// All addresses.
+    all: BTreeSet<IpAddr>,
 }
 
 impl Fleet {
@@ -138,8 +146,15 @@ impl Fleet {
 
     /// Something has changed about interfaces or their addresses.
     pub(crate) fn update(&mut self, interfaces: &Interfaces, now: Instant) {
+        // Hundreds of tables may share an interface.
+        let mut known: BTreeMap<String, Option<Here>> = BTreeMap::new();
         for at in 0..self.members.len() {
-            self.members[at].update(interfaces, &self.moving, now);
+            let name = &self.members[at].vip().interface;
+            if !known.contains_key(name) {
+                known.insert(name.clone(), self.look(interfaces, name));
+            }
+            let here = known.get(name).and_then(Option::as_ref);
+            self.members[at].update(interfaces, here, now);
             self.touch(at);
         }
         self.by_vrid.clear();
@@ -148,6 +163,13 @@ impl Fleet {
                 self.by_vrid.insert((place, vrid.get()), at);
             }
         }
+    }
+
+    /// What is on the interface with this name, if there is one.
+    fn look(&self, interfaces: &Interfaces, name: &str) -> Option<Here> {
+        let index = interfaces.named(name)?.index;
+        let own = interfaces.own(index, &self.moving);
+        Some(Here { index, own, all: interfaces.addresses(index).map(|it| it.ip).collect() })
     }
 
     /// Where to listen, and for which virtual routers.

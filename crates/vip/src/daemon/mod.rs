@@ -116,6 +116,8 @@ struct Daemon {
     frames: Frames,
     sync: Option<SyncThread>,
     interfaces: Interfaces,
+    /// Changes were lost, and no list has come since.
+    has_lost: bool,
     fleet: Fleet,
     limiter: Limiter,
     outside: Outside,
@@ -152,6 +154,7 @@ impl Daemon {
             frames,
             sync: None,
             interfaces: Interfaces::from_list(list),
+            has_lost: false,
             fleet,
             limiter: Limiter::default(),
             outside,
@@ -264,18 +267,20 @@ impl Daemon {
 
     /// Takes in what the kernel says about interfaces and addresses.
     fn apply(&mut self, changes: Vec<Change>) {
-        let mut is_lost = false;
         for change in changes {
             match change {
                 Change::Message(message) => self.interfaces.apply(message),
-                Change::Lost => is_lost = true,
+                Change::Lost => self.has_lost = true,
             }
         }
-        if is_lost {
+        if self.has_lost {
             match self.requests.list() {
-                Ok(list) => self.interfaces = Interfaces::from_list(list),
+                Ok(list) => {
+                    self.interfaces = Interfaces::from_list(list);
+                    self.has_lost = false;
+                }
                 // The next change asks again.
-                Err(error) => say::log(format_args!("cannot list network interfaces: {error}")),
+                Err(error) => self.log_once(&format!("cannot list network interfaces: {error}")),
             }
         }
     }
