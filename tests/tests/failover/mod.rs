@@ -2,11 +2,13 @@
 
 mod alone;
 mod matrix;
+mod operators;
 mod packets;
 mod peer;
 mod peers;
 mod stage;
 mod sync;
+mod unit;
 mod watch;
 
 use ipvs_testkit::Suite;
@@ -14,7 +16,9 @@ use ipvs_testkit::Suite;
 pub(crate) fn add_to(suite: &mut Suite) {
     alone::add_to(suite);
     matrix::add_to(suite);
+    operators::add_to(suite);
     packets::add_to(suite);
     peers::add_to(suite);
     sync::add_to(suite);
+    unit::add_to(suite);
 }

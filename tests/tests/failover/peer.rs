@@ -1,10 +1,11 @@
 //! A router on a director: our daemon, or keepalived 2.2.7 of Debian 12.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_testkit::{Background, Namespace, TempDir, Userland, eventually};
+use ipvs_testkit::{Background, Finished, Namespace, TempDir, Userland, eventually, finish};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::stage::{LIMIT, LINK_LOCAL, OWN, Stage, VIP, VIP6};
@@ -48,6 +49,8 @@ pub(super) struct Router<'n> {
     director: usize,
     netns: &'n Namespace,
     folder: TempDir,
+    /// Where the control socket of ours is: the path of a socket has to be short (unix(7)).
+    sockets: TempDir,
     pub(super) priority: u8,
     pub(super) addresses: Vec<&'static str>,
     /// Whether it takes over from a worse one.
@@ -80,6 +83,8 @@ impl<'n> Router<'n> {
         way: Way,
         priority: u8,
     ) -> Result<Self> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let netns = directors[director];
         let folder = TempDir::create(&format!("{}-router", netns.name()))?;
         let more = String::new();
@@ -91,6 +96,7 @@ impl<'n> Router<'n> {
             director,
             netns,
             folder,
+            sockets: TempDir::create(&format!("vipd-{}-{number}", std::process::id()))?,
             priority,
             addresses,
             preempts,
@@ -172,7 +178,7 @@ impl<'n> Router<'n> {
                 let mut command = self.netns.command(program);
                 command.arg("run").arg("--config").arg(file);
                 // Directors share the folder in which it usually is.
-                command.arg("--socket").arg(self.folder.path().join("vipd.sock"));
+                command.arg("--socket").arg(self.sockets.path().join("vipd.sock"));
                 if let Some(user) = self.user {
                     command.args(["--user", user]);
                 }
@@ -227,6 +233,14 @@ impl<'n> Router<'n> {
         }
         self.running = None;
         Ok(())
+    }
+
+    /// Asks ours by a verb, with options after it if there are any, about a table or all of them.
+    pub(super) fn ask(&self, verb: &str, name: Option<&str>) -> Result<Finished> {
+        let program = std::env::var_os("VIPD").context("VIPD names no program")?;
+        let mut command = self.netns.command(program);
+        command.arg("--socket").arg(self.sockets.path().join("vipd.sock"));
+        finish(command.args(verb.split(' ')).args(name), LIMIT)
     }
 
     /// What it has said so far.

@@ -1,4 +1,4 @@
-//! The completions of ldirectord, tested in the shells that read them.
+//! The completions of ldirectord and vipd, tested in the shells that read them.
 
 use std::path::Path;
 
@@ -67,4 +67,43 @@ fn zsh(file: &Path) -> Result<()> {
          ldirectord web.cf relo: reload\n\
          ldirectord --foreg: --foreground\n",
     )
+}
+
+/// The same for vipd, whose completions are made by the same code: one of each kind is enough.
+pub(super) fn check_vipd(texts: &Texts) -> Result<()> {
+    const BASH: &str = r#"
+        . "$1"
+        cd /proc/self/fdinfo || exit
+        try() {
+            COMP_WORDS=(vipd "${@}") COMP_CWORD=$#
+            COMPREPLY=()
+            _vipd vipd "${@: -1}" "${COMP_WORDS[$#-1]}"
+            echo "$*: ${COMPREPLY[*]}"
+        }
+        try re; try status --js; try run --user roo; try run --config /etc/host-no
+    "#;
+    let mut command = tools::command("bash")?;
+    command.args(["--norc", "--noprofile", "-c", BASH, "bash"]);
+    expect(
+        command.arg(texts.completion("vipd.bash")?),
+        "re: release reload\n\
+         status --js: --json\n\
+         run --user roo: root\n\
+         run --config /etc/host-no: \n",
+    )?;
+    complete_in_zsh(
+        texts.completion("_vipd")?,
+        &["vipd relo", "vipd status --js"],
+        "vipd relo: reload\nvipd status --js: --json\n",
+    )?;
+    const FISH: &str = r#"
+        source $argv[1]
+        cd /proc/self/fdinfo
+        for typed in 'vipd rel' 'vipd status --js'
+            echo $typed: (complete -C $typed | string replace -r '\t.*' '' | sort)
+        end
+    "#;
+    let mut command = tools::command("fish")?;
+    command.args(["--no-config", "-c", FISH]).arg(texts.completion("vipd.fish")?);
+    expect(&mut command, "vipd rel: release reload\nvipd status --js: --json\n")
 }

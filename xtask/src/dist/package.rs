@@ -1,4 +1,4 @@
-//! Builds a Debian package that replaces one of Debian's own.
+//! Builds a Debian package, which may replace one of Debian's own.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -25,10 +25,12 @@ const MAINTAINER: &str = "The ipvs-client project <maintainers@ipvs-client.inval
 
 /// What one package has that others don't.
 pub(super) struct Package {
-    /// The crate, its program in /usr/sbin, and Debian's package that this one replaces.
+    /// The crate.
+    pub(super) krate: &'static str,
+    /// Its program in /usr/sbin, and Debian's package that this one replaces, if there is one.
     pub(super) program: &'static str,
-    /// The version of Debian's package that this one provides.
-    pub(super) provided: &'static str,
+    /// The version of Debian's package that this one provides. None if Debian has none.
+    pub(super) provided: Option<&'static str>,
     /// Symbolic links: their paths, and where they lead.
     pub(super) links: &'static [(&'static str, &'static str)],
     /// The program's names, which shells complete the arguments of.
@@ -63,13 +65,16 @@ pub(super) struct Contents {
 
 impl Package {
     pub(super) fn name(&self) -> String {
-        format!("{}-rs", self.program)
+        match self.provided {
+            Some(_) => format!("{}-rs", self.program),
+            None => self.program.to_owned(),
+        }
     }
 
     /// Builds the program, stripped.
     pub(super) fn program(&self) -> Result<PathBuf> {
         let strip = "profile.release.strip=true";
-        let arguments = ["build", "--release", "--config", strip, "-p", self.program];
+        let arguments = ["build", "--release", "--config", strip, "-p", self.krate];
         cargo::build(&arguments, self.program)
     }
 
@@ -128,7 +133,8 @@ impl Package {
             Ok(())
         };
         expect(&["--field", "Package"], format!("{}\n", self.name()))?;
-        expect(&["--field", "Conflicts"], format!("{}\n", self.program))?;
+        let conflicts = self.provided.map_or(String::new(), |_| format!("{}\n", self.program));
+        expect(&["--field", "Conflicts"], conflicts)?;
         expect(&["--info", "conffiles"], self.conffiles.join("\n") + "\n")?;
         // Mode, owner, size, day, time, path, and where a link leads.
         let contents = ask("--contents", &[])?;
@@ -194,6 +200,11 @@ impl Package {
 
     fn control(&self, version: &str, architecture: &str, glibc: &str) -> String {
         let Self { program, provided, section, depends, relations, description, .. } = self;
+        let in_place_of = provided.map_or(String::new(), |version| {
+            format!(
+                "Provides: {program} (= {version})\nConflicts: {program}\nReplaces: {program}\n"
+            )
+        });
         format!(
             "Package: {name}\n\
              Version: {version}\n\
@@ -202,9 +213,7 @@ impl Package {
              Section: {section}\n\
              Priority: optional\n\
              Depends: libc6 (>= {glibc}), libgcc-s1, {depends}\n\
-             Provides: {program} (= {provided})\n\
-             Conflicts: {program}\n\
-             Replaces: {program}\n\
+             {in_place_of}\
              {relations}\
              Description: {description}",
             name = self.name(),

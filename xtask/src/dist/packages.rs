@@ -1,15 +1,16 @@
 //! The packages: what each has that the others don't.
 //!
-//! Their names differ from those of Debian's packages, so that a later version of Debian's isn't taken
-//! for an upgrade. Each provides the name of Debian's, in the version whose commands and files ours
+//! The names of those that Debian has too differ from Debian's, so that a later version of Debian's isn't
+//! taken for an upgrade. Each of these provides the name of Debian's, in the version whose commands and files ours
 //! accepts, which satisfies the dependencies of other packages.
 
 use super::package::{Contents, Package};
 
 /// The administrator's command, with the service that restores its rules at boot.
 pub(super) const IPVSADM: Package = Package {
+    krate: "ipvsadm",
     program: "ipvsadm",
-    provided: "1:1.31",
+    provided: Some("1:1.31"),
     links: &[("usr/sbin/ipvsadm-save", "ipvsadm"), ("usr/sbin/ipvsadm-restore", "ipvsadm")],
     commands: &["ipvsadm", "ipvsadm-save", "ipvsadm-restore"],
     contents: &[
@@ -48,8 +49,9 @@ pub(super) const IPVSADM: Package = Package {
 ///
 /// The OCF resource agent belongs to Debian's `resource-agents`, and runs either program.
 pub(super) const LDIRECTORD: Package = Package {
+    krate: "ldirectord",
     program: "ldirectord",
-    provided: "1:4.12.0",
+    provided: Some("1:4.12.0"),
     links: &[("etc/ha.d/resource.d/ldirectord", "/usr/sbin/ldirectord")],
     commands: &["ldirectord"],
     contents: &[
@@ -96,8 +98,46 @@ pub(super) const LDIRECTORD: Package = Package {
     },
 };
 
+/// The failover daemon. It isn't enabled when it is installed: its file says nothing yet.
+pub(super) const VIPD: Package = Package {
+    krate: "vip",
+    program: "vipd",
+    provided: None,
+    links: &[],
+    commands: &["vipd"],
+    contents: &[
+        ("etc/director/vip.toml", include_str!("debian/vipd/vip.toml"), 0o644),
+        ("lib/systemd/system/vipd.service", VIPD_UNIT, 0o644),
+        (
+            "usr/share/doc/vipd/examples/vip.toml",
+            include_str!("../../../crates/vip/examples/vip.toml"),
+            0o644,
+        ),
+        ("DEBIAN/postinst", include_str!("debian/vipd/postinst"), 0o755),
+        ("DEBIAN/prerm", include_str!("debian/vipd/prerm"), 0o755),
+        ("DEBIAN/postrm", include_str!("debian/vipd/postrm"), 0o755),
+    ],
+    conffiles: &["/etc/director/vip.toml"],
+    // What remains is what it needs: netlink, raw and packet sockets, and CAP_NET_ADMIN.
+    units: &[("vipd.service", VIPD_UNIT, 25)],
+    section: "admin",
+    depends: "adduser",
+    relations: "Suggests: ldirectord, ipvsadm\n",
+    description: "addresses that move between machines, by VRRP\n \
+                  The daemon vipd: several machines share an address, one of them has it, and\n \
+                  another takes over when it fails. It understands keepalived, follows the\n \
+                  health of virtual services, and has the connections of IPVS synchronized.\n",
+    copyright: "",
+    texts: || Contents {
+        pages: vip::manual_pages().into(),
+        completions: vip::completions().into(),
+    },
+};
+
 /// All of them.
-pub(super) const ALL: [Package; 2] = [IPVSADM, LDIRECTORD];
+pub(super) const ALL: [Package; 3] = [IPVSADM, LDIRECTORD, VIPD];
+
+const VIPD_UNIT: &str = include_str!("../../../crates/vip/dist/vipd.service");
 
 const IPVSADM_UNIT: &str = include_str!("debian/ipvsadm/service");
 

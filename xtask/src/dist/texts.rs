@@ -58,8 +58,9 @@ pub(super) fn check(texts: &[Texts]) -> Result<()> {
     for page in texts.iter().flat_map(|texts| &texts.pages) {
         groff(page)?;
     }
-    let [ipvsadm, ldirectord] = texts else { bail!("there are two packages") };
+    let [ipvsadm, ldirectord, vipd] = texts else { bail!("there are three packages") };
     director_texts::check(ldirectord)?;
+    director_texts::check_vipd(vipd)?;
     bash(ipvsadm.completion("ipvsadm.bash")?)?;
     zsh(ipvsadm.completion("_ipvsadm")?)?;
     fish(ipvsadm.completion("ipvsadm.fish")?)
