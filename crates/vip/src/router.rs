@@ -348,17 +348,11 @@ impl Router {
 
     /// Takes what the virtual routers want done.
     fn settle(&mut self) {
-        let mut states = Vec::new();
+        let (mut states, mut losers, mut has_lost) = (Vec::new(), Vec::new(), false);
         while let Some((member, output)) = self.group.poll() {
             let Some(machine) = self.group.members().get(member) else { continue };
             match output {
-                Output::Send { priority } => {
-                    for to in machine.config().destinations() {
-                        if let Some(message) = machine.message(priority, to) {
-                            self.actions.push_back(Action::Send { to, message });
-                        }
-                    }
-                }
+                Output::Send { priority } => self.actions.extend(adverts(machine, priority)),
                 Output::AddAddresses => {
                     let added = of(&self.vip, machine.config()).map(Action::Add);
                     self.actions.extend(added);
@@ -371,7 +365,13 @@ impl Router {
                     let announced = of(&self.vip, machine.config());
                     self.actions.extend(announced.map(|it| Action::Announce(it.ip)));
                 }
-                Output::State { to, reason, .. } => states.push(self.reason(to, reason)),
+                Output::State { from, to, reason } => {
+                    has_lost |= matches!(reason, Reason::Better { .. });
+                    if (from, to) == (State::Active, State::Backup) {
+                        losers.push(member);
+                    }
+                    states.push(self.reason(to, reason));
+                }
                 Output::Refused { from, mismatch } => {
                     self.actions.push_back(Action::Noted { from, what: mismatch.to_string() });
                 }
@@ -380,6 +380,14 @@ impl Router {
                     self.actions.push_back(Action::Noted { from, what });
                 }
                 _ => {}
+            }
+        }
+        // Where two were Active, as after a partition, neighbors may have heard of this one last. The
+        // other one announces the addresses again if it hears a worse router than itself, and this
+        // one has stepped down before it said anything. (RFC 9568 §6.4.3 doesn't ask for that.)
+        for member in losers.into_iter().filter(|_| has_lost) {
+            if let Some(machine) = self.group.members().get(member) {
+                self.actions.extend(adverts(machine, machine.priority()));
             }
         }
         let role = if self.state() == State::Active { Role::Master } else { Role::Backup };
@@ -392,6 +400,12 @@ impl Router {
             self.actions.push_back(Action::State { to: self.state(), reason });
         }
     }
+}
+
+/// An advert with this priority, to each destination.
+fn adverts(machine: &Machine, priority: u8) -> impl Iterator<Item = Action> + '_ {
+    let send = move |to| Some(Action::Send { to, message: machine.message(priority, to)? });
+    machine.config().destinations().into_iter().filter_map(send)
 }
 
 /// The addresses of the virtual router with this configuration.

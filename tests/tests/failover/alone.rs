@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Context, Suite, eventually, finish};
 use ipvs_tests::acceptance::pulse::now;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, getsid, kill_process};
 
 use super::peer::{Program, Router, Way, skew};
 use super::stage::{LIMIT, Stage, VIP, VIP6};
@@ -24,6 +24,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_guard_that_is_killed_is_replaced));
     suite.add(test!(what_both_left_behind_can_be_cleaned));
     suite.add(test!(a_new_file_keeps_the_address));
+    suite.add(test!(a_second_daemon_does_not_start));
 }
 
 /// For how long there may be two owners after both can hear each other: an interval, and what a
@@ -267,7 +268,8 @@ fn a_guard_that_is_killed_is_replaced(context: &mut Context) -> Result<()> {
         ensure!(now != first, "it isn't replaced");
         Ok(now)
     })?;
-    // A terminal's signal, and a service manager's, aren't for it.
+    // Neither the signals for the daemon's group nor those of a service manager are for it.
+    ensure!(getsid(Some(second))? == second, "it is in the daemon's session");
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         kill_process(second, signal)?;
     }
@@ -319,7 +321,7 @@ fn a_new_file_keeps_the_address(context: &mut Context) -> Result<()> {
     better.more = "interval = 2\n".to_owned();
     better.configure()?;
     better.signal(Signal::HUP)?;
-    better.until_said("has mistakes; nothing has changed")?;
+    better.until_said("nothing has changed")?;
     let gone = watch.longest(NOBODY, begin, now());
     ensure!(gone.is_zero() && watch.owners() == Some(only(0)), "it was gone for {gone:?}");
 
@@ -334,4 +336,24 @@ fn a_new_file_keeps_the_address(context: &mut Context) -> Result<()> {
     ensure!(both <= INTERVAL, "two owners for {both:?}");
     worse.stop()?;
     better.stop()
+}
+
+/// It would remove the first one's address, as one that was left behind.
+fn a_second_daemon_does_not_start(context: &mut Context) -> Result<()> {
+    let stage = Stage::build(context)?;
+    let [mut router, _] = pair(&stage, true)?;
+    let watch = Watch::start(&stage.directors, VIP)?;
+    router.start()?;
+    let begin = watch.until(only(0))?;
+    let program = std::env::var_os("VIPD").context("VIPD names no program")?;
+    let mut second = stage.directors[0].command(program);
+    second.arg("run").arg("--config").arg(router.configure()?);
+    let said = finish(second.arg("--socket").arg(router.socket()), LIMIT)?;
+    ensure!(said.status.code() == Some(1), "{said:?}");
+    ensure!(said.stderr.contains("another process"), "{said:?}");
+    router.signal(Signal::HUP)?;
+    router.until_said("reloaded")?;
+    let gone = watch.longest(NOBODY, begin, now());
+    ensure!(gone.is_zero(), "the address was gone for {gone:?}");
+    router.stop()
 }

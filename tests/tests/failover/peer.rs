@@ -178,7 +178,7 @@ impl<'n> Router<'n> {
                 let mut command = self.netns.command(program);
                 command.arg("run").arg("--config").arg(file);
                 // Directors share the folder in which it usually is.
-                command.arg("--socket").arg(self.sockets.path().join("vipd.sock"));
+                command.arg("--socket").arg(self.socket());
                 if let Some(user) = self.user {
                     command.args(["--user", user]);
                 }
@@ -195,6 +195,11 @@ impl<'n> Router<'n> {
         };
         self.running = Some(Background::start(&mut command)?);
         Ok(())
+    }
+
+    /// Where clients of ours connect.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.sockets.path().join("vipd.sock")
     }
 
     fn process(&self) -> Result<&Background> {

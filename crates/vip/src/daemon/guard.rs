@@ -62,7 +62,8 @@ impl Guard {
     /// From now on these are the addresses that the daemon may have added.
     pub(crate) fn set(&mut self, places: impl IntoIterator<Item = Place>) {
         self.list = write_list(places);
-        if let Err(error) = self.tell() {
+        let Some((_, socket)) = &self.running else { return };
+        if let Err(error) = tell(socket, &self.list) {
             say::log(format_args!("cannot tell the guard about addresses: {error}"));
         }
     }
@@ -80,14 +81,9 @@ impl Guard {
         if let Some(user) = &self.user {
             command.arg("--user").arg(user);
         }
+        // The list is there before the guard is, whenever the daemon is killed.
+        tell(&near, &self.list)?;
         self.running = Some((command.spawn()?, near));
-        self.tell()
-    }
-
-    fn tell(&self) -> io::Result<()> {
-        let Some((_, socket)) = &self.running else { return Ok(()) };
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        send(socket, self.list.as_bytes(), flags)?;
         Ok(())
     }
 }
@@ -128,6 +124,11 @@ impl Source for Guard {
     }
 }
 
+fn tell(guard: &OwnedFd, list: &str) -> io::Result<()> {
+    send(guard, list.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
 /// The guard's process: waits for the daemon's end, and removes what that has left.
 ///
 /// # Errors
@@ -145,12 +146,12 @@ pub(crate) fn run(user: Option<&str>) -> io::Result<()> {
     let mut buffer = vec![0; LIST];
     let mut places = Vec::new();
     loop {
-        match recv(stdin().as_fd(), &mut *buffer, RecvFlags::empty()) {
+        match recv(stdin().as_fd(), &mut *buffer, RecvFlags::TRUNC) {
             Ok((_, 0)) => return remove_all(&mut requests, &places),
-            Ok((_, length)) => {
-                let list = String::from_utf8_lossy(&buffer[..length.min(LIST)]);
-                places = read_list(&list).collect();
-            }
+            Ok((_, length)) => match buffer.get(..length) {
+                Some(list) => places = read_list(&String::from_utf8_lossy(list)).collect(),
+                None => say::log(format_args!("the guard has no room for so many addresses")),
+            },
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }

@@ -127,12 +127,14 @@ impl Daemon {
     fn start(config: &Config, options: &Options) -> Result<Self, RunError> {
         let failed = |attempt| move |error| RunError::new(attempt, error);
         let signals = Signals::open().map_err(failed("take signals"))?;
+        let clock = Clock::start();
+        let now = clock.now();
+        // Before there is a guard, which would remove the addresses of a daemon that runs already.
+        let outside = Outside::open(&options.socket, now);
+        let mut outside = outside.map_err(failed("listen to clients"))?;
         let user = options.user.as_deref();
         let guard = Guard::start(config, user).map_err(failed("start the guard"))?;
         let user = user.map(user::named).transpose().map_err(failed("find the user"))?;
-        let clock = Clock::start();
-        let now = clock.now();
-        let mut outside = Outside::open(&options.socket, now);
         let groups: Vec<u32> = users::group(GROUP).into_iter().collect();
         rights::give_up(user, &groups).map_err(failed("give up rights"))?;
         outside.set_own_user();

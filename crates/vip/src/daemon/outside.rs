@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use daemon_kit::control::BindError;
 use daemon_kit::notify::{Notify, Watchdog};
 use daemon_kit::users;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -49,12 +50,19 @@ pub(crate) struct Outside {
 
 impl Outside {
     /// Listens to clients at `socket`. A daemon without a socket moves addresses all the same.
-    pub(crate) fn open(socket: &Path, now: Instant) -> Self {
-        let control = listen(socket);
+    ///
+    /// # Errors
+    ///
+    /// If another daemon has that socket: they would remove each other's addresses.
+    pub(crate) fn open(socket: &Path, now: Instant) -> io::Result<Self> {
+        let control = match listen(socket) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+            other => other,
+        };
         if let Err(error) = &control {
             say::log(format_args!("there is no control socket: {error}"));
         }
-        Self {
+        Ok(Self {
             control: control.ok(),
             trackers: Trackers::new(),
             notifier: Notifier::default(),
@@ -63,7 +71,7 @@ impl Outside {
             started: now,
             config_error: None,
             is_news: true,
-        }
+        })
     }
 
     /// The process has become another user: that one may ask for everything from now on.
@@ -210,7 +218,10 @@ fn listen(path: &Path) -> Result<Server, io::Error> {
         }
     }
     let group = users::group(GROUP);
-    let (server, error) = Server::open(path, group).map_err(io::Error::other)?;
+    let (server, error) = Server::open(path, group).map_err(|error| match error {
+        BindError::InUse(_) => io::Error::new(io::ErrorKind::AddrInUse, error),
+        _ => io::Error::other(error),
+    })?;
     if let Some(error) = error {
         let path = path.display();
         say::log(format_args!("cannot give {path} to the group {GROUP}: {error}"));

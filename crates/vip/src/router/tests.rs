@@ -426,3 +426,52 @@ fn a_backup_stays_backup_and_waits_from_now_on() {
     let skew = SECOND * 156 / 256;
     assert_eq!(router.deadline(), Some(start + 4 * SECOND + skew));
 }
+
+/// Two are Active, because they didn't hear each other. Whoever speaks first, the better one announces
+/// its addresses: RFC 9568 §6.4.3 has it answer a worse router, and announce.
+#[test]
+fn the_winner_hears_of_the_loser_and_announces() {
+    for first in 0..2 {
+        let mut link = Link::new([vip(150, ""), vip(100, "")]);
+        link.alive = vec![true, false];
+        link.play(20 * SECOND);
+        link.alive = vec![false, true];
+        let now = link.now;
+        link.routers[1].handle_timeout(now);
+        link.play(20 * SECOND);
+        assert_eq!(link.states(), [State::Active; 2]);
+        link.did(0);
+        // The better one goes on as if it had been there all the time.
+        let now = link.now;
+        while link.routers[0].deadline().is_some_and(|it| it <= now) {
+            let deadline = link.routers[0].deadline().unwrap_or(now);
+            link.routers[0].handle_timeout(deadline);
+            while link.routers[0].poll().is_some() {}
+        }
+        link.alive = vec![true, true];
+        let deadline = link.routers[first].deadline().expect("it is Active");
+        link.now = link.now.max(deadline);
+        let now = link.now;
+        link.routers[first].handle_timeout(now);
+        link.deliver();
+        assert_eq!(link.states(), [State::Active, State::Backup], "{first} was first");
+        let did = link.did(0);
+        assert!(did.contains(&Action::Announce(address().ip)), "{first} was first: {did:?}");
+    }
+}
+
+/// The address is gone before the winner is told, so that no neighbor asks here once more.
+#[test]
+fn the_loser_speaks_last() {
+    let (mut better, now) = active(vip(150, ""));
+    let (mut worse, _) = active(vip(100, ""));
+    better.link(&own(1), now);
+    better.handle_timeout(now + SECOND);
+    let Some(Action::Send { to, message }) = better.poll() else { panic!("it sends an advert") };
+    let envelope = Envelope { source: own(1)[0], destination: to, hop_limit: HOP_LIMIT };
+    worse.received(&message, envelope, now);
+    let all: Vec<Action> = std::iter::from_fn(|| worse.poll()).collect();
+    assert_eq!(all[0], Action::Remove(address()));
+    assert!(matches!(&all[1], Action::Send { message, .. } if message[2] == 100), "{all:?}");
+    assert_eq!(all.len(), 4, "the daemon's role and the state come last: {all:?}");
+}
