@@ -72,6 +72,13 @@ pub const TABLE_RULES: &[TableRule] = &[
         },
     },
     TableRule {
+        row: QUIESCED,
+        fix: |text| match has_quiescent(text) {
+            true => with_ports_of_services(text),
+            false => text.to_owned(),
+        },
+    },
+    TableRule {
         row: "never checks a server whose port is unknown, and counts it as up",
         fix: |text| {
             each_line(text, |line| match line.starts_with("virtual") && unknown_port(line) {
@@ -81,6 +88,44 @@ pub const TABLE_RULES: &[TableRule] = &[
         },
     },
 ];
+
+/// The kernel gives such a real server the port of its virtual service. The original looks for that one when
+/// it sets the weight to 0, but not when it sets it to what it was: it adds the real server a second time,
+/// which the kernel refuses (`_remove_service` and `_restore_service`).
+const QUIESCED: &str = "with `quiescent=yes`, leaves a real server in direct routing or behind a tunnel at weight 0 \
+                        if its port isn't that of the virtual service";
+
+fn has_quiescent(text: &str) -> bool {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .any(|(name, value)| name.trim() == "quiescent" && value.trim_start().starts_with("yes"))
+}
+
+/// The file with the ports of virtual services for all their real servers that aren't masqueraded.
+fn with_ports_of_services(text: &str) -> String {
+    let mut port = None;
+    let change = |line: &str| {
+        let Some((name, value)) = line.split_once('=') else { return line.to_owned() };
+        let value = value.trim();
+        if name.starts_with("virtual") {
+            // A firewall mark has none.
+            port = value.rsplit_once(':').map(|(_, port)| port.to_owned());
+        }
+        match (&port, value.split_once(char::is_whitespace)) {
+            (Some(port), Some((address, rest)))
+                if name.trim() == "real" && !rest.trim_start().starts_with("masq") =>
+            {
+                let host = match address.rsplit_once(':') {
+                    Some((host, last)) if !last.ends_with(']') => host,
+                    _ => address,
+                };
+                format!("{name}={host}:{port} {rest}")
+            }
+            _ => line.to_owned(),
+        }
+    };
+    text.split('\n').map(change).collect::<Vec<_>>().join("\n")
+}
 
 /// The keys of virtual services, and the lines below each.
 fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
@@ -110,4 +155,22 @@ pub(super) fn explanations(text: &str) -> impl Iterator<Item = (&'static str, St
         let fixed = (rule.fix)(text);
         (fixed != text).then_some((rule.row, fixed))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_servers_get_the_port_of_their_virtual_service() {
+        let text = "quiescent = yes\nvirtual=10.70.0.1:443\n\treal=10.80.0.1:8080 gate 5\n \
+                    real=10.80.0.2->10.80.0.4 ipip \"a\", \"b\"\n\treal=10.80.0.5:81 masq\nvirtual6=[fd00::1]:80\n\t\
+                    real=[fd00::2] gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
+        assert!(has_quiescent(text));
+        let expected = "quiescent = yes\nvirtual=10.70.0.1:443\n\treal=10.80.0.1:443 gate 5\n \
+                        real=10.80.0.2->10.80.0.4:443 ipip \"a\", \"b\"\n\treal=10.80.0.5:81 masq\n\
+                        virtual6=[fd00::1]:80\n\treal=[fd00::2]:80 gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
+        assert_eq!(with_ports_of_services(text), expected);
+        assert!(!has_quiescent("quiescent=no\nvirtual=10.70.0.1:80\n"));
+    }
 }
