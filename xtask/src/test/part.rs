@@ -23,9 +23,12 @@ use super::turns::Turns;
 use super::{GUEST, INTEGRATION, KERNEL_VARIABLE, ON_KERNEL, Outcome};
 use crate::{cargo, docs};
 
-/// The timeout for all integration tests together on one kernel. They take up to half an hour, and
-/// so does the endurance test, which runs only on request.
+/// The timeout for all integration tests together on one kernel. They take up to half an hour.
 const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
+
+/// The timeout for those that were asked for by name. The endurance tests run only then and take hours, and
+/// each test has a limit of its own.
+const CHOSEN_TIMEOUT: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// The timeout for everything else that a part does: fetching, and a build.
 const OTHER_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -168,7 +171,7 @@ impl Part {
     }
 
     fn limit(&self) -> Duration {
-        KERNEL_TIMEOUT * u32::from(self.times) + OTHER_TIMEOUT
+        on_kernel(self.filter.as_deref()) * u32::from(self.times) + OTHER_TIMEOUT
     }
 
     /// The file for its outcome, which isn't there.
@@ -352,9 +355,17 @@ impl Programs {
             tools: TOOLS,
             userlands: &[SERVERS, RIVALS],
             writable: vec![report.to_owned()],
-            timeout: Some(KERNEL_TIMEOUT),
+            timeout: Some(on_kernel(filter)),
             ..Job::default()
         }
+    }
+}
+
+/// How long integration tests may take on one kernel.
+const fn on_kernel(filter: Option<&str>) -> Duration {
+    match filter {
+        Some(_) => CHOSEN_TIMEOUT,
+        None => KERNEL_TIMEOUT,
     }
 }
 
