@@ -107,3 +107,111 @@ fn subscribe(path: &Path) -> io::Result<UnixStream> {
     stream.write_all(Feed::request().as_bytes())?;
     Ok(stream)
 }
+
+#[cfg(test)]
+mod tests {
+    //! Against the server of `ldirectord`, on a thread of its own.
+
+    use std::future::Future;
+    use std::time::Duration;
+
+    use director::control::{Handler, Order, Refusal, Reloaded, Server, bind};
+    use director::status::{ServerStatus, ServiceStatus};
+    use director::{Decided, Status};
+    use rustix::event::{Timespec, poll};
+    use tokio::sync::{oneshot, watch};
+
+    use super::*;
+    use crate::test_folder::Folder;
+
+    /// An instance with one service, of which so many real servers take traffic.
+    struct Instance(watch::Receiver<u64>);
+
+    impl Handler for Instance {
+        async fn status(&self) -> Result<Status, Refusal> {
+            let mut service = ServiceStatus::default();
+            service.service = "tcp/10.10.10.53:80".to_owned();
+            for number in 0..3 {
+                let mut server = ServerStatus::default();
+                server.takes_traffic = number < *self.0.borrow();
+                service.servers.push(server);
+            }
+            let mut status = Status::new("web.cf");
+            status.services.push(service);
+            Ok(status)
+        }
+
+        fn decide(&self, _: Order) -> impl Future<Output = Result<Decided, Refusal>> {
+            std::future::pending()
+        }
+
+        fn reload(&self) -> impl Future<Output = Result<Reloaded, Refusal>> {
+            std::future::pending()
+        }
+
+        fn stop(&self, _: bool) -> impl Future<Output = Result<(), Refusal>> {
+            std::future::pending()
+        }
+    }
+
+    /// Serves until the other end of `stop` is dropped.
+    fn serve(path: &Path, up: watch::Receiver<u64>, stop: oneshot::Receiver<()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(tokio::task::LocalSet::new().run_until(async {
+            let listening = bind(path, None).expect("a socket");
+            let listener = tokio::net::UnixListener::from_std(listening.listener);
+            let server = Server::new(Instance(up.clone()), up);
+            let listener = listener.expect("a listener");
+            tokio::task::spawn_local(async move { server.run(listener).await });
+            let _ = stop.await;
+        }));
+    }
+
+    fn next(subscription: &mut Subscription) -> (usize, bool) {
+        let give_up = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut waits = Vec::new();
+            subscription.register(&mut waits);
+            poll(&mut waits, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).expect("poll");
+            let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
+            drop(waits);
+            if let Some(change) = subscription.turn(&ready, Instant::now()).pop() {
+                return change;
+            }
+            assert!(Instant::now() < give_up, "nothing changes: {subscription:?}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_understood() {
+        let folder = Folder::new("feeds-server");
+        let path = folder.join("web.cf.sock");
+        let (up, changes) = watch::channel(2);
+        let (stop, stopped) = oneshot::channel();
+        let server = std::thread::spawn(move || serve(&path, changes, stopped));
+        let wanted = Wanted {
+            service: "tcp/10.10.10.53:80".parse().expect("a service"),
+            min_up: 2,
+            silence: Duration::from_secs(2),
+        };
+        let mut subscription = Subscription::new(&folder, "web.cf", [wanted], Instant::now());
+        assert_eq!(next(&mut subscription), (0, true));
+        up.send_replace(1);
+        assert_eq!(next(&mut subscription), (0, false));
+        up.send_replace(3);
+        assert_eq!(next(&mut subscription), (0, true));
+        // Its lines come often enough for the shortest silence that makes sense.
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(3) {
+            let mut waits = Vec::new();
+            subscription.register(&mut waits);
+            poll(&mut waits, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).expect("poll");
+            let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
+            drop(waits);
+            assert_eq!(subscription.turn(&ready, Instant::now()), []);
+        }
+        drop(stop);
+        assert_eq!(next(&mut subscription), (0, false));
+        server.join().expect("no panic");
+    }
+}
