@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Context, Suite, eventually, finish};
 use ipvs_tests::acceptance::pulse::now;
-use rustix::process::{Pid, Signal, getsid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::peer::{Program, Router, Way, skew};
 use super::stage::{LIMIT, Stage, VIP, VIP6};
@@ -269,7 +269,12 @@ fn a_guard_that_is_killed_is_replaced(context: &mut Context) -> Result<()> {
         Ok(now)
     })?;
     // Neither the signals for the daemon's group nor those of a service manager are for it.
-    ensure!(getsid(Some(second))? == second, "it is in the daemon's session");
+    eventually(LIMIT, || {
+        let session = status(second, "NSsid")?;
+        let own = second.as_raw_nonzero().to_string();
+        ensure!(session == own, "it is in session {session}, not in one of its own");
+        Ok(())
+    })?;
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         kill_process(second, signal)?;
     }

@@ -75,6 +75,13 @@ impl Member {
         self.sources[if is_ipv4 { 0 } else { 1 }]
     }
 
+    /// Another interface has the name now, or none has.
+    fn leave(&mut self, now: Instant) {
+        self.router.link(&[], now);
+        self.own.clear();
+        self.present = None;
+    }
+
     /// Tells the router what has changed about interfaces. `here` are the addresses of its own.
     fn update(&mut self, interfaces: &Interfaces, here: Option<&Here>, now: Instant) {
         for (index, known) in self.tracked.iter_mut().enumerate() {
@@ -84,15 +91,13 @@ impl Member {
                 self.router.tracked(index, is_up, now);
             }
         }
-        let was_active = self.router.state() == State::Active;
         let index = here.map(|here| here.index);
         if self.index != index {
-            // Another interface has the name now, or none has.
-            self.router.link(&[], now);
-            (self.index, self.present) = (index, None);
-            self.own.clear();
+            self.leave(now);
+            self.index = index;
         }
         let Some(here) = here else { return };
+        let was_active = self.router.state() == State::Active;
         if self.own != here.own {
             for (source, is_ipv4) in self.sources.iter_mut().zip([true, false]) {
                 *source = primary(&here.own, is_ipv4).or(*source);
@@ -142,6 +147,19 @@ impl Fleet {
     /// The members, in the order of the file.
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Something has changed about interfaces: routers leave those that haven't their names any more,
+    /// and take their addresses along. To be followed by [`update`](Self::update) once nothing is left
+    /// to do.
+    pub(crate) fn leave_renamed(&mut self, interfaces: &Interfaces, now: Instant) {
+        for at in 0..self.members.len() {
+            let index = interfaces.named(&self.members[at].vip().interface).map(|it| it.index);
+            if self.members[at].index.is_some_and(|it| Some(it) != index) {
+                self.members[at].leave(now);
+                self.touch(at);
+            }
+        }
     }
 
     /// Something has changed about interfaces or their addresses.

@@ -289,6 +289,8 @@ impl Daemon {
 
     /// Tells the routers what has changed about interfaces.
     fn interfaces_changed(&mut self, now: Instant) {
+        self.fleet.leave_renamed(&self.interfaces, now);
+        self.act();
         self.fleet.update(&self.interfaces, now);
         for (place, error) in self.adverts.listen(self.fleet.places()) {
             let name = self.interfaces.link(place.index).map_or("", |link| &link.name);

@@ -108,6 +108,24 @@ fn each_message_goes_to_the_router_with_its_number_and_family() {
     assert_eq!(noted(&mut fleet, Place { is_ipv4: false, ..place }, 51), []);
 }
 
+/// An interface that goes down and gets another name at once still has the address.
+#[test]
+fn the_address_leaves_an_interface_that_is_renamed() {
+    let start = Instant::now();
+    let mut fleet = fleet(FRONT);
+    fleet.update(&eth0(&[]), start);
+    let now = pass(&mut fleet, start, Duration::from_secs(4));
+    actions(&mut fleet);
+    let mut interfaces = eth0(&["10.0.0.100"]);
+    interfaces.apply(link(2, "later", false));
+    fleet.leave_renamed(&interfaces, now);
+    assert_eq!(fleet.members()[0].index(), Some(2), "that is where the address is");
+    assert!(actions(&mut fleet).iter().any(|(_, it)| is("Remove", it)));
+    fleet.update(&interfaces, now);
+    assert_eq!(fleet.members()[0].index(), None);
+    assert_eq!(actions(&mut fleet), []);
+}
+
 #[test]
 fn an_interface_that_is_gone_or_replaced_starts_from_the_beginning() {
     let start = Instant::now();
