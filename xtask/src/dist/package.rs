@@ -133,8 +133,9 @@ impl Package {
             Ok(())
         };
         expect(&["--field", "Package"], format!("{}\n", self.name()))?;
-        let conflicts = self.provided.map_or(String::new(), |_| format!("{}\n", self.program));
-        expect(&["--field", "Conflicts"], conflicts)?;
+        // A field that isn't there is an empty line.
+        let conflicts = self.provided.map_or("", |_| self.program);
+        expect(&["--field", "Conflicts"], format!("{conflicts}\n"))?;
         expect(&["--info", "conffiles"], self.conffiles.join("\n") + "\n")?;
         // Mode, owner, size, day, time, path, and where a link leads.
         let contents = ask("--contents", &[])?;
