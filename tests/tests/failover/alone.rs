@@ -123,7 +123,10 @@ fn an_interface_may_come_later(context: &mut Context) -> Result<()> {
     director.ip(&["link set later name eth0", "link set eth0 up"])?;
     // Its IPv4 address has stayed.
     watch.until(only(0))?;
+    // It sees both at once.
+    better.signal(Signal::STOP)?;
     director.ip(&["link set eth0 down", "link set eth0 name later"])?;
+    better.signal(Signal::CONT)?;
     watch.until(NOBODY)?;
     director.ip(&["link set later name eth0", "link set eth0 up"])?;
     watch.until(only(0))?;
