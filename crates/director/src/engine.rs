@@ -1,6 +1,8 @@
 //! Checks, pools and the table as one state machine: which check starts when, what to write, what
 //! was found out.
 
+mod check;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -8,8 +10,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ipvs::plan::{Outcome, Step};
 use ipvs::{DestinationKey, ServiceKey, Snapshot};
-use probe::{Probe, Schedule, Turn, Verdict};
+use probe::{Probe, Schedule, Verdict};
 
+use self::check::{CheckState, Nanos};
 use crate::checks::CheckId;
 use crate::decisions::{DecideError, Decision, Selector};
 use crate::event::Event;
@@ -74,45 +77,6 @@ impl Setup {
     pub fn maintained(mut self, servers: Maintained) -> Self {
         self.maintained = servers;
         self
-    }
-}
-
-/// What is known of one check.
-#[derive(Clone, Debug)]
-pub(crate) struct CheckState {
-    id: CheckId,
-    turn: Turn,
-    in_flight: bool,
-    /// The last verdict, how long after the engine's start it came, and how long the check took.
-    last: Option<(Verdict, Nanos, Nanos)>,
-    pub(crate) up: u64,
-    pub(crate) down: u64,
-    pub(crate) inconclusive: u64,
-    /// How long all checks that counted took together.
-    took: Nanos,
-}
-
-/// A time in nanoseconds, of 584 years at most. There may be tens of thousands, and a [`Duration`] is
-/// twice as large.
-#[derive(Clone, Copy, Debug, Default)]
-struct Nanos(u64);
-
-impl From<Duration> for Nanos {
-    fn from(time: Duration) -> Self {
-        Self(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
-impl From<Nanos> for Duration {
-    fn from(nanos: Nanos) -> Self {
-        Self::from_nanos(nanos.0)
-    }
-}
-
-impl CheckState {
-    /// How long all checks that counted took together.
-    pub(crate) fn took(&self) -> Duration {
-        self.took.into()
     }
 }
 
@@ -257,16 +221,7 @@ impl Engine {
         for (id, probe, interval) in new {
             self.schedule.insert(id, interval, warm_up, now);
             let Some(place) = self.checks.get_mut(id.slot()) else { continue };
-            *place = Some(CheckState {
-                id,
-                turn: Turn::of(probe),
-                in_flight: false,
-                last: None,
-                up: 0,
-                down: 0,
-                inconclusive: 0,
-                took: Nanos::default(),
-            });
+            *place = Some(CheckState::new(id, probe));
         }
     }
 
@@ -300,12 +255,9 @@ impl Engine {
         let Some(check) = state(&mut self.checks, id).filter(|it| it.in_flight) else { return };
         check.in_flight = false;
         self.in_flight -= 1;
+        let verdict = check.after_stalls(verdict);
         check.turn.observe(&verdict);
-        match verdict {
-            Verdict::Up => check.up += 1,
-            Verdict::Down(_) => check.down += 1,
-            Verdict::Inconclusive(_) => check.inconclusive += 1,
-        }
+        check.count(&verdict);
         if let Verdict::Inconclusive(_) = verdict {
             self.schedule.repeat(id, now);
         } else {

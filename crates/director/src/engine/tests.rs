@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 
 use ipvs::{Client, Destination, Scheduler, Service, TableService};
 use ipvs_model::Kernel;
-use probe::{Check, ReasonKind, Stage, Thresholds};
+use probe::{Check, Reason, ReasonKind, Stage, Thresholds};
 use splitmix::Random;
 
 use super::*;
@@ -223,6 +223,45 @@ fn a_status_says_whether_the_table_has_it_yet() {
     world.engine.written(written, now);
     assert!(!world.engine.status(now).writing);
     assert_eq!(world.table(80), Some(vec![(102, 1)]));
+}
+
+/// A check that runs out of time while this process stands still says nothing, but not for ever.
+#[test]
+fn a_server_that_hangs_leaves_a_director_that_always_stalls() {
+    let stalled = || {
+        let text = "this process did not run for a while";
+        Verdict::Inconclusive(Reason::new(ReasonKind::Stalled, Stage::Reply, text))
+    };
+    let mut world = World::new(&[102]);
+    world.load(vec![pool(80, &[102])]);
+    world.play(INTERVAL);
+    assert_eq!(world.table(80), Some(vec![(102, 1)]));
+    // Whatever it says after that, it stays as long as it answers now and then: two of them count.
+    for (verdicts, stays) in [
+        ([stalled(), stalled(), Verdict::Up, stalled(), stalled(), Verdict::Up], true),
+        ([stalled(), stalled(), stalled(), stalled(), stalled(), Verdict::Up], true),
+        ([stalled(), stalled(), stalled(), stalled(), stalled(), stalled()], false),
+    ] {
+        for verdict in verdicts {
+            // One may be under way already.
+            let id = loop {
+                if let Some(((_, id), _)) = world.checks.pop_first() {
+                    break id;
+                }
+                world.now += Duration::from_millis(20);
+                if let Some((id, _)) = world.engine.due(world.now) {
+                    break id;
+                }
+            };
+            world.engine.finished(id, verdict, TIMEOUT, world.now);
+            while let Some(orders) = world.engine.orders(world.now) {
+                let written = execute(&mut world.client, &orders);
+                world.engine.written(written, world.now);
+            }
+        }
+        let expected = if stays { (102, 1) } else { (1, 1) };
+        assert_eq!(world.table(80), Some(vec![expected]), "{stays}");
+    }
 }
 
 #[test]
