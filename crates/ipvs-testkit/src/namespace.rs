@@ -69,6 +69,15 @@ impl Namespace {
         &self.name
     }
 
+    /// The processes in it.
+    ///
+    /// # Errors
+    ///
+    /// If `/proc` can't be read.
+    pub fn processes(&self) -> Result<Vec<Pid>> {
+        processes_in(&path_of(&self.name))
+    }
+
     /// A command that runs `program` inside the namespace.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         self.command_by(&[], program)

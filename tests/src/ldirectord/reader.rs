@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use rustix::process::Pid;
 
 /// What Perl executes.
 const PROGRAM: &str = include_str!("reader.pl");
@@ -32,6 +33,11 @@ impl Reader {
         let files = process.stdin.take().context("no standard input")?;
         let statuses = BufReader::new(process.stdout.take().context("no standard output")?);
         Ok(Self { process, files, statuses })
+    }
+
+    /// Its process.
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
     }
 
     /// What the original does with a file: its exit status, None for a signal, and what it prints.

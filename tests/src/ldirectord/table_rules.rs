@@ -113,7 +113,8 @@ fn with_ports_of_services(text: &str) -> String {
         }
         match (&port, value.split_once(char::is_whitespace)) {
             (Some(port), Some((address, rest)))
-                if name.trim() == "real" && !rest.trim_start().starts_with("masq") =>
+                if matches!(name.trim(), "real" | "real6")
+                    && !rest.trim_start().starts_with("masq") =>
             {
                 let host = match address.rsplit_once(':') {
                     Some((host, last)) if !last.ends_with(']') => host,
@@ -165,11 +166,11 @@ mod tests {
     fn real_servers_get_the_port_of_their_virtual_service() {
         let text = "quiescent = yes\nvirtual=10.70.0.1:443\n\treal=10.80.0.1:8080 gate 5\n \
                     real=10.80.0.2->10.80.0.4 ipip \"a\", \"b\"\n\treal=10.80.0.5:81 masq\nvirtual6=[fd00::1]:80\n\t\
-                    real=[fd00::2] gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
+                    real6=[fd00::2] gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
         assert!(has_quiescent(text));
         let expected = "quiescent = yes\nvirtual=10.70.0.1:443\n\treal=10.80.0.1:443 gate 5\n \
                         real=10.80.0.2->10.80.0.4:443 ipip \"a\", \"b\"\n\treal=10.80.0.5:81 masq\n\
-                        virtual6=[fd00::1]:80\n\treal=[fd00::2]:80 gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
+                        virtual6=[fd00::1]:80\n\treal6=[fd00::2]:80 gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
         assert_eq!(with_ports_of_services(text), expected);
         assert!(!has_quiescent("quiescent=no\nvirtual=10.70.0.1:80\n"));
     }

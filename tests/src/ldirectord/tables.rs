@@ -292,6 +292,11 @@ impl Pair<'_> {
                 )));
             }
         }
+        // The daemon writes its number after the verb has ended.
+        let number = || self.pid(file).context("the original has no pid file");
+        let Ok(pid) = eventually(VERB, number) else {
+            return Ok(Outcome::Different("the original has ended".to_owned()));
+        };
         // A start may see a round that began before.
         let mut rounds = failures(text) + 1;
         let most = rounds + MORE;
@@ -301,7 +306,7 @@ impl Pair<'_> {
             while self.original.asked(MARK) - before_original < rounds
                 || self.ours.asked(MARK) - before_ours < rounds
             {
-                if self.pid(file).is_none_or(|pid| !is_alive(pid)) {
+                if !is_alive(pid) {
                     return Ok(Outcome::Different("the original has ended".to_owned()));
                 }
                 ensure!(Instant::now() < deadline, "no {rounds} rounds within {ROUNDS:?}");
@@ -354,14 +359,17 @@ impl Pair<'_> {
 
     /// Ends both, and empties their tables.
     fn end(&self, file: &Path) -> Result<()> {
-        if let Some(pid) = self.pid(file) {
-            eventually(VERB, || {
+        // One that stays would check the next file's services, too.
+        eventually(VERB, || {
+            let all = self.original.netns.processes()?;
+            let left: Vec<Pid> = all.into_iter().filter(|pid| *pid != self.reader.pid()).collect();
+            for pid in &left {
                 // It may have ended already.
-                let _ = kill_process(pid, Signal::KILL);
-                ensure!(!is_alive(pid), "the original doesn't end");
-                Ok(())
-            })?;
-        }
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            ensure!(left.is_empty(), "the original doesn't end");
+            Ok(())
+        })?;
         let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let _ = fs::remove_file(self.stage.userland.path(&format!("/run/ldirectord.{name}.pid")));
         finish(self.ours().arg(file).arg("stop"), VERB)?;

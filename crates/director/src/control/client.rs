@@ -73,6 +73,9 @@ impl Client {
     ///
     /// [`ClientError`]; [`ErrorKind::NotFound`] if no virtual service has it, [`ErrorKind::Denied`]
     /// for users who may only look.
+    ///
+    /// [`ErrorKind::NotFound`]: super::ErrorKind::NotFound
+    /// [`ErrorKind::Denied`]: super::ErrorKind::Denied
     pub fn decide(&mut self, order: Order) -> Result<Decided, ClientError> {
         self.call(Request::Decide(order), SHORT)
     }
@@ -82,6 +85,8 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`]; [`ErrorKind::Failed`] if the former configuration stays in force.
+    ///
+    /// [`ErrorKind::Failed`]: super::ErrorKind::Failed
     pub fn reload(&mut self) -> Result<Reloaded, ClientError> {
         self.call(Request::Reload, LONG)
     }
