@@ -1,5 +1,7 @@
 //! A manual page in the language of `groff_man(7)`.
 
+use crate::words::{OptionRow, lowered};
+
 /// A page under construction. Words in backquotes become bold in running text.
 ///
 /// ```
@@ -53,6 +55,16 @@ impl Page {
         let rest = if rest.is_empty() { String::new() } else { literal(rest) };
         self.line(&format!("\\fB{}\\fR{rest}", literal(name)));
         self.line(&prose(text));
+    }
+
+    /// An option.
+    pub fn option(&mut self, option: &OptionRow) {
+        let doc = match option.verbs {
+            [] => format!("{}.", option.doc),
+            verbs => format!("With {}: {}.", verbs.join(", "), lowered(option.doc)),
+        };
+        let value = option.value.map_or(String::new(), |value| format!(" {}", value.name));
+        self.item(&format!("{}--{}", option.before_long(), option.long), &value, &doc);
     }
 
     /// One more paragraph of an item.

@@ -62,6 +62,16 @@ impl OptionRow {
         format!("--{}{value}", self.long)
     }
 
+    /// Its names in columns, short ones first, with its value: for help.
+    pub fn in_columns(&self) -> String {
+        format!("{:<4}{}", self.before_long(), self.typed())
+    }
+
+    /// Its short names, each with a comma, as they stand before the long one.
+    pub(crate) fn before_long(&self) -> String {
+        self.shorts.iter().map(|it| format!("-{it}, ")).collect()
+    }
+
     /// All of its names, short ones first.
     pub fn names(&self) -> Vec<String> {
         let shorts = self.shorts.iter().map(|short| format!("-{short}"));

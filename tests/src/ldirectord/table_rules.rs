@@ -62,9 +62,7 @@ pub const TABLE_RULES: &[TableRule] = &[
             each_line(text, |line| {
                 let address = line.split_once('=').map_or("", |(_, value)| value.trim());
                 let address = address.split_whitespace().next().unwrap_or_default();
-                let has_port =
-                    address.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
-                match line.trim_start().starts_with("real") && !has_port {
+                match line.trim_start().starts_with("real") && host(address) == address {
                     true => line.replacen("masq", "gate", 1),
                     false => line.to_owned(),
                 }
@@ -104,7 +102,7 @@ fn has_quiescent(text: &str) -> bool {
 /// The file with the ports of virtual services for all their real servers that aren't masqueraded.
 fn with_ports_of_services(text: &str) -> String {
     let mut port = None;
-    let change = |line: &str| {
+    each_line(text, |line| {
         let Some((name, value)) = line.split_once('=') else { return line.to_owned() };
         let value = value.trim();
         if name.starts_with("virtual") {
@@ -116,16 +114,19 @@ fn with_ports_of_services(text: &str) -> String {
                 if matches!(name.trim(), "real" | "real6")
                     && !rest.trim_start().starts_with("masq") =>
             {
-                let host = match address.rsplit_once(':') {
-                    Some((host, last)) if !last.ends_with(']') => host,
-                    _ => address,
-                };
-                format!("{name}={host}:{port} {rest}")
+                format!("{name}={}:{port} {rest}", host(address))
             }
             _ => line.to_owned(),
         }
-    };
-    text.split('\n').map(change).collect::<Vec<_>>().join("\n")
+    })
+}
+
+/// An address without the port that may follow it. One of IPv6 stands in brackets.
+fn host(address: &str) -> &str {
+    match address.rsplit_once(':') {
+        Some((host, last)) if !last.ends_with(']') => host,
+        _ => address,
+    }
 }
 
 /// The keys of virtual services, and the lines below each.
@@ -136,7 +137,7 @@ fn blocks(text: &str) -> impl Iterator<Item = (&str, &str)> {
         .map(|(_, key)| (key, ""))
 }
 
-fn each_line(text: &str, change: impl Fn(&str) -> String) -> String {
+fn each_line(text: &str, change: impl FnMut(&str) -> String) -> String {
     text.split('\n').map(change).collect::<Vec<_>>().join("\n")
 }
 

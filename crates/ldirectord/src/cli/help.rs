@@ -33,18 +33,12 @@ pub(crate) fn text() -> String {
     }
     text += "\nOptions:\n";
     for option in &OPTIONS {
-        let _ = writeln!(text, "  {:<17}  {}", typed(option), doc(option));
+        let _ = writeln!(text, "  {:<17}  {}", option.in_columns(), doc(option));
     }
     let exits: Vec<String> = EXITS.iter().map(|(code, what)| format!("{code} {what}")).collect();
     text.push('\n');
     text += &filled(&format!("Exit status: {}.", exits.join("; ")), WIDTH);
     text
-}
-
-/// Short names first, in columns of their own.
-fn typed(option: &OptionRow) -> String {
-    let shorts: String = option.shorts.iter().map(|it| format!("-{it}, ")).collect();
-    format!("{shorts:<4}{}", option.typed())
 }
 
 fn doc(option: &OptionRow) -> String {

@@ -2,7 +2,6 @@
 //! the differences from the original from README.md.
 
 use daemon_kit::page::Page;
-use daemon_kit::words::lowered;
 
 use super::control;
 use super::help::USAGE;
@@ -57,15 +56,7 @@ fn program() -> String {
     ));
 
     page.section("Options");
-    for option in &OPTIONS {
-        let shorts: String = option.shorts.iter().map(|it| format!("-{it}, ")).collect();
-        let doc = match option.verbs {
-            [] => format!("{}.", option.doc),
-            verbs => format!("With {}: {}.", verbs.join(", "), lowered(option.doc)),
-        };
-        let value = option.value.map_or(String::new(), |value| format!(" {}", value.name));
-        page.item(&format!("{shorts}--{}", option.long), &value, &doc);
-    }
+    OPTIONS.iter().for_each(|option| page.option(option));
 
     page.section("Signals");
     page.item(

@@ -1,7 +1,6 @@
 //! The manual pages. What verbs and options do comes from their rows, and what keys mean from theirs.
 
 use daemon_kit::page::Page;
-use daemon_kit::words::lowered;
 
 use super::help::USAGE;
 use super::words::{EXITS, OPTIONS, VERBS};
@@ -51,15 +50,7 @@ fn program() -> String {
     );
 
     page.section("Options");
-    for option in &OPTIONS {
-        let shorts: String = option.shorts.iter().map(|it| format!("-{it}, ")).collect();
-        let doc = match option.verbs {
-            [] => format!("{}.", option.doc),
-            verbs => format!("With {}: {}.", verbs.join(", "), lowered(option.doc)),
-        };
-        let value = option.value.map_or(String::new(), |value| format!(" {}", value.name));
-        page.item(&format!("{shorts}--{}", option.long), &value, &doc);
-    }
+    OPTIONS.iter().for_each(|option| page.option(option));
 
     page.section("Signals");
     page.item("TERM", ", INT", "Hand the addresses over, remove them, and end.");
