@@ -7,7 +7,7 @@ use ipvs_testkit::{Context, Suite, eventually, finish};
 use ipvs_tests::acceptance::pulse::now;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::peer::{Program, Router, Way, skew};
+use super::peer::{Program, RIGHTS, Router, Way, outwait, skew, start_both, vipd};
 use super::stage::{LIMIT, Stage, VIP, VIP6};
 use super::watch::{BOTH, NOBODY, Watch, only};
 use crate::test;
@@ -31,18 +31,21 @@ pub(crate) fn add_to(suite: &mut Suite) {
 /// machine may add besides what it was seen to be late.
 const INTERVAL: Duration = Duration::from_millis(1200);
 
-fn pair(stage: &Stage, preempts: bool) -> Result<[Router<'_>; 2]> {
-    let mut better = Router::new(Program::Ours, stage, 0, Way::V3, 150)?;
-    let mut worse = Router::new(Program::Ours, stage, 1, Way::V3, 100)?;
-    for router in [&mut better, &mut worse] {
-        router.preempts = preempts;
-    }
-    Ok([better, worse])
+/// Two of ours in version 3.
+fn pair(stage: &Stage) -> Result<[Router<'_>; 2]> {
+    Router::pair(stage, Way::V3)
+}
+
+/// The same, of which neither takes over from a worse one.
+fn pair_without_preemption(stage: &Stage) -> Result<[Router<'_>; 2]> {
+    let mut both = pair(stage)?;
+    both.iter_mut().for_each(|it| it.preempts = false);
+    Ok(both)
 }
 
 fn an_address_that_was_left_behind_goes_at_the_start(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage, true)?;
+    let [mut better, mut worse] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     better.start()?;
     watch.until(only(0))?;
@@ -57,7 +60,7 @@ fn an_address_that_was_left_behind_goes_at_the_start(context: &mut Context) -> R
 
 fn an_address_that_somebody_removes_comes_back(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, _] = pair(&stage, true)?;
+    let [mut better, _] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     better.start()?;
     watch.until(only(0))?;
@@ -73,18 +76,13 @@ fn an_address_that_somebody_removes_comes_back(context: &mut Context) -> Result<
 
 fn a_router_that_does_not_preempt_stays_backup(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage, false)?;
+    let [mut better, mut worse] = pair_without_preemption(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     worse.start()?;
     watch.until(only(1))?;
     better.start()?;
     better.until_said("Backup")?;
-    let begin = now();
-    // Longer than it would wait for a router that is silent.
-    eventually(LIMIT, || {
-        ensure!(now() - begin > Duration::from_secs(6), "it may still take over");
-        Ok(())
-    })?;
+    outwait();
     ensure!(watch.owners() == Some(only(1)), "{:?}: {}", watch.owners(), better.said()?);
     worse.stop()?;
     watch.until(only(0))?;
@@ -94,8 +92,7 @@ fn a_router_that_does_not_preempt_stays_backup(context: &mut Context) -> Result<
 /// Both families move with the cable, and come back.
 fn a_cable_that_is_pulled_takes_the_address_along(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let mut better = Router::new(Program::Ours, &stage, 0, Way::V3Ipv6, 150)?;
-    let mut worse = Router::new(Program::Ours, &stage, 1, Way::V3Ipv6, 100)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3Ipv6)?;
     let watch = Watch::start(&stage.directors, VIP6)?;
     better.start()?;
     worse.start()?;
@@ -114,7 +111,7 @@ fn a_cable_that_is_pulled_takes_the_address_along(context: &mut Context) -> Resu
 
 fn an_interface_may_come_later(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, _] = pair(&stage, true)?;
+    let [mut better, _] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     let director = &stage.directors[0];
     director.ip(&["link set eth0 down", "link set eth0 name later"])?;
@@ -135,12 +132,9 @@ fn an_interface_may_come_later(context: &mut Context) -> Result<()> {
 
 fn after_a_partition_the_better_one_has_it(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage, true)?;
+    let [mut better, mut worse] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
-    better.start()?;
-    worse.start()?;
-    watch.until(only(0))?;
-    worse.until_said("Backup")?;
+    start_both(&mut better, &mut worse, &watch)?;
     stage.separate(true)?;
     watch.until(BOTH)?;
     let healed = now();
@@ -157,7 +151,7 @@ fn after_a_partition_the_better_one_has_it(context: &mut Context) -> Result<()> 
 /// longer. When it wakes, the other one has the address, and keeps it.
 fn a_router_that_slept_steps_down(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage, false)?;
+    let [mut better, mut worse] = pair_without_preemption(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     better.start()?;
     watch.until(only(0))?;
@@ -166,11 +160,7 @@ fn a_router_that_slept_steps_down(context: &mut Context) -> Result<()> {
     better.signal(Signal::STOP)?;
     // The kernel answers for it as before.
     watch.until(BOTH)?;
-    let begin = now();
-    eventually(LIMIT, || {
-        ensure!(now() - begin > Duration::from_secs(6), "it hasn't slept for ten seconds");
-        Ok(())
-    })?;
+    outwait();
     let woken = now();
     better.signal(Signal::CONT)?;
     watch.until(only(1))?;
@@ -181,9 +171,6 @@ fn a_router_that_slept_steps_down(context: &mut Context) -> Result<()> {
     watch.until(only(0))?;
     better.stop()
 }
-
-/// The capabilities that are left: `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
-const RIGHTS: &str = "0000000000003000";
 
 /// A line of /proc/PID/status.
 fn status(pid: Pid, key: &str) -> Result<String> {
@@ -207,13 +194,10 @@ fn guard(router: &Router) -> Result<Pid> {
 fn a_router_that_is_killed_leaves_nothing_behind(context: &mut Context) -> Result<()> {
     for user in [None, Some("nobody")] {
         let stage = Stage::build(context)?;
-        let [mut better, mut worse] = pair(&stage, true)?;
+        let [mut better, mut worse] = pair(&stage)?;
         better.user = user;
         let watch = Watch::start(&stage.directors, VIP)?;
-        better.start()?;
-        worse.start()?;
-        watch.until(only(0))?;
-        worse.until_said("Backup")?;
+        start_both(&mut better, &mut worse, &watch)?;
         let guard = guard(&better)?;
         for pid in [better.pid()?, guard] {
             for set in ["CapEff", "CapPrm", "CapBnd"] {
@@ -232,10 +216,7 @@ fn a_router_that_is_killed_leaves_nothing_behind(context: &mut Context) -> Resul
         let nobody = watch.longest(NOBODY, killed, now());
         let bound = 3 * Duration::from_secs(1) + skew(100) + Duration::from_millis(300);
         ensure!(nobody <= bound, "nobody for {nobody:?}");
-        eventually(LIMIT, || {
-            ensure!(!is_alive(guard), "the guard is still there");
-            Ok(())
-        })?;
+        until_gone(guard)?;
 
         let restarted = now();
         better.start()?;
@@ -245,10 +226,7 @@ fn a_router_that_is_killed_leaves_nothing_behind(context: &mut Context) -> Resul
         let guard = self::guard(&better)?;
         better.stop()?;
         worse.stop()?;
-        eventually(LIMIT, || {
-            ensure!(!is_alive(guard), "the guard is still there");
-            Ok(())
-        })?;
+        until_gone(guard)?;
     }
     Ok(())
 }
@@ -258,9 +236,17 @@ fn is_alive(pid: Pid) -> bool {
     status(pid, "State").is_ok_and(|state| !state.starts_with('Z'))
 }
 
+/// Waits until a guard has ended.
+fn until_gone(guard: Pid) -> Result<()> {
+    eventually(LIMIT, || {
+        ensure!(!is_alive(guard), "the guard is still there");
+        Ok(())
+    })
+}
+
 fn a_guard_that_is_killed_is_replaced(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, _] = pair(&stage, true)?;
+    let [mut better, _] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     better.start()?;
     watch.until(only(0))?;
@@ -299,8 +285,7 @@ fn what_both_left_behind_can_be_cleaned(context: &mut Context) -> Result<()> {
     router.kill()?;
     ensure!(watch.owners() == Some(only(0)), "{:?}", watch.owners());
     let file = router.configure()?;
-    let program = std::env::var_os("VIPD").context("VIPD names no program")?;
-    let mut clean = stage.directors[0].command(program);
+    let mut clean = stage.directors[0].command(vipd()?);
     let said = finish(clean.arg("clean").arg(file), LIMIT)?;
     ensure!(said.status.success() && said.stderr.contains("was left behind"), "{said:?}");
     watch.until(NOBODY)?;
@@ -309,12 +294,9 @@ fn what_both_left_behind_can_be_cleaned(context: &mut Context) -> Result<()> {
 
 fn a_new_file_keeps_the_address(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage, true)?;
+    let [mut better, mut worse] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
-    better.start()?;
-    worse.start()?;
-    watch.until(only(0))?;
-    worse.until_said("Backup")?;
+    start_both(&mut better, &mut worse, &watch)?;
     let begin = now();
     for (count, interval) in [(1, "500ms"), (2, "1s"), (3, "2s")] {
         better.more = format!("interval = \"{interval}\"\n");
@@ -349,12 +331,11 @@ fn a_new_file_keeps_the_address(context: &mut Context) -> Result<()> {
 /// It would remove the first one's address, as one that was left behind.
 fn a_second_daemon_does_not_start(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut router, _] = pair(&stage, true)?;
+    let [mut router, _] = pair(&stage)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     router.start()?;
     let begin = watch.until(only(0))?;
-    let program = std::env::var_os("VIPD").context("VIPD names no program")?;
-    let mut second = stage.directors[0].command(program);
+    let mut second = stage.directors[0].command(vipd()?);
     second.arg("run").arg("--config").arg(router.configure()?);
     let said = finish(second.arg("--socket").arg(router.socket()), LIMIT)?;
     ensure!(said.status.code() == Some(1), "{said:?}");

@@ -3,14 +3,12 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Context, Suite, TempDir, eventually};
-use ipvs_tests::acceptance::pulse::now;
 use serde_json::Value;
 
-use super::peer::{Program, Router, Way};
+use super::peer::{Router, Way, outwait, start_both};
 use super::stage::{LIMIT, Stage, VIP};
 use super::watch::{Watch, only};
 use crate::test;
@@ -23,20 +21,11 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_command_is_told_about_each_state));
 }
 
-fn pair(stage: &Stage) -> Result<[Router<'_>; 2]> {
-    let better = Router::new(Program::Ours, stage, 0, Way::V3, 150)?;
-    let worse = Router::new(Program::Ours, stage, 1, Way::V3, 100)?;
-    Ok([better, worse])
-}
-
 fn an_operator_moves_the_address(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3)?;
     let watch = Watch::start(&stage.directors, VIP)?;
-    better.start()?;
-    worse.start()?;
-    watch.until(only(0))?;
-    worse.until_said("Backup")?;
+    start_both(&mut better, &mut worse, &watch)?;
     for name in [None, Some("front")] {
         better.ask("release", name)?.success()?;
         watch.until(only(1))?;
@@ -52,12 +41,7 @@ fn an_operator_moves_the_address(context: &mut Context) -> Result<()> {
     better.ask("release", None)?.success()?;
     watch.until(only(1))?;
     better.ask("reload", None)?.success()?;
-    let begin = now();
-    eventually(LIMIT, || {
-        // Longer than it would wait for a silent router.
-        ensure!(now() - begin > Duration::from_secs(5), "it may still take over");
-        Ok(())
-    })?;
+    outwait();
     ensure!(watch.owners() == Some(only(1)), "{:?}: {}", watch.owners(), better.said()?);
     let nobody = better.ask("release", Some("back"))?;
     ensure!(nobody.status.code() == Some(1) && nobody.stderr.contains("\"back\""), "{nobody:?}");
@@ -70,7 +54,7 @@ fn an_operator_moves_the_address(context: &mut Context) -> Result<()> {
 
 fn the_status_is_what_the_machine_shows(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let [mut better, mut worse] = pair(&stage)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3)?;
     let watch = Watch::start(&stage.directors, VIP)?;
     better.start()?;
     worse.start()?;
@@ -108,7 +92,7 @@ fn a_script_moves_the_address(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
     let folder = TempDir::create(&format!("{}-script", stage.client.name()))?;
     let flag = folder.write("flag", "")?;
-    let [mut better, mut worse] = pair(&stage)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3)?;
     better.more = format!(
         "track = [{{ script = [\"/usr/bin/test\", \"-e\", \"{}\"], timeout = \"20s\", weight = -60 }}]\n",
         flag.display()
@@ -135,7 +119,7 @@ fn a_service_of_ldirectord_moves_the_address(context: &mut Context) -> Result<()
     fs::create_dir_all("/run/ldirectord")?;
     let path = format!("/run/ldirectord/{instance}.sock");
     let listener = UnixListener::bind(&path).context("cannot listen")?;
-    let [mut better, mut worse] = pair(&stage)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3)?;
     better.more = format!(
         "track = [{{ service = \"tcp/{VIP}:80\", instance = \"{instance}\", min_up = 2, for = \"3s\" }}]\n"
     );
@@ -175,7 +159,7 @@ fn a_command_is_told_about_each_state(context: &mut Context) -> Result<()> {
     let folder = TempDir::create(&format!("{}-notify", stage.client.name()))?;
     let log = folder.path().join("log");
     let script = folder.write("script", &format!("echo $* >> {}\n", log.display()))?;
-    let [mut router, _] = pair(&stage)?;
+    let [mut router, _] = Router::pair(&stage, Way::V3)?;
     router.more = format!("notify = [\"/bin/sh\", \"{}\"]\n", script.display());
     router.start()?;
     let told = |expected: &str| {

@@ -97,8 +97,7 @@ fn addresses_are_announced_five_times_and_again(context: &mut Context) -> Result
 /// A client that knows the former owner sends to the new one from the first announcement on.
 fn a_neighbor_follows_at_once(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let mut better = Router::new(Program::Ours, &stage, 0, Way::V3, 150)?;
-    let mut worse = Router::new(Program::Ours, &stage, 1, Way::V3, 100)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3)?;
     better.start()?;
     better.until_said("Active")?;
     worse.start()?;
@@ -122,8 +121,7 @@ fn a_neighbor_follows_at_once(context: &mut Context) -> Result<()> {
 /// While a network was apart, neighbors may have heard of the other owner last.
 fn the_winner_of_a_partition_announces_itself(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
-    let mut better = Router::new(Program::Ours, &stage, 0, Way::V3, 150)?;
-    let mut worse = Router::new(Program::Ours, &stage, 1, Way::V3, 100)?;
+    let [mut better, mut worse] = Router::pair(&stage, Way::V3)?;
     let mut capture = Capture::start(&stage.client, "eth0", "arp")?;
     let mut until_announced = |count: usize| {
         eventually(LIMIT, || {

@@ -1,7 +1,9 @@
 //! A router on a director: our daemon, or keepalived 2.2.7 of Debian 12.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,6 +11,10 @@ use ipvs_testkit::{Background, Finished, Namespace, TempDir, Userland, eventuall
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::stage::{LIMIT, LINK_LOCAL, OWN, Stage, VIP, VIP6};
+use super::watch::{Watch, only};
+
+/// The capabilities that are left to ours: `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
+pub(super) const RIGHTS: &str = "0000000000003000";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Program {
@@ -107,6 +113,13 @@ impl<'n> Router<'n> {
         })
     }
 
+    /// Two of ours, of which the first is better.
+    pub(super) fn pair(stage: &'n Stage, way: Way) -> Result<[Self; 2]> {
+        let better = Self::new(Program::Ours, stage, 0, way, 150)?;
+        let worse = Self::new(Program::Ours, stage, 1, way, 100)?;
+        Ok([better, worse])
+    }
+
     /// The file in our language.
     fn ours(&self) -> String {
         if let Some(text) = &self.text {
@@ -174,8 +187,7 @@ impl<'n> Router<'n> {
         let file = self.configure()?;
         let mut command = match self.program {
             Program::Ours => {
-                let program = std::env::var_os("VIPD").context("VIPD names no program")?;
-                let mut command = self.netns.command(program);
+                let mut command = self.netns.command(vipd()?);
                 command.arg("run").arg("--config").arg(file);
                 // Directors share the folder in which it usually is.
                 command.arg("--socket").arg(self.socket());
@@ -242,9 +254,8 @@ impl<'n> Router<'n> {
 
     /// Asks ours by a verb, with options after it if there are any, about a table or all of them.
     pub(super) fn ask(&self, verb: &str, name: Option<&str>) -> Result<Finished> {
-        let program = std::env::var_os("VIPD").context("VIPD names no program")?;
-        let mut command = self.netns.command(program);
-        command.arg("--socket").arg(self.sockets.path().join("vipd.sock"));
+        let mut command = self.netns.command(vipd()?);
+        command.arg("--socket").arg(self.socket());
         finish(command.args(verb.split(' ')).args(name), LIMIT)
     }
 
@@ -262,6 +273,26 @@ impl<'n> Router<'n> {
             Ok(said)
         })
     }
+}
+
+/// Our program.
+pub(super) fn vipd() -> Result<OsString> {
+    std::env::var_os("VIPD").context("VIPD names no program")
+}
+
+/// Starts both, and waits until the better one has the address and the worse one has heard of it.
+pub(super) fn start_both(better: &mut Router, worse: &mut Router, watch: &Watch) -> Result<()> {
+    better.start()?;
+    worse.start()?;
+    watch.until(only(0))?;
+    worse.until_said("Backup")?;
+    Ok(())
+}
+
+/// Waits for longer than a Backup waits for an Active router that is silent, with the default interval
+/// (RFC 9568 §6.1): nothing else shows that it doesn't take over.
+pub(super) fn outwait() {
+    thread::sleep(Duration::from_secs(6));
 }
 
 /// The time after which a router of this priority takes over from one that said goodbye, with the

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Booted, Context, Machine, Suite, eventually};
 
+use super::peer::{RIGHTS, vipd};
 use super::stage::{LIMIT, Stage, VIP};
 use super::watch::{NOBODY, Watch, only};
 use crate::test;
@@ -22,14 +23,10 @@ const FILE: &str = "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id =
 /// The user and the group of the machine's own.
 const UID: &str = "991";
 
-/// The capabilities that are left: `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
-const RIGHTS: &str = "0000000000003000";
-
 /// A machine with the unit, the program, its user, and the file.
 fn machine() -> Result<Machine> {
     let machine = Machine::create("vipd")?;
-    let program = std::env::var_os("VIPD").context("VIPD names no program")?;
-    fs::copy(program, machine.path("usr/sbin/vipd")).context("cannot copy the program")?;
+    fs::copy(vipd()?, machine.path("usr/sbin/vipd")).context("cannot copy the program")?;
     fs::create_dir_all(machine.path("etc/director"))?;
     fs::create_dir_all(machine.path("etc/systemd/system"))?;
     machine.write("etc/systemd/system/vipd.service", UNIT)?;
