@@ -5,6 +5,7 @@
 
 pub mod acceptance;
 pub mod changes;
+pub mod failover;
 mod forwarded;
 pub mod ldirectord;
 pub mod model;

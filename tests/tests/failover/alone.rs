@@ -7,10 +7,10 @@ use ipvs_testkit::{Context, Suite, eventually, finish};
 use ipvs_tests::acceptance::pulse::now;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::peer::{Program, RIGHTS, Router, Way, outwait, skew, start_both, vipd};
-use super::stage::{LIMIT, Stage, VIP, VIP6};
-use super::watch::{BOTH, NOBODY, Watch, only};
 use crate::test;
+use ipvs_tests::failover::peer::{Program, RIGHTS, Router, Way, outwait, skew, start_both, vipd};
+use ipvs_tests::failover::stage::{LIMIT, Stage, VIP, VIP6};
+use ipvs_tests::failover::watch::{BOTH, NOBODY, Watch, only};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(an_address_that_was_left_behind_goes_at_the_start));

@@ -19,9 +19,9 @@ use nix::ifaddrs::getifaddrs;
 use rustix::net::sockopt::{set_ip_multicast_if, set_ip_multicast_ttl, set_ip_ttl};
 use rustix::net::{AddressFamily, Protocol, SendFlags, SocketType, sendto, socket};
 
-use super::peer::{Program, Router, Way};
-use super::stage::{LIMIT, Stage};
 use crate::test;
+use ipvs_tests::failover::peer::{Program, Router, Way};
+use ipvs_tests::failover::stage::{LIMIT, Stage};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(adverts_count_as_they_do_for_keepalived));

@@ -4,12 +4,9 @@ mod alone;
 mod matrix;
 mod operators;
 mod packets;
-mod peer;
 mod peers;
-mod stage;
 mod sync;
 mod unit;
-mod watch;
 
 use ipvs_testkit::Suite;
 

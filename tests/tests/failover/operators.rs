@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Context, Suite, TempDir, eventually};
 use serde_json::Value;
 
-use super::peer::{Router, Way, outwait, start_both};
-use super::stage::{LIMIT, Stage, VIP};
-use super::watch::{Watch, only};
 use crate::test;
+use ipvs_tests::failover::peer::{Router, Way, outwait, start_both};
+use ipvs_tests::failover::stage::{LIMIT, Stage, VIP};
+use ipvs_tests::failover::watch::{Watch, only};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(an_operator_moves_the_address));

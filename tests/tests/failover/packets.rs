@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use ipvs_testkit::{Capture, Context, Suite, eventually, output};
 
-use super::peer::{Program, Router, Way};
-use super::stage::{LIMIT, Stage, VIP, VIP6};
 use crate::test;
+use ipvs_tests::failover::peer::{Program, Router, Way};
+use ipvs_tests::failover::stage::{LIMIT, Stage, VIP, VIP6};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(adverts_are_as_tcpdump_reads_them));

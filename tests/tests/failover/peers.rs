@@ -7,10 +7,10 @@ use ipvs_testkit::{Context, Suite, eventually};
 use ipvs_tests::acceptance::pulse::now;
 use rustix::process::Signal;
 
-use super::peer::{Program, Router, Way, skew};
-use super::stage::{LIMIT, Stage};
-use super::watch::{BOTH, NOBODY, Watch, only};
 use crate::test;
+use ipvs_tests::failover::peer::{Program, Router, Way, skew};
+use ipvs_tests::failover::stage::{LIMIT, Stage};
+use ipvs_tests::failover::watch::{BOTH, NOBODY, Watch, only};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(beside_keepalived_in_version_2));

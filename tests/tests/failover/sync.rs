@@ -7,10 +7,10 @@ use ipvs::{Destination, Scheduler, Service};
 use ipvs_testkit::{Context, Directors, Download, DownloadServer, Suite, addresses, eventually};
 use ipvs_tests::{Reader, connect, connections, vip};
 
-use super::peer::{Program, Router, Way};
-use super::stage::LIMIT;
-use super::watch::{Watch, only};
 use crate::test;
+use ipvs_tests::failover::peer::{Program, Router, Way};
+use ipvs_tests::failover::stage::LIMIT;
+use ipvs_tests::failover::watch::{Watch, only};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_download_survives_a_failover_and_the_way_back));

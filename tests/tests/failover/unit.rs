@@ -6,10 +6,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Booted, Context, Machine, Suite, eventually};
 
-use super::peer::{RIGHTS, vipd};
-use super::stage::{LIMIT, Stage, VIP};
-use super::watch::{NOBODY, Watch, only};
 use crate::test;
+use ipvs_tests::failover::peer::{RIGHTS, vipd};
+use ipvs_tests::failover::stage::{LIMIT, Stage, VIP};
+use ipvs_tests::failover::watch::{NOBODY, Watch, only};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     let limit = Duration::from_secs(600);

@@ -14,27 +14,35 @@ use super::stage::{LIMIT, LINK_LOCAL, OWN, Stage, VIP, VIP6};
 use super::watch::{Watch, only};
 
 /// The capabilities that are left to ours: `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
-pub(super) const RIGHTS: &str = "0000000000003000";
+pub const RIGHTS: &str = "0000000000003000";
 
+/// A program that runs virtual routers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Program {
+pub enum Program {
+    /// `vipd`.
     Ours,
+    /// keepalived 2.2.7.
     Keepalived,
 }
 
 /// What both routers agree on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub enum Way {
+    /// `VRRPv2` over IPv4.
     V2,
+    /// The same with a password (RFC 2338's simple text password).
     V2Password,
+    /// `VRRPv3` over IPv4.
     V3,
+    /// `VRRPv3` over IPv6.
     V3Ipv6,
+    /// `VRRPv3` over IPv4, from each director to the other.
     Unicast,
 }
 
 impl Way {
     /// The address to watch.
-    pub(super) const fn vip(self) -> &'static str {
+    pub const fn vip(self) -> &'static str {
         if matches!(self, Self::V3Ipv6) { VIP6 } else { VIP }
     }
 
@@ -49,29 +57,38 @@ impl Way {
 }
 
 /// A router and its configuration; [`start`](Self::start) runs it.
-pub(super) struct Router<'n> {
-    pub(super) program: Program,
+#[derive(Debug)]
+pub struct Router<'n> {
+    /// What runs it.
+    pub program: Program,
     way: Way,
     director: usize,
     netns: &'n Namespace,
     folder: TempDir,
     /// Where the control socket of ours is: the path of a socket has to be short (unix(7)).
     sockets: TempDir,
-    pub(super) priority: u8,
-    pub(super) addresses: Vec<&'static str>,
+    /// Its priority, 1–255.
+    pub priority: u8,
+    /// The addresses that move with it.
+    pub addresses: Vec<&'static str>,
     /// Whether it takes over from a worse one.
-    pub(super) preempts: bool,
+    pub preempts: bool,
     /// More lines of our file.
-    pub(super) more: String,
+    pub more: String,
     /// Our whole file, in place of one made from all this.
-    pub(super) text: Option<String>,
+    pub text: Option<String>,
     /// The user that ours becomes, if it isn't to stay root.
-    pub(super) user: Option<&'static str>,
+    pub user: Option<&'static str>,
     running: Option<Background>,
 }
 
 impl<'n> Router<'n> {
-    pub(super) fn new(
+    /// One on a director of this network.
+    ///
+    /// # Errors
+    ///
+    /// If its folders can't be made.
+    pub fn new(
         program: Program,
         stage: &'n Stage,
         director: usize,
@@ -82,7 +99,7 @@ impl<'n> Router<'n> {
     }
 
     /// The same with directors of another network.
-    pub(super) fn of(
+    pub fn of(
         directors: [&'n Namespace; 2],
         program: Program,
         director: usize,
@@ -114,7 +131,7 @@ impl<'n> Router<'n> {
     }
 
     /// Two of ours, of which the first is better.
-    pub(super) fn pair(stage: &'n Stage, way: Way) -> Result<[Self; 2]> {
+    pub fn pair(stage: &'n Stage, way: Way) -> Result<[Self; 2]> {
         let better = Self::new(Program::Ours, stage, 0, way, 150)?;
         let worse = Self::new(Program::Ours, stage, 1, way, 100)?;
         Ok([better, worse])
@@ -176,14 +193,19 @@ impl<'n> Router<'n> {
     }
 
     /// Writes its file; returns the path.
-    pub(super) fn configure(&self) -> Result<PathBuf> {
+    pub fn configure(&self) -> Result<PathBuf> {
         match self.program {
             Program::Ours => self.folder.write("vip.toml", &self.ours()),
             Program::Keepalived => self.folder.write("keepalived.conf", &self.keepalived()),
         }
     }
 
-    pub(super) fn start(&mut self) -> Result<()> {
+    /// Writes its file and starts it.
+    ///
+    /// # Errors
+    ///
+    /// If the file can't be written, or the program can't be started.
+    pub fn start(&mut self) -> Result<()> {
         let file = self.configure()?;
         let mut command = match self.program {
             Program::Ours => {
@@ -210,7 +232,7 @@ impl<'n> Router<'n> {
     }
 
     /// Where clients of ours connect.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.sockets.path().join("vipd.sock")
     }
 
@@ -219,17 +241,17 @@ impl<'n> Router<'n> {
     }
 
     /// The number of its process.
-    pub(super) fn pid(&self) -> Result<Pid> {
+    pub fn pid(&self) -> Result<Pid> {
         Ok(self.process()?.pid())
     }
 
     /// Signals the process that was started; keepalived passes it on to the one that does the work.
-    pub(super) fn signal(&self, signal: Signal) -> Result<()> {
+    pub fn signal(&self, signal: Signal) -> Result<()> {
         Ok(kill_process(self.process()?.pid(), signal)?)
     }
 
     /// Stops it in good order, and waits until it has ended.
-    pub(super) fn stop(&mut self) -> Result<()> {
+    pub fn stop(&mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
         let mut running = self.running.take().context("it doesn't run")?;
         let ended = running.wait(LIMIT)?;
@@ -238,7 +260,7 @@ impl<'n> Router<'n> {
     }
 
     /// Kills the process that has the addresses. Of ours, the guard stays.
-    pub(super) fn kill(&mut self) -> Result<()> {
+    pub fn kill(&mut self) -> Result<()> {
         if self.program == Program::Keepalived {
             let child = std::fs::read_to_string(self.folder.path().join("vrrp.pid"))?;
             let child = Pid::from_raw(child.trim().parse()?);
@@ -253,20 +275,20 @@ impl<'n> Router<'n> {
     }
 
     /// Asks ours by a verb, with options after it if there are any, about a table or all of them.
-    pub(super) fn ask(&self, verb: &str, name: Option<&str>) -> Result<Finished> {
+    pub fn ask(&self, verb: &str, name: Option<&str>) -> Result<Finished> {
         let mut command = self.netns.command(vipd()?);
         command.arg("--socket").arg(self.socket());
         finish(command.args(verb.split(' ')).args(name), LIMIT)
     }
 
     /// What it has said so far.
-    pub(super) fn said(&self) -> Result<String> {
+    pub fn said(&self) -> Result<String> {
         let process = self.process()?;
         Ok(process.stdout()? + &process.stderr()?)
     }
 
     /// Waits until it has said this.
-    pub(super) fn until_said(&self, text: &str) -> Result<String> {
+    pub fn until_said(&self, text: &str) -> Result<String> {
         eventually(LIMIT, || {
             let said = self.said()?;
             ensure!(said.contains(text), "no {text:?} in: {said}");
@@ -276,12 +298,12 @@ impl<'n> Router<'n> {
 }
 
 /// Our program.
-pub(super) fn vipd() -> Result<OsString> {
+pub fn vipd() -> Result<OsString> {
     std::env::var_os("VIPD").context("VIPD names no program")
 }
 
 /// Starts both, and waits until the better one has the address and the worse one has heard of it.
-pub(super) fn start_both(better: &mut Router, worse: &mut Router, watch: &Watch) -> Result<()> {
+pub fn start_both(better: &mut Router, worse: &mut Router, watch: &Watch) -> Result<()> {
     better.start()?;
     worse.start()?;
     watch.until(only(0))?;
@@ -291,12 +313,12 @@ pub(super) fn start_both(better: &mut Router, worse: &mut Router, watch: &Watch)
 
 /// Waits for longer than a Backup waits for an Active router that is silent, with the default interval
 /// (RFC 9568 §6.1): nothing else shows that it doesn't take over.
-pub(super) fn outwait() {
+pub fn outwait() {
     thread::sleep(Duration::from_secs(6));
 }
 
 /// The time after which a router of this priority takes over from one that said goodbye, with the
 /// default interval: RFC 9568 §6.1, and the same in version 2.
-pub(super) fn skew(priority: u8) -> Duration {
+pub fn skew(priority: u8) -> Duration {
     Duration::from_secs(1) * (256 - u32::from(priority)) / 256
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::acceptance::pulse::{Pulse, now};
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Namespace, eventually};
-use ipvs_tests::acceptance::pulse::{Pulse, now};
 use nix::ifaddrs::getifaddrs;
 
 use super::stage::LIMIT;
@@ -17,13 +17,15 @@ use super::stage::LIMIT;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Which of the directors have the address.
-pub(super) type Owners = [bool; 2];
+pub type Owners = [bool; 2];
 
-pub(super) const NOBODY: Owners = [false, false];
-pub(super) const BOTH: Owners = [true, true];
+/// Nobody has it.
+pub const NOBODY: Owners = [false, false];
+/// Both have it.
+pub const BOTH: Owners = [true, true];
 
 /// The state that one director alone is the owner.
-pub(super) const fn only(director: usize) -> Owners {
+pub const fn only(director: usize) -> Owners {
     if director == 0 { [true, false] } else { [false, true] }
 }
 
@@ -31,7 +33,8 @@ pub(super) const fn only(director: usize) -> Owners {
 type Seen = Arc<Mutex<Vec<(Duration, bool)>>>;
 
 /// Two threads that look, one in each director's namespace. Dropping it ends them.
-pub(super) struct Watch {
+#[derive(Debug)]
+pub struct Watch {
     seen: [Seen; 2],
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -39,7 +42,12 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn start(directors: &[Namespace; 2], address: &str) -> Result<Self> {
+    /// Starts to look for an address.
+    ///
+    /// # Errors
+    ///
+    /// If it is no address, or a namespace can't be entered.
+    pub fn start(directors: &[Namespace; 2], address: &str) -> Result<Self> {
         let address: IpAddr = address.parse()?;
         let stop = Arc::new(AtomicBool::new(false));
         let seen: [Seen; 2] = Default::default();
@@ -59,7 +67,7 @@ impl Watch {
     }
 
     /// Who has it now; None before both have been looked at.
-    pub(super) fn owners(&self) -> Option<Owners> {
+    pub fn owners(&self) -> Option<Owners> {
         let last = |seen: &Seen| {
             seen.lock().unwrap_or_else(PoisonError::into_inner).last().map(|(_, has)| *has)
         };
@@ -67,7 +75,11 @@ impl Watch {
     }
 
     /// Waits until these are the owners; returns since when, as a time since the epoch.
-    pub(super) fn until(&self, owners: Owners) -> Result<Duration> {
+    ///
+    /// # Errors
+    ///
+    /// If that doesn't happen within [`LIMIT`].
+    pub fn until(&self, owners: Owners) -> Result<Duration> {
         eventually(LIMIT, || {
             let now = self.owners();
             ensure!(now == Some(owners), "the owners are {now:?} instead of {owners:?}");
@@ -78,7 +90,7 @@ impl Watch {
 
     /// For how long these were the owners between two times, at the longest, without what the
     /// machine was late itself.
-    pub(super) fn longest(&self, owners: Owners, from: Duration, to: Duration) -> Duration {
+    pub fn longest(&self, owners: Owners, from: Duration, to: Duration) -> Duration {
         let spans = self.spans(from, to);
         let lengths = spans.iter().filter(|(_, _, it)| *it == owners).map(|(start, end, _)| {
             (*end - *start).saturating_sub(self.pulse.stalled(*start, *end))
@@ -87,7 +99,7 @@ impl Watch {
     }
 
     /// For how long the machine did nothing between two times.
-    pub(super) fn late(&self, from: Duration, to: Duration) -> Duration {
+    pub fn late(&self, from: Duration, to: Duration) -> Duration {
         self.pulse.stalled(from, to)
     }
 

@@ -14,29 +14,49 @@ use std::time::Duration;
 use anyhow::Result;
 use ipvs_testkit::{Context, Namespace};
 
-/// The addresses that move.
-pub(super) const VIP: &str = "10.9.0.100";
-pub(super) const VIP6: &str = "fd09::100";
-pub(super) const LINK_LOCAL: &str = "fe80::100";
+/// The IPv4 address that moves.
+pub const VIP: &str = "10.9.0.100";
+/// The IPv6 address that moves.
+pub const VIP6: &str = "fd09::100";
+/// The link-local address that moves with it: VRRP wants one first (RFC 9568 §5.2.9).
+pub const LINK_LOCAL: &str = "fe80::100";
 
 /// The directors' own IPv4 addresses.
-pub(super) const OWN: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
+pub const OWN: [&str; 2] = ["10.9.0.1", "10.9.0.2"];
 
 /// Several times what anything here takes on a busy machine.
-pub(super) const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
-pub(super) struct Stage {
-    pub(super) directors: [Namespace; 2],
-    pub(super) client: Namespace,
+/// The network.
+#[derive(Debug)]
+pub struct Stage {
+    /// Both directors.
+    pub directors: [Namespace; 2],
+    /// A client on their segment.
+    pub client: Namespace,
     switch: Namespace,
 }
 
 impl Stage {
-    pub(super) fn build(context: &mut Context) -> Result<Self> {
-        let switch = context.netns("switch")?;
+    /// Builds it in namespaces of a test.
+    ///
+    /// # Errors
+    ///
+    /// If a namespace or a device can't be made.
+    pub fn build(context: &mut Context) -> Result<Self> {
+        Self::of(|name| context.netns(name))
+    }
+
+    /// Builds it in namespaces that `create` makes.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn of(mut create: impl FnMut(&str) -> Result<Namespace>) -> Result<Self> {
+        let switch = create("switch")?;
         switch.ip(&["link add lan type bridge mcast_snooping 0", "link set lan up"])?;
         let mut host = |name: &str, number: u8| -> Result<Namespace> {
-            let netns = context.netns(name)?;
+            let netns = create(name)?;
             // Addresses are usable at once: no other host can have them.
             for devices in ["all", "default"] {
                 netns.sysctl(&format!("net.ipv6.conf.{devices}.accept_dad"), "0")?;
@@ -62,13 +82,21 @@ impl Stage {
     }
 
     /// Pulls the cable of a director, or plugs it in again.
-    pub(super) fn plug(&self, director: usize, is_in: bool) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If ip(8) fails.
+    pub fn plug(&self, director: usize, is_in: bool) -> Result<()> {
         let state = if is_in { "up" } else { "down" };
         self.switch.ip(&[format!("link set director{} {state}", director + 1)])
     }
 
     /// Keeps the directors from hearing each other, or lets them again. The client hears both.
-    pub(super) fn separate(&self, apart: bool) -> Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// If ip(8) fails.
+    pub fn separate(&self, apart: bool) -> Result<()> {
         let state = if apart { "on" } else { "off" };
         let port =
             |number: u8| format!("link set director{number} type bridge_slave isolated {state}");
@@ -76,7 +104,7 @@ impl Stage {
     }
 
     /// The MAC address of a director.
-    pub(super) fn mac(director: usize) -> String {
+    pub fn mac(director: usize) -> String {
         format!("02:00:00:09:00:{:02x}", director + 1)
     }
 }

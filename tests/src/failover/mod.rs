@@ -1,0 +1,6 @@
+//! Two directors with an address that moves: the network, the routers on them, and who has the
+//! address when.
+
+pub mod peer;
+pub mod stage;
+pub mod watch;
