@@ -2,5 +2,6 @@
 //! address when.
 
 pub mod peer;
+pub mod rows;
 pub mod stage;
 pub mod watch;
