@@ -1,6 +1,8 @@
 //! Two directors with an address that moves: the network, the routers on them, and who has the
 //! address when.
 
+pub mod booted;
+pub mod faults;
 pub mod peer;
 pub mod rows;
 pub mod stage;

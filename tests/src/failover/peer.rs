@@ -1,6 +1,7 @@
 //! A router on a director: our daemon, or keepalived 2.2.7 of Debian 12.
 
 use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -79,6 +80,8 @@ pub struct Router<'n> {
     pub text: Option<String>,
     /// The user that ours becomes, if it isn't to stay root.
     pub user: Option<&'static str>,
+    /// The command that executes ours, if there is to be one.
+    pub by: Vec<String>,
     running: Option<Background>,
 }
 
@@ -126,6 +129,7 @@ impl<'n> Router<'n> {
             more,
             text: None,
             user,
+            by: Vec::new(),
             running,
         })
     }
@@ -209,7 +213,8 @@ impl<'n> Router<'n> {
         let file = self.configure()?;
         let mut command = match self.program {
             Program::Ours => {
-                let mut command = self.netns.command(vipd()?);
+                let by: Vec<&str> = self.by.iter().map(String::as_str).collect();
+                let mut command = self.netns.command_by(&by, vipd()?);
                 command.arg("run").arg("--config").arg(file);
                 // Directors share the folder in which it usually is.
                 command.arg("--socket").arg(self.socket());
@@ -272,6 +277,42 @@ impl<'n> Router<'n> {
         }
         self.running = None;
         Ok(())
+    }
+
+    /// Waits until the kernel has killed it.
+    ///
+    /// # Errors
+    ///
+    /// If it goes on, or has ended in another way.
+    pub fn until_killed(&mut self) -> Result<()> {
+        let mut running = self.running.take().context("it doesn't run")?;
+        let ended = running.wait(LIMIT)?;
+        let killed = Some(Signal::KILL.as_raw());
+        ensure!(ended.and_then(|it| it.signal()) == killed, "{ended:?}: {}", running.stderr()?);
+        Ok(())
+    }
+
+    /// The guard of ours: its only child.
+    ///
+    /// # Errors
+    ///
+    /// If it has none, or several.
+    pub fn guard(&self) -> Result<Pid> {
+        let pid = self.pid()?.as_raw_nonzero();
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        let children = std::fs::read_to_string(path)?;
+        let pid = Pid::from_raw(children.trim().parse().context("it has no guard, or several")?);
+        pid.context("no process has this number")
+    }
+
+    /// Removes what ours has left behind, by `vipd clean`.
+    ///
+    /// # Errors
+    ///
+    /// If that fails.
+    pub fn clean(&self) -> Result<Finished> {
+        let mut command = self.netns.command(vipd()?);
+        finish(command.arg("clean").arg(self.configure()?), LIMIT)
     }
 
     /// Asks ours by a verb, with options after it if there are any, about a table or all of them.

@@ -105,7 +105,7 @@ pub const ROWS: &[Row] = &[
         id: "V10",
         what: "a partition has an owner on each side, one at most an interval after it heals, and the winner announces itself",
         on_kernel: &[
-            "failover::alone::after_a_partition_the_better_one_has_it",
+            "failover::faults::a_partition",
             "failover::packets::the_winner_of_a_partition_announces_itself",
         ],
         on_host: &["-p vrrp --test sim"],
@@ -113,7 +113,10 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "V11",
         what: "a router that was stopped for longer than others wait steps down at most an interval after it wakes",
-        on_kernel: &["failover::alone::a_router_that_slept_steps_down"],
+        on_kernel: &[
+            "failover::faults::a_daemon_that_is_stopped",
+            "failover::faults::a_daemon_that_is_stopped_and_does_not_preempt",
+        ],
         on_host: &["-p vrrp --test sim"],
     },
 ];

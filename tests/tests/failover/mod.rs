@@ -1,6 +1,7 @@
 //! The failover daemon `vipd`: who has the addresses, beside keepalived and beside itself.
 
 mod alone;
+mod faults;
 mod matrix;
 mod operators;
 mod packets;
@@ -12,6 +13,7 @@ use ipvs_testkit::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     alone::add_to(suite);
+    faults::add_to(suite);
     matrix::add_to(suite);
     operators::add_to(suite);
     packets::add_to(suite);

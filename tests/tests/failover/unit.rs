@@ -1,63 +1,35 @@
 //! `vipd.service`, run by systemd.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Booted, Context, Machine, Suite, eventually};
 
 use crate::test;
-use ipvs_tests::failover::peer::{RIGHTS, vipd};
+use ipvs_tests::failover::booted::{FILE, UID, machine, property, systemctl};
+use ipvs_tests::failover::peer::RIGHTS;
 use ipvs_tests::failover::stage::{LIMIT, Stage, VIP};
 use ipvs_tests::failover::watch::{NOBODY, Watch, only};
 
 pub(crate) fn add_to(suite: &mut Suite) {
     let limit = Duration::from_secs(600);
-    suite.add(test!(whatever_happens_to_the_unit_its_address_is_looked_after).limit(limit));
+    suite.add(test!(the_unit_has_the_address_and_few_rights).limit(limit));
 }
 
-const UNIT: &str = include_str!("../../../crates/vip/dist/vipd.service");
+const TABLE: &str = "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = 51\naddresses = [\"10.9.0.100\"]\n";
 
-const FILE: &str = "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = 51\naddresses = [\"10.9.0.100\"]\n";
-
-/// The user and the group of the machine's own.
-const UID: &str = "991";
-
-/// A machine with the unit, the program, its user, and the file.
-fn machine() -> Result<Machine> {
-    let machine = Machine::create("vipd")?;
-    fs::copy(vipd()?, machine.path("usr/sbin/vipd")).context("cannot copy the program")?;
-    fs::create_dir_all(machine.path("etc/director"))?;
-    fs::create_dir_all(machine.path("etc/systemd/system"))?;
-    machine.write("etc/systemd/system/vipd.service", UNIT)?;
-    machine.write("etc/director/vip.toml", FILE)?;
-    for (file, line) in [
-        ("etc/passwd", format!("director:x:{UID}:{UID}::/nonexistent:/usr/sbin/nologin\n")),
-        ("etc/group", format!("director:x:{UID}:\n")),
-    ] {
-        let text = fs::read_to_string(format!("/{file}"))?;
-        let others = text.lines().filter(|it| !it.starts_with("director:"));
-        let others: String = others.map(|it| format!("{it}\n")).collect();
-        machine.write(file, &(others + &line))?;
-    }
-    Ok(machine)
-}
-
-fn whatever_happens_to_the_unit_its_address_is_looked_after(context: &mut Context) -> Result<()> {
+fn the_unit_has_the_address_and_few_rights(context: &mut Context) -> Result<()> {
     let stage = Stage::build(context)?;
     let watch = Watch::start(&stage.directors, VIP)?;
-    let machine = machine()?;
+    let machine = machine(TABLE)?;
     let booted = machine.boot(&stage.directors[0])?;
-    lives(&machine, &booted, &watch).with_context(|| booted.log())?;
+    looks(&machine, &booted, &watch).with_context(|| booted.log())?;
     booted.shut_down()
 }
 
-fn lives(machine: &Machine, booted: &Booted, watch: &Watch) -> Result<()> {
-    let systemctl = |words: &[&str]| booted.run("systemctl", words)?.success();
-    let property = |name: &str| -> Result<String> {
-        let show = ["show", &format!("--property={name}"), "--value", "vipd"];
-        Ok(systemctl(&show)?.trim().to_owned())
-    };
+fn looks(machine: &Machine, booted: &Booted, watch: &Watch) -> Result<()> {
+    let systemctl = |words: &[&str]| systemctl(booted, words);
+    let property = |name: &str| property(booted, name);
     systemctl(&["start", "vipd"])?;
     watch.until(only(0))?;
     let status = booted.run("vipd", &["status"])?.success()?;
@@ -84,21 +56,12 @@ fn lives(machine: &Machine, booted: &Booted, watch: &Watch) -> Result<()> {
     }
 
     // A mistake changes nothing, and the verb says so.
-    machine.write("etc/director/vip.toml", "[[vip]]\n")?;
+    machine.write(FILE, "[[vip]]\n")?;
     ensure!(!booted.run("systemctl", &["reload", "vipd"])?.status.success(), "a broken reload");
-    machine.write("etc/director/vip.toml", FILE)?;
+    machine.write(FILE, TABLE)?;
     systemctl(&["reload", "vipd"])?;
     ensure!(property("MainPID")? == pid, "a reload isn't a restart");
 
-    // The daemon and its guard are killed together: ExecStopPost removes the address, and the next
-    // daemon takes it once nobody else has it.
-    for (signal, whom) in [("KILL", "all"), ("KILL", "main"), ("STOP", "main")] {
-        let before = property("MainPID")?;
-        systemctl(&["kill", &format!("--signal={signal}"), &format!("--kill-who={whom}"), "vipd"])?;
-        watch.until(NOBODY).with_context(|| format!("{signal} to {whom}"))?;
-        watch.until(only(0)).with_context(|| format!("{signal} to {whom}"))?;
-        ensure!(property("MainPID")? != before, "{signal} to {whom} is no restart");
-    }
     systemctl(&["stop", "vipd"])?;
     watch.until(NOBODY)?;
     ensure!(property("Result")? == "success", "{}", property("Result")?);
