@@ -1,6 +1,7 @@
 //! The status of an engine.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
+use std::mem;
 use std::time::Instant;
 
 use ipvs::{DestinationKey, ServiceKey};
@@ -15,12 +16,15 @@ use crate::status::{
 };
 
 impl Engine {
-    /// What there is to say at `now`. The instance's name and its configuration file are for others
-    /// to fill in.
-    pub(crate) fn status(&self, now: Instant) -> Status {
-        let mut status = Status::new("");
-        status.services =
-            self.pools().all().map(|(key, active)| self.service(*key, active, now)).collect();
+    /// Brings a status up to `now`. The instance's name and its configuration file are for others to fill
+    /// in.
+    ///
+    /// A status with a thousand real servers has three thousand texts and lists. Their memory is used
+    /// again: new memory, page by page, would take longer than all else.
+    pub(crate) fn describe(&self, status: &mut Status, now: Instant) {
+        refill(&mut status.services, self.pools().all(), |service, (key, active)| {
+            self.service(service, *key, active, now);
+        });
         status.held_back = self
             .refusals()
             .iter()
@@ -40,38 +44,39 @@ impl Engine {
             checks_in_flight: u64::try_from(self.in_flight()).unwrap_or(u64::MAX),
             checks_late_max: counts.latest,
         };
-        status
     }
 
-    fn service(&self, key: ServiceKey, active: &Active, now: Instant) -> ServiceStatus {
+    fn service(&self, status: &mut ServiceStatus, key: ServiceKey, active: &Active, now: Instant) {
         let pool = &active.pool;
-        let servers = pool.members.iter().map(|(server, member)| {
-            let state = active.state(server).unwrap_or_default();
-            self.server((key, *server), member, state, now)
-        });
-        ServiceStatus {
-            service: key.to_string(),
-            scheduler: pool.service.scheduler.map(|it| it.to_string()).unwrap_or_default(),
-            fallback: pool.fallback.map(|it| it.key().to_string()),
-            on_fallback: active.on_fallback,
-            servers: servers.collect(),
+        display(&mut status.service, key);
+        status.scheduler.clear();
+        if let Some(scheduler) = pool.service.scheduler {
+            display(&mut status.scheduler, scheduler);
         }
+        status.fallback = pool.fallback.map(|it| it.key().to_string());
+        status.on_fallback = active.on_fallback;
+        refill(&mut status.servers, &pool.members, |it, (server, member)| {
+            let state = active.state(server).unwrap_or_default();
+            self.server(it, (key, *server), member, state, now);
+        });
     }
 
     fn server(
         &self,
+        status: &mut ServerStatus,
         (service, server): (ServiceKey, DestinationKey),
         member: &Member,
         state: MemberState,
         now: Instant,
-    ) -> ServerStatus {
+    ) {
         let health = self.pools().health(member);
         let checked = self.check(&member.probe);
-        // Most texts fit, so that they needn't grow.
-        let mut check = String::with_capacity(64);
-        let _ = write!(check, "{}", member.probe);
-        let mut status = ServerStatus {
-            server: endpoint(&server),
+        let (mut name, mut check) = (mem::take(&mut status.server), mem::take(&mut status.check));
+        name.clear();
+        endpoint(&mut name, &server);
+        display(&mut check, &member.probe);
+        *status = ServerStatus {
+            server: name,
             state: match &*member.probe.check {
                 Check::On => ServerState::Unchecked,
                 _ if state.admitted => ServerState::Up,
@@ -103,6 +108,33 @@ impl Engine {
             decided
         });
         status.maintenance = self.pools().maintenance(service, server).map(str::to_owned);
-        status
     }
+}
+
+/// Makes a list with as many items as there are, each in the place of a former one if there is one.
+fn refill<T: Default, I: IntoIterator>(
+    list: &mut Vec<T>,
+    from: I,
+    mut fill: impl FnMut(&mut T, I::Item),
+) {
+    let from = from.into_iter();
+    list.reserve(from.size_hint().0.saturating_sub(list.len()));
+    let mut count = 0;
+    for item in from {
+        if count == list.len() {
+            list.push(T::default());
+        }
+        if let Some(place) = list.get_mut(count) {
+            fill(place, item);
+        }
+        count += 1;
+    }
+    list.truncate(count);
+}
+
+/// Replaces a text.
+fn display(text: &mut String, value: impl Display) {
+    text.clear();
+    // A string takes all that is written.
+    let _ = write!(text, "{value}");
 }

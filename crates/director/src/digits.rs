@@ -2,6 +2,7 @@
 //!
 //! `write!` is made for any format and takes several times as long.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,18 +25,21 @@ pub(crate) fn seconds(to: &mut String, time: Duration) {
     digits(to, fraction.into(), width);
 }
 
-/// An address with its port, as it is displayed.
-pub(crate) fn endpoint(key: &DestinationKey) -> String {
-    let IpAddr::V4(address) = key.addr else { return key.to_string() };
+/// Appends an address with its port, as it is displayed.
+pub(crate) fn endpoint(to: &mut String, key: &DestinationKey) {
+    let IpAddr::V4(address) = key.addr else {
+        // A string takes all that is written.
+        let _ = write!(to, "{key}");
+        return;
+    };
     // 255.255.255.255:65535
-    let mut text = String::with_capacity(21);
+    to.reserve(21);
     for (byte, before) in address.octets().into_iter().zip(["", ".", ".", "."]) {
-        text.push_str(before);
-        number(&mut text, byte);
+        to.push_str(before);
+        number(to, byte);
     }
-    text.push(':');
-    number(&mut text, key.port);
-    text
+    to.push(':');
+    number(to, key.port);
 }
 
 /// Appends a number with at least so many digits.
@@ -84,7 +88,9 @@ mod tests {
         #[test]
         fn endpoints_are_written_as_display_writes_them(addr in any::<IpAddr>(), port in any::<u16>()) {
             let key = DestinationKey::new(addr, port);
-            prop_assert_eq!(endpoint(&key), key.to_string());
+            let mut text = String::new();
+            endpoint(&mut text, &key);
+            prop_assert_eq!(text, key.to_string());
         }
 
         /// A double has 15 digits that are certain.

@@ -244,29 +244,30 @@ pub(crate) struct Page<'a> {
     status: &'a Status,
     /// `{name="web"`: the label of all samples.
     instance: String,
-    /// The virtual services, and what their samples begin with.
+    /// The virtual services, and the labels of their samples.
     services: Vec<(&'a ServiceStatus, String)>,
-    /// All real servers likewise.
-    servers: Vec<(&'a ServerStatus, String)>,
     /// How many metrics are complete.
     family: usize,
-    /// How many objects' samples of the next one are written.
-    at: usize,
+    /// The virtual service whose samples of the next one are to be written.
+    service: usize,
+    /// The real server of it, if it is about real servers.
+    server: usize,
 }
 
 impl<'a> Page<'a> {
     pub(crate) fn new(status: &'a Status) -> Self {
         let instance = format!("{{name=\"{}\"", escaped(&status.instance));
-        let mut services = Vec::with_capacity(status.services.len());
-        let mut servers = Vec::new();
-        for service in &status.services {
+        let labelled = |service: &'a ServiceStatus| {
             let labels = [&*instance, ",service=\"", &escaped(&service.service), "\""].concat();
-            servers.extend(service.servers.iter().map(|server| {
-                (server, [&*labels, ",server=\"", &escaped(&server.server), "\""].concat())
-            }));
-            services.push((service, labels));
-        }
-        Self { status, instance, services, servers, family: 0, at: 0 }
+            (service, labels)
+        };
+        let services = status.services.iter().map(labelled).collect();
+        Self { status, instance, services, family: 0, service: 0, server: 0 }
+    }
+
+    /// The same from its beginning.
+    pub(crate) fn again(self) -> Self {
+        Self { family: 0, service: 0, server: 0, ..self }
     }
 }
 
@@ -275,32 +276,38 @@ impl Document for Page<'_> {
         let Some(Family { name, kind, help, samples }) = FAMILIES.get(self.family) else {
             return false;
         };
-        let at = self.at;
-        if at == 0 {
+        if (self.service, self.server) == (0, 0) {
             for word in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
                 to.push_str(word);
             }
         }
-        let is_last = |count| at + 1 >= count;
-        let is_last = match samples {
-            Server(write) => {
-                if let Some((server, labels)) = self.servers.get(at) {
+        let of_service = self.services.get(self.service);
+        match (samples, of_service) {
+            (Server(write), Some((service, labels))) => {
+                if let Some(server) = service.servers.get(self.server) {
+                    let name_of = escaped(&server.server);
+                    let labels = [labels, ",server=\"", &name_of, "\""];
                     write(&mut Sample { to, name, labels }, server);
+                    self.server += 1;
                 }
-                is_last(self.servers.len())
-            }
-            Service(write) => {
-                if let Some((service, labels)) = self.services.get(at) {
-                    write(&mut Sample { to, name, labels }, service);
+                if self.server >= service.servers.len() {
+                    (self.service, self.server) = (self.service + 1, 0);
                 }
-                is_last(self.services.len())
             }
-            Instance(write) => {
-                write(&mut Sample { to, name, labels: &self.instance }, self.status);
-                true
+            (Service(write), Some((service, labels))) => {
+                write(&mut Sample { to, name, labels: [labels, "", "", ""] }, service);
+                self.service += 1;
             }
-        };
-        (self.family, self.at) = if is_last { (self.family + 1, 0) } else { (self.family, at + 1) };
+            (Instance(write), _) => {
+                let labels = [&self.instance, "", "", ""];
+                write(&mut Sample { to, name, labels }, self.status);
+                self.service = self.services.len();
+            }
+            (Server(_) | Service(_), None) => {}
+        }
+        if self.service >= self.services.len() {
+            (self.family, self.service, self.server) = (self.family + 1, 0, 0);
+        }
         true
     }
 }
@@ -309,8 +316,8 @@ impl Document for Page<'_> {
 struct Sample<'a> {
     to: &'a mut String,
     name: &'a str,
-    /// The labels that all of them have, from the brace on.
-    labels: &'a str,
+    /// The labels that all of them have, from the brace on, in pieces.
+    labels: [&'a str; 4],
 }
 
 impl Sample<'_> {
@@ -328,7 +335,8 @@ impl Sample<'_> {
     }
 
     fn begin(&mut self, suffix: &str, labels: &[(&str, &str)]) {
-        for word in [self.name, suffix, self.labels] {
+        let [a, b, c, d] = self.labels;
+        for word in [self.name, suffix, a, b, c, d] {
             self.to.push_str(word);
         }
         for (label, value) in labels {
@@ -342,7 +350,7 @@ impl Sample<'_> {
 
 /// The value of a label as the format wants it between quotes.
 fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(['\\', '"', '\n']) {
+    if !text.bytes().any(|byte| matches!(byte, b'\\' | b'"' | b'\n')) {
         return text.into();
     }
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").into()

@@ -13,6 +13,12 @@ pub(crate) trait Document {
     fn write_part(&mut self, to: &mut String) -> bool;
 }
 
+impl<D: Document> Document for &mut D {
+    fn write_part(&mut self, to: &mut String) -> bool {
+        D::write_part(self, to)
+    }
+}
+
 /// The pieces of a document.
 pub(crate) struct Pieces<D>(D);
 
@@ -31,14 +37,15 @@ impl<D: Document> Pieces<D> {
         true
     }
 
-    /// How long all pieces are together, in bytes.
-    pub(crate) fn length(mut self) -> usize {
-        let (mut length, mut piece) = (0, new_piece());
+    /// How long all pieces are together, in bytes, each made in the same memory.
+    pub(crate) fn length(mut self, piece: &mut String) -> usize {
+        let mut length = 0;
         loop {
-            let goes_on = self.fill(&mut piece);
-            length += piece.len();
             piece.clear();
+            let goes_on = self.fill(piece);
+            length += piece.len();
             if !goes_on {
+                piece.clear();
                 return length;
             }
         }

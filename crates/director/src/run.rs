@@ -190,11 +190,23 @@ impl Handle {
     ///
     /// If the program has ended.
     pub fn status(&self) -> Result<Status, Ended> {
+        let mut status = Status::new("");
+        self.describe(&mut status)?;
+        Ok(status)
+    }
+
+    /// Brings a [status](Self::status) up to date, whatever it says, and uses its memory again. With a
+    /// thousand real servers that saves most of the time.
+    ///
+    /// # Errors
+    ///
+    /// If the program has ended.
+    pub fn describe(&self, status: &mut Status) -> Result<(), Ended> {
         let engine = self.engine.upgrade().ok_or(Ended)?;
         let now = Instant::now();
-        let mut status = lock(&engine).status(now);
+        lock(&engine).describe(status, now);
         status.uptime = now.saturating_duration_since(self.started);
-        Ok(status)
+        Ok(())
     }
 
     /// Records an operator's decision about real servers, perhaps for some time only. None returns

@@ -30,8 +30,8 @@ struct Fake {
 }
 
 impl Handler for Fake {
-    async fn status(&self) -> Result<Status, Refusal> {
-        let mut status = Status::new("web");
+    async fn status(&self, status: &mut Status) -> Result<(), Refusal> {
+        *status = Status::new("web");
         let mut service = ServiceStatus::default();
         service.service = "tcp/10.10.10.53:80".to_owned();
         service.servers = (0..self.servers)
@@ -43,7 +43,7 @@ impl Handler for Fake {
             })
             .collect();
         status.services.push(service);
-        Ok(status)
+        Ok(())
     }
 
     async fn decide(&self, order: Order) -> Result<Decided, Refusal> {

@@ -38,8 +38,9 @@ const SPACING: Duration = Duration::from_millis(20);
 /// should pass a message to the engine and wait for the reply: dropping it then only loses the
 /// reply.
 pub trait Handler {
-    /// The status now.
-    fn status(&self) -> impl Future<Output = Result<Status, Refusal>>;
+    /// Brings a status up to date, whatever it says. [`Handle::describe`](crate::Handle::describe) uses its
+    /// memory again.
+    fn status(&self, status: &mut Status) -> impl Future<Output = Result<(), Refusal>>;
 
     /// Applies an operator's decision, and returns when pools know it and it is saved, if it can be.
     fn decide(&self, order: Order) -> impl Future<Output = Result<Decided, Refusal>>;
@@ -128,6 +129,8 @@ struct Shared<H> {
     own_uid: u32,
     /// The last value of each kind that was made for clients.
     made: Mutex<[Option<Made>; 3]>,
+    /// What the last reply was made in, while clients are connected.
+    spare: RefCell<Option<Memory>>,
     /// Clients by whether they are privileged.
     clients: [Cell<usize>; 2],
     unread: Cell<usize>,
@@ -150,6 +153,19 @@ struct Made {
     /// Its version is that of the value.
     changes: watch::Receiver<u64>,
     reply: Rc<Reply>,
+}
+
+/// What a reply is made in.
+#[derive(Debug)]
+struct Memory {
+    status: Status,
+    piece: String,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { status: Status::new(""), piece: new_piece() }
+    }
 }
 
 /// A reply that isn't a refusal, in pieces.
@@ -196,6 +212,7 @@ impl<H: Handler + 'static> Server<H> {
             limits: Limits::default(),
             own_uid: rustix::process::geteuid().as_raw(),
             made: Mutex::default(),
+            spare: RefCell::default(),
             clients: Default::default(),
             unread: Cell::default(),
             stopped: RefCell::default(),
@@ -282,6 +299,9 @@ impl<H> Drop for Place<H> {
     fn drop(&mut self) {
         let count = &self.shared.clients[usize::from(self.is_privileged)];
         count.set(count.get() - 1);
+        if self.shared.clients.iter().all(|count| count.get() == 0) {
+            self.shared.spare.take();
+        }
     }
 }
 
@@ -401,24 +421,26 @@ impl<H: Handler> Shared<H> {
             let reply = self.made(kind).await;
             return self.send(peer, id, reply).await;
         }
-        let status = match in_time(self.limits.call, self.handler.status()).await {
-            Ok(status) => status,
-            Err(refusal) => return self.refuse(peer, Some(id), &refusal).await,
-        };
-        let (mut piece, stream) = (new_piece(), &mut peer.stream);
+        let Memory { mut status, mut piece } = self.spare.take().unwrap_or_default();
+        if let Err(refusal) = in_time(self.limits.call, self.handler.status(&mut status)).await {
+            return self.refuse(peer, Some(id), &refusal).await;
+        }
+        let stream = &mut peer.stream;
         let (before, after) = around_ok(id);
-        piece.push_str(&before);
         // Nobody else gets this one, so it is written while it is made. Fresh memory for all of it would
         // cost more than making metrics a second time, for their length.
         let write = async {
             match kind {
                 Kind::Metrics => {
-                    let length = Pieces::new(Page::new(&status)).length();
+                    let mut page = Page::new(&status);
+                    let length = Pieces::new(&mut page).length(&mut piece);
+                    piece.push_str(&before);
                     piece.push_str(&json(&Text { length }).unwrap_or_default());
                     piece.push_str(after);
-                    self.write_all(stream, &mut piece, Page::new(&status)).await?;
+                    self.write_all(stream, &mut piece, page.again()).await?;
                 }
                 Kind::Status | Kind::Pools => {
+                    piece.push_str(&before);
                     self.write_all(stream, &mut piece, Json::new(&status)).await?;
                     piece.push_str(after);
                 }
@@ -426,7 +448,10 @@ impl<H: Handler> Shared<H> {
             stream.write_all(piece.as_bytes()).await?;
             stream.flush().await
         };
-        Ok(timeout(self.limits.write, write).await.map_err(|_| Over)??)
+        timeout(self.limits.write, write).await.map_err(|_| Over)??;
+        piece.clear();
+        self.spare.replace(Some(Memory { status, piece }));
+        Ok(())
     }
 
     /// Writes what is in `piece` and a document after it. The end of that is in `piece` afterwards.
@@ -472,7 +497,8 @@ impl<H: Handler> Shared<H> {
         let at = Instant::now();
         let mut changes = self.changes.clone();
         changes.mark_unchanged();
-        let status = self.handler.status().await?;
+        let Memory { mut status, piece } = self.spare.take().unwrap_or_default();
+        self.handler.status(&mut status).await?;
         let reply = match kind {
             Kind::Status => {
                 let ok = Pieces::new(Json::new(&status)).make(self.limits.slice).await;
@@ -485,6 +511,7 @@ impl<H: Handler> Shared<H> {
             }
             Kind::Pools => Reply::of(&Pools { pools: PoolState::all(&status) })?,
         };
+        self.spare.replace(Some(Memory { status, piece }));
         Ok(Made { at, changes, reply })
     }
 

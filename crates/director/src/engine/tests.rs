@@ -12,6 +12,7 @@ use splitmix::Random;
 use super::*;
 use crate::pool::Member;
 use crate::reconcile::{execute, look};
+use crate::status::Status;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,6 +71,12 @@ impl World {
         let current = self.client.snapshot().unwrap();
         self.engine.load(Setup::new(pools), &current, &BTreeSet::new(), self.now);
         self.work();
+    }
+
+    fn status(&self, now: Instant) -> Status {
+        let mut status = Status::new("");
+        self.engine.describe(&mut status, now);
+        status
     }
 
     /// Another run of the program, which knows what the last one has saved.
@@ -210,18 +217,18 @@ fn the_table_follows_the_servers_whatever_happens() {
 fn a_status_says_whether_the_table_has_it_yet() {
     let mut world = World::new(&[102]);
     world.load(vec![pool(80, &[102])]);
-    assert!(!world.engine.status(world.now).writing);
+    assert!(!world.status(world.now).writing);
     let ((now, id), verdict) = world.checks.pop_first().unwrap();
     world.engine.finished(id, verdict, Duration::from_millis(3), now);
-    let status = world.engine.status(now);
+    let status = world.status(now);
     assert!(status.services[0].servers[0].takes_traffic && status.writing);
     assert_eq!(world.table(80), Some(vec![]));
     let orders = world.engine.orders(now).unwrap();
-    assert!(world.engine.status(now).writing, "they are under way");
+    assert!(world.status(now).writing, "they are under way");
     let written = execute(&mut world.client, &orders);
-    assert!(world.engine.status(now).writing, "nobody knows yet");
+    assert!(world.status(now).writing, "nobody knows yet");
     world.engine.written(written, now);
-    assert!(!world.engine.status(now).writing);
+    assert!(!world.status(now).writing);
     assert_eq!(world.table(80), Some(vec![(102, 1)]));
 }
 
@@ -309,4 +316,27 @@ fn a_restart_finds_what_was_drained_and_what_fell_back() {
     world.play(Duration::from_secs(20));
     assert_eq!(world.table(80), Some(vec![(102, 1), (103, 1)]));
     drop(world.kernel);
+}
+
+/// With fewer services and real servers than it had, and with more.
+#[test]
+fn what_a_status_said_before_makes_no_difference() {
+    let mut world = World::new(&[102]);
+    let mut status = crate::status::tests::example();
+    for pools in
+        [vec![pool(80, &[102])], vec![pool(80, &[102, 103, 104]), pool(81, &[103])], vec![]]
+    {
+        world.load(pools);
+        let expected = world.status(world.now);
+        world.engine.describe(&mut status, world.now);
+        // What is for others to fill in.
+        status.instance.clone_from(&expected.instance);
+        (status.uptime, status.config) = (expected.uptime, expected.config.clone());
+        assert_eq!(status, expected);
+        if let Some(service) = status.services.first_mut() {
+            service.fallback = Some("somewhere".to_owned());
+            service.servers[0].maintenance = Some("a file".to_owned());
+            service.servers[0].checks.up = 1000;
+        }
+    }
 }

@@ -44,14 +44,14 @@ pub(super) fn status(stage: &Stage) -> Result<Vec<Criterion>> {
     let begin = Instant::now();
     let (mut compared, mut differ) = (0, Vec::new());
     let (mut took, mut beside) = (Vec::new(), Vec::new());
+    // Kept, because it is no part of a reply's time how a client comes by memory for it.
+    let (mut status, mut metrics, mut other) = (String::new(), String::new(), Vec::new());
     while begin.elapsed() < ASKING {
         let before = table.read()?;
-        let (status, span) = socket.ask("status")?;
-        took.push(span);
-        beside.push(control.ask(status.len())?);
-        let (metrics, span) = socket.ask("metrics")?;
-        took.push(span);
-        beside.push(control.ask(metrics.len())?);
+        for (request, reply) in [("status", &mut status), ("metrics", &mut metrics)] {
+            took.push(socket.ask(request, reply)?);
+            beside.push(control.ask(reply.len(), &mut other)?);
+        }
         // What happened meanwhile may be in one and not in the other, and what is being written is known
         // before the kernel has it.
         let stands_still = table.read()? == before;
@@ -117,12 +117,12 @@ impl Control {
         Ok(Self(BufReader::with_capacity(1 << 20, stream)))
     }
 
-    /// How long it takes to get so many bytes.
-    fn ask(&mut self, length: usize) -> Result<[Duration; 2]> {
+    /// When so many bytes were asked for, and when they were there.
+    fn ask(&mut self, length: usize, reply: &mut Vec<u8>) -> Result<[Duration; 2]> {
+        reply.clear();
         let begin = now();
         self.0.get_mut().write_all(&u64::try_from(length)?.to_be_bytes())?;
-        let mut reply = Vec::with_capacity(length);
-        (&mut self.0).take(u64::try_from(length)?).read_to_end(&mut reply)?;
+        (&mut self.0).take(u64::try_from(length)?).read_to_end(reply)?;
         ensure!(reply.len() == length, "the control has ended");
         Ok([begin, now()])
     }
@@ -155,22 +155,22 @@ impl Socket {
         Ok(Self { stream: BufReader::with_capacity(1 << 20, stream), count: 0 })
     }
 
-    /// The reply, and how long it took.
-    fn ask(&mut self, request: &str) -> Result<(String, [Duration; 2])> {
+    /// When a request was made, and when its reply was there.
+    fn ask(&mut self, request: &str, reply: &mut String) -> Result<[Duration; 2]> {
         self.count += 1;
+        reply.clear();
         let begin = now();
         let line = json!({ "v": 1, "id": self.count, "request": request });
         self.stream.get_mut().write_all(format!("{line}\n").as_bytes())?;
-        let mut reply = String::new();
-        self.stream.read_line(&mut reply)?;
+        self.stream.read_line(reply)?;
         if request == "metrics" {
-            let head: Value = serde_json::from_str(&reply)?;
+            let head: Value = serde_json::from_str(reply)?;
             let length = member(&head, "length").and_then(Value::as_u64);
             let length = length.with_context(|| format!("no metrics in {reply}"))?;
             reply.clear();
-            (&mut self.stream).take(length).read_to_string(&mut reply)?;
+            (&mut self.stream).take(length).read_to_string(reply)?;
         }
-        Ok((reply, [begin, now()]))
+        Ok([begin, now()])
     }
 }
 

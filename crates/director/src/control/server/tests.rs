@@ -25,15 +25,15 @@ struct Fake {
 }
 
 impl Handler for Rc<Fake> {
-    async fn status(&self) -> Result<Status, Refusal> {
+    async fn status(&self, status: &mut Status) -> Result<(), Refusal> {
         if self.hangs.get() {
             std::future::pending::<()>().await;
         }
         self.statuses.set(self.statuses.get() + 1);
-        let mut status = example();
+        *status = example();
         let more = vec![status.services[0].clone(); self.more.get()];
         status.services.extend(more);
-        Ok(status)
+        Ok(())
     }
 
     async fn decide(&self, order: Order) -> Result<Decided, Refusal> {

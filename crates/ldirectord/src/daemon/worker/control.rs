@@ -147,13 +147,13 @@ pub(super) fn serve(
 }
 
 impl Handler for Clients {
-    async fn status(&self) -> Result<Status, Refusal> {
-        let mut status = self.engine.status()?;
+    async fn status(&self, status: &mut Status) -> Result<(), Refusal> {
+        self.engine.describe(status)?;
         status.instance.clone_from(&self.instance);
         let config = lock(&self.config);
         status.config.in_force_for = config.since.elapsed();
         status.config.error.clone_from(&config.error);
-        Ok(status)
+        Ok(())
     }
 
     async fn decide(&self, order: Order) -> Result<Decided, Refusal> {
