@@ -1,5 +1,5 @@
 //! A network in which every real server answers at once: with pings, with a refusal, or on two ports
-//! with pages.
+//! with pages. A name server says that it knows no name.
 //!
 //! The namespaces of the directors are each joined to one namespace `far`, which is their default
 //! route. There, all of 10.0.0.0/8, 192.168.0.0/16, `fd00::/8` and `2001:db8::/32` are local addresses,
@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ipvs_testkit::Namespace;
+
+use super::refusing_dns;
 
 /// The ports with a web server.
 const PORTS: [u16; 2] = [80, 8080];
@@ -56,6 +58,7 @@ impl Far {
             "route add local fd00::/8 dev lo",
             "route add local 2001:db8::/32 dev lo",
         ])?;
+        refusing_dns::start(&netns)?;
         let asked = Asked::default();
         for port in PORTS {
             let listener =

@@ -15,6 +15,7 @@ pub mod far;
 pub mod generate;
 mod mutate;
 mod reader;
+mod refusing_dns;
 pub mod rules;
 pub mod sample;
 pub mod sandbox;

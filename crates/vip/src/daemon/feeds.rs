@@ -128,7 +128,7 @@ mod tests {
     struct Instance(watch::Receiver<u64>);
 
     impl Handler for Instance {
-        async fn status(&self) -> Result<Status, Refusal> {
+        async fn status(&self, status: &mut Status) -> Result<(), Refusal> {
             let mut service = ServiceStatus::default();
             service.service = "tcp/10.10.10.53:80".to_owned();
             for number in 0..3 {
@@ -136,9 +136,9 @@ mod tests {
                 server.takes_traffic = number < *self.0.borrow();
                 service.servers.push(server);
             }
-            let mut status = Status::new("web.cf");
+            *status = Status::new("web.cf");
             status.services.push(service);
-            Ok(status)
+            Ok(())
         }
 
         fn decide(&self, _: Order) -> impl Future<Output = Result<Decided, Refusal>> {
