@@ -7,6 +7,7 @@ use std::io;
 use rustix::process::getuid;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
     set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
@@ -48,6 +49,40 @@ pub fn give_up(user: Option<User>, groups: &[u32]) -> io::Result<()> {
         CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(|it| failed("capset", it))?;
     set_no_new_privs(true).map_err(|it| failed("PR_SET_NO_NEW_PRIVS", it))
+}
+
+/// Does something with the rights that are left as ambient ones: a program that `start` executes on
+/// this thread has them too, whoever the user is (capabilities(7)). Others that this process starts,
+/// before, after or on other threads, have none.
+///
+/// # Errors
+///
+/// The call that failed, and why. Before `start`, nothing has changed.
+///
+/// ```
+/// use std::process::Command;
+///
+/// let status = daemon_kit::rights::pass_on(|| Command::new("true").status())??;
+/// assert!(status.success());
+/// # Ok::<_, std::io::Error>(())
+/// ```
+pub fn pass_on<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let before = capabilities(None).map_err(|it| failed("capget", it))?;
+    let passed = before.permitted & NEEDED;
+    let wider = CapabilitySets { inheritable: before.inheritable | passed, ..before };
+    let take_back = || -> io::Result<()> {
+        clear_ambient_capability_set().map_err(|it| failed("PR_CAP_AMBIENT", it))?;
+        set_capabilities(None, before).map_err(|it| failed("capset", it))
+    };
+    set_capabilities(None, wider).map_err(|it| failed("capset", it))?;
+    let mut each = passed.iter();
+    if let Err(error) = each.try_for_each(|it| configure_capability_in_ambient_set(it, true)) {
+        take_back()?;
+        return Err(failed("PR_CAP_AMBIENT", error));
+    }
+    let started = start();
+    take_back()?;
+    Ok(started)
 }
 
 fn failed(call: &str, error: rustix::io::Errno) -> io::Error {

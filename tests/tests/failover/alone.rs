@@ -127,6 +127,9 @@ fn an_interface_may_come_later(context: &mut Context) -> Result<()> {
     better.stop()
 }
 
+/// No capabilities, in the same form as [`RIGHTS`].
+const NO_RIGHTS: &str = "0000000000000000";
+
 /// A line of /proc/PID/status.
 fn status(pid: Pid, key: &str) -> Result<String> {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
@@ -178,32 +181,46 @@ fn until_gone(guard: Pid) -> Result<()> {
     })
 }
 
+/// By one that can do as much, whoever the user is.
 fn a_guard_that_is_killed_is_replaced(context: &mut Context) -> Result<()> {
-    let stage = Stage::build(context)?;
-    let [mut better, _] = pair(&stage)?;
-    let watch = Watch::start(&stage.directors, VIP)?;
-    better.start()?;
-    watch.until(only(0))?;
-    let first = better.guard()?;
-    kill_process(first, Signal::KILL)?;
-    let second = eventually(LIMIT, || {
-        let now = better.guard()?;
-        ensure!(now != first, "it isn't replaced");
-        Ok(now)
-    })?;
-    // Neither the signals for the daemon's group nor those of a service manager are for it.
-    eventually(LIMIT, || {
-        let session = status(second, "NSsid")?;
-        let own = second.as_raw_nonzero().to_string();
-        ensure!(session == own, "it is in session {session}, not in one of its own");
-        Ok(())
-    })?;
-    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-        kill_process(second, signal)?;
+    for user in [None, Some("nobody")] {
+        let stage = Stage::build(context)?;
+        let [mut better, _] = pair(&stage)?;
+        better.user = user;
+        let watch = Watch::start(&stage.directors, VIP)?;
+        better.start()?;
+        watch.until(only(0))?;
+        let first = better.guard()?;
+        kill_process(first, Signal::KILL)?;
+        let second = eventually(LIMIT, || {
+            let now = better.guard()?;
+            ensure!(now != first, "it isn't replaced");
+            Ok(now)
+        })?;
+        // Neither the signals for the daemon's group nor those of a service manager are for it. It has
+        // given up the rest once it is in a session of its own.
+        eventually(LIMIT, || {
+            let session = status(second, "NSsid")?;
+            let own = second.as_raw_nonzero().to_string();
+            ensure!(session == own, "it is in session {session}, not in one of its own");
+            for (pid, set, rights) in [
+                (second, "CapEff", RIGHTS),
+                (second, "CapAmb", NO_RIGHTS),
+                (better.pid()?, "CapInh", NO_RIGHTS),
+                (better.pid()?, "CapAmb", NO_RIGHTS),
+            ] {
+                let found = status(pid, set)?;
+                ensure!(found == rights, "{user:?}: {set} is {found}");
+            }
+            Ok(())
+        })?;
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+            kill_process(second, signal)?;
+        }
+        ensure!(watch.owners() == Some(only(0)), "{:?}", watch.owners());
+        better.kill()?;
+        watch.until(NOBODY)?;
     }
-    ensure!(watch.owners() == Some(only(0)), "{:?}", watch.owners());
-    better.kill()?;
-    watch.until(NOBODY)?;
     Ok(())
 }
 

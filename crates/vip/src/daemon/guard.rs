@@ -83,7 +83,12 @@ impl Guard {
         }
         // The list is there before the guard is, whenever the daemon is killed.
         tell(&near, &self.list)?;
-        self.running = Some((command.spawn()?, near));
+        let child = match getuid().is_root() {
+            true => command.spawn()?,
+            // Only root's processes pass on capabilities by themselves.
+            false => rights::pass_on(|| command.spawn())??,
+        };
+        self.running = Some((child, near));
         Ok(())
     }
 }
@@ -107,11 +112,8 @@ impl Source for Guard {
                 let _ = child.kill();
                 let _ = child.wait();
             }
-            // Another user's process can't pass on capabilities.
-            let can_replace = getuid().is_root();
-            self.restart = now.checked_add(PAUSE).filter(|_| can_replace);
-            let rest = if can_replace { "is replaced" } else { "is missing" };
-            say::log(format_args!("the guard, which removes addresses after a crash, {rest}"));
+            self.restart = now.checked_add(PAUSE);
+            say::log(format_args!("the guard, which removes addresses after a crash, is replaced"));
         }
         if self.restart.is_some_and(|at| at <= now) {
             self.restart = None;
