@@ -27,9 +27,9 @@ impl<D: Document> Pieces<D> {
         Self(document)
     }
 
-    /// Appends to a piece until it is full. False if the document has ended before that.
-    pub(crate) fn fill(&mut self, piece: &mut String) -> bool {
-        while piece.len() < PIECE {
+    /// Appends to a piece until it has this many bytes. False if the document has ended before that.
+    pub(crate) fn fill(&mut self, piece: &mut String, most: usize) -> bool {
+        while piece.len() < most {
             if !self.0.write_part(piece) {
                 return false;
             }
@@ -42,7 +42,7 @@ impl<D: Document> Pieces<D> {
         let mut length = 0;
         loop {
             piece.clear();
-            let goes_on = self.fill(piece);
+            let goes_on = self.fill(piece, PIECE);
             length += piece.len();
             if !goes_on {
                 piece.clear();
@@ -71,7 +71,7 @@ impl<D: Document> Iterator for Pieces<D> {
 
     fn next(&mut self) -> Option<String> {
         let mut piece = new_piece();
-        self.fill(&mut piece);
+        self.fill(&mut piece, PIECE);
         (!piece.is_empty()).then_some(piece)
     }
 }

@@ -8,6 +8,7 @@
 //! - [`Client`], blocking, for commands.
 
 mod client;
+mod limits;
 mod reply;
 mod request;
 mod server;
@@ -18,6 +19,7 @@ pub use daemon_kit::control::{
     BindError, ClientError, ErrorKind, LINE_MAX, Listening, Malformed, Refusal, SocketFile,
     VERSION, bind,
 };
+pub use limits::Limits;
 pub use reply::{PoolState, Reloaded};
 pub use request::{Decoder, Order, RealServer, Request, Tagged};
-pub use server::{Handler, Limits, Server, Stopped};
+pub use server::{Handler, Server, Stopped};

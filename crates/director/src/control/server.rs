@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use daemon_kit::control::reply::{around_ok, refusal_line};
 use daemon_kit::control::{ErrorKind, Refusal};
+use rustix::net::sockopt::set_socket_send_buffer_size_force;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -17,16 +18,22 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
+use crate::control::limits::Limits;
 use crate::control::reply::{Done, PoolState, Pools, Reloaded, Text};
 use crate::control::request::{Decoder, Order, Request, Tagged};
 use crate::metrics::Page;
-use crate::pieces::{Document, Pieces, new_piece};
+use crate::pieces::{Document, PIECE, Pieces, new_piece};
 use crate::run::Decided;
 use crate::status::Status;
 use crate::status::json::Json;
 
 /// How much is read at a time, and so held for each client beside an incomplete request.
 const CHUNK: usize = 4096;
+
+/// How much is written at once to the first privileged client, in bytes, and twice as much waits in its
+/// socket: each time one side waits for the other, somebody else may have the processor. Others get
+/// [pieces](PIECE), so that they cost little.
+const BURST: usize = 1 << 20;
 
 /// Lines to one subscriber are at least this far apart: changes that come together are one line.
 const SPACING: Duration = Duration::from_millis(20);
@@ -51,55 +58,6 @@ pub trait Handler {
     /// Leaves the table as it is, or cleans it up, and writes to it no more. When the reply has
     /// been sent, [`Server::run`] returns.
     fn stop(&self, keep_table: bool) -> impl Future<Output = Result<(), Refusal>>;
-}
-
-/// What clients may cost.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Limits {
-    /// How many clients may be connected. Default: 64.
-    pub clients: usize,
-    /// How many of these places are kept for root and the daemon's own user. Default: 16.
-    pub reserved: usize,
-    /// How long a client may be connected without sending anything. Default: 10 seconds.
-    pub idle: Duration,
-    /// How long a request may take from its first byte to its last. Default: 5 seconds.
-    pub request: Duration,
-    /// How long a client may take to read a reply. Default: 5 seconds.
-    pub write: Duration,
-    /// How long the daemon may take for a status or a decision. Default: 10 seconds.
-    pub call: Duration,
-    /// How long it may take for a reload, or to stop. Default: 2 minutes.
-    pub reload: Duration,
-    /// How many bytes of replies may wait for readers that aren't privileged. A single reply may
-    /// have more. Default: 16 MiB.
-    pub unread: usize,
-    /// How old a status may be that a client who isn't privileged gets. Clients share it, so they
-    /// can't keep the daemon busy. A change ends it early. Default: 100 milliseconds.
-    pub reuse: Duration,
-    /// How long a reply is made at a time, before everybody else has their turn. Default: 2
-    /// milliseconds.
-    pub slice: Duration,
-    /// The longest time between two lines to a subscriber. Default: 500 milliseconds.
-    pub beat: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            clients: 64,
-            reserved: 16,
-            idle: Duration::from_secs(10),
-            request: Duration::from_secs(5),
-            write: Duration::from_secs(5),
-            call: Duration::from_secs(10),
-            reload: Duration::from_secs(120),
-            unread: 16 * 1024 * 1024,
-            reuse: Duration::from_millis(100),
-            slice: Duration::from_millis(2),
-            beat: Duration::from_millis(500),
-        }
-    }
 }
 
 /// A client has asked the daemon to stop, and the handler has agreed.
@@ -191,6 +149,8 @@ impl Reply {
 struct Peer<S> {
     stream: S,
     is_privileged: bool,
+    /// How much is written to it at once.
+    burst: usize,
 }
 
 /// The connection is over: the client is gone, or too slow, or has been told so.
@@ -245,6 +205,10 @@ impl<H: Handler + 'static> Server<H> {
                 Either::Right(Ok((stream, _))) => {
                     let Ok(peer) = stream.peer_cred() else { continue };
                     if let Some(place) = Place::take(&shared, peer.uid()) {
+                        if place.burst > PIECE {
+                            // Without the right, it writes more often.
+                            let _ = set_socket_send_buffer_size_force(&stream, place.burst);
+                        }
                         tasks.spawn_local(async move { place.serve(stream).await });
                     } else {
                         turn_away(stream);
@@ -273,6 +237,7 @@ fn turn_away(stream: UnixStream) {
 struct Place<H> {
     shared: Rc<Shared<H>>,
     is_privileged: bool,
+    burst: usize,
 }
 
 impl<H: Handler> Place<H> {
@@ -286,11 +251,12 @@ impl<H: Handler> Place<H> {
         }
         let count = &shared.clients[usize::from(is_privileged)];
         count.set(count.get() + 1);
-        Some(Self { shared: Rc::clone(shared), is_privileged })
+        let burst = if is_privileged && privileged == 0 { BURST } else { PIECE };
+        Some(Self { shared: Rc::clone(shared), is_privileged, burst })
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
-        let mut peer = Peer { stream, is_privileged: self.is_privileged };
+        let mut peer = Peer { stream, is_privileged: self.is_privileged, burst: self.burst };
         let Err(Over) = self.shared.converse(&mut peer).await;
     }
 }
@@ -425,7 +391,7 @@ impl<H: Handler> Shared<H> {
         if let Err(refusal) = in_time(self.limits.call, self.handler.status(&mut status)).await {
             return self.refuse(peer, Some(id), &refusal).await;
         }
-        let stream = &mut peer.stream;
+        let (stream, burst) = (&mut peer.stream, peer.burst);
         let (before, after) = around_ok(id);
         // Nobody else gets this one, so it is written while it is made. Fresh memory for all of it would
         // cost more than making metrics a second time, for their length.
@@ -437,11 +403,11 @@ impl<H: Handler> Shared<H> {
                     piece.push_str(&before);
                     piece.push_str(&json(&Text { length }).unwrap_or_default());
                     piece.push_str(after);
-                    self.write_all(stream, &mut piece, page.again()).await?;
+                    self.write_all(stream, &mut piece, burst, page.again()).await?;
                 }
                 Kind::Status | Kind::Pools => {
                     piece.push_str(&before);
-                    self.write_all(stream, &mut piece, Json::new(&status)).await?;
+                    self.write_all(stream, &mut piece, burst, Json::new(&status)).await?;
                     piece.push_str(after);
                 }
             }
@@ -459,10 +425,11 @@ impl<H: Handler> Shared<H> {
         &self,
         stream: &mut S,
         piece: &mut String,
+        burst: usize,
         document: impl Document,
     ) -> io::Result<()> {
         let (mut pieces, mut begin) = (Pieces::new(document), Instant::now());
-        while pieces.fill(piece) {
+        while pieces.fill(piece, burst) {
             stream.write_all(piece.as_bytes()).await?;
             piece.clear();
             if begin.elapsed() >= self.limits.slice {
