@@ -60,7 +60,7 @@ pub(crate) const VIP: [Key; 14] = [
         "addresses",
         "[\"10.10.10.53/24\"]",
         "",
-        "The addresses, IPv4 and IPv6, which move together. Without the length of a prefix it is 32 or 128. The first IPv6 address has to be a link-local one.",
+        "The addresses, IPv4 and IPv6, which move together. Without the length of a prefix it is 32 or 128. The first IPv6 address has to be a link-local one, and there may be 90 of them: an advert on Ethernet has room for no more.",
     ),
     key(
         "preempt",

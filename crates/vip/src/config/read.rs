@@ -16,6 +16,10 @@ use super::{Address, Config, Diagnostic, Sync, Track, Tracked, Vip};
 /// The longest password, in bytes; version 2 has no room for more.
 const PASSWORD: usize = 8;
 
+/// How many IPv6 addresses a table may have: an advert isn't fragmented, and on Ethernet its 16 bytes
+/// for each follow an IPv6 header of 40 (RFC 8200 §3) and one of 8 (RFC 9568 §5.2).
+const IPV6_ADDRESSES: usize = (1500 - 40 - 8) / 16;
+
 /// How often a script is run by default.
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -360,7 +364,16 @@ impl Reader {
                 help,
             )
         };
-        list.get_ref().iter().filter_map(read).collect()
+        let addresses: Vec<Address> = list.get_ref().iter().filter_map(read).collect();
+        let is_ipv6 = |text: &&Text| address(text.get_ref()).is_some_and(|it| it.ip.is_ipv6());
+        if let Some(text) = list.get_ref().iter().filter(is_ipv6).nth(IPV6_ADDRESSES) {
+            self.error(
+                text.span(),
+                format!("an advert has no room for more than {IPV6_ADDRESSES} IPv6 addresses"),
+                "move it to another table, with a `router_id` of its own",
+            );
+        }
+        addresses
     }
 
     fn peers(&mut self, list: &[Text], addresses: &[Address]) -> Vec<IpAddr> {

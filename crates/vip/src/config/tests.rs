@@ -208,3 +208,22 @@ fn what_is_no_such_file_is_refused_with_a_place() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].2.contains("routr_id"), "{found:?}");
 }
+
+/// An advert of 255 IPv4 addresses is shorter than a packet of Ethernet; its count is a byte (RFC 9568
+/// §5.2.4). With the 91st IPv6 address it would have 40 + 8 + 91 × 16 = 1504 bytes.
+#[test]
+fn a_table_has_no_more_addresses_than_an_advert() {
+    let table = |addresses: Vec<String>| {
+        let list = addresses.join("\",\n  \"");
+        LEAST.replace("[\"10.10.10.53\"]", &format!("[\n  \"{list}\"]"))
+    };
+    let ipv4 = |count| (0..count).map(|it| format!("10.9.{}.{}", it / 250, it % 250 + 1)).collect();
+    let ipv6 = |count| (1..=count).map(|it| format!("fe80::{it:x}")).collect::<Vec<_>>();
+    assert_eq!(mistakes(&table(ipv4(255))), []);
+    assert_eq!(mistakes(&table(ipv4(256))).len(), 1);
+    assert_eq!(mistakes(&table(ipv6(90))), []);
+    let both: Vec<String> = [ipv4(20), ipv6(92)].concat();
+    let message = "an advert has no room for more than 90 IPv6 addresses".to_owned();
+    // The list begins on line 6.
+    assert_eq!(mistakes(&table(both)), [(6 + 20 + 90, 3, message)]);
+}
