@@ -38,14 +38,14 @@ use crate::machine::{Input, Machine, Output, State};
 #[doc(alias = "vrrp_sync_group")]
 #[derive(Clone, Debug)]
 pub struct Group {
-    members: Vec<Machine>,
+    members: Box<[Machine]>,
 }
 
 impl Group {
     /// A group of these, which must be in [`State::Initialize`]: a member that is Active already
     /// stays it until the next call.
     pub fn new(members: impl IntoIterator<Item = Machine>) -> Self {
-        let mut members: Vec<_> = members.into_iter().collect();
+        let mut members: Box<[_]> = members.into_iter().collect();
         members.iter_mut().for_each(Machine::hold);
         Self { members }
     }

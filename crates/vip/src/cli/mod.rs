@@ -50,8 +50,10 @@ pub fn main() -> ExitCode {
             }
             Err(exit) => exit,
         },
-        Ok(Command::Clean { file }) => with_file(&file, daemon::clean),
+        Ok(Command::Clean { file }) => with_file(&file, |config| daemon::clean(&config)),
         Ok(Command::Run(options)) => {
+            // Before the file is read, which takes more than all that is kept of it.
+            ipvs_os::keep_little_freed_memory();
             with_file(&options.file, |config| daemon::run(config, &options))
         }
         Ok(Command::Ask { socket, what }) => ask::ask(&socket, &what),
@@ -65,8 +67,8 @@ pub fn main() -> ExitCode {
 }
 
 /// Does something with a file that has no mistakes.
-fn with_file(path: &Path, work: impl FnOnce(&Config) -> Result<(), RunError>) -> Exit {
-    read(path).map_or_else(|exit| exit, |config| ended(work(&config)))
+fn with_file(path: &Path, work: impl FnOnce(Config) -> Result<(), RunError>) -> Exit {
+    read(path).map_or_else(|exit| exit, |config| ended(work(config)))
 }
 
 fn ended(result: Result<(), RunError>) -> Exit {

@@ -36,8 +36,9 @@ pub(crate) struct Member {
     own: Vec<IpAddr>,
     /// Where adverts come from: for IPv4 and for IPv6. It outlives `own`, for the last advert.
     sources: [Option<IpAddr>; 2],
-    /// Which of its addresses are on the interface, once that is known.
-    present: Option<BTreeSet<IpAddr>>,
+    /// For each of its addresses, in the order of the table: whether it is on the interface, once that
+    /// is known.
+    present: Option<Vec<bool>>,
     /// What is tracked and is an interface: whether it was up.
     tracked: Vec<Option<bool>>,
     deadline: Option<Instant>,
@@ -106,11 +107,11 @@ impl Member {
             self.own.clone_from(&here.own);
         }
         let ips = self.router.vip().addresses.iter().map(|it| it.ip);
-        let present: BTreeSet<IpAddr> = ips.filter(|ip| here.all.contains(ip)).collect();
+        let present: Vec<bool> = ips.map(|ip| here.all.contains(&ip)).collect();
         if self.present.as_ref() != Some(&present) {
             // One that has just become Active adds its addresses itself.
             if was_active || self.router.state() != State::Active {
-                self.router.seen(&present);
+                self.router.seen(&here.all);
             }
             self.present = Some(present);
         }
@@ -133,15 +134,13 @@ impl Fleet {
     /// # Errors
     ///
     /// If a table can't run; one that was read from a file can.
-    pub(crate) fn new(config: &Config, now: Instant) -> Result<Self, ConfigError> {
-        let members: Result<Vec<Member>, ConfigError> =
-            config.vips.iter().cloned().map(|vip| Member::new(vip, now)).collect();
-        Ok(Self {
-            members: members?,
-            moving: moving(config),
-            by_vrid: BTreeMap::new(),
-            touched: VecDeque::new(),
-        })
+    pub(crate) fn new(config: Config, now: Instant) -> Result<Self, ConfigError> {
+        let moving = moving(&config);
+        let mut members = Vec::with_capacity(config.vips.len());
+        for vip in config.vips {
+            members.push(Member::new(vip, now)?);
+        }
+        Ok(Self { members, moving, by_vrid: BTreeMap::new(), touched: VecDeque::new() })
     }
 
     /// The members, in the order of the file.
@@ -233,7 +232,7 @@ impl Fleet {
     ///
     /// See [`new`](Self::new); nothing has changed then.
     pub(crate) fn reload(&mut self, config: &Config, now: Instant) -> Result<(), ConfigError> {
-        let mut next = Self::new(config, now)?;
+        let mut next = Self::new(config.clone(), now)?;
         for member in &mut next.members {
             let known = self.members.iter().position(|it| is_same(it.vip(), member.vip()));
             let Some(at) = known else { continue };

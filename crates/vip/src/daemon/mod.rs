@@ -68,8 +68,9 @@ pub(crate) struct Options {
 /// # Errors
 ///
 /// If it can't start, or can't wait for anything.
-pub(crate) fn run(config: &Config, options: &Options) -> Result<(), RunError> {
+pub(crate) fn run(config: Config, options: &Options) -> Result<(), RunError> {
     let mut daemon = Daemon::start(config, options)?;
+    ipvs_os::return_freed_memory();
     while daemon.turn()? == Flow::On {}
     Ok(())
 }
@@ -124,7 +125,7 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(config: &Config, options: &Options) -> Result<Self, RunError> {
+    fn start(config: Config, options: &Options) -> Result<Self, RunError> {
         let failed = |attempt| move |error| RunError::new(attempt, error);
         let signals = Signals::open().map_err(failed("take signals"))?;
         let clock = Clock::start();
@@ -133,7 +134,7 @@ impl Daemon {
         let outside = Outside::open(&options.socket, now);
         let mut outside = outside.map_err(failed("listen to clients"))?;
         let user = options.user.as_deref();
-        let guard = Guard::start(config, user).map_err(failed("start the guard"))?;
+        let guard = Guard::start(&config, user).map_err(failed("start the guard"))?;
         let user = user.map(user::named).transpose().map_err(failed("find the user"))?;
         let groups: Vec<u32> = users::group(GROUP).into_iter().collect();
         rights::give_up(user, &groups).map_err(failed("give up rights"))?;
@@ -143,6 +144,14 @@ impl Daemon {
         let mut requests = Requests::open().map_err(failed("ask for network interfaces"))?;
         let frames = Frames::open().map_err(failed("open a socket for announcements"))?;
         let list = requests.list().map_err(failed("list network interfaces"))?;
+        let interfaces = Interfaces::from_list(list);
+        for vip in &config.vips {
+            if interfaces.named(&vip.interface).is_none() {
+                say::log(format_args!("{}: there is no {} yet", vip.name, vip.interface));
+            }
+        }
+        let known = outside.set(&config, now);
+        let sync = SyncThread::start_for(&config).map_err(failed("start a thread"))?;
         let fleet = Fleet::new(config, now)
             .map_err(|it| RunError::new("run", std::io::Error::other(it)))?;
         let mut daemon = Self {
@@ -154,21 +163,14 @@ impl Daemon {
             requests,
             adverts: Adverts::new(),
             frames,
-            sync: None,
-            interfaces: Interfaces::from_list(list),
+            sync,
+            interfaces,
             has_lost: false,
             fleet,
             limiter: Limiter::default(),
             outside,
         };
-        let known = daemon.outside.set(config, now);
         daemon.tracked(known, now);
-        daemon.start_sync(config).map_err(failed("start a thread"))?;
-        for vip in &config.vips {
-            if daemon.interfaces.named(&vip.interface).is_none() {
-                say::log(format_args!("{}: there is no {} yet", vip.name, vip.interface));
-            }
-        }
         daemon.interfaces_changed(daemon.clock.now());
         daemon.act();
         daemon.outside.ready();
@@ -366,18 +368,11 @@ impl Daemon {
         announced.map_err(|error| format!("cannot announce {ip}: {error}"))
     }
 
-    /// Starts the thread for the synchronization daemon, if there is work for it.
-    fn start_sync(&mut self, config: &Config) -> std::io::Result<()> {
-        if self.sync.is_none() && config.vips.iter().any(|it| it.sync.is_some()) {
-            self.sync = Some(SyncThread::start()?);
-        }
-        Ok(())
-    }
-
     /// Reads the file again. One with a mistake changes nothing.
     fn reload(&mut self) -> Result<(), String> {
         self.outside.reloading();
         let outcome = self.read_again();
+        ipvs_os::return_freed_memory();
         match &outcome {
             Ok(()) => say::log(format_args!("reloaded {}", self.file.display())),
             Err(error) => {
@@ -402,7 +397,10 @@ impl Daemon {
             };
             mistakes.iter().map(place).collect::<Vec<_>>().join("\n")
         })?;
-        self.start_sync(&config).map_err(|error| format!("cannot start a thread: {error}"))?;
+        if self.sync.is_none() {
+            let started = SyncThread::start_for(&config);
+            self.sync = started.map_err(|error| format!("cannot start a thread: {error}"))?;
+        }
         let now = self.clock.now();
         let before: Vec<_> = self.guarded().collect();
         self.guard.set(before.into_iter().chain(config.vips.iter().flat_map(guard::places)));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipvs::{Client, InterfaceName, SyncDaemon, SyncRole};
 
-use crate::config::Sync;
+use crate::config::{Config, Sync};
 use crate::router::Role;
 use crate::say;
 
@@ -45,13 +45,16 @@ impl Shared {
 pub(crate) struct SyncThread(Arc<Shared>);
 
 impl SyncThread {
-    /// Starts the thread, which ends with the process.
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts the thread, if a table of the file has work for it. It ends with the process.
+    pub(crate) fn start_for(config: &Config) -> io::Result<Option<Self>> {
+        if config.vips.iter().all(|it| it.sync.is_none()) {
+            return Ok(None);
+        }
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let builder = thread::Builder::new().name("sync".to_owned()).stack_size(STACK);
         builder.spawn(move || work(&theirs, switch))?;
-        Ok(Self(shared))
+        Ok(Some(Self(shared)))
     }
 
     /// From now on it has to be this. Whatever was wanted before is forgotten.

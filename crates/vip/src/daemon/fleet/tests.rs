@@ -14,7 +14,7 @@ const BACK: &str = "[[vip]]\nname = \"back\"\ninterface = \"eth0\"\nrouter_id = 
                     addresses = [\"10.0.0.101\", \"fe80::101\"]\n";
 
 fn fleet(text: &str) -> Fleet {
-    Fleet::new(&parse(text).unwrap(), Instant::now()).unwrap()
+    Fleet::new(parse(text).unwrap(), Instant::now()).unwrap()
 }
 
 fn link(index: u32, name: &str, is_up: bool) -> Message {
