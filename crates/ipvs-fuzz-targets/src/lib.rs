@@ -22,6 +22,7 @@ mod program;
 mod restore;
 mod tls;
 mod vip_control;
+mod vip_network;
 mod vip_toml;
 mod vrrp_advert;
 mod vrrp_machine;
@@ -40,6 +41,7 @@ pub use ping::ping;
 pub use restore::restore;
 pub use tls::tls;
 pub use vip_control::vip_control;
+pub use vip_network::vip_network;
 pub use vip_toml::vip_toml;
 pub use vrrp_advert::vrrp_advert;
 pub use vrrp_machine::vrrp_machine;
@@ -48,7 +50,7 @@ pub use vrrp_machine::vrrp_machine;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     ("argv", argv),
     ("connections", connections),
     ("control", control),
@@ -63,6 +65,7 @@ pub const TARGETS: [Target; 17] = [
     ("restore", restore),
     ("tls", tls),
     ("vip_control", vip_control),
+    ("vip_network", vip_network),
     ("vip_toml", vip_toml),
     ("vrrp_advert", vrrp_advert),
     ("vrrp_machine", vrrp_machine),

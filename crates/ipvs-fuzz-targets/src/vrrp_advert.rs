@@ -45,7 +45,7 @@ pub fn vrrp_advert(input: &[u8]) {
 }
 
 /// Of the message up to the last address or the authentication data: RFC 9568 §5.2.8, RFC 3768 §5.3.8.
-fn put_checksum_right(message: &mut [u8], envelope: Envelope) {
+pub(crate) fn put_checksum_right(message: &mut [u8], envelope: Envelope) {
     let &mut [kind, _, _, count, ..] = message else { return };
     let ipv4 = envelope.source.is_ipv4();
     let addresses = usize::from(count) * if ipv4 { 4 } else { 16 };

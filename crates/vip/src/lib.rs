@@ -14,6 +14,8 @@ pub mod status;
 mod track;
 
 pub use cli::main;
+#[doc(hidden)]
+pub use daemon::Offline;
 
 /// The manual pages, as file name and content.
 #[doc(hidden)]

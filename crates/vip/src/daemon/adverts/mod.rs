@@ -1,7 +1,7 @@
 //! Sockets for adverts: for each network interface and family one to receive and one to send, which
 //! all its virtual routers share.
 
-mod packet;
+pub(super) mod packet;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

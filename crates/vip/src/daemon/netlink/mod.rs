@@ -178,6 +178,19 @@ pub(crate) enum Change {
     Lost,
 }
 
+/// What a datagram to the watching socket tells.
+pub(crate) fn read_changes(datagram: &[u8]) -> impl Iterator<Item = Change> + '_ {
+    Messages::new(datagram).filter_map(|frame| match frame {
+        Ok(frame) => match frame.body {
+            Body::Data(payload) => {
+                Message::read(frame.header.message_type, payload).map(Change::Message)
+            }
+            _ => None,
+        },
+        Err(_) => Some(Change::Lost),
+    })
+}
+
 /// Watches interfaces and addresses.
 #[derive(Debug)]
 pub(crate) struct Monitor {
@@ -222,17 +235,7 @@ impl Source for Monitor {
                     continue;
                 }
             };
-            for frame in Messages::new(&self.buffer[..length]) {
-                match frame {
-                    Ok(frame) => {
-                        if let Body::Data(payload) = frame.body {
-                            let message = Message::read(frame.header.message_type, payload);
-                            changes.extend(message.map(Change::Message));
-                        }
-                    }
-                    Err(_) => changes.push(Change::Lost),
-                }
-            }
+            changes.extend(read_changes(&self.buffer[..length]));
         }
         // Somebody changes so much that there is no end of it. Whatever is half read is read again.
         changes.push(Change::Lost);
