@@ -1,6 +1,8 @@
 //! One table `[[vip]]` at work: its virtual routers, what their priority depends on, and what is to be
 //! done about addresses, without sockets and without a clock.
 
+mod contest;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use vrrp::{
 };
 
 use crate::config::{Address, Vip};
+
+use self::contest::{Contest, Defeat, TOLERATED, WINDOW};
 
 /// The priority of a router that an operator prefers: the highest that isn't an owner's.
 const PREFERRED: u8 = vrrp::OWNER - 1;
@@ -33,6 +37,8 @@ pub enum Action {
     /// Tell neighbors that an address is here, as [`announce`](crate::announce) does; keepalived does
     /// so five times at once.
     Announce(IpAddr),
+    /// Something else has removed this address, and it is put back: for the log.
+    Contested(IpAddr),
     /// The kernel's synchronization daemon has to be this one.
     Sync(Role),
     /// The state changed: for the log, and for the command of `notify`.
@@ -78,8 +84,8 @@ pub enum Decision {
     None,
     /// The addresses go elsewhere, and don't come here.
     Release,
-    /// The addresses come here, unless something that is tracked with weight 0 is down. An owner is
-    /// preferred already.
+    /// The addresses come here, unless something that is tracked with weight 0 is down, or something
+    /// else removes them. An owner is preferred already.
     Prefer,
 }
 
@@ -116,6 +122,7 @@ pub struct Router {
     group: Group,
     tracker: Tracker<usize>,
     decision: Decision,
+    contest: Contest,
     /// What the members were told.
     priority: u8,
     /// What the kernel's daemon was told to be.
@@ -141,6 +148,7 @@ impl Router {
             group: Group::new(machines?),
             tracker,
             decision: Decision::default(),
+            contest: Contest::default(),
             priority,
             role: None,
             actions: VecDeque::new(),
@@ -201,19 +209,35 @@ impl Router {
         self.settle();
     }
 
-    /// These addresses are on the interface. Ours that are missing come back, and those that have no
-    /// business there go.
-    pub fn seen(&mut self, present: &BTreeSet<IpAddr>) {
+    /// These addresses are on the interface, and those were removed from it since the last call, by
+    /// whomever. Ours that are missing come back, and those that have no business there go.
+    ///
+    /// An address that something else removes for the fourth time within ten seconds isn't put back any
+    /// more. This router leaves, so that another one may have the addresses, and tries again after a
+    /// pause: 5 s at first, then twice as long each time, 5 minutes at most.
+    pub fn seen(&mut self, present: &BTreeSet<IpAddr>, removed: &BTreeSet<IpAddr>, now: Instant) {
         let active = self.state() == State::Active;
+        let mut is_lost = false;
         for address in &self.vip.addresses {
             match (active, present.contains(&address.ip)) {
                 (true, false) => {
+                    if removed.contains(&address.ip) {
+                        if !self.contest.removed(address.ip, now) {
+                            is_lost = true;
+                            break;
+                        }
+                        self.actions.push_back(Action::Contested(address.ip));
+                    }
                     self.actions.push_back(Action::Add(*address));
                     self.actions.push_back(Action::Announce(address.ip));
                 }
                 (false, true) => self.actions.push_back(Action::Remove(*address)),
                 _ => {}
             }
+        }
+        if is_lost {
+            self.follow_priority(now);
+            self.settle();
         }
     }
 
@@ -275,13 +299,16 @@ impl Router {
 
     /// The time is `now`: does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.contest.handle_timeout(now) {
+            self.follow_priority(now);
+        }
         self.group.handle_timeout(now);
         self.settle();
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest.
     pub fn deadline(&self) -> Option<Instant> {
-        self.group.deadline()
+        [self.group.deadline(), self.contest.deadline()].into_iter().flatten().min()
     }
 
     /// The next thing to do, if any.
@@ -304,6 +331,12 @@ impl Router {
         self.decision
     }
 
+    /// The address that something else removes again and again, while this router therefore leaves it
+    /// to others.
+    pub fn contested(&self) -> Option<IpAddr> {
+        self.contest.defeat().map(|it| it.ip)
+    }
+
     /// Whether something that is tracked is up, by its place in [`Vip::track`].
     pub fn is_up(&self, index: usize) -> Option<bool> {
         self.tracker.get(&index)
@@ -323,6 +356,7 @@ impl Router {
     fn follow_priority(&mut self, now: Instant) {
         let tracked = self.tracker.priority();
         let priority = match self.decision {
+            _ if self.contest.defeat().is_some() => vrrp::RELEASE,
             Decision::Release => vrrp::RELEASE,
             Decision::Prefer if tracked != vrrp::RELEASE => tracked.max(PREFERRED),
             Decision::None | Decision::Prefer => tracked,
@@ -336,6 +370,9 @@ impl Router {
 
     /// Why the state of a member has changed, for people.
     fn reason(&self, to: State, reason: Reason) -> String {
+        if let (State::Initialize, Some(defeat)) = (to, self.contest.defeat()) {
+            return lost(defeat);
+        }
         match reason {
             // A group becomes Active once each of its members would be, and that is why.
             Reason::Group if to == State::Active && self.vip.priority == vrrp::OWNER => {
@@ -400,6 +437,16 @@ impl Router {
             self.actions.push_back(Action::State { to: self.state(), reason });
         }
     }
+}
+
+/// Why a router leaves that something else takes its addresses from, for people.
+fn lost(Defeat { ip, pause, .. }: Defeat) -> String {
+    format!(
+        "something else has removed {ip} {} times within {} s; the next try is in {} s",
+        TOLERATED + 1,
+        WINDOW.as_secs(),
+        pause.as_secs(),
+    )
 }
 
 /// An advert with this priority, to each destination.

@@ -16,7 +16,8 @@ pub enum Checksum {
     /// keepalived and FRR send and expect by default.
     #[default]
     PseudoHeader,
-    /// The message alone: RFC 9568, Cisco, Juniper, and keepalived's `v3_checksum_as_v2`.
+    /// The message alone: RFC 9568, Cisco, Juniper, keepalived's `v3_checksum_as_v2` (not in 2.2.7),
+    /// and FRR's `no vrrp N checksum-with-ipv4-pseudoheader` (since 8.5).
     Message,
 }
 

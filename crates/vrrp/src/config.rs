@@ -402,7 +402,7 @@ impl fmt::Display for Mismatch {
             Self::Checksum { theirs, ours } => write!(
                 f,
                 "{theirs} instead of {ours}; configure all routers alike \
-                 (keepalived's option is v3_checksum_as_v2)"
+                 (keepalived's option is v3_checksum_as_v2, FRR's checksum-with-ipv4-pseudoheader)"
             ),
             Self::Password => f.write_str("another password"),
             Self::NoPassword => f.write_str("no password, but one is configured"),

@@ -36,6 +36,13 @@ fn program() -> String {
          the daemon is killed.",
     );
 
+    page.text(
+        "An address that something else removes is put back, and the log says so. systemd-networkd removes addresses that \
+         it hasn't added when it starts, unless the network has `KeepConfiguration=yes`. If an address is removed more than \
+         three times within ten seconds, the addresses go elsewhere, and the next try is in 5 s. That time doubles up to \
+         5 minutes.",
+    );
+
     page.section("Verbs");
     for verb in &VERBS {
         let operand =

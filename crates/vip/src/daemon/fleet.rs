@@ -106,12 +106,14 @@ impl Member {
             self.router.link(&here.own, now);
             self.own.clone_from(&here.own);
         }
-        let ips = self.router.vip().addresses.iter().map(|it| it.ip);
-        let present: Vec<bool> = ips.map(|ip| here.all.contains(&ip)).collect();
-        if self.present.as_ref() != Some(&present) {
+        let mut ips = self.router.vip().addresses.iter().map(|it| it.ip);
+        let present: Vec<bool> = ips.clone().map(|ip| here.all.contains(&ip)).collect();
+        // What comes and goes at once is not there before or after.
+        let is_removed = ips.any(|ip| here.removed.contains(&ip));
+        if self.present.as_ref() != Some(&present) || is_removed {
             // One that has just become Active adds its addresses itself.
             if was_active || self.router.state() != State::Active {
-                self.router.seen(&here.all);
+                self.router.seen(&here.all, &here.removed, now);
             }
             self.present = Some(present);
         }
@@ -126,6 +128,8 @@ struct Here {
     own: Vec<IpAddr>,
     /// All addresses.
     all: BTreeSet<IpAddr>,
+    /// Addresses that were removed.
+    removed: BTreeSet<IpAddr>,
 }
 
 impl Fleet {
@@ -186,7 +190,8 @@ impl Fleet {
     fn look(&self, interfaces: &Interfaces, name: &str) -> Option<Here> {
         let index = interfaces.named(name)?.index;
         let own = interfaces.own(index, &self.moving);
-        Some(Here { index, own, all: interfaces.addresses(index).map(|it| it.ip).collect() })
+        let all = interfaces.addresses(index).map(|it| it.ip).collect();
+        Some(Here { index, own, all, removed: interfaces.removed(index).collect() })
     }
 
     /// Where to listen, and for which virtual routers.

@@ -12,6 +12,8 @@ use crate::config::Address;
 pub(crate) struct Interfaces {
     links: BTreeMap<u32, Link>,
     addresses: Vec<LinkAddress>,
+    /// What was removed since [`forget_removed`](Self::forget_removed): interface and address.
+    removed: BTreeSet<(u32, IpAddr)>,
 }
 
 impl Interfaces {
@@ -43,7 +45,10 @@ impl Interfaces {
                     None => self.addresses.push(address),
                 }
             }
-            Message::AddressGone(address) => self.addresses.retain(|it| !is(it, &address)),
+            Message::AddressGone(address) => {
+                self.addresses.retain(|it| !is(it, &address));
+                self.removed.insert((address.index, address.address.ip));
+            }
         }
     }
 
@@ -60,6 +65,16 @@ impl Interfaces {
     /// All addresses of an interface.
     pub(crate) fn addresses(&self, index: u32) -> impl Iterator<Item = Address> + '_ {
         self.addresses.iter().filter(move |it| it.index == index).map(|it| it.address)
+    }
+
+    /// The addresses that were removed from an interface, even if they have come back since.
+    pub(crate) fn removed(&self, index: u32) -> impl Iterator<Item = IpAddr> + '_ {
+        self.removed.iter().filter(move |it| it.0 == index).map(|it| it.1)
+    }
+
+    /// Whoever had to be told what was removed knows it.
+    pub(crate) fn forget_removed(&mut self) {
+        self.removed.clear();
     }
 
     /// The addresses of an interface that packets may come from, except for those that move between
@@ -126,6 +141,10 @@ mod tests {
         assert_eq!(prefixes(&interfaces), [24, 32]);
         interfaces.apply(Message::AddressGone(on(2, "10.0.0.100", 24)));
         assert_eq!(prefixes(&interfaces), [32]);
+        assert_eq!(interfaces.removed(2).collect::<Vec<_>>(), ips(&["10.0.0.100"]));
+        assert_eq!(interfaces.removed(3).count(), 0);
+        interfaces.forget_removed();
+        assert_eq!(interfaces.removed(2).count(), 0);
     }
 
     #[test]

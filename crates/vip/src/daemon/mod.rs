@@ -296,6 +296,7 @@ impl Daemon {
         self.fleet.leave_renamed(&self.interfaces, now);
         self.act();
         self.fleet.update(&self.interfaces, now);
+        self.interfaces.forget_removed();
         for (place, error) in self.adverts.listen(self.fleet.places()) {
             let name = self.interfaces.link(place.index).map_or("", |link| &link.name);
             let family = if place.is_ipv4 { "IPv4" } else { "IPv6" };
@@ -318,6 +319,11 @@ impl Daemon {
                     Ok(())
                 }
                 Action::Noted { from, what } => Err(format!("advert of {from}: {what}")),
+                Action::Contested(ip) => Err(format!(
+                    "something else has removed {ip} from {}, and it is put back (systemd-networkd \
+                     does that, unless the network has KeepConfiguration=yes)",
+                    member.vip().interface,
+                )),
                 Action::Sync(role) => {
                     if let (Some(thread), Some(sync)) = (&self.sync, &member.vip().sync) {
                         thread.set(sync, role);

@@ -256,7 +256,8 @@ fn an_address_that_somebody_removes_comes_back_and_one_that_is_left_goes() {
     let [own, both] = [vec![own(0)[0]], vec![own(0)[0], address().ip]];
     for machine in [0, 1] {
         for present in [&own, &both] {
-            link.routers[machine].seen(&present.iter().copied().collect());
+            let present = present.iter().copied().collect();
+            link.routers[machine].seen(&present, &BTreeSet::new(), link.now);
         }
     }
     link.deliver();
@@ -474,4 +475,73 @@ fn the_loser_speaks_last() {
     assert_eq!(all[0], Action::Remove(address()));
     assert!(matches!(&all[1], Action::Send { message, .. } if message[2] == 100), "{all:?}");
     assert_eq!(all.len(), 4, "the daemon's role and the state come last: {all:?}");
+}
+
+/// Has something else remove the address of a router that is Active, as often as this.
+fn remove(router: &mut Router, times: usize, now: Instant) {
+    let removed = BTreeSet::from([address().ip]);
+    for _ in 0..times {
+        router.seen(&BTreeSet::new(), &removed, now);
+    }
+}
+
+#[test]
+fn an_address_that_is_removed_again_and_again_goes_elsewhere_for_a_while() {
+    let mut link = Link::new([vip(150, ""), vip(100, "")]);
+    link.play(5 * SECOND);
+    link.did(0);
+    let now = link.now;
+    remove(&mut link.routers[0], 3, now);
+    link.deliver();
+    let ip = address().ip;
+    let back = [Action::Contested(ip), Action::Add(address()), Action::Announce(ip)];
+    assert_eq!(link.did(0), [&back[..], &back, &back].concat());
+
+    remove(&mut link.routers[0], 1, now);
+    assert_eq!((link.routers[0].contested(), link.routers[0].priority()), (Some(ip), 0));
+    link.deliver();
+    let why = "something else has removed 10.9.0.100 4 times within 10 s; the next try is in 5 s";
+    let leaves =
+        [Action::Remove(address()), Action::Sync(Role::Backup), state(State::Initialize, why)];
+    assert_eq!(link.did(0), leaves);
+    // Its skew later.
+    link.play(SECOND);
+    assert_eq!(link.states(), [State::Initialize, State::Active]);
+    // Nobody can prefer it meanwhile.
+    let now = link.now;
+    link.routers[0].decide(Decision::Prefer, now);
+    link.routers[0].decide(Decision::None, now);
+    link.deliver();
+    assert_eq!(link.states(), [State::Initialize, State::Active]);
+    link.play(4 * SECOND);
+    assert_eq!((link.routers[0].contested(), link.routers[0].priority()), (None, 150));
+    link.play(4 * SECOND);
+    assert_eq!(link.states(), [State::Active, State::Backup]);
+
+    // The pause is twice as long now.
+    let now = link.now;
+    remove(&mut link.routers[0], 4, now);
+    assert_eq!(link.routers[0].deadline(), Some(now + 10 * SECOND));
+}
+
+/// An address that isn't there for another reason may come back any number of times.
+#[test]
+fn only_what_was_removed_counts() {
+    let (mut router, now) = active(vip(150, ""));
+    for _ in 0..20 {
+        router.seen(&BTreeSet::new(), &BTreeSet::new(), now);
+        router.seen(&BTreeSet::from([address().ip]), &BTreeSet::from([address().ip]), now);
+    }
+    assert_eq!((router.state(), router.contested()), (State::Active, None));
+    assert!(!actions(&mut router).contains(&Action::Contested(address().ip)));
+}
+
+/// The owner of the addresses leaves as well, and a table that has changed starts afresh.
+#[test]
+fn an_owner_gives_in_and_a_new_table_tries_at_once() {
+    let (mut router, now) = active(vip(255, ""));
+    remove(&mut router, 4, now);
+    assert_eq!(router.state(), State::Initialize);
+    router.reconfigure(vip(150, ""), &own(0), now).expect("it can run");
+    assert_eq!((router.state(), router.contested()), (State::Backup, None));
 }

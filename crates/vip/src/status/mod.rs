@@ -211,7 +211,10 @@ impl VipStatus {
             reason: history.reason().map(str::to_owned),
             priority: router.priority(),
             configured_priority: vip.priority,
-            priority_reason: priority_reason(vip.priority, &tracked, decision),
+            priority_reason: match router.contested() {
+                Some(ip) => format!("something else removes {ip} again and again"),
+                None => priority_reason(vip.priority, &tracked, decision),
+            },
             addresses: vip.addresses.iter().map(ToString::to_string).collect(),
             tracked,
             decision,

@@ -75,6 +75,28 @@ fn an_address_that_somebody_removes_comes_back() {
     assert_eq!(actions(&mut fleet), [(0, Action::Add(address)), (0, announced)]);
 }
 
+/// What removes it may be faster than the kernel's report that it is there. It is put back three times;
+/// the fourth time the router leaves, and what is left is removed.
+#[test]
+fn an_address_that_goes_as_fast_as_it_comes_is_missed_all_the_same() {
+    let start = Instant::now();
+    let mut fleet = fleet(FRONT);
+    let mut interfaces = eth0(&[]);
+    fleet.update(&interfaces, start);
+    let now = pass(&mut fleet, start, Duration::from_secs(4));
+    actions(&mut fleet);
+    for round in 0..4 {
+        interfaces.apply(Message::Address(on(2, "10.0.0.100", 32)));
+        interfaces.apply(Message::AddressGone(on(2, "10.0.0.100", 32)));
+        fleet.update(&interfaces, now);
+        interfaces.forget_removed();
+        let done = actions(&mut fleet);
+        let did = |what: &str| done.iter().any(|(_, it)| is(what, it));
+        assert_eq!((did("Add"), did("Remove")), (round < 3, round == 3), "{done:?}");
+    }
+    assert_eq!(fleet.deadline(), Some(now + Duration::from_secs(5)));
+}
+
 #[test]
 fn an_owner_keeps_what_it_has() {
     let mut fleet = fleet(&format!("{FRONT}priority = 255\n"));
