@@ -38,7 +38,7 @@ pub struct Directors {
     /// The real servers, at the same addresses as in a single-subnet cluster.
     pub servers: [Namespace; 2],
     /// The switch that they are plugged into.
-    _switch: Namespace,
+    switch: Namespace,
 }
 
 impl Directors {
@@ -48,11 +48,20 @@ impl Directors {
     ///
     /// If a command fails; the error includes its output.
     pub fn build(context: &mut TestContext) -> Result<Self> {
-        let switch = context.netns("switch")?;
+        Self::of(|name| context.netns(name))
+    }
+
+    /// Builds the hosts and the network in namespaces that `create` makes.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn of(mut create: impl FnMut(&str) -> Result<Namespace>) -> Result<Self> {
+        let switch = create("switch")?;
         let mut cables = vec!["link add lan type bridge mcast_snooping 0".to_owned()];
         cables.push("link set lan up".to_owned());
         let mut host = |name: &str, addr| -> Result<Namespace> {
-            let netns = context.netns(name)?;
+            let netns = create(name)?;
             // Make IPv6 addresses usable at once: no other host can have them.
             for devices in ["all", "default"] {
                 netns.sysctl(&format!("net.ipv6.conf.{devices}.accept_dad"), "0")?;
@@ -82,7 +91,17 @@ impl Directors {
             }
             set_up(server, addr, &[format!("addr add {VIP}/32 dev lo")])?;
         }
-        Ok(Self { client, both, servers, _switch: switch })
+        Ok(Self { client, both, servers, switch })
+    }
+
+    /// Pulls the cable of a director, or plugs it in again.
+    ///
+    /// # Errors
+    ///
+    /// If ip(8) fails.
+    pub fn plug(&self, director: usize, is_in: bool) -> Result<()> {
+        let state = if is_in { "up" } else { "down" };
+        self.switch.ip(&[format!("link set director{} {state}", director + 1)])
     }
 
     /// Cuts off the first director, gives the VIP to the second, and has the second announce it on

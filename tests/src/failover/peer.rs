@@ -57,6 +57,9 @@ impl Way {
     }
 }
 
+/// The default interval between adverts (RFC 9568 §5.2.7).
+const INTERVAL: Duration = Duration::from_secs(1);
+
 /// A router and its configuration; [`start`](Self::start) runs it.
 #[derive(Debug)]
 pub struct Router<'n> {
@@ -74,6 +77,10 @@ pub struct Router<'n> {
     pub addresses: Vec<&'static str>,
     /// Whether it takes over from a worse one.
     pub preempts: bool,
+    /// How often it sends adverts.
+    pub interval: Duration,
+    /// The identity of the kernel's synchronization daemon, if that follows the address.
+    pub sync: Option<u8>,
     /// More lines of our file.
     pub more: String,
     /// Our whole file, in place of one made from all this.
@@ -126,6 +133,8 @@ impl<'n> Router<'n> {
             priority,
             addresses,
             preempts,
+            interval: INTERVAL,
+            sync: None,
             more,
             text: None,
             user,
@@ -160,6 +169,12 @@ impl<'n> Router<'n> {
         if !self.preempts {
             text += "preempt = \"never\"\n";
         }
+        if self.interval != INTERVAL {
+            text += &format!("interval = \"{}ms\"\n", self.interval.as_millis());
+        }
+        if let Some(id) = self.sync {
+            text += &format!("sync = {{ interface = \"eth0\", id = {id} }}\n");
+        }
         match self.way {
             Way::V2Password => text += "auth = { pass = \"secret12\" }\n",
             Way::Unicast => text += &format!("peers = [\"{}\"]\n", OWN[1 - self.director]),
@@ -170,11 +185,16 @@ impl<'n> Router<'n> {
 
     /// The file in keepalived's language.
     fn keepalived(&self) -> String {
-        let mut text = format!(
+        let mut text = String::new();
+        if let Some(id) = self.sync {
+            text += &format!("global_defs {{\n lvs_sync_daemon eth0 front id {id}\n}}\n");
+        }
+        text += &format!(
             "vrrp_instance front {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n \
-             version {}\n priority {}\n advert_int 1\n virtual_ipaddress {{\n",
+             version {}\n priority {}\n advert_int {}\n virtual_ipaddress {{\n",
             self.way.version(),
             self.priority,
+            self.interval.as_secs_f64(),
         );
         for address in &self.addresses {
             text += &format!("  {address}\n");
@@ -313,6 +333,20 @@ impl<'n> Router<'n> {
     pub fn clean(&self) -> Result<Finished> {
         let mut command = self.netns.command(vipd()?);
         finish(command.arg("clean").arg(self.configure()?), LIMIT)
+    }
+
+    /// Kills all of it, as when its machine loses power.
+    pub fn crash(&mut self) -> Result<()> {
+        let guard = match self.program {
+            Program::Ours => Some(self.guard()?),
+            Program::Keepalived => None,
+        };
+        self.kill()?;
+        if let Some(guard) = guard {
+            // It ends by itself, too.
+            let _ = kill_process(guard, Signal::KILL);
+        }
+        Ok(())
     }
 
     /// Asks ours by a verb, with options after it if there are any, about a table or all of them.

@@ -140,11 +140,23 @@ impl Drop for Watch {
     }
 }
 
+/// Whether a namespace has an address now.
+///
+/// # Errors
+///
+/// If the namespace can't be entered.
+pub fn has(netns: &Namespace, address: IpAddr) -> Result<bool> {
+    netns.run(|| is_here(address))
+}
+
+fn is_here(address: IpAddr) -> bool {
+    getifaddrs()
+        .is_ok_and(|mut all| all.any(|it| it.address.is_some_and(|it| ip(&it) == Some(address))))
+}
+
 fn look(stop: &AtomicBool, seen: &Seen, address: IpAddr) {
     while !stop.load(Ordering::Relaxed) {
-        let is_here = getifaddrs().is_ok_and(|mut all| {
-            all.any(|it| it.address.is_some_and(|it| ip(&it) == Some(address)))
-        });
+        let is_here = is_here(address);
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.last().map(|(_, has)| *has) != Some(is_here) {
             seen.push((now(), is_here));

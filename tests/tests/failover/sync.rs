@@ -35,7 +35,7 @@ fn a_download_survives_a_failover_and_the_way_back(context: &mut Context) -> Res
         let both = [&site.both[0], &site.both[1]];
         let mut router = Router::of(both, Program::Ours, director, Way::V3, priority)?;
         router.addresses = vec!["10.10.10.53"];
-        router.more = "sync = { interface = \"eth0\", id = 7 }\n".to_owned();
+        router.sync = Some(7);
         Ok(router)
     };
     let (mut better, mut worse) = (router(0, 150)?, router(1, 100)?);
