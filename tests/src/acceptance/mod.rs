@@ -63,6 +63,29 @@ pub struct Outcome {
     pub seconds: f64,
 }
 
+impl Outcome {
+    /// Prints it, criterion by criterion.
+    pub fn show(&self) {
+        let Self { id, title, subject, criteria, error, seconds } = self;
+        println!("{id} {title}: {subject} ({seconds:.0} s)");
+        for criterion in criteria {
+            let mark = match criterion.met {
+                Some(true) => "✓",
+                Some(false) => "✗",
+                None => "–",
+            };
+            let (what, bar, measured) = (&criterion.what, &criterion.bar, &criterion.measured);
+            match bar.as_str() {
+                "" => println!("  {mark} {what}: {measured}"),
+                bar => println!("  {mark} {what}: {measured} (should be: {bar})"),
+            }
+        }
+        if let Some(error) = error {
+            println!("  ✗ {error}");
+        }
+    }
+}
+
 /// Where a scenario is played, and with which program.
 #[derive(Debug)]
 pub struct Stage {

@@ -47,7 +47,7 @@ fn play() -> Result<()> {
                 continue;
             }
             let outcome = one(*row, subject)?;
-            show(&outcome);
+            outcome.show();
             outcomes.push(outcome);
             // What there is stays if a later one takes too long.
             std::fs::write(&file, serde_json::to_vec_pretty(&outcomes)?)
@@ -80,24 +80,4 @@ fn one(row: Row, subject: Subject) -> Result<Outcome> {
         error,
         seconds,
     })
-}
-
-fn show(outcome: &Outcome) {
-    let Outcome { id, title, subject, criteria, error, seconds } = outcome;
-    println!("{id} {title}: {subject} ({seconds:.0} s)");
-    for criterion in criteria {
-        let mark = match criterion.met {
-            Some(true) => "✓",
-            Some(false) => "✗",
-            None => "–",
-        };
-        let (what, bar, measured) = (&criterion.what, &criterion.bar, &criterion.measured);
-        match bar.as_str() {
-            "" => println!("  {mark} {what}: {measured}"),
-            bar => println!("  {mark} {what}: {measured} (should be: {bar})"),
-        }
-    }
-    if let Some(error) = error {
-        println!("  ✗ {error}");
-    }
 }

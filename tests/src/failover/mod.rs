@@ -3,6 +3,7 @@
 
 pub mod booted;
 pub mod faults;
+pub mod gap;
 pub mod peer;
 pub mod rows;
 pub mod stage;

@@ -2,8 +2,10 @@
 //!
 //! `docs/testing.md` has the rows as a table; a test here compares them, and looks up each test.
 
+use serde::Serialize;
+
 /// Something that has to hold, and the tests that show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// V1 to V11.
     pub id: &'static str,
