@@ -48,11 +48,11 @@ enum Task {
     /// Demonstrate direct routing on a real kernel, step by step: a director, two web servers, a
     /// client
     Demo(demo::Demo),
-    /// Play the acceptance scenarios of the health checker, with the programs it is compared with
-    /// too
+    /// Play acceptance scenarios, with the programs that ours are compared with too
     ///
     /// ldirectord in Perl and keepalived come from Debian bookworm, like the real servers. Prints
     /// what each program did, criterion by criterion.
+    #[command(subcommand)]
     Acceptance(acceptance::Acceptance),
     /// Measure the C ipvsadm, ours and the bare kernel in one boot
     ///

@@ -1,7 +1,7 @@
 //! Counts the tests that passed, failed or were skipped, from the output and reports of test
 //! programs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
 use anyhow::{Context, Result};
@@ -62,8 +62,7 @@ impl Counts {
 
     /// Reads a line of the integration tests' report: a JSON object.
     pub(crate) fn read_report(&mut self, line: &str) -> Result<()> {
-        let line: ReportLine = serde_json::from_str(line)
-            .with_context(|| format!("not a line of a test report: {line}"))?;
+        let line = ReportLine::read(line)?;
         match line.outcome {
             Outcome::Passed => self.passed += 1,
             Outcome::Failed => {
@@ -80,6 +79,11 @@ impl Counts {
         }
         Ok(())
     }
+}
+
+/// Whether each test in a report passed, by its name.
+pub(crate) fn verdicts(report: &str) -> Result<BTreeMap<String, bool>> {
+    report.lines().map(|line| ReportLine::read(line).map(ReportLine::verdict)).collect()
 }
 
 /// The maximum number of lines of a failed test's message that the summary repeats.
@@ -115,6 +119,16 @@ struct ReportLine {
     name: String,
     outcome: Outcome,
     reason: Option<String>,
+}
+
+impl ReportLine {
+    fn read(line: &str) -> Result<Self> {
+        serde_json::from_str(line).with_context(|| format!("not a line of a test report: {line}"))
+    }
+
+    fn verdict(self) -> (String, bool) {
+        (self.name, matches!(self.outcome, Outcome::Passed))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,6 +192,21 @@ mod tests {
         let long = failure("a::b", &"line\n".repeat(23));
         assert_eq!(long.lines().count(), 1 + MOST_LINES + 1);
         assert!(long.ends_with("(3 more lines)"), "{long}");
+    }
+
+    #[test]
+    fn only_a_test_that_passed_has_passed() {
+        let report = concat!(
+            r#"{"name":"gre","outcome":"skipped","reason":"needs Linux 5.3"}"#,
+            "\n",
+            r#"{"name":"rr","outcome":"passed"}"#,
+            "\n",
+            r#"{"name":"wlc","outcome":"failed","reason":"panicked"}"#,
+        );
+        let verdicts = verdicts(report).unwrap();
+        let verdicts: Vec<(&str, bool)> =
+            verdicts.iter().map(|(name, it)| (&**name, *it)).collect();
+        assert_eq!(verdicts, [("gre", false), ("rr", true), ("wlc", false)]);
     }
 
     #[test]

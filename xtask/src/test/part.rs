@@ -1,6 +1,7 @@
 //! The parts of a run that need a kernel. Each can be a process of its own, because a process has one
 //! guest at a time, and several can then run at once.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -16,7 +17,7 @@ use lab::userland::{RIVALS, SERVERS};
 use lab::{GuestOptions, Job, Program, ReadyKernel, paths, progress};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
-use super::counts::Counts;
+use super::counts::{self, Counts};
 use super::load::Load;
 use super::summary::{Row, Summary};
 use super::turns::Turns;
@@ -297,7 +298,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    pub(super) fn build(lab: &Program) -> Result<Self> {
+    pub(crate) fn build(lab: &Program) -> Result<Self> {
         Ok(Self {
             lab: lab.path().to_owned(),
             tests: cargo::build(
@@ -312,6 +313,19 @@ impl Programs {
                 "controller",
             )?,
         })
+    }
+
+    /// Runs the integration tests with this in their name; returns whether each passed.
+    pub(crate) fn verdicts(
+        &self,
+        choice: Choice,
+        filter: &str,
+        kernel: &ReadyKernel,
+    ) -> Result<BTreeMap<String, bool>> {
+        let report = Report::new(choice)?;
+        // A failure is in the report.
+        self.job(choice, Some(filter), &report.folder).run(kernel)?;
+        counts::verdicts(&report.text()?)
     }
 
     /// The arguments that give another process the same programs.
@@ -387,14 +401,18 @@ impl Report {
         Ok(Self { folder })
     }
 
-    fn read(&self) -> Result<Counts> {
+    /// What tests have reported; nothing if none has run.
+    fn text(&self) -> Result<String> {
         let path = self.folder.join(REPORT);
-        let text = match std::fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            other => other.with_context(|| format!("can't read {}", path.display()))?,
-        };
+        match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            other => other.with_context(|| format!("can't read {}", path.display())),
+        }
+    }
+
+    fn read(&self) -> Result<Counts> {
         let mut counts = Counts::default();
-        text.lines().try_for_each(|line| counts.read_report(line))?;
+        self.text()?.lines().try_for_each(|line| counts.read_report(line))?;
         Ok(counts)
     }
 }
