@@ -1,0 +1,227 @@
+//! The VRRP part of keepalived.conf.
+
+mod blocks;
+mod instance;
+mod scripts;
+
+use std::collections::BTreeMap;
+
+use self::blocks::Statement;
+use self::scripts::Script;
+use super::note::{Notes, Source};
+use super::{Director, Import, Table, Track, Tracked};
+
+/// Imports the file of one machine, which gets `name`.
+///
+/// ```
+/// use director_command::import::{Source, keepalived};
+///
+/// let text = "
+/// vrrp_instance front {
+///     interface eth0
+///     virtual_router_id 51
+///     version 3
+///     priority 150
+///     virtual_ipaddress {
+///         10.10.10.53/24
+///     }
+/// }
+/// ";
+/// let source = Source { name: "keepalived.conf".to_owned(), text: text.to_owned() };
+/// let import = keepalived::import(&source, "one");
+/// assert_eq!(import.notes, []);
+/// assert!(import.directors[0].vip_toml().contains("router_id = 51"));
+/// ```
+pub fn import(source: &Source, name: &str) -> Import {
+    let mut notes = Notes::new(0);
+    let file = blocks::read(&source.text, &mut notes);
+    let mut reader = Reader { notes: &mut notes, version: 2, sync: None, scripts: BTreeMap::new() };
+    reader.globals(&file);
+    let mut tables: Vec<Table> = Vec::new();
+    for statement in file.iter().filter(|it| it.name.text == "vrrp_instance") {
+        tables.extend(reader.instance(statement));
+    }
+    reader.groups(&file, &mut tables);
+    if tables.is_empty() {
+        reader.notes.error(&(0..0), "there is no vrrp_instance", "nothing moves");
+    }
+    let commands = [
+        "systemctl disable --now keepalived",
+        "vipd check /etc/director/vip.toml",
+        "systemctl enable --now vipd",
+    ];
+    let commands = commands.map(str::to_owned).into();
+    let directors = vec![Director { name: name.to_owned(), tables, commands }];
+    Import { directors, notes: notes.into_inner() }.finished()
+}
+
+struct Reader<'n> {
+    notes: &'n mut Notes,
+    /// The version of instances that don't say.
+    version: u8,
+    /// The instance that the synchronization daemon follows, its interface and its number.
+    sync: Option<(String, String, Option<u8>)>,
+    scripts: BTreeMap<String, Script>,
+}
+
+/// Directives of `global_defs` about keepalived itself, or about what `vipd` does anyway.
+const GLOBALS: [&str; 27] = [
+    "router_id",
+    "notification_email",
+    "notification_email_from",
+    "smtp_server",
+    "smtp_connect_timeout",
+    "smtp_helo_name",
+    "smtp_alert",
+    "smtp_alert_vrrp",
+    "enable_script_security",
+    "script_user",
+    "vrrp_garp_master_delay",
+    "vrrp_garp_master_repeat",
+    "vrrp_garp_master_refresh",
+    "vrrp_garp_master_refresh_repeat",
+    "vrrp_garp_interval",
+    "vrrp_gna_interval",
+    "vrrp_iptables",
+    "vrrp_ipsets",
+    "vrrp_priority",
+    "vrrp_no_swap",
+    "vrrp_rt_priority",
+    "process_names",
+    "enable_snmp_vrrp",
+    "enable_snmp_keepalived",
+    "enable_dbus",
+    "max_auto_priority",
+    "log_unknown_vrids",
+];
+
+impl Reader<'_> {
+    fn globals(&mut self, file: &[Statement]) {
+        for statement in file {
+            match statement.name.text.as_str() {
+                "global_defs" => {
+                    statement.block.iter().for_each(|it| self.global(it));
+                }
+                "vrrp_script" => {
+                    if let (Some(name), Some(script)) =
+                        (statement.first(), scripts::read(statement, self.notes))
+                    {
+                        self.scripts.insert(name.text.clone(), script);
+                    }
+                }
+                "vrrp_instance" | "vrrp_sync_group" => {}
+                "virtual_server" | "virtual_server_group" => self.notes.left_out(
+                    &statement.span(),
+                    "health checks aren't imported",
+                    "write them into a file for ldirectord(8), which runs on both directors",
+                ),
+                "static_ipaddress"
+                | "static_routes"
+                | "static_rules"
+                | "vrrp_track_process"
+                | "vrrp_track_file"
+                | "track_file"
+                | "bfd_instance"
+                | "interface_up_down_delays"
+                | "garp_group"
+                | "linkbeat_interfaces" => self.notes.differs(
+                    &statement.span(),
+                    format!("`{}` has no equivalent", statement.name.text),
+                    "",
+                ),
+                _ => self.strange(statement),
+            }
+        }
+    }
+
+    fn global(&mut self, statement: &Statement) {
+        let span = statement.span();
+        match statement.name.text.as_str() {
+            "vrrp_version" => match statement.first().map(|it| it.text.as_str()) {
+                Some("2") => self.version = 2,
+                Some("3") => self.version = 3,
+                _ => self.notes.error(&span, "VRRP has the versions 2 and 3", ""),
+            },
+            "lvs_sync_daemon" => {
+                let [interface, instance, ..] = &statement.arguments[..] else {
+                    let help = "name an instance, so that the daemon follows it";
+                    return self.notes.differs(&span, "this follows no instance", help);
+                };
+                let id = statement.after("id").or_else(|| statement.arguments.get(2));
+                let id = id.and_then(|it| it.text.parse().ok());
+                self.sync = Some((instance.text.clone(), interface.text.clone(), id));
+            }
+            "vrrp_mcast_group4"
+            | "vrrp_mcast_group6"
+            | "vrrp_startup_delay"
+            | "vrrp_higher_prio_send_advert"
+            | "vrrp_lower_prio_no_advert"
+            | "vrrp_strict"
+            | "vrrp_check_unicast_src"
+            | "default_interface"
+            | "dynamic_interfaces"
+            | "nftables"
+            | "net_namespace" => {
+                self.notes.differs(
+                    &span,
+                    format!("`{}` has no equivalent", statement.name.text),
+                    "",
+                );
+            }
+            name if GLOBALS.contains(&name) => {
+                let message = format!("`{name}` isn't needed, or is about keepalived itself");
+                self.notes.left_out(&span, message, "");
+            }
+            _ => self.strange(statement),
+        }
+    }
+
+    /// A line that keepalived's manual doesn't have, or that stands for other lines.
+    fn strange(&mut self, statement: &Statement) {
+        let name = statement.name.text.as_str();
+        if name == "include" || name.starts_with(['@', '$', '~']) {
+            self.notes.error(
+                &statement.span(),
+                "other lines stand for this one when keepalived reads it",
+                "write those lines; `keepalived --config-test` may help",
+            );
+            return;
+        }
+        self.notes.differs(&statement.name.span, format!("nothing is known of `{name}`"), "");
+    }
+
+    /// Instances of a group move together. Here, each leaves a director that lost the interface of
+    /// another.
+    fn groups(&mut self, file: &[Statement], tables: &mut [Table]) {
+        for group in file.iter().filter(|it| it.name.text == "vrrp_sync_group") {
+            let members: Vec<String> = group
+                .all("group")
+                .flat_map(|it| &it.block)
+                .flat_map(|it| [&it.name].into_iter().chain(&it.arguments))
+                .map(|it| it.text.clone())
+                .collect();
+            let interfaces: Vec<String> = tables
+                .iter()
+                .filter(|it| members.contains(&it.name))
+                .map(|it| it.interface.clone())
+                .collect();
+            self.notes.differs(
+                &group.span(),
+                "routers of a group don't move together, unless one loses its interface",
+                "each tracks the interfaces of the others; for one interface, put the addresses into one instance",
+            );
+            for table in tables.iter_mut().filter(|it| members.contains(&it.name)) {
+                for interface in &interfaces {
+                    let what = Tracked::Interface(interface.clone());
+                    let is_new = table.track.iter().all(|it| it.what != what);
+                    if *interface != table.interface && is_new {
+                        table.track.push(Track { what, weight: 0 });
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

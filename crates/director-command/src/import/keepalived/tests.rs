@@ -1,0 +1,188 @@
+//! Imports of whole files.
+
+use std::time::Duration;
+
+use super::*;
+use crate::import::{Kind, Note};
+
+const FULL: &str = r#"
+! Configuration File for keepalived
+global_defs {
+    router_id LVS_1
+    vrrp_version 3
+    lvs_sync_daemon eth1 front id 7
+}
+
+vrrp_script web {
+    script "/usr/bin/pgrep -x nginx"   # a comment
+    interval 2
+    fall 3
+    rise 2
+    weight -60
+}
+
+vrrp_instance front {
+    state BACKUP
+    interface eth0
+    virtual_router_id 51
+    priority 150
+    advert_int 0.5
+    nopreempt
+    virtual_ipaddress {
+        10.10.10.53/24 dev eth0 label eth0:1
+        10.10.10.54
+    }
+    unicast_peer {
+        10.10.10.51
+    }
+    track_interface {
+        eth0
+        eth1 weight -20
+    }
+    track_script {
+        web
+    }
+    notify_master "/usr/local/bin/up 'now'"
+    notify /usr/local/bin/all
+}
+
+vrrp_instance old {
+    state MASTER
+    interface eth1
+    virtual_router_id 52
+    version 2
+    nopreempt
+    authentication {
+        auth_type PASS
+        auth_pass secret12345
+    }
+    virtual_ipaddress { 192.0.2.1 }
+}
+
+vrrp_sync_group both {
+    group {
+        front
+        old
+    }
+}
+
+virtual_server 10.10.10.53 80 {
+    delay_loop 6
+}
+"#;
+
+fn run(text: &str) -> Import {
+    import(&Source { name: "keepalived.conf".to_owned(), text: text.to_owned() }, "one")
+}
+
+/// The notes of a kind, as what stands at their place and what they say.
+fn notes(import: &Import, text: &str, kind: Kind) -> Vec<(String, String)> {
+    let show = |note: &Note| (text[note.span.clone()].to_owned(), note.message.clone());
+    import.notes.iter().filter(|note| note.kind == kind).map(show).collect()
+}
+
+#[test]
+fn a_whole_file() {
+    let import = run(FULL);
+    assert_eq!(notes(&import, FULL, Kind::Error), []);
+    let config = vip::config::parse(&import.directors[0].vip_toml()).unwrap();
+    let [front, old] = &config.vips[..] else { panic!("two tables") };
+    assert_eq!((front.name.as_str(), front.interface.as_str()), ("front", "eth0"));
+    assert_eq!((front.router_id.get(), front.priority), (51, 150));
+    assert_eq!(
+        Duration::from_millis(u64::from(front.interval.as_centis()) * 10),
+        Duration::from_millis(500)
+    );
+    assert_eq!(format!("{:?} {:?}", front.version, front.preempt), "V3 Never");
+    let addresses: Vec<String> = front.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["10.10.10.53/24", "10.10.10.54/32"]);
+    assert_eq!(front.peers, ["10.10.10.51".parse::<std::net::IpAddr>().unwrap()]);
+    let sync = front.sync.as_ref().unwrap();
+    assert_eq!((sync.interface.as_str(), sync.id), ("eth1", 7));
+    let tracked: Vec<String> =
+        front.track.iter().map(|it| format!("{} {}", it.what, it.weight)).collect();
+    assert_eq!(tracked, ["interface eth1 -20", "script /usr/bin/pgrep -x nginx -60"]);
+
+    assert_eq!(format!("{:?} {:?}", old.version, old.preempt), "V2 Always");
+    assert_eq!(old.priority, 100);
+    assert!(import.directors[0].vip_toml().contains("auth = { pass = \"secret12\" }"));
+    assert!(old.track.iter().any(|it| it.what.to_string() == "interface eth0"));
+
+    let differs = notes(&import, FULL, Kind::Differs);
+    let places: Vec<&str> = differs.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(places, ["notify /usr/local/bin/all", "nopreempt", "vrrp_sync_group both"]);
+    let left_out = notes(&import, FULL, Kind::LeftOut);
+    let places: Vec<&str> = left_out.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(
+        places,
+        ["router_id LVS_1", "eth0:1", "secret12345", "virtual_server 10.10.10.53 80"]
+    );
+}
+
+/// A shell runs the words that keepalived would have run.
+#[test]
+fn notify_commands_are_called_as_before() {
+    let import = run(&FULL.replace("/usr/local/bin/", "/usr/bin/printf "));
+    let notify = &import.directors[0].tables[0].notify;
+    let said = |state: &str| {
+        let output = std::process::Command::new(&notify[0])
+            .args(&notify[1..])
+            .args(["front", state])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // printf's format is the first word, and it takes the others.
+    assert_eq!(said("active"), "upall");
+    assert_eq!(said("backup"), "all");
+    assert_eq!(said("elsewhere"), "");
+    let script = &run(FULL).directors[0].tables[0].notify[2];
+    assert!(script.contains("/usr/local/bin/all INSTANCE front MASTER 100"), "{script}");
+    assert!(script.contains("initialize) /usr/local/bin/all INSTANCE front FAULT 100"), "{script}");
+}
+
+#[test]
+fn what_cannot_be_meant_has_no_result() {
+    let least = "vrrp_instance a {\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {\n10.0.0.1\n}\nMORE\n}\n";
+    assert_eq!(run(&least.replace("MORE", "")).notes, []);
+    for (more, place) in [
+        ("priority 256", "256"),
+        ("priority 0", "0"),
+        ("version 4", "4"),
+        ("advert_int 0.5", "0.5"),
+        ("virtual_router_id 256", "256"),
+        ("virtual_ipaddress {\n10.0.0.2 dev eth1\n}", "eth1"),
+        ("virtual_ipaddress {\n10.0.0.2/33\n}", "10.0.0.2/33"),
+        ("virtual_ipaddress {\nweb\n}", "web"),
+        ("unicast_peer {\nweb\n}", "web"),
+        ("track_script {\nnone\n}", "none"),
+        ("track_interface {\neth1 weight 255\n}", "255"),
+        ("track_interface {\neth1 reverse\n}", "reverse"),
+        ("preempt_delay 1001", "1001"),
+        ("include other.conf", "include other.conf"),
+        ("@other priority 50", "@other priority 50"),
+        ("a {", "vrrp_instance a"),
+    ] {
+        let text = least.replace("MORE", more);
+        let import = run(&text);
+        let errors = notes(&import, &text, Kind::Error);
+        assert!(errors.iter().any(|it| it.0 == place), "{text}: {errors:?}");
+        assert_eq!(import.directors, [], "{text}");
+    }
+    for text in ["", "vrrp_instance {\n}\n", "vrrp_instance a {\n}\n", "vrrp_script a {\n}\n"] {
+        assert_eq!(run(text).directors, [], "{text}");
+    }
+}
+
+#[test]
+fn an_ipv6_instance_gets_what_it_lacks() {
+    let text = "vrrp_instance six {\ninterface eth0\nvirtual_router_id 51\nversion 3\npreempt_delay 5\nvirtual_ipaddress {\nfd09::100/64\n}\n}\n";
+    let import = run(text);
+    let vip = vip::config::parse(&import.directors[0].vip_toml()).unwrap().vips.remove(0);
+    let addresses: Vec<String> = vip.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(addresses, ["fe80::33/64", "fd09::100/64"]);
+    assert_eq!(format!("{:?}", vip.preempt), "After(5s)");
+    assert!(notes(&import, text, Kind::Differs)[0].1.contains("fe80::33"));
+    let with = run(&text.replace("fd09::100/64", "fe80::1/64\nfd09::100/64"));
+    assert_eq!(with.notes, []);
+}
