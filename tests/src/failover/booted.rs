@@ -15,6 +15,9 @@ pub const UID: &str = "991";
 /// Where its file is.
 pub const FILE: &str = "etc/director/vip.toml";
 
+/// Where the unit's control group is.
+pub const GROUP: &str = "/sys/fs/cgroup/system.slice/vipd.service";
+
 /// A machine with the unit, the program, its user, and this file.
 ///
 /// # Errors

@@ -1,12 +1,14 @@
 //! `vipd.service`, run by systemd.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Booted, Context, Machine, Suite, eventually};
+use rustix::process::Signal;
 
 use crate::test;
-use ipvs_tests::failover::booted::{FILE, UID, machine, property, systemctl};
+use ipvs_tests::failover::booted::{FILE, GROUP, UID, machine, property, systemctl};
 use ipvs_tests::failover::peer::RIGHTS;
 use ipvs_tests::failover::stage::{LIMIT, Stage, VIP};
 use ipvs_tests::failover::watch::{NOBODY, Watch, only};
@@ -61,6 +63,19 @@ fn looks(machine: &Machine, booted: &Booted, watch: &Watch) -> Result<()> {
     machine.write(FILE, TABLE)?;
     systemctl(&["reload", "vipd"])?;
     ensure!(property("MainPID")? == pid, "a reload isn't a restart");
+
+    // A command of the unit that takes too much memory takes nothing along.
+    systemctl(&["set-property", "--runtime", "vipd", "MemoryMax=64M"])?;
+    let greedy = format!("echo $$ > {GROUP}/cgroup.procs && exec tail /dev/zero");
+    let killed = booted.run("sh", &["-c", &greedy])?;
+    ensure!(killed.status.signal() == Some(Signal::KILL.as_raw()), "{killed:?}");
+    eventually(LIMIT, || {
+        let journal = booted.run("journalctl", &["--no-pager", "--unit=vipd"])?.success()?;
+        ensure!(journal.contains("killed by the OOM killer"), "{journal}");
+        Ok(())
+    })?;
+    ensure!(property("MainPID")? == pid, "it took the daemon along");
+    ensure!(watch.owners() == Some(only(0)), "{:?}", watch.owners());
 
     systemctl(&["stop", "vipd"])?;
     watch.until(NOBODY)?;

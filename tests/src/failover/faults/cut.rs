@@ -24,19 +24,21 @@ pub(super) fn link(label: &str, runs: usize) -> Result<Vec<Criterion>> {
         meet(scene.stage)?;
         for pause in pauses(runs) {
             thread::sleep(pause);
-            let pulled = now();
+            let before = now();
             scene.stage.plug(0, false)?;
+            // Now and not before: a command takes longer to start than a link to go down.
+            let pulled = now();
             until_neighbor(scene.stage, 1)?;
             measures.add("a client reaches no owner", nobody(), scene.took(pulled));
             scene.watch.until(only(1))?;
-            scene.both_since(pulled, "two owners, one of them cut off", KILLED, &mut measures);
+            scene.both_since(before, "two owners, one of them cut off", KILLED, &mut measures);
             let plugged = now();
             scene.stage.plug(0, true)?;
             scene.watch.until(only(0))?;
             until_neighbor(scene.stage, 0)?;
             let what = "two owners once it is plugged in again";
             scene.both_since(plugged, what, INTERVAL, &mut measures);
-            scene.nobody_since(pulled, &mut measures);
+            scene.nobody_since(before, &mut measures);
         }
         Ok(measures)
     })

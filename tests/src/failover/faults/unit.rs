@@ -10,16 +10,13 @@ use super::measure::Measures;
 use super::{KILLED, PRIORITIES, nobody, pauses, stage};
 use crate::acceptance::Criterion;
 use crate::acceptance::pulse::now;
-use crate::failover::booted::{machine, property, systemctl};
+use crate::failover::booted::{GROUP, machine, property, systemctl};
 use crate::failover::peer::{Program, Router, Way};
 use crate::failover::stage::{LIMIT, VIP};
 use crate::failover::watch::{BOTH, NOBODY, Watch, only};
 
 /// `WatchdogSec` of the unit.
 const WATCHDOG: Duration = Duration::from_secs(5);
-
-/// Where the unit's control group is.
-const GROUP: &str = "/sys/fs/cgroup/system.slice/vipd.service";
 
 /// SIGKILL to the daemon.
 pub(super) fn kill(label: &str, runs: usize) -> Result<Vec<Criterion>> {
