@@ -35,6 +35,8 @@ pub enum Way {
     V2Password,
     /// `VRRPv3` over IPv4.
     V3,
+    /// The same, with a checksum of the message alone, as in RFC 9568.
+    V3Plain,
     /// `VRRPv3` over IPv6.
     V3Ipv6,
     /// `VRRPv3` over IPv4, from each director to the other.
@@ -177,6 +179,7 @@ impl<'n> Router<'n> {
         }
         match self.way {
             Way::V2Password => text += "auth = { pass = \"secret12\" }\n",
+            Way::V3Plain => text += "checksum = \"plain\"\n",
             Way::Unicast => text += &format!("peers = [\"{}\"]\n", OWN[1 - self.director]),
             Way::V2 | Way::V3 | Way::V3Ipv6 => {}
         }
@@ -184,7 +187,8 @@ impl<'n> Router<'n> {
     }
 
     /// The file in keepalived's language.
-    fn keepalived(&self) -> String {
+    fn keepalived(&self) -> Result<String> {
+        ensure!(self.way != Way::V3Plain, "keepalived 2.2.7 has no such option");
         let mut text = String::new();
         if let Some(id) = self.sync {
             text += &format!("global_defs {{\n lvs_sync_daemon eth0 front id {id}\n}}\n");
@@ -211,16 +215,16 @@ impl<'n> Router<'n> {
                 let [own, other] = [self.director, 1 - self.director].map(|it| OWN[it]);
                 text += &format!(" unicast_src_ip {own}\n unicast_peer {{\n  {other}\n }}\n");
             }
-            Way::V2 | Way::V3 | Way::V3Ipv6 => {}
+            Way::V2 | Way::V3 | Way::V3Plain | Way::V3Ipv6 => {}
         }
-        text + "}\n"
+        Ok(text + "}\n")
     }
 
     /// Writes its file; returns the path.
     pub fn configure(&self) -> Result<PathBuf> {
         match self.program {
             Program::Ours => self.folder.write("vip.toml", &self.ours()),
-            Program::Keepalived => self.folder.write("keepalived.conf", &self.keepalived()),
+            Program::Keepalived => self.folder.write("keepalived.conf", &self.keepalived()?),
         }
     }
 

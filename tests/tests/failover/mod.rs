@@ -1,11 +1,13 @@
 //! The failover daemon `vipd`: who has the addresses, beside keepalived and beside itself.
 
 mod alone;
+mod checksums;
 mod faults;
 mod matrix;
 mod operators;
 mod packets;
 mod peers;
+mod states;
 mod sync;
 mod unit;
 
@@ -13,11 +15,13 @@ use ipvs_testkit::Suite;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     alone::add_to(suite);
+    checksums::add_to(suite);
     faults::add_to(suite);
     matrix::add_to(suite);
     operators::add_to(suite);
     packets::add_to(suite);
     peers::add_to(suite);
+    states::add_to(suite);
     sync::add_to(suite);
     unit::add_to(suite);
 }
