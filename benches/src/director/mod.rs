@@ -7,7 +7,6 @@ pub mod files;
 pub mod model;
 pub mod report;
 pub mod settings;
-pub mod usage;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

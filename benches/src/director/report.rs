@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::usage::Memory;
+use crate::usage::Memory;
 
 /// All results of one run of `cargo xtask bench director`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ mod bars;
 mod director;
 mod micro;
 mod table;
+mod vipd;
 
 use std::ffi::OsString;
 use std::fs;
@@ -67,6 +68,8 @@ enum Other {
     Micro(micro::Micro),
     /// Health checks: the daemon beside keepalived and a bare client
     Director(director::Director),
+    /// Adverts of virtual routers: vipd beside keepalived and a bare loop, on this machine, as root
+    Vipd(vipd::Vipd),
 }
 
 impl Bench {
@@ -74,6 +77,7 @@ impl Bench {
         match self.part {
             Some(Other::Micro(micro)) => return micro.run(),
             Some(Other::Director(director)) => return director.run(),
+            Some(Other::Vipd(vipd)) => return vipd.run(),
             None => {}
         }
         if self.into_docs {
@@ -172,6 +176,8 @@ struct Measured {
     ipvsadm: Vec<Report>,
     /// Health checks.
     director: Option<ipvs_benches::director::report::Report>,
+    /// Adverts.
+    vipd: Option<ipvs_benches::vipd::report::Report>,
 }
 
 fn recorded() -> PathBuf {
@@ -222,13 +228,15 @@ mod tests {
 
     #[test]
     fn the_documents_have_what_was_measured() {
-        let Measured { ipvsadm: reports, director } = read(&recorded()).unwrap();
+        let Measured { ipvsadm: reports, director, vipd } = read(&recorded()).unwrap();
         assert_eq!(TABLES.recorded().unwrap(), table::page(&reports));
         assert_eq!(SUMMARY.recorded().unwrap(), table::summary(&reports));
         assert!(reports[0].pinned, "the headline is that of one processor");
         let checks = director.expect("health checks are measured");
         assert_eq!(director::TABLES.recorded().unwrap(), director::page(&checks));
         assert_eq!(director::SUMMARY.recorded().unwrap(), director::summary(&checks));
+        let adverts = vipd.expect("adverts are measured");
+        assert_eq!(vipd::TABLE.recorded().unwrap(), vipd::page(&adverts));
     }
 
     /// Speed figures come only from the generated tables; no other text may claim any.

@@ -3,21 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result};
 use ipvs_benches::director::files::{self, WarmUp};
 use ipvs_benches::director::settings::Settings;
-use ipvs_benches::director::usage::Usage;
-use rustix::process::{Pid, Signal, kill_process};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
-/// How long a program may take to end when asked to.
-const END: Duration = Duration::from_secs(20);
-
-const LOOK: Duration = Duration::from_millis(10);
+use ipvs_benches::running::{Processor, Running};
 
 /// A program that checks real servers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,35 +34,6 @@ impl fmt::Display for Contender {
     }
 }
 
-/// Where a process runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Processor {
-    Any,
-    /// This one of those that the measuring process may use, as far as there are so many.
-    Nth(usize),
-}
-
-/// Starts a process. It and its descendants stay on that processor.
-pub(crate) fn spawn(command: &mut Command, on: Processor) -> Result<Child> {
-    let all = sched_getaffinity(None)?;
-    if let Processor::Nth(n) = on {
-        let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| all.is_set(cpu)).collect();
-        let mut one = CpuSet::new();
-        one.set(allowed[n % allowed.len()]);
-        sched_setaffinity(None, &one)?;
-    }
-    let process = command.spawn();
-    sched_setaffinity(None, &all)?;
-    process.with_context(|| format!("can't run {:?}", command.get_program()))
-}
-
-/// A running contender. Dropping it ends it.
-#[derive(Debug)]
-pub(crate) struct Running {
-    process: Child,
-    name: String,
-}
-
 impl Contender {
     /// Starts it with this many checks.
     pub(crate) fn start(
@@ -81,10 +44,7 @@ impl Contender {
         on: Processor,
     ) -> Result<Running> {
         let mut command = self.command(settings, checks, interval)?;
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        let log = settings.folder.join("log");
-        command.stderr(fs::File::create(&log).context("can't make a log")?);
-        Ok(Running { process: spawn(&mut command, on)?, name: self.to_string() })
+        Running::start(&mut command, self.to_string(), &settings.folder.join("log"), on)
     }
 
     fn command(self, settings: &Settings, checks: usize, interval: Duration) -> Result<Command> {
@@ -127,32 +87,5 @@ impl Contender {
                 command
             }
         })
-    }
-}
-
-impl Running {
-    pub(crate) fn usage(&mut self) -> Result<Usage> {
-        if let Some(status) = self.process.try_wait()? {
-            bail!("{} has ended with {status}", self.name);
-        }
-        Usage::of(self.process.id())
-    }
-
-    /// Asks it to end, and waits for that.
-    pub(crate) fn end(mut self) -> Result<()> {
-        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
-        let deadline = Instant::now() + END;
-        while self.process.try_wait()?.is_none() {
-            ensure!(Instant::now() < deadline, "{} doesn't end", self.name);
-            thread::sleep(LOOK);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -6,8 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 
 use ipvs_benches::director::settings::Settings;
-
-use crate::contender::{self, Processor};
+use ipvs_benches::running::{self, Processor};
 
 /// Real servers at every address of 127/8. Dropping them ends them.
 #[derive(Debug)]
@@ -21,8 +20,7 @@ impl Farm {
     /// Starts them, and waits until they answer.
     pub(crate) fn start(settings: &Settings, on: Processor) -> Result<Self> {
         let mut command = Command::new(&settings.farm);
-        let mut process =
-            contender::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()), on)?;
+        let mut process = running::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()), on)?;
         let input = process.stdin.take().context("no input")?;
         let output = BufReader::new(process.stdout.take().context("no output")?);
         let mut farm = Self { process, input, output };

@@ -9,10 +9,12 @@ use ipvs_benches::director::files::{VIRTUAL_SERVICE, WarmUp};
 use ipvs_benches::director::healthy;
 use ipvs_benches::director::report::{Capacity, Guest, Start};
 use ipvs_benches::director::settings::Settings;
+use ipvs_benches::namespace;
+use ipvs_benches::running::Processor;
 
-use crate::contender::{Contender, Processor};
+use crate::contender::Contender;
 use crate::farm::Farm;
-use crate::{kernel, namespace};
+use crate::kernel;
 
 /// How many real servers a program starts with.
 const SERVERS: usize = 1_000;

@@ -8,7 +8,6 @@ mod contender;
 mod farm;
 mod guest;
 mod model;
-mod namespace;
 mod native;
 
 use std::fs;

@@ -6,8 +6,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use ipvs_benches::director::model::SERVE;
 use ipvs_benches::director::settings::Settings;
-
-use crate::contender::{self, Processor};
+use ipvs_benches::running::{self, Processor};
 
 /// A model with an empty table, for the programs in this network namespace. Dropping it ends it.
 #[derive(Debug)]
@@ -17,7 +16,7 @@ impl Model {
     /// Starts it, and waits until programs can connect.
     pub(crate) fn start(settings: &Settings, on: Processor) -> Result<Self> {
         let mut command = Command::new(settings.ours.first().context("no ldirectord")?);
-        let mut process = contender::spawn(command.arg(SERVE).stdout(Stdio::piped()), on)?;
+        let mut process = running::spawn(command.arg(SERVE).stdout(Stdio::piped()), on)?;
         let output = process.stdout.take().context("no output")?;
         let model = Self(process);
         let mut line = String::new();

@@ -9,12 +9,14 @@ use ipvs_benches::director::files::WarmUp;
 use ipvs_benches::director::healthy;
 use ipvs_benches::director::report::{Cost, Native, resident};
 use ipvs_benches::director::settings::Settings;
+use ipvs_benches::namespace;
+use ipvs_benches::running::Processor;
 use rustix::process::geteuid;
 
-use crate::contender::{Contender, Processor};
+use crate::contender::Contender;
 use crate::farm::Farm;
+use crate::kernel;
 use crate::model::Model;
-use crate::{kernel, namespace};
 
 const CONTENDERS: [Contender; 4] =
     [Contender::Bare, Contender::Keepalived(WarmUp::Default), Contender::Ours, Contender::Runner];

@@ -26,7 +26,7 @@ use crate::cargo;
 use crate::docs::Part;
 
 pub(super) use summary::summary;
-pub(super) use table::page;
+pub(super) use table::{figures, megabytes, page};
 
 /// All measurements together take about half an hour.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
@@ -115,12 +115,8 @@ impl Director {
             true => measure_in_guest(&measure, &guest, &kernel)?,
             false => Guest::default(),
         };
-        let report = Report {
-            date: process::succeed(Command::new("date").args(["-u", "+%F"]), SHORT)?.trim().into(),
-            keepalived: RIVALS.version("keepalived")?,
-            native,
-            guest,
-        };
+        let report =
+            Report { date: today()?, keepalived: RIVALS.version("keepalived")?, native, guest };
         progress::done();
         let text = page(&report);
         print!("{text}");
@@ -180,8 +176,14 @@ fn settings_file(settings: &Settings) -> Result<PathBuf> {
     Ok(file)
 }
 
+/// The date, as `2026-01-31`.
+pub(super) fn today() -> Result<String> {
+    let date = process::succeed(Command::new("date").args(["-u", "+%F"]), SHORT)?;
+    Ok(date.trim().to_owned())
+}
+
 /// keepalived, started by its own release's loader with its own libraries.
-fn keepalived(root: &Path) -> Vec<PathBuf> {
+pub(super) fn keepalived(root: &Path) -> Vec<PathBuf> {
     let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"];
     let libraries = libraries.map(|folder| root.join(folder).display().to_string()).join(":");
     vec![
@@ -202,7 +204,7 @@ fn stand_in(folder: &Path) -> Result<PathBuf> {
     Ok(library)
 }
 
-fn write(file: &Path, value: &impl Serialize) -> Result<()> {
+pub(super) fn write(file: &Path, value: &impl Serialize) -> Result<()> {
     fs::write(file, serde_json::to_vec_pretty(value)?)
         .with_context(|| format!("can't write {}", file.display()))
 }

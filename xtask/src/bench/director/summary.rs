@@ -76,7 +76,7 @@ fn rounded(per_second: f64) -> String {
 #[cfg(test)]
 mod tests {
     use ipvs_benches::director::report::{Capacity, Guest, Native, Start};
-    use ipvs_benches::director::usage::Memory;
+    use ipvs_benches::usage::Memory;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use ipvs_benches::director::report::{Capacity, Cost, Guest, Native, Report, Start, spread};
-use ipvs_benches::director::usage::Memory;
+use ipvs_benches::usage::Memory;
 
 use super::super::table::Verdicts;
 
@@ -89,7 +89,7 @@ fn processes(cost: &Cost) -> String {
     cost.memory.iter().map(process).collect::<Vec<_>>().join(", ") + " MB"
 }
 
-pub(super) fn megabytes(kib: u64) -> f64 {
+pub(in crate::bench) fn megabytes(kib: u64) -> f64 {
     kib as f64 * 1024.0 / 1e6
 }
 
@@ -144,7 +144,7 @@ fn capacities(guest: &Guest, verdicts: &mut Verdicts) -> String {
 }
 
 /// The median, with the least and the most in brackets.
-fn figures(figures: &[f64], digits: usize, unit: &str) -> String {
+pub(in crate::bench) fn figures(figures: &[f64], digits: usize, unit: &str) -> String {
     let (median, least, most) = spread(figures);
     match least < most {
         true => format!("{median:.digits$}{unit} ({least:.digits$}–{most:.digits$})"),

@@ -11,7 +11,11 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 /// is added, so deleting them isn't enough.
 ///
 /// `/run` is empty and its own as well: a daemon of this machine keeps its files.
-pub(crate) fn fresh() -> Result<()> {
+///
+/// # Errors
+///
+/// Without the rights for that.
+pub fn fresh() -> Result<()> {
     unshare(CloneFlags::CLONE_NEWNS).context("can't make a mount namespace")?;
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .context("can't keep mounts to this process")?;

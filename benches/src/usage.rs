@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 pub struct Usage {
     /// Time on a processor since its start.
     pub cpu: Duration,
-    /// The memory of each of its processes now.
+    /// The memory of each of its processes now, itself first.
     pub memory: Vec<Memory>,
+    /// How often each of its processes, in the same order, has gone to sleep since its start: the
+    /// voluntary context switches of all threads.
+    pub waits: Vec<u64>,
 }
 
 /// The memory of one process in KiB, as in `/proc/PID/smaps_rollup`.
@@ -58,11 +61,16 @@ impl Usage {
         let mut usage = Self::default();
         for pid in tree(pid)? {
             usage.memory.push(Memory::of(pid)?);
+            let mut waits = 0;
             for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
                 // A thread that has ended meanwhile counts no more.
-                let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-                usage.cpu += Duration::from_nanos(first_number(&text).unwrap_or_default());
+                let thread = thread?.path();
+                let read = |name: &str| fs::read_to_string(thread.join(name)).unwrap_or_default();
+                let cpu = first_number(&read("schedstat")).unwrap_or_default();
+                usage.cpu += Duration::from_nanos(cpu);
+                waits += voluntary_switches(&read("status")).unwrap_or_default();
             }
+            usage.waits.push(waits);
         }
         Ok(usage)
     }
@@ -94,6 +102,11 @@ fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
+/// The voluntary context switches in `/proc/PID/status` (`proc_pid_status(5)`).
+fn voluntary_switches(status: &str) -> Option<u64> {
+    first_number(status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?)
+}
+
 fn first_number(text: &str) -> Option<u64> {
     text.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -117,7 +130,15 @@ mod tests {
         assert!(with_child.cpu > Duration::ZERO);
         let own = before.memory[0];
         assert!(own.resident > 100 && own.proportional <= own.resident, "{own:?}");
+        assert_eq!(with_child.waits.len(), with_child.memory.len());
         assert!(own.anonymous > 0 && own.anonymous <= own.resident, "{own:?}");
+    }
+
+    #[test]
+    fn only_voluntary_switches_count() {
+        let status =
+            "Threads:\t1\nvoluntary_ctxt_switches:\t84\nnonvoluntary_ctxt_switches:\t498\n";
+        assert_eq!(voluntary_switches(status), Some(84));
     }
 
     #[test]
