@@ -42,6 +42,9 @@ pub struct Cost {
     pub answered: Vec<f64>,
     /// The memory of each of its processes, from the round in which they had the most.
     pub memory: Vec<Memory>,
+    /// How long each reply about its status took, in milliseconds; none if it has no such thing.
+    #[serde(default)]
+    pub replies: Vec<f64>,
 }
 
 impl Cost {

@@ -9,6 +9,7 @@ mod farm;
 mod guest;
 mod model;
 mod native;
+mod replies;
 
 use std::fs;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use ipvs_benches::director::files::WarmUp;
 use ipvs_benches::director::healthy;
-use ipvs_benches::director::report::{Cost, Native, resident};
+use ipvs_benches::director::report::{Cost, Native, resident, spread};
 use ipvs_benches::director::settings::Settings;
 use ipvs_benches::namespace;
 use ipvs_benches::running::Processor;
@@ -17,6 +17,7 @@ use crate::contender::Contender;
 use crate::farm::Farm;
 use crate::kernel;
 use crate::model::Model;
+use crate::replies;
 
 const CONTENDERS: [Contender; 4] =
     [Contender::Bare, Contender::Keepalived(WarmUp::Default), Contender::Ours, Contender::Runner];
@@ -44,8 +45,12 @@ pub(crate) fn measure(settings: &Settings) -> Result<Native> {
                 let cost = &mut found[at];
                 watch(settings, contenders[at], cost)?;
                 println!(
-                    "{} {checks}: {:.1} µs, {:.3}, {:?} KiB",
-                    cost.program, cost.per_answer[round], cost.answered[round], cost.memory
+                    "{} {checks}: {:.1} µs, {:.3}, {:?} KiB, replies {:.1?} ms",
+                    cost.program,
+                    cost.per_answer[round],
+                    cost.answered[round],
+                    cost.memory,
+                    spread(&cost.replies)
                 );
             }
         }
@@ -62,6 +67,7 @@ fn nothing(contender: Contender, checks: usize) -> Cost {
         per_answer: Vec::new(),
         answered: Vec::new(),
         memory: Vec::new(),
+        replies: Vec::new(),
     }
 }
 
@@ -85,6 +91,9 @@ fn watch(settings: &Settings, contender: Contender, cost: &mut Cost) -> Result<(
     cost.answered.push(answers / expected);
     if resident(&usage.memory) > resident(&cost.memory) {
         cost.memory = usage.memory;
+    }
+    if contender == Contender::Ours {
+        cost.replies.append(&mut replies::ask(Duration::from_secs(settings.window))?);
     }
     running.end()
 }

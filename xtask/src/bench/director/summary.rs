@@ -89,6 +89,7 @@ mod tests {
             per_answer: vec![20.0, 30.0, 50.0],
             answered: vec![answered],
             memory: vec![memory; 2],
+            replies: Vec::new(),
         };
         let start = |program: &str, seconds| Start { program: program.into(), seconds };
         let report = Report {

@@ -21,6 +21,10 @@ const OF_BARE: f64 = 1.5;
 /// The most memory of ours, for up to so many checks, in MB.
 pub(super) const MEMORY: [(usize, f64); 2] = [(1_000, 8.0), (10_000, 16.0)];
 
+/// The longest time that a reply about the status of up to [`MEMORY`]'s first number of checks takes, in
+/// milliseconds.
+const REPLY: f64 = 20.0;
+
 /// The longest time of ours until all healthy real servers are in the table, in seconds.
 const START: f64 = 2.0;
 
@@ -28,6 +32,7 @@ const START: f64 = 2.0;
 pub(crate) fn page(report: &Report) -> String {
     let mut verdicts = Verdicts::default();
     let mut text = costs(&report.native, &mut verdicts);
+    text.push_str(&replies(&report.native, &mut verdicts));
     text.push_str(&starts(&report.guest, &mut verdicts));
     text.push_str(&capacities(&report.guest, &mut verdicts));
     let kernels =
@@ -76,6 +81,31 @@ fn costs(native: &Native, verdicts: &mut Verdicts) -> String {
             per_answer.len(),
             figures(per_answer, 1, " µs"),
             spread(answered).0 * 100.0,
+        );
+    }
+    text.push('\n');
+    text
+}
+
+/// How soon those reply that can be asked.
+fn replies(native: &Native, verdicts: &mut Verdicts) -> String {
+    let asked: Vec<&Cost> = native.costs.iter().filter(|it| !it.replies.is_empty()).collect();
+    if asked.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "| checks | program | status or metrics asked for | a reply takes | the longest |\n\
+         | --: | --- | --: | --: | --: |\n",
+    );
+    for Cost { program, checks, replies, .. } in asked {
+        let (median, _, longest) = spread(replies);
+        let bar = (*checks == MEMORY[0].0).then(|| (format!("< {REPLY} ms"), longest < REPLY));
+        let longest = verdicts.verdict(format!("{longest:.1} ms"), bar);
+        let _ = writeln!(
+            text,
+            "| {} | {program} | {} times | {median:.1} ms | {longest} |",
+            count(*checks),
+            replies.len(),
         );
     }
     text.push('\n');
@@ -171,6 +201,7 @@ mod tests {
                 Memory { resident: memory, proportional: 2_000, anonymous: 1_000 },
                 Memory { resident: 500, proportional: 400, anonymous: 300 },
             ],
+            replies: if program == OURS { vec![1.0, 2.0, 19.0] } else { Vec::new() },
         }
     }
 
@@ -211,12 +242,17 @@ mod tests {
         assert!(
             met.contains("| 10,000 | ldirectord | 3 | 45.0 µs (28.0–80.0) | – | – | 100.0 % |")
         );
+        let reply = "| 1,000 | ldirectord | 3 times | 2.0 ms | 19.0 ms (< 20 ms: met) |\n";
+        assert!(met.contains(reply), "{met}");
         assert!(met.contains("| ldirectord | 1 | 1.50 s (≤ 2 s: met) |"), "{met}");
         assert!(met.contains("| ldirectord | 1 | 1100 | 1.10 (≥ 1: met) |"), "{met}");
-        assert!(met.ends_with("6 of 6 bars are met.\n"), "{met}");
-        let missed = page(&report(&[39.0, 58.0, 99.0], 16_000, 2.5, 900.0));
+        assert!(met.ends_with("7 of 7 bars are met.\n"), "{met}");
+        let mut missed = report(&[39.0, 58.0, 99.0], 16_000, 2.5, 900.0);
+        missed.native.costs[2].replies[0] = 20.0;
+        let missed = page(&missed);
+        assert!(missed.contains("| **20.0 ms** (< 20 ms: not met) |"), "{missed}");
         assert!(missed.contains("| **0.97 (0.97–0.99)** (≤ 0.9: not met) |"), "{missed}");
-        assert!(missed.ends_with("0 of 6 bars are met.\n"), "{missed}");
+        assert!(missed.ends_with("0 of 7 bars are met.\n"), "{missed}");
     }
 
     #[test]
