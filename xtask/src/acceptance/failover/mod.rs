@@ -27,7 +27,7 @@ use record::{OnKernel, PAGE, README, Record, Row};
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);
 
 /// The tools that the scenarios use.
-const TOOLS: &[&str] = &["ip", "modprobe"];
+const TOOLS: &[&str] = &["ip", "modprobe", "tcpdump"];
 
 /// The word for everything that tests show.
 const ROWS: &str = "V";
