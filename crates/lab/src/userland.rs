@@ -35,12 +35,13 @@ pub const SERVERS: Userland = Userland {
     size: "30 MB",
 };
 
-/// Other health checkers for IPVS, and the shell that they start commands with.
+/// Other health checkers for IPVS, other programs for VRRP, and the shell that they start commands
+/// with.
 pub const RIVALS: Userland = Userland {
     name: "rivals",
     // The module is what ldirectord needs for requests over IPv6, and doesn't depend on.
-    packages: &["ldirectord", "keepalived", "dash", "coreutils", "libnet-inet6glue-perl"],
-    size: "40 MB",
+    packages: &["ldirectord", "keepalived", "frr", "dash", "coreutils", "libnet-inet6glue-perl"],
+    size: "45 MB",
 };
 
 /// Folders that an installed system has, and no package here.
@@ -51,7 +52,8 @@ const FOLDERS: [&str; 10] =
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
                       www-data:x:33:33:www-data:/:/usr/sbin/nologin\n\
                       nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\nadm:x:4:\nwww-data:x:33:\nnogroup:x:65534:\n";
+// FRR's programs run as a member of frrvty only.
+const GROUP: &str = "root:x:0:\nadm:x:4:\nwww-data:x:33:\nfrrvty:x:100:root\nnogroup:x:65534:\n";
 
 /// Records what was fetched, to recognise it later.
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 pub mod booted;
 pub mod faults;
+mod frr;
 pub mod gap;
 pub mod peer;
 pub mod rows;

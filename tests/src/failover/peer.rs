@@ -1,4 +1,4 @@
-//! A router on a director: our daemon, or keepalived 2.2.7 of Debian 12.
+//! A router on a director: our daemon, or keepalived 2.2.7 or FRR's vrrpd 8.4.4 of Debian 12.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt as _;
@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use ipvs_testkit::{Background, Finished, Namespace, TempDir, Userland, eventually, finish};
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::frr::{self, Frr};
 use super::stage::{LIMIT, LINK_LOCAL, OWN, Stage, VIP, VIP6};
 use super::watch::{Watch, only};
+
+/// The number of the virtual router.
+pub(super) const VRID: u8 = 51;
 
 /// The capabilities that are left to ours: `CAP_NET_ADMIN` and `CAP_NET_RAW` (linux/capability.h).
 pub const RIGHTS: &str = "0000000000003000";
@@ -24,6 +28,9 @@ pub enum Program {
     Ours,
     /// keepalived 2.2.7.
     Keepalived,
+    /// FRR's vrrpd 8.4.4. It knows neither passwords nor unicast, and one of the checksums only: the
+    /// option `checksum-with-ipv4-pseudoheader` came with 8.5.
+    Frr,
 }
 
 /// What both routers agree on.
@@ -91,7 +98,15 @@ pub struct Router<'n> {
     pub user: Option<&'static str>,
     /// The command that executes ours, if there is to be one.
     pub by: Vec<String>,
-    running: Option<Background>,
+    running: Option<Running>,
+}
+
+/// The processes of a router.
+#[derive(Debug)]
+enum Running {
+    /// One, or a parent that passes signals on.
+    One(Background),
+    Frr(Frr),
 }
 
 impl<'n> Router<'n> {
@@ -124,6 +139,9 @@ impl<'n> Router<'n> {
         let folder = TempDir::create(&format!("{}-router", netns.name()))?;
         let more = String::new();
         let addresses = way.addresses().to_vec();
+        if program == Program::Frr {
+            frr::prepare(netns, director, &addresses)?;
+        }
         let (preempts, user, running) = (true, None, None);
         Ok(Self {
             program,
@@ -162,7 +180,7 @@ impl<'n> Router<'n> {
             quoted.join(", ")
         };
         let mut text = format!(
-            "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = 51\nversion = {}\n\
+            "[[vip]]\nname = \"front\"\ninterface = \"eth0\"\nrouter_id = {VRID}\nversion = {}\n\
              priority = {}\naddresses = [{}]\n",
             self.way.version(),
             self.priority,
@@ -194,7 +212,7 @@ impl<'n> Router<'n> {
             text += &format!("global_defs {{\n lvs_sync_daemon eth0 front id {id}\n}}\n");
         }
         text += &format!(
-            "vrrp_instance front {{\n state BACKUP\n interface eth0\n virtual_router_id 51\n \
+            "vrrp_instance front {{\n state BACKUP\n interface eth0\n virtual_router_id {VRID}\n \
              version {}\n priority {}\n advert_int {}\n virtual_ipaddress {{\n",
             self.way.version(),
             self.priority,
@@ -220,11 +238,32 @@ impl<'n> Router<'n> {
         Ok(text + "}\n")
     }
 
+    /// The file in FRR's language.
+    fn frr(&self) -> Result<String> {
+        ensure!(!matches!(self.way, Way::V2Password | Way::V3Plain | Way::Unicast), "FRR can't");
+        ensure!(self.sync.is_none(), "FRR has nothing to do with IPVS");
+        let mut text = format!(
+            "interface eth0\n vrrp {VRID} version {}\n vrrp {VRID} priority {}\n",
+            self.way.version(),
+            self.priority,
+        );
+        text += &format!(" vrrp {VRID} advertisement-interval {}\n", self.interval.as_millis());
+        if !self.preempts {
+            text += &format!(" no vrrp {VRID} preempt\n");
+        }
+        for address in &self.addresses {
+            let family = if address.contains(':') { "ipv6" } else { "ip" };
+            text += &format!(" vrrp {VRID} {family} {address}\n");
+        }
+        Ok(text)
+    }
+
     /// Writes its file; returns the path.
     pub fn configure(&self) -> Result<PathBuf> {
         match self.program {
             Program::Ours => self.folder.write("vip.toml", &self.ours()),
             Program::Keepalived => self.folder.write("keepalived.conf", &self.keepalived()?),
+            Program::Frr => self.folder.write("vrrpd.conf", &self.frr()?),
         }
     }
 
@@ -255,9 +294,22 @@ impl<'n> Router<'n> {
                 command.arg("-p").arg(pid("pid")).arg("-r").arg(pid("vrrp.pid"));
                 command
             }
+            Program::Frr => {
+                let frr = Frr::start(self.netns, self.sockets.path(), &file)?;
+                self.running = Some(Running::Frr(frr));
+                return Ok(());
+            }
         };
-        self.running = Some(Background::start(&mut command)?);
+        self.running = Some(Running::One(Background::start(&mut command)?));
         Ok(())
+    }
+
+    /// Where neighbors have to send what is for the address while it is here.
+    pub fn mac(&self) -> String {
+        match self.program {
+            Program::Ours | Program::Keepalived => Stage::mac(self.director),
+            Program::Frr => frr::mac(self.way != Way::V3Ipv6),
+        }
     }
 
     /// Where clients of ours connect.
@@ -265,8 +317,12 @@ impl<'n> Router<'n> {
         self.sockets.path().join("vipd.sock")
     }
 
+    /// The process that was started, or of FRR the one that decides.
     fn process(&self) -> Result<&Background> {
-        self.running.as_ref().context("it doesn't run")
+        match self.running.as_ref().context("it doesn't run")? {
+            Running::One(process) => Ok(process),
+            Running::Frr(frr) => Ok(&frr.vrrpd),
+        }
     }
 
     /// The number of its process.
@@ -281,25 +337,24 @@ impl<'n> Router<'n> {
 
     /// Stops it in good order, and waits until it has ended.
     pub fn stop(&mut self) -> Result<()> {
-        self.signal(Signal::TERM)?;
-        let mut running = self.running.take().context("it doesn't run")?;
-        let ended = running.wait(LIMIT)?;
-        ensure!(ended.is_some_and(|it| it.success()), "{ended:?}: {}", running.stderr()?);
-        Ok(())
+        match self.running.take().context("it doesn't run")? {
+            Running::One(process) => end(process),
+            Running::Frr(frr) => frr.stop(self.netns),
+        }
     }
 
     /// Kills the process that has the addresses. Of ours, the guard stays.
     pub fn kill(&mut self) -> Result<()> {
+        match self.running.take().context("it doesn't run")? {
+            Running::Frr(frr) => return frr.kill(),
+            // The parent would start another child.
+            Running::One(process) => kill_process(process.pid(), Signal::KILL)?,
+        }
         if self.program == Program::Keepalived {
             let child = std::fs::read_to_string(self.folder.path().join("vrrp.pid"))?;
             let child = Pid::from_raw(child.trim().parse()?);
-            // The parent would start another one.
-            self.signal(Signal::KILL)?;
             kill_process(child.context("no process has this number")?, Signal::KILL)?;
-        } else {
-            self.signal(Signal::KILL)?;
         }
-        self.running = None;
         Ok(())
     }
 
@@ -309,7 +364,8 @@ impl<'n> Router<'n> {
     ///
     /// If it goes on, or has ended in another way.
     pub fn until_killed(&mut self) -> Result<()> {
-        let mut running = self.running.take().context("it doesn't run")?;
+        let running = self.running.take().context("it doesn't run")?;
+        let Running::One(mut running) = running else { bail!("nothing kills FRR") };
         let ended = running.wait(LIMIT)?;
         let killed = Some(Signal::KILL.as_raw());
         ensure!(ended.and_then(|it| it.signal()) == killed, "{ended:?}: {}", running.stderr()?);
@@ -343,7 +399,7 @@ impl<'n> Router<'n> {
     pub fn crash(&mut self) -> Result<()> {
         let guard = match self.program {
             Program::Ours => Some(self.guard()?),
-            Program::Keepalived => None,
+            Program::Keepalived | Program::Frr => None,
         };
         self.kill()?;
         if let Some(guard) = guard {
@@ -374,6 +430,14 @@ impl<'n> Router<'n> {
             Ok(said)
         })
     }
+}
+
+/// Ends a process in good order.
+pub(super) fn end(mut process: Background) -> Result<()> {
+    kill_process(process.pid(), Signal::TERM)?;
+    let ended = process.wait(LIMIT)?;
+    ensure!(ended.is_some_and(|it| it.success()), "{ended:?}: {}", process.stderr()?);
+    Ok(())
 }
 
 /// Our program.

@@ -43,6 +43,8 @@ pub const ROWS: &[Row] = &[
             "failover::peers::beside_keepalived_in_version_3",
             "failover::peers::beside_keepalived_over_ipv6",
             "failover::peers::beside_keepalived_by_unicast",
+            "failover::peers::beside_frr_in_version_2",
+            "failover::peers::beside_frr_in_version_3",
             "failover::peers::of_equal_routers_the_higher_address_wins",
         ],
         on_host: &[],
@@ -55,6 +57,8 @@ pub const ROWS: &[Row] = &[
             "failover::peers::beside_keepalived_in_version_2",
             "failover::peers::beside_keepalived_in_version_3",
             "failover::peers::beside_keepalived_over_ipv6",
+            "failover::peers::beside_frr_in_version_2",
+            "failover::peers::beside_frr_in_version_3",
         ],
         on_host: &["-p vrrp --test steps"],
     },
@@ -73,11 +77,12 @@ pub const ROWS: &[Row] = &[
     Row {
         id: "V6",
         what: "version 3 over IPv4 works with either checksum if both routers have the same; otherwise the log says so",
-        // keepalived 2.2.7 has the pseudo-header alone.
+        // keepalived 2.2.7 and FRR 8.4.4 have the pseudo-header alone.
         on_kernel: &[
             "failover::checksums::two_with_the_checksum_of_rfc_9568_agree",
             "failover::checksums::another_checksum_is_no_advert_and_the_log_says_so",
             "failover::peers::beside_keepalived_in_version_3",
+            "failover::peers::beside_frr_in_version_3",
             "failover::matrix::adverts_count_as_they_do_for_keepalived",
         ],
         on_host: &["-p vrrp --test golden"],

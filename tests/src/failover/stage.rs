@@ -9,10 +9,11 @@
 //!
 //! A cable between two directors alone would take one's carrier down with the other's.
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
-use anyhow::Result;
-use ipvs_testkit::{Context, Namespace};
+use anyhow::{Result, ensure};
+use ipvs_testkit::{Context, Namespace, eventually, output};
 
 /// The IPv4 address that moves.
 pub const VIP: &str = "10.9.0.100";
@@ -101,6 +102,27 @@ impl Stage {
         let port =
             |number: u8| format!("link set director{number} type bridge_slave isolated {state}");
         self.switch.ip(&[port(1), port(2)])
+    }
+
+    /// Waits until the client, which knows nothing of it any more, finds this address at this MAC
+    /// address.
+    ///
+    /// # Errors
+    ///
+    /// If that doesn't happen within [`LIMIT`].
+    pub fn until_found(&self, address: &str, mac: &str) -> Result<()> {
+        let any = if address.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
+        eventually(LIMIT, || {
+            self.client.ip(&["neighbor flush dev eth0"])?;
+            // Any packet makes the client look for the address.
+            self.client.run(|| UdpSocket::bind(any)?.send_to(b"hello", (address, 9)))??;
+            eventually(Duration::from_secs(3), || {
+                let mut ip = self.client.command("ip");
+                let said = output(ip.args(["neighbor", "show", address]))?;
+                ensure!(said.contains(mac), "{address} isn't at {mac}: {said:?}");
+                Ok(())
+            })
+        })
     }
 
     /// The MAC address of a director.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use crate::acceptance::pulse::{Pulse, now};
 use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Namespace, eventually};
-use nix::ifaddrs::getifaddrs;
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 
 use super::stage::LIMIT;
 
@@ -150,8 +151,9 @@ pub fn has(netns: &Namespace, address: IpAddr) -> Result<bool> {
 }
 
 fn is_here(address: IpAddr) -> bool {
-    getifaddrs()
-        .is_ok_and(|mut all| all.any(|it| it.address.is_some_and(|it| ip(&it) == Some(address))))
+    getifaddrs().is_ok_and(|mut all| {
+        all.any(|it| has_it(&it) && it.address.is_some_and(|it| ip(&it) == Some(address)))
+    })
 }
 
 fn look(stop: &AtomicBool, seen: &Seen, address: IpAddr) {
@@ -164,6 +166,12 @@ fn look(stop: &AtomicBool, seen: &Seen, address: IpAddr) {
         drop(seen);
         thread::sleep(PAUSE);
     }
+}
+
+/// Whether an address counts where it is. A director whose cable is pulled may not keep one on `eth0`.
+/// FRR leaves it on a device of its own, and takes that one's carrier instead (protodown).
+fn has_it(place: &InterfaceAddress) -> bool {
+    place.interface_name == "eth0" || place.flags.contains(InterfaceFlags::IFF_LOWER_UP)
 }
 
 fn ip(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {

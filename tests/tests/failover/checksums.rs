@@ -1,5 +1,5 @@
-//! The two forms of the checksum of version 3 over IPv4. With a pseudo-header, keepalived is a peer in
-//! other tests; its version 2.2.7 has no option for the other form.
+//! The two forms of the checksum of version 3 over IPv4. With a pseudo-header, keepalived and FRR are
+//! peers in other tests; the versions here have no option for the other form.
 
 use anyhow::Result;
 use ipvs_testkit::{Context, Suite};
@@ -29,17 +29,20 @@ fn two_with_the_checksum_of_rfc_9568_agree(context: &mut Context) -> Result<()> 
 
 /// Neither believes the other, so both become Active; ours says what has to be done.
 fn another_checksum_is_no_advert_and_the_log_says_so(context: &mut Context) -> Result<()> {
-    let stage = Stage::build(context)?;
-    let watch = Watch::start(&stage.directors, VIP)?;
-    let mut plain = Router::new(Program::Ours, &stage, 0, Way::V3Plain, 150)?;
-    let mut other = Router::new(Program::Keepalived, &stage, 1, Way::V3, 100)?;
-    plain.start()?;
-    other.start()?;
-    watch.until(BOTH)?;
-    plain.until_said(
-        "advert of 10.9.0.2: a checksum with pseudo-header instead of a checksum of the message \
-         alone; configure all routers alike",
-    )?;
-    other.stop()?;
-    plain.stop()
+    for program in [Program::Keepalived, Program::Frr] {
+        let stage = Stage::build(context)?;
+        let watch = Watch::start(&stage.directors, VIP)?;
+        let mut plain = Router::new(Program::Ours, &stage, 0, Way::V3Plain, 150)?;
+        let mut other = Router::new(program, &stage, 1, Way::V3, 100)?;
+        plain.start()?;
+        other.start()?;
+        watch.until(BOTH)?;
+        plain.until_said(
+            "advert of 10.9.0.2: a checksum with pseudo-header instead of a checksum of the message \
+             alone; configure all routers alike",
+        )?;
+        other.stop()?;
+        plain.stop()?;
+    }
+    Ok(())
 }

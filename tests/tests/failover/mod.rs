@@ -1,4 +1,4 @@
-//! The failover daemon `vipd`: who has the addresses, beside keepalived and beside itself.
+//! The failover daemon `vipd`: who has the addresses, beside keepalived, FRR and itself.
 
 mod alone;
 mod checksums;

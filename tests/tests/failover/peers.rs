@@ -1,4 +1,4 @@
-//! Ours beside keepalived 2.2.7, in both roles, in each way of speaking.
+//! Ours beside keepalived 2.2.7 and FRR's vrrpd 8.4.4, in both roles, in each way of speaking.
 
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(beside_keepalived_in_version_3));
     suite.add(test!(beside_keepalived_over_ipv6));
     suite.add(test!(beside_keepalived_by_unicast));
+    suite.add(test!(beside_frr_in_version_2));
+    suite.add(test!(beside_frr_in_version_3));
     suite.add(test!(of_equal_routers_the_higher_address_wins));
     suite.add(test!(a_crash_of_either_is_noticed_in_time));
 }
@@ -32,32 +34,45 @@ const HIGH: u8 = 150;
 const LOW: u8 = 100;
 
 fn beside_keepalived_in_version_2(context: &mut Context) -> Result<()> {
-    both_roles(context, Way::V2)
+    both_roles(context, Program::Keepalived, Way::V2)
 }
 
 fn beside_keepalived_in_version_2_with_a_password(context: &mut Context) -> Result<()> {
-    both_roles(context, Way::V2Password)
+    both_roles(context, Program::Keepalived, Way::V2Password)
 }
 
 fn beside_keepalived_in_version_3(context: &mut Context) -> Result<()> {
-    both_roles(context, Way::V3)
+    both_roles(context, Program::Keepalived, Way::V3)
 }
 
 fn beside_keepalived_over_ipv6(context: &mut Context) -> Result<()> {
-    both_roles(context, Way::V3Ipv6)
+    both_roles(context, Program::Keepalived, Way::V3Ipv6)
 }
 
 fn beside_keepalived_by_unicast(context: &mut Context) -> Result<()> {
-    both_roles(context, Way::Unicast)
+    both_roles(context, Program::Keepalived, Way::Unicast)
 }
 
-fn both_roles(context: &mut Context, way: Way) -> Result<()> {
-    for programs in [[Program::Ours, Program::Keepalived], [Program::Keepalived, Program::Ours]] {
+fn beside_frr_in_version_2(context: &mut Context) -> Result<()> {
+    both_roles(context, Program::Frr, Way::V2)
+}
+
+fn beside_frr_in_version_3(context: &mut Context) -> Result<()> {
+    both_roles(context, Program::Frr, Way::V3)
+}
+
+/// Ours beside another program, the better one first.
+fn roles(other: Program) -> [[Program; 2]; 2] {
+    [[Program::Ours, other], [other, Program::Ours]]
+}
+
+fn both_roles(context: &mut Context, other: Program, way: Way) -> Result<()> {
+    for programs in roles(other) {
         let stage = Stage::build(context)?;
         let watch = Watch::start(&stage.directors, way.vip())?;
         let mut better = Router::new(programs[0], &stage, 0, way, HIGH)?;
         let mut worse = Router::new(programs[1], &stage, 1, way, LOW)?;
-        let done = take_turns(&watch, &mut better, &mut worse);
+        let done = take_turns(&stage, &watch, way, [&mut better, &mut worse]);
         done.map_err(|error| {
             let said = [better.said(), worse.said()].map(Result::unwrap_or_default);
             error.context(format!("they said:\n{}", said.join("\n---\n")))
@@ -67,11 +82,18 @@ fn both_roles(context: &mut Context, way: Way) -> Result<()> {
 }
 
 /// The worse one is alone; the better one comes, goes in good order, and comes back.
-fn take_turns(watch: &Watch, better: &mut Router, worse: &mut Router) -> Result<()> {
+fn take_turns(
+    stage: &Stage,
+    watch: &Watch,
+    way: Way,
+    [better, worse]: [&mut Router; 2],
+) -> Result<()> {
     worse.start()?;
     let begin = watch.until(only(1))?;
+    stage.until_found(way.vip(), &worse.mac())?;
     better.start()?;
     watch.until(only(0))?;
+    stage.until_found(way.vip(), &better.mac())?;
 
     let stopped = now();
     better.stop()?;
@@ -96,7 +118,7 @@ fn take_turns(watch: &Watch, better: &mut Router, worse: &mut Router) -> Result<
 
 /// RFC 9568 §6.4.3: of two Active routers of one priority, the one with the higher address stays.
 fn of_equal_routers_the_higher_address_wins(context: &mut Context) -> Result<()> {
-    for programs in [[Program::Ours, Program::Keepalived], [Program::Keepalived, Program::Ours]] {
+    for programs in [roles(Program::Keepalived), roles(Program::Frr)].concat() {
         let stage = Stage::build(context)?;
         let watch = Watch::start(&stage.directors, Way::V3.vip())?;
         let mut lower = Router::new(programs[0], &stage, 0, Way::V3, LOW)?;
@@ -121,7 +143,7 @@ fn of_equal_routers_the_higher_address_wins(context: &mut Context) -> Result<()>
 /// Killed and cut off at once, as a machine that loses power: the other one takes over after
 /// `Active_Down_Interval` (RFC 9568 §6.1).
 fn a_crash_of_either_is_noticed_in_time(context: &mut Context) -> Result<()> {
-    for programs in [[Program::Ours, Program::Keepalived], [Program::Keepalived, Program::Ours]] {
+    for programs in [roles(Program::Keepalived), roles(Program::Frr)].concat() {
         let stage = Stage::build(context)?;
         let watch = Watch::start(&stage.directors, Way::V3.vip())?;
         let mut better = Router::new(programs[0], &stage, 0, Way::V3, HIGH)?;
