@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn each_row_is_on_the_page() {
+        let page = PAGE.recorded().unwrap();
+        let wanted = (1..=11).map(|number| format!("V{number}"));
+        let missing: Vec<String> =
+            wanted.filter(|id| !page.contains(&format!("\n| {id} | "))).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+
+    #[test]
     fn each_scenario_is_on_the_page() {
         let page = PAGE.recorded().unwrap();
         for id in ["G1", "G2", "G3"] {
