@@ -260,11 +260,16 @@ impl Booted {
             self.process.still_running()?;
             self.run("systemctl", &["show", "--property=Version"])?.success()
         })?;
-        let state = self.run("systemctl", &["is-system-running", "--wait"])?;
-        let word = state.stdout.trim_end();
-        // `degraded` means that a unit failed, which may be what is being tested.
-        ensure!(["running", "degraded"].contains(&word), "it is {word:?} after its boot");
-        Ok(())
+        // It waits for the end of the boot, but loses its connection if that was made too early.
+        eventually(LIMIT, || {
+            self.process.still_running()?;
+            let state = self.run("systemctl", &["is-system-running", "--wait"])?;
+            let word = state.stdout.trim_end();
+            // `degraded` means that a unit failed, which may be what is being tested.
+            let is_up = ["running", "degraded"].contains(&word);
+            ensure!(is_up, "it is {word:?} after its boot: {}", state.stderr.trim_end());
+            Ok(())
+        })
     }
 
     fn explain(&self, error: anyhow::Error) -> anyhow::Error {
