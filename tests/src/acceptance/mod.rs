@@ -64,6 +64,26 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// What came of a scenario that took so long.
+    pub fn of(
+        [id, title, subject]: [&str; 3],
+        played: Result<Vec<Criterion>>,
+        took: Duration,
+    ) -> Self {
+        let (criteria, error) = match played {
+            Ok(criteria) => (criteria, None),
+            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        };
+        Self {
+            id: id.to_owned(),
+            title: title.to_owned(),
+            subject: subject.to_owned(),
+            criteria,
+            error,
+            seconds: took.as_secs_f64(),
+        }
+    }
+
     /// Prints it, criterion by criterion.
     pub fn show(&self) {
         let Self { id, title, subject, criteria, error, seconds } = self;

@@ -8,7 +8,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use ipvs_tests::acceptance::{Outcome, ROWS, Row, Stage, Subject};
 
 /// The limit for one scenario with one program.
@@ -66,18 +66,7 @@ fn one(row: Row, subject: Subject) -> Result<Outcome> {
         // Nobody listens any more if it was too late.
         let _ = done.send((row.play)(&Stage::new(subject, &label)));
     })?;
-    let (criteria, error) = match result.recv_timeout(LIMIT) {
-        Ok(Ok(criteria)) => (criteria, None),
-        Ok(Err(error)) => (Vec::new(), Some(format!("{error:#}"))),
-        Err(_) => (Vec::new(), Some(format!("not done after {LIMIT:?}"))),
-    };
-    let seconds = start.elapsed().as_secs_f64();
-    Ok(Outcome {
-        id: row.id.to_owned(),
-        title: row.title.to_owned(),
-        subject: subject.name().to_owned(),
-        criteria,
-        error,
-        seconds,
-    })
+    let played =
+        result.recv_timeout(LIMIT).unwrap_or_else(|_| Err(anyhow!("not done after {LIMIT:?}")));
+    Ok(Outcome::of([row.id, row.title, subject.name()], played, start.elapsed()))
 }

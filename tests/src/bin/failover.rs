@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_tests::acceptance::{Criterion, Outcome};
+use ipvs_tests::acceptance::Outcome;
 use ipvs_tests::failover::faults::FAULTS;
 use ipvs_tests::failover::gap::SCENARIOS;
 use ipvs_tests::failover::rows::ROWS;
@@ -58,8 +58,9 @@ fn play() -> Result<()> {
     for scenario in SCENARIOS.iter().filter(|scenario| is_chosen(scenario.id)) {
         let start = Instant::now();
         let played = scenario.play(scenario.id, runs[0]);
-        let outcome =
-            |subject: &str, result| outcome([scenario.id, scenario.title, subject], result, start);
+        let outcome = |subject: &str, played| {
+            Outcome::of([scenario.id, scenario.title, subject], played, start.elapsed())
+        };
         keep(match played {
             Ok(both) => both.map(|(subject, criteria)| outcome(subject, Ok(criteria))).to_vec(),
             Err(error) => vec![outcome("ours", Err(error))],
@@ -68,26 +69,7 @@ fn play() -> Result<()> {
     for fault in FAULTS.iter().filter(|fault| is_chosen(fault.id)) {
         let start = Instant::now();
         let played = (fault.play)(&format!("{}-", fault.id), runs[1]);
-        keep(vec![outcome([fault.id, fault.title, "ours"], played, start)])?;
+        keep(vec![Outcome::of([fault.id, fault.title, "ours"], played, start.elapsed())])?;
     }
     Ok(())
-}
-
-fn outcome(
-    [id, title, subject]: [&str; 3],
-    result: Result<Vec<Criterion>>,
-    start: Instant,
-) -> Outcome {
-    let (criteria, error) = match result {
-        Ok(criteria) => (criteria, None),
-        Err(error) => (Vec::new(), Some(format!("{error:#}"))),
-    };
-    Outcome {
-        id: id.to_owned(),
-        title: title.to_owned(),
-        subject: subject.to_owned(),
-        criteria,
-        error,
-        seconds: start.elapsed().as_secs_f64(),
-    }
 }
