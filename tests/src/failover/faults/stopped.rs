@@ -51,6 +51,7 @@ pub(super) fn not_preempting(label: &str, runs: usize) -> Result<Vec<Criterion>>
             let awake = now();
             scene.better.signal(Signal::CONT)?;
             scene.watch.until(only(1))?;
+            scene.better.until_said("Backup: stood still for too long")?;
             scene.both_since(awake, AWAKE, INTERVAL, &mut measures);
             measures.know("two owners before", scene.watch.longest(BOTH, stopped, awake));
             // Nobody asks for it until the other one goes.
