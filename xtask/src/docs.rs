@@ -4,13 +4,21 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use lab::kernel::Choice;
-use lab::paths;
+use lab::{paths, process};
 
 use crate::{cargo, demo};
+
+/// The date of what was measured, such as 2026-01-31.
+pub(crate) fn today() -> Result<String> {
+    const SHORT: Duration = Duration::from_secs(60);
+    let date = process::succeed(Command::new("date").args(["--utc", "+%F"]), SHORT)?;
+    Ok(date.trim().to_owned())
+}
 
 /// A part of a document that a run generates.
 #[derive(Debug)]

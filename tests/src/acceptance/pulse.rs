@@ -27,6 +27,14 @@ pub fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// For how much of a time the machine accounts, in words; nothing if that is too little to see.
+pub fn of_the_machine(stalled: Duration) -> String {
+    match stalled >= Duration::from_millis(10) {
+        true => format!(" ({:.2} s of that the machine)", stalled.as_secs_f64()),
+        false => String::new(),
+    }
+}
+
 impl Pulse {
     /// Starts it.
     ///

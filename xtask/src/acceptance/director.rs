@@ -13,9 +13,9 @@ use lab::{Job, KernelOption, paths, progress};
 use serde::{Deserialize, Serialize};
 
 use super::report::{self, Outcome, in_order, summary};
-use super::{folder, read, today};
+use super::{folder, read};
 use crate::cargo;
-use crate::docs::Part;
+use crate::docs::{Part, today};
 
 /// The limit for everything: 16 scenarios, three programs, a minute or two each.
 const TIMEOUT: Duration = Duration::from_secs(2 * 3600);

@@ -7,12 +7,10 @@ mod report;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use lab::paths;
-use lab::process::output;
 use serde::de::DeserializeOwned;
 
 #[derive(Debug, Subcommand)]
@@ -30,11 +28,6 @@ impl Acceptance {
             Self::Failover(failover) => failover.run(),
         }
     }
-}
-
-/// Today, such as 2026-01-31.
-fn today() -> Result<String> {
-    Ok(output(Command::new("date").args(["--utc", "+%F"]))?.trim().to_owned())
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {

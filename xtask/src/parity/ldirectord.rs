@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use lab::process::{Running, output};
+use lab::process::Running;
 use lab::userland::RIVALS;
 use lab::{Job, KernelOption, Program, paths, progress};
 use serde::de::DeserializeOwned;
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{TOOLS, ldirectord_page as page, ldirectord_sample as sample, results};
 use crate::cargo;
+use crate::docs::today;
 
 /// The timeout for a file that is read, in seconds: several times what it takes on a busy machine,
 /// with those that a difference is reduced with.
@@ -315,10 +316,6 @@ fn read<T: DeserializeOwned>(
     let status = Running::start(&mut command)?.wait(limit)?;
     ensure!(status.is_some_and(|status| status.success()), "the files weren't all read");
     results::read(&file)
-}
-
-fn today() -> Result<String> {
-    Ok(output(Command::new("date").args(["--utc", "+%F"]))?.trim().to_owned())
 }
 
 /// Creates the folder for the results.

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 use ipvs_testkit::{WebDaemon, output};
 
 use super::config::{Config, Real, Virtual};
-use super::pulse::{Pulse, now};
+use super::pulse::{Pulse, now, of_the_machine};
 use super::subject::Daemon;
 use super::table::{Table, TableFile};
 use super::world::{real, vip};
@@ -118,10 +118,7 @@ impl Span {
 
     /// What the machine did to it, in words; nothing if that is too little to see.
     fn machine(self) -> String {
-        match self.stalled >= 0.01 {
-            true => format!(" ({:.2} s of that the machine)", self.stalled),
-            false => String::new(),
-        }
+        of_the_machine(Duration::from_secs_f64(self.stalled))
     }
 
     /// How much longer it is than it may be, likewise.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::acceptance::pulse::of_the_machine;
+
 /// A span in which nothing arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Silence {
@@ -21,11 +23,7 @@ impl Silence {
 
 impl fmt::Display for Silence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2} s", self.length.as_secs_f64())?;
-        if self.stalled >= Duration::from_millis(10) {
-            write!(f, " ({:.2} s of that the machine)", self.stalled.as_secs_f64())?;
-        }
-        Ok(())
+        write!(f, "{:.2} s{}", self.length.as_secs_f64(), of_the_machine(self.stalled))
     }
 }
 

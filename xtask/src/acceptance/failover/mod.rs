@@ -18,8 +18,9 @@ use lab::{GuestOptions, Job, Program, ReadyKernel, paths, progress};
 use serde::Deserialize;
 
 use super::report::Outcome;
-use super::{folder, read, today};
+use super::{folder, read};
 use crate::cargo::{self, cargo};
+use crate::docs::today;
 use crate::test::part::Programs;
 use record::{OnKernel, PAGE, README, Record, Row};
 

@@ -23,7 +23,7 @@ use serde::Serialize;
 
 use super::read;
 use crate::cargo;
-use crate::docs::Part;
+use crate::docs::{Part, today};
 
 pub(super) use summary::summary;
 pub(super) use table::{figures, megabytes, page};
@@ -31,7 +31,7 @@ pub(super) use table::{figures, megabytes, page};
 /// All measurements together take about half an hour.
 const TIMEOUT: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// How long a compiler or `date` may take.
+/// How long a compiler may take.
 const SHORT: Duration = Duration::from_secs(60);
 
 /// All measurements.
@@ -174,12 +174,6 @@ fn settings_file(settings: &Settings) -> Result<PathBuf> {
     let file = settings.folder.join("settings.json");
     write(&file, settings)?;
     Ok(file)
-}
-
-/// The date, as `2026-01-31`.
-pub(super) fn today() -> Result<String> {
-    let date = process::succeed(Command::new("date").args(["-u", "+%F"]), SHORT)?;
-    Ok(date.trim().to_owned())
 }
 
 /// keepalived, started by its own release's loader with its own libraries.

@@ -16,10 +16,10 @@ use ipvs_benches::vipd::settings::Settings;
 use lab::userland::RIVALS;
 use lab::{paths, process, progress, tools};
 
-use super::director::{keepalived, today, write};
+use super::director::{keepalived, write};
 use super::read;
 use crate::cargo;
-use crate::docs::Part;
+use crate::docs::{Part, today};
 
 pub(super) use table::page;
 
