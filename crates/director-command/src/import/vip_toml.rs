@@ -1,7 +1,7 @@
 //! `vip.toml`, as it is written.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 /// A table `[[vip]]`; `vip.toml`(5) has what its keys mean.
@@ -101,6 +101,19 @@ impl Table {
             sync: None,
             notify: Vec::new(),
         }
+    }
+
+    /// Puts a link-local address, made of the router's number, before the IPv6 addresses if there are any
+    /// and the first isn't one: RFC 9568, section 5.2.9. Returns it.
+    pub(super) fn add_link_local(&mut self) -> Option<Ipv6Addr> {
+        let first = self.addresses.iter().position(|(ip, _)| ip.is_ipv6())?;
+        if matches!(self.addresses.get(first), Some((IpAddr::V6(ip), _)) if ip.is_unicast_link_local())
+        {
+            return None;
+        }
+        let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, self.router_id.into());
+        self.addresses.insert(first, (own.into(), 64));
+        Some(own)
     }
 }
 

@@ -6,7 +6,7 @@ mod haresources;
 mod words;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use self::ha_cf::HaCf;
@@ -201,7 +201,12 @@ impl Translator<'_> {
                 deadtime.as_secs_f64()
             ),
         ];
-        table.addresses = self.addresses(addresses, router_id);
+        let with_prefix = |it: &Address| {
+            let all = if it.ip.is_ipv4() { 32 } else { 128 };
+            (it.ip, it.prefix.unwrap_or(all))
+        };
+        table.addresses = addresses.iter().map(with_prefix).collect();
+        table.add_link_local();
         table.preempt = if self.file.fails_back { Preempt::Always } else { Preempt::Never };
         table.peers.clone_from(&self.file.peers);
         let others = self.by_interface_names(group).into_iter().filter(|it| *it != interface);
@@ -251,25 +256,6 @@ impl Translator<'_> {
         let id = id.unwrap_or(255);
         taken.push(id);
         id
-    }
-
-    fn addresses(&mut self, addresses: &[Address], router_id: u8) -> Vec<(IpAddr, u8)> {
-        let with_prefix = |it: &Address| {
-            let all = if it.ip.is_ipv4() { 32 } else { 128 };
-            (it.ip, it.prefix.unwrap_or(all))
-        };
-        let mut list: Vec<(IpAddr, u8)> = addresses.iter().map(with_prefix).collect();
-        let is_link_local =
-            |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let first = list.iter().position(|(ip, _)| ip.is_ipv6());
-        if let Some(first) =
-            first.filter(|at| list.get(*at).is_some_and(|it| !is_link_local(&it.0)))
-        {
-            // RFC 9568, section 5.2.9.
-            let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, router_id.into());
-            list.insert(first, (own.into(), 64));
-        }
-        list
     }
 
     fn pings(&mut self) -> Vec<Track> {

@@ -1,6 +1,6 @@
 //! A `vrrp_instance` as a table.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -70,6 +70,13 @@ impl Reader<'_> {
         }
         table.interval = self.interval(statement, table.version)?;
         table.addresses = self.addresses(statement, &table)?;
+        if let Some(own) = table.add_link_local() {
+            self.notes.differs(
+                &whole,
+                format!("the first IPv6 address has to be a link-local one: {own} was added"),
+                "RFC 9568 wants it; a keepalived that stays needs it, too",
+            );
+        }
         table.preempt = self.preempt(statement);
         table.has_plain_checksum = statement.last("v3_checksum_as_v2").is_some();
         for peers in statement.all("unicast_peer") {
@@ -168,18 +175,6 @@ impl Reader<'_> {
             if let Some(label) = line.after("label") {
                 self.notes.left_out(&label.span, "the address has no label", "");
             }
-        }
-        let is_link_local =
-            |it: &(IpAddr, u8)| matches!(it.0, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        let first = addresses.iter().position(|it| it.0.is_ipv6());
-        if first.is_some_and(|at| addresses.get(at).is_some_and(|it| !is_link_local(it))) {
-            let own = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, table.router_id.into());
-            self.notes.differs(
-                &statement.span(),
-                format!("the first IPv6 address has to be a link-local one: {own} was added"),
-                "RFC 9568 wants it; a keepalived that stays needs it, too",
-            );
-            addresses.insert(first.unwrap_or_default(), (own.into(), 64));
         }
         if addresses.is_empty() {
             self.notes.error(&statement.span(), "no addresses move with this instance", "");
