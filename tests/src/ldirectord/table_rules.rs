@@ -106,8 +106,9 @@ fn with_ports_of_services(text: &str) -> String {
         let Some((name, value)) = line.split_once('=') else { return line.to_owned() };
         let value = value.trim();
         if name.starts_with("virtual") {
-            // A firewall mark has none.
-            port = value.rsplit_once(':').map(|(_, port)| port.to_owned());
+            // A comment may follow; a firewall mark has no port.
+            let key = value.split_whitespace().next().unwrap_or_default();
+            port = key.rsplit_once(':').map(|(_, port)| port.to_owned());
         }
         match (&port, value.split_once(char::is_whitespace)) {
             (Some(port), Some((address, rest)))
@@ -165,11 +166,11 @@ mod tests {
 
     #[test]
     fn real_servers_get_the_port_of_their_virtual_service() {
-        let text = "quiescent = yes\nvirtual=10.70.0.1:443\n\treal=10.80.0.1:8080 gate 5\n \
+        let text = "quiescent = yes\nvirtual=10.70.0.1:443 # shop\n\treal=10.80.0.1:8080 gate 5\n \
                     real=10.80.0.2->10.80.0.4 ipip \"a\", \"b\"\n\treal=10.80.0.5:81 masq\nvirtual6=[fd00::1]:80\n\t\
                     real6=[fd00::2] gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
         assert!(has_quiescent(text));
-        let expected = "quiescent = yes\nvirtual=10.70.0.1:443\n\treal=10.80.0.1:443 gate 5\n \
+        let expected = "quiescent = yes\nvirtual=10.70.0.1:443 # shop\n\treal=10.80.0.1:443 gate 5\n \
                         real=10.80.0.2->10.80.0.4:443 ipip \"a\", \"b\"\n\treal=10.80.0.5:81 masq\n\
                         virtual6=[fd00::1]:80\n\treal6=[fd00::2]:80 gate\nvirtual=7\n\treal=10.80.0.6:82 gate\n";
         assert_eq!(with_ports_of_services(text), expected);
