@@ -14,6 +14,9 @@ pub mod status;
 mod track;
 
 pub use cli::main;
+/// For `director vip status`, which does what `vipd status` does.
+#[doc(hidden)]
+pub use cli::{Ask, Exit, Format, ask};
 #[doc(hidden)]
 pub use daemon::Offline;
 

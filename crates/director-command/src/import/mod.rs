@@ -10,6 +10,12 @@ mod vip_toml;
 pub use note::{Kind, Note, Source};
 pub use vip_toml::{Preempt, Table, Track, Tracked};
 
+/// What finds the mistakes of the result.
+const CHECK: &str = "vipd check /etc/director/vip.toml";
+
+/// What puts it into service.
+const ENABLE: &str = "systemctl enable --now vipd";
+
 /// What became of some files.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 
+use super::ask::{Ask, Format};
 use super::words::{OPTIONS, VERBS};
 use crate::control::SOCKET;
 use crate::daemon::{GUARD, Options};
@@ -35,23 +36,6 @@ pub(super) enum Command {
     Guard {
         user: Option<String>,
     },
-}
-
-/// What a running daemon is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ask {
-    Status { name: Option<String>, format: Format },
-    Decide { decision: Decision, name: Option<String> },
-    Reload,
-}
-
-/// How `status` looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Format {
-    #[default]
-    Text,
-    Json,
-    Metrics,
 }
 
 impl Command {

@@ -4,29 +4,61 @@ use std::path::Path;
 
 use daemon_kit::say;
 
-use super::args::{Ask, Format};
 use super::exit::Exit;
 use crate::control::{Client, ClientError};
+use crate::router::Decision;
 use crate::status::Status;
 
-/// Asks, and shows the outcome.
-pub(super) fn ask(socket: &Path, what: &Ask) -> Exit {
+/// What a running daemon is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Its status.
+    Status {
+        /// One table alone.
+        name: Option<String>,
+        /// How it looks.
+        format: Format,
+    },
+    /// To let a decision count instead of priorities.
+    Decide {
+        /// The decision.
+        decision: Decision,
+        /// One table alone.
+        name: Option<String>,
+    },
+    /// To read its file again.
+    Reload,
+}
+
+/// How `status` looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// JSON.
+    Json,
+    /// Prometheus metrics.
+    Metrics,
+}
+
+/// Asks, and shows the outcome. Messages begin with the name of the `program`.
+pub fn ask(program: &str, socket: &Path, what: &Ask) -> Exit {
+    let failed = |message: String, exit| {
+        say::err(format_args!("{program}: {}\n", say::printable(&message)));
+        exit
+    };
     match run(socket, what) {
         Ok(text) => {
             say::out(text);
             Exit::Done
         }
         Err(Failure::Client(error @ ClientError::NotRunning(_))) => {
-            say::err(format_args!("vipd: {}\n", say::printable(&error.to_string())));
-            Exit::NotRunning
+            failed(error.to_string(), Exit::NotRunning)
         }
-        Err(Failure::Client(error)) => {
-            say::err(format_args!("vipd: {}\n", say::printable(&error.to_string())));
-            Exit::Failed
-        }
+        Err(Failure::Client(error)) => failed(error.to_string(), Exit::Failed),
         Err(Failure::NoTable(name)) => {
-            say::err(format_args!("vipd: there is no table [[vip]] with the name {name:?}\n"));
-            Exit::Failed
+            failed(format!("there is no table [[vip]] with the name {name:?}"), Exit::Failed)
         }
     }
 }

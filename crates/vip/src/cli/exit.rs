@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 /// How a verb ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// It did what it says.
     Done = 0,
     /// It failed.

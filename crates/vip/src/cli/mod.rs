@@ -15,13 +15,14 @@ use daemon_kit::completions::Program;
 use daemon_kit::say;
 
 use args::Command;
-use exit::Exit;
 
 use crate::config::{self, Config};
 use crate::daemon;
 use crate::daemon::RunError;
 use crate::report::report;
 
+pub use ask::{Ask, Format, ask};
+pub use exit::Exit;
 pub(crate) use man::pages as manual_pages;
 
 /// The completions for bash, zsh and fish, as file name and content.
@@ -56,7 +57,7 @@ pub fn main() -> ExitCode {
             ipvs_os::keep_little_freed_memory();
             with_file(&options.file, |config| daemon::run(config, &options))
         }
-        Ok(Command::Ask { socket, what }) => ask::ask(&socket, &what),
+        Ok(Command::Ask { socket, what }) => ask("vipd", &socket, &what),
         Ok(Command::Guard { user }) => ended(daemon::run_guard(user.as_deref())),
         Err(error) => {
             say::err(format_args!("vipd: {error}\n{}\n", help::USAGE));

@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::ha_cf::HaCf;
 use self::haresources::{Address, Group, Resource};
 use super::note::{Notes, Source, Spanned};
-use super::{Director, Import, Preempt, Table, Track, Tracked};
+use super::{CHECK, Director, ENABLE, Import, Preempt, Table, Track, Tracked};
 
 /// The priority of the director that has the addresses if both live, and of the other one.
 const PRIORITIES: [u8; 2] = [150, 100];
@@ -82,7 +82,8 @@ fn director(node: &str, tables: &[(String, Table)], groups: &[Group]) -> Directo
         let priority = PRIORITIES[usize::from(preferred != node)];
         Table { priority, ..table.clone() }
     };
-    let mut commands = vec!["systemctl disable --now heartbeat".to_owned()];
+    // A mistake in the file mustn't be found after heartbeat has gone.
+    let mut commands = vec![CHECK.to_owned(), "systemctl disable --now heartbeat".to_owned()];
     let mut units: Vec<String> = resources(groups)
         .filter_map(|resource| match resource {
             Resource::Ldirectord(file) => Some(unit(file.as_deref())),
@@ -93,8 +94,7 @@ fn director(node: &str, tables: &[(String, Table)], groups: &[Group]) -> Directo
     units.dedup();
     // Before the addresses come.
     commands.extend(units.iter().map(|unit| format!("systemctl enable --now {unit}")));
-    commands.push("vipd check /etc/director/vip.toml".to_owned());
-    commands.push("systemctl enable --now vipd".to_owned());
+    commands.push(ENABLE.to_owned());
     Director { name: node.to_owned(), tables: tables.iter().map(own).collect(), commands }
 }
 

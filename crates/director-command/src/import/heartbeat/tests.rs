@@ -46,9 +46,9 @@ fn the_article_with_its_mistakes() {
         assert_eq!(
             director.commands,
             [
+                "vipd check /etc/director/vip.toml",
                 "systemctl disable --now heartbeat",
                 "systemctl enable --now ldirectord",
-                "vipd check /etc/director/vip.toml",
                 "systemctl enable --now vipd",
             ]
         );
@@ -129,8 +129,8 @@ fn peers_and_files_of_ldirectord() {
     let config = vip::config::parse(&import.directors[1].vip_toml()).unwrap();
     assert_eq!(config.vips[0].peers.len(), 2);
     let commands = &import.directors[0].commands;
-    assert_eq!(commands[1], "systemctl enable --now ldirectord@mail.cf");
-    assert_eq!(commands[2], "systemctl enable --now ldirectord@web.cf");
+    assert_eq!(commands[2], "systemctl enable --now ldirectord@mail.cf");
+    assert_eq!(commands[3], "systemctl enable --now ldirectord@web.cf");
     assert_eq!(commands.len(), 5);
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use self::blocks::Statement;
 use self::scripts::Script;
 use super::note::{Notes, Source};
-use super::{Director, Import, Table, Track, Tracked};
+use super::{CHECK, Director, ENABLE, Import, Table, Track, Tracked};
 
 /// Imports the file of one machine, which gets `name`.
 ///
@@ -45,11 +45,7 @@ pub fn import(source: &Source, name: &str) -> Import {
     if tables.is_empty() {
         reader.notes.error(&(0..0), "there is no vrrp_instance", "nothing moves");
     }
-    let commands = [
-        "systemctl disable --now keepalived",
-        "vipd check /etc/director/vip.toml",
-        "systemctl enable --now vipd",
-    ];
+    let commands = [CHECK, "systemctl disable --now keepalived", ENABLE];
     let commands = commands.map(str::to_owned).into();
     let directors = vec![Director { name: name.to_owned(), tables, commands }];
     Import { directors, notes: notes.into_inner() }.finished()

@@ -1,0 +1,214 @@
+//! Words of the command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use daemon_kit::words::{OptionRow, VerbRow};
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, ValueExt};
+use vip::{Ask, Format};
+
+use super::words::{OPTIONS, VERBS};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Command {
+    Help,
+    Version,
+    Import(Import),
+    VipStatus { socket: PathBuf, ask: Ask },
+}
+
+/// What is imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Import {
+    pub(super) program: Program,
+    /// Files or a folder with files; empty if they are where the program reads them.
+    pub(super) files: Vec<PathBuf>,
+    /// Where the result goes, if not to standard output.
+    pub(super) output: Option<PathBuf>,
+}
+
+/// Whose files they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Program {
+    Heartbeat { second: Option<String> },
+    Keepalived,
+}
+
+/// The options of a line.
+#[derive(Debug, Default)]
+struct Given {
+    options: Vec<(&'static OptionRow, Option<OsString>)>,
+}
+
+impl Given {
+    fn has(&self, long: &str) -> bool {
+        self.options.iter().any(|(option, _)| option.long == long)
+    }
+
+    /// The value that counts is the last one.
+    fn value(&self, long: &str) -> Option<&OsStr> {
+        self.options.iter().rev().find(|(option, _)| option.long == long)?.1.as_deref()
+    }
+
+    fn path(&self, long: &str) -> Option<PathBuf> {
+        self.value(long).map(PathBuf::from)
+    }
+
+    fn string(&self, long: &str) -> Result<Option<String>, lexopt::Error> {
+        self.value(long).map(|it| it.to_owned().string()).transpose()
+    }
+}
+
+impl Command {
+    /// Reads the words after the program's name.
+    pub(super) fn parse(
+        words: impl IntoIterator<Item = impl Into<OsString>>,
+    ) -> Result<Self, lexopt::Error> {
+        let mut parser = Parser::from_args(words);
+        let mut given = Given::default();
+        let mut words = Vec::new();
+        while let Some(arg) = parser.next()? {
+            let option = match arg {
+                Short(short) => OPTIONS.iter().find(|it| it.shorts.contains(&short)),
+                Long(long) => OPTIONS.iter().find(|it| it.long == long),
+                Value(word) => {
+                    words.push(word);
+                    continue;
+                }
+            };
+            let Some(option) = option else { return Err(arg.unexpected()) };
+            match option.long {
+                "help" => return Ok(Self::Help),
+                "version" => return Ok(Self::Version),
+                _ => {}
+            }
+            let value = option.value.map(|_| parser.value()).transpose()?;
+            given.options.push((option, value));
+        }
+        let (verb, operands) = verb(&words)?;
+        let wrong = given.options.iter().find(|(option, _)| !option.verbs.contains(&verb.name));
+        if let Some((option, _)) = wrong {
+            return Err(format!("--{} goes with {}", option.long, option.verbs.join(", ")).into());
+        }
+        let most = match verb.operand {
+            "" => 0,
+            many if many.contains("...") => usize::MAX,
+            _ => 1,
+        };
+        if let Some(word) = operands.get(most) {
+            return Err(format!("{word:?} is one word too many").into());
+        }
+        if operands.is_empty() && !verb.operand.is_empty() && !verb.operand.starts_with('[') {
+            return Err(format!("{} needs {}", verb.name, verb.operand).into());
+        }
+        match verb.name {
+            "import heartbeat" => {
+                let second = given.string("second")?;
+                Ok(import(Program::Heartbeat { second }, operands, &given))
+            }
+            "import keepalived" => Ok(import(Program::Keepalived, operands, &given)),
+            _ => vip_status(operands, &given),
+        }
+    }
+}
+
+/// The verb that a line begins with, and what follows it.
+fn verb(words: &[OsString]) -> Result<(&'static VerbRow, &[OsString]), lexopt::Error> {
+    let [first, rest @ ..] = words else { return Err("a verb is missing".into()) };
+    let (mut second, mut is_known) = (Vec::new(), false);
+    for verb in &VERBS {
+        match verb.name.split_once(' ') {
+            None if first == verb.name => return Ok((verb, rest)),
+            Some((subject, word)) if first == subject => match rest {
+                [it, operands @ ..] if it == word => return Ok((verb, operands)),
+                _ => {
+                    is_known = true;
+                    second.push(word);
+                }
+            },
+            _ => {}
+        }
+    }
+    let first = first.to_string_lossy();
+    if !is_known {
+        return Err(format!("there is no verb {first:?}").into());
+    }
+    let second = second.join(" or ");
+    Err(match rest {
+        [] => format!("{first} what? {second} has to follow"),
+        [word, ..] => format!("{word:?} can't follow {first}; {second} can"),
+    }
+    .into())
+}
+
+fn import(program: Program, operands: &[OsString], given: &Given) -> Command {
+    let files = operands.iter().map(PathBuf::from).collect();
+    Command::Import(Import { program, files, output: given.path("output") })
+}
+
+fn vip_status(operands: &[OsString], given: &Given) -> Result<Command, lexopt::Error> {
+    let format = match (given.has("json"), given.has("metrics")) {
+        (true, true) => return Err("one of --json and --metrics is enough".into()),
+        (true, false) => Format::Json,
+        (false, true) => Format::Metrics,
+        (false, false) => Format::Text,
+    };
+    let name = operands.first().map(|it| it.clone().string()).transpose()?;
+    let socket = given.path("socket").unwrap_or_else(|| vip::control::SOCKET.into());
+    Ok(Command::VipStatus { socket, ask: Ask::Status { name, format } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        Command::parse(line.split_whitespace()).map_err(|it| it.to_string())
+    }
+
+    fn import(program: Program, files: &[&str], output: Option<&str>) -> Result<Command, String> {
+        let files = files.iter().map(PathBuf::from).collect();
+        Ok(Command::Import(Import { program, files, output: output.map(PathBuf::from) }))
+    }
+
+    #[test]
+    fn each_verb_has_its_words() {
+        let heartbeat = |second: Option<&str>| Program::Heartbeat { second: second.map(Into::into) };
+        assert_eq!(parse("import heartbeat"), import(heartbeat(None), &[], None));
+        assert_eq!(
+            parse("--second ld2 import heartbeat ha.cf haresources -o out"),
+            import(heartbeat(Some("ld2")), &["ha.cf", "haresources"], Some("out"))
+        );
+        assert_eq!(parse("import keepalived a b"), import(Program::Keepalived, &["a", "b"], None));
+        let status = |name: Option<&str>, format| {
+            let ask = Ask::Status { name: name.map(Into::into), format };
+            Ok(Command::VipStatus { socket: vip::control::SOCKET.into(), ask })
+        };
+        assert_eq!(parse("vip status"), status(None, Format::Text));
+        assert_eq!(parse("vip status front --json"), status(Some("front"), Format::Json));
+        assert_eq!(parse("import --help"), Ok(Command::Help));
+        assert_eq!(parse("-V"), Ok(Command::Version));
+    }
+
+    #[test]
+    fn a_wrong_line_says_which_word() {
+        for (line, word) in [
+            ("", "a verb is missing"),
+            ("walk", "\"walk\""),
+            ("import", "heartbeat or keepalived"),
+            ("import pacemaker", "\"pacemaker\" can't follow import"),
+            ("vip", "status"),
+            ("vip status a b", "\"b\" is one word too many"),
+            ("vip status --second x", "--second goes with import heartbeat"),
+            ("vip status --json --metrics", "enough"),
+            ("import heartbeat --output", "--output"),
+            ("import heartbeat --fast", "--fast"),
+            ("vip status -x", "-x"),
+        ] {
+            let error = parse(line).expect_err(line);
+            assert!(error.contains(word), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The command line: words in, an exit status out.
+
+mod args;
+mod help;
+mod import;
+mod man;
+mod report;
+mod words;
+
+use std::process::ExitCode;
+
+use daemon_kit::completions::Program;
+use daemon_kit::say;
+use vip::Exit;
+
+use self::args::Command;
+
+pub(crate) use man::pages as manual_pages;
+
+/// The completions for bash, zsh and fish, as file name and content.
+pub(crate) fn completions() -> [(&'static str, String); 3] {
+    let program =
+        Program { name: "director", verbs: &words::VERBS, options: &words::OPTIONS, files: &[] };
+    let [bash, zsh, fish] = program.completions();
+    [("director.bash", bash), ("_director", zsh), ("director.fish", fish)]
+}
+
+/// The program `director`: reads the command line and executes it.
+pub fn main() -> ExitCode {
+    let exit = match Command::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Help) => {
+            say::out(help::text());
+            Exit::Done
+        }
+        Ok(Command::Version) => {
+            say::out(concat!("director ", env!("CARGO_PKG_VERSION"), "\n"));
+            Exit::Done
+        }
+        Ok(Command::Import(what)) => import::import(&what),
+        Ok(Command::VipStatus { socket, ask }) => vip::ask("director", &socket, &ask),
+        Err(error) => {
+            say::err(format_args!("director: {error}\n{}", help::usage()));
+            Exit::Usage
+        }
+    };
+    exit.into()
+}
