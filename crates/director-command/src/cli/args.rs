@@ -175,7 +175,8 @@ mod tests {
 
     #[test]
     fn each_verb_has_its_words() {
-        let heartbeat = |second: Option<&str>| Program::Heartbeat { second: second.map(Into::into) };
+        let heartbeat =
+            |second: Option<&str>| Program::Heartbeat { second: second.map(Into::into) };
         assert_eq!(parse("import heartbeat"), import(heartbeat(None), &[], None));
         assert_eq!(
             parse("--second ld2 import heartbeat ha.cf haresources -o out"),

@@ -28,8 +28,9 @@ pub(super) fn usage() -> String {
 
 /// The help.
 pub(super) fn text() -> String {
-    let mut text = "Sets up a cluster of IPVS directors.\n\nUsage: director [OPTIONS] VERB\n\nVerbs:\n"
-        .to_owned();
+    let mut text =
+        "Sets up a cluster of IPVS directors.\n\nUsage: director [OPTIONS] VERB\n\nVerbs:\n"
+            .to_owned();
     for verb in &VERBS {
         // Writing to a string doesn't fail.
         let _ = writeln!(text, "  {:<COLUMN$}  {}", typed(verb), verb.doc);

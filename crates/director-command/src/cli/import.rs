@@ -73,10 +73,7 @@ fn run(wanted: &Wanted) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn of_heartbeat(
-    files: &[PathBuf],
-    second: Option<&str>,
-) -> Result<(Vec<Source>, Import), Failure> {
+fn of_heartbeat(files: &[PathBuf], second: Option<&str>) -> Result<(Vec<Source>, Import), Failure> {
     let folder = match files {
         [] => Some(Path::new(HEARTBEAT)),
         [only] if only.is_dir() => Some(only.as_path()),
@@ -147,10 +144,8 @@ fn name_of(file: &Path) -> String {
 }
 
 fn read(path: &Path) -> Result<Source, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure {
-        exit: Exit::Usage,
-        ..Failure::io("read", path, &error)
-    })?;
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure { exit: Exit::Usage, ..Failure::io("read", path, &error) })?;
     Ok(Source { name: path.display().to_string(), text })
 }
 
@@ -175,7 +170,10 @@ fn write(folder: &Path, director: &Director) -> Result<(), Failure> {
     let name = Path::new(&director.name);
     // A name with a slash or two dots would lead elsewhere.
     if name.file_name() != Some(OsStr::new(&director.name)) {
-        return Err(Failure::usage(format!("{:?} can't be the name of a directory", director.name)));
+        return Err(Failure::usage(format!(
+            "{:?} can't be the name of a directory",
+            director.name
+        )));
     }
     let folder = folder.join(name);
     let created = DirBuilder::new().recursive(true).mode(0o755).create(&folder);

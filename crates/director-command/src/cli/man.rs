@@ -13,7 +13,14 @@ fn page() -> String {
     let program = concat!("director ", env!("CARGO_PKG_VERSION"));
     let mut page = Page::new("director", 8, program, "set up a cluster of IPVS directors");
     page.section("Synopsis");
-    page.verbatim(VERBS.iter().map(|verb| format!("director [OPTIONS] {}", super::help::typed(verb))).collect::<Vec<_>>().iter().map(String::as_str));
+    page.verbatim(
+        VERBS
+            .iter()
+            .map(|verb| format!("director [OPTIONS] {}", super::help::typed(verb)))
+            .collect::<Vec<_>>()
+            .iter()
+            .map(String::as_str),
+    );
 
     page.section("Description");
     page.text(

@@ -30,7 +30,7 @@ pub(crate) const OPTIONS: [OptionRow; 7] = [
         long: "socket",
         value: Some(ValueRow { name: "PATH", kind: ValueKind::File }),
         verbs: &["vip status"],
-        doc: "The control socket of vipd; /run/director/vipd.sock by default",
+        doc: "The control socket; /run/director/vipd.sock by default",
     },
     OptionRow { shorts: &[], long: "json", value: None, verbs: &["vip status"], doc: "As JSON" },
     OptionRow {
@@ -75,9 +75,8 @@ mod tests {
     #[test]
     fn each_verb_is_understood_with_its_operands() {
         for verb in &VERBS {
-            let with = |operands: &[&'static str]| {
-                is_accepted(&[words(verb), operands.to_vec()].concat())
-            };
+            let with =
+                |operands: &[&'static str]| is_accepted(&[words(verb), operands.to_vec()].concat());
             assert_eq!(with(&[]), verb.operand.is_empty() || verb.operand.starts_with('['));
             assert_eq!(with(&["10.0.0.1"]), !verb.operand.is_empty(), "{verb:?}");
             assert_eq!(with(&["10.0.0.1", "10.0.0.2"]), verb.operand.contains("..."), "{verb:?}");

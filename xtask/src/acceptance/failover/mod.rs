@@ -3,7 +3,7 @@
 
 mod record;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -170,11 +170,12 @@ impl Tests {
 
     /// Runs those on a kernel, and says row by row what has passed.
     fn run(&self, choice: Choice, kernel: &ReadyKernel) -> Result<Vec<Row>> {
+        // A guest for each room, not for each test.
+        let names = self.claims.iter().flat_map(|claim| &claim.on_kernel);
+        let rooms: BTreeSet<&str> = names.filter_map(|name| name.split("::").next()).collect();
         let mut on_kernel = BTreeMap::new();
-        for name in self.claims.iter().flat_map(|claim| &claim.on_kernel) {
-            if !on_kernel.contains_key(name) {
-                on_kernel.extend(self.programs.verdicts(choice, name, kernel)?);
-            }
+        for room in rooms {
+            on_kernel.extend(self.programs.verdicts(choice, &format!("{room}::"), kernel)?);
         }
         let failed = |names: &[String], verdicts: &BTreeMap<String, bool>| -> Vec<String> {
             let missing = |name: &&String| verdicts.get(*name) != Some(&true);
