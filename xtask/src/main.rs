@@ -107,6 +107,8 @@ enum Task {
     /// Internal: the demo, where it has a kernel.
     #[command(hide = true)]
     GuestDemo {
+        #[arg(value_enum)]
+        topic: demo::Topic,
         #[arg(long)]
         keep: bool,
     },
@@ -157,7 +159,7 @@ fn run(task: Task) -> Result<u8> {
         Task::Site(site) => site.run(),
         Task::Dist(dist) => dist.run(),
         Task::CrossInside { folder, command } => match cross::enter(&folder, &command)? {},
-        Task::GuestDemo { keep } => demo::inside(keep).map(|()| 0),
+        Task::GuestDemo { topic, keep } => demo::inside(topic, keep).map(|()| 0),
         Task::GuestService { package, systemd } => {
             dist::boot_inside(&package, &systemd).map(|()| 0)
         }

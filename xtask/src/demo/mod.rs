@@ -2,6 +2,7 @@
 //! cluster that the literature on LVS starts with. It checks every claim as it goes.
 
 mod chapters;
+mod cluster;
 mod ldirectord;
 mod shell;
 mod stage;
@@ -10,7 +11,7 @@ use std::iter::zip;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use ipvs_testkit::{Cluster, Host, Layout, Step, WebServer};
 use lab::{Job, KernelOption, progress};
 
@@ -20,15 +21,37 @@ use stage::Stage;
 /// Several times longer than it takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(600);
 
+/// What is demonstrated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topic {
+    /// Direct routing, and ldirectord on one director
+    Routing,
+    /// Two directors, two web servers and two clients; a web server dies, and a director
+    Cluster,
+}
+
+impl Topic {
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Routing => "routing",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
+    /// What to demonstrate
+    #[arg(value_enum, default_value_t = Topic::Routing)]
+    topic: Topic,
     #[command(flatten)]
     kernel: KernelOption,
-    /// Open a shell on the director at the end
+    /// Open a shell at the end, from which commands run on all hosts
     #[arg(long)]
     keep: bool,
     /// Put what is printed into docs/transcript.md and an excerpt into README.md, on kernel 6.1
-    #[arg(long, conflicts_with_all = ["kernel", "keep"])]
+    #[arg(long, conflicts_with_all = ["topic", "kernel", "keep"])]
     into_docs: bool,
 }
 
@@ -39,11 +62,14 @@ impl Demo {
             return Ok(0);
         }
         let kernel = self.kernel.prepare(&cargo::lab()?)?;
-        progress::now("building ipvsadm and ldirectord");
-        let packages = ["build", "-p", "ipvsadm", "-p", "ldirectord", "--release"];
-        let ipvsadm = cargo::build(&packages, "ipvsadm")?;
+        progress::now("building the programs");
+        let mut arguments = vec!["build", "--release", "-p", "ipvsadm", "-p", "ldirectord"];
+        if self.topic == Topic::Cluster {
+            arguments.extend(["-p", "vip", "-p", "director-command"]);
+        }
+        let ipvsadm = cargo::build(&arguments, "ipvsadm")?;
         let folder = ipvsadm.parent().context("a program without a folder")?.to_owned();
-        let mut command = vec![cargo::own()?.into(), "guest-demo".into()];
+        let mut command = vec![cargo::own()?.into(), "guest-demo".into(), self.topic.name().into()];
         command.extend(self.keep.then(|| "--keep".into()));
         let job = Job {
             command,
@@ -58,12 +84,19 @@ impl Demo {
 }
 
 /// Runs the demo. It needs root, a kernel with IPVS, and `ip`, `nginx`, `curl`, `tcpdump` and our
-/// `ipvsadm` on `PATH`. With `keep` it ends in an interactive shell on the director.
+/// programs on `PATH`. With `keep` it ends in an interactive shell.
 ///
 /// # Errors
 ///
 /// If anything differs from what the demo says.
-pub(crate) fn inside(keep: bool) -> Result<()> {
+pub(crate) fn inside(topic: Topic, keep: bool) -> Result<()> {
+    match topic {
+        Topic::Routing => routing(keep),
+        Topic::Cluster => cluster::inside(keep),
+    }
+}
+
+fn routing(keep: bool) -> Result<()> {
     let mut stage = Stage::default();
     chapters::introduction(&stage)?;
     let mut site = chapters::one_subnet(&mut stage)?;

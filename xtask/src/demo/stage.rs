@@ -1,5 +1,6 @@
 //! Presents the demo: prose, commands with their output, and claims, which it checks.
 
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -7,6 +8,27 @@ use ipvs_testkit::{Finished, Host, Step, finish};
 
 /// The timeout for a command of the demo; none takes a second.
 const LIMIT: Duration = Duration::from_secs(60);
+
+/// A machine that commands are typed on.
+pub(super) trait Shell {
+    /// What stands before the prompt.
+    fn name(&self) -> &str;
+
+    /// What runs a shell command there.
+    fn shell(&self, command: &str) -> Command;
+}
+
+impl Shell for Host {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn shell(&self, command: &str) -> Command {
+        let mut shell = self.netns.command("sh");
+        shell.args(["-c", command]);
+        shell
+    }
+}
 
 /// Presents the demo on standard output.
 #[derive(Debug, Default)]
@@ -37,8 +59,8 @@ impl Stage {
     /// # Errors
     ///
     /// If it fails.
-    pub(super) fn run(&self, host: &Host, command: &str) -> Result<String> {
-        self.step(Step { host: Some(host.name), command });
+    pub(super) fn run(&self, host: &impl Shell, command: &str) -> Result<String> {
+        self.step(Step { host: Some(host.name()), command });
         let output = quietly(host, command)?;
         show(&output);
         Ok(output)
@@ -50,8 +72,8 @@ impl Stage {
     /// # Errors
     ///
     /// If it succeeds, or fails without a message.
-    pub(super) fn refused(&self, host: &Host, command: &str) -> Result<String> {
-        self.step(Step { host: Some(host.name), command });
+    pub(super) fn refused(&self, host: &impl Shell, command: &str) -> Result<String> {
+        self.step(Step { host: Some(host.name()), command });
         let Finished { status, stdout, stderr, .. } = shell(host, command)?;
         ensure!(!status.success(), "`{command}` was to fail but didn't: {stdout}");
         show(&stderr);
@@ -81,7 +103,7 @@ impl Stage {
 /// # Errors
 ///
 /// If it fails.
-pub(super) fn quietly(host: &Host, command: &str) -> Result<String> {
+pub(super) fn quietly(host: &impl Shell, command: &str) -> Result<String> {
     shell(host, command)?.success()
 }
 
@@ -92,6 +114,6 @@ pub(super) fn show(output: &str) {
     }
 }
 
-fn shell(host: &Host, command: &str) -> Result<Finished> {
-    finish(host.netns.command("sh").args(["-c", command]), LIMIT)
+fn shell(host: &impl Shell, command: &str) -> Result<Finished> {
+    finish(&mut host.shell(command), LIMIT)
 }
