@@ -1,15 +1,17 @@
 //! Replies of this daemon. Their common form is in [`daemon_kit::control::reply`].
 
+use std::sync::Arc;
+
 use daemon_kit::control::{ErrorKind, Refusal};
 use serde::{Deserialize, Serialize};
 
 use crate::status::Status;
 
-/// What a request led to, as JSON and as the text that follows the line.
+/// What a request led to, as JSON and as the text that follows the line. Clones share both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
-    pub(crate) ok: String,
-    pub(crate) text: String,
+    pub(crate) ok: Arc<str>,
+    pub(crate) text: Arc<str>,
 }
 
 /// The outcome of a decision.
@@ -53,7 +55,7 @@ impl Reply {
     pub fn metrics(status: &Status) -> Result<Self, Refusal> {
         let text = status.metrics();
         let ok = Self::of(&Text { length: text.len() })?.ok;
-        Ok(Self { ok, text })
+        Ok(Self { ok, text: text.into() })
     }
 
     /// The reply to [`Request::Decide`](super::Request::Decide): the names of the tables that it was
@@ -84,6 +86,6 @@ impl Reply {
     fn of<T: Serialize>(value: &T) -> Result<Self, Refusal> {
         let ok = serde_json::to_string(value);
         let ok = ok.map_err(|error| Refusal::from(format!("writing the reply: {error}")))?;
-        Ok(Self { ok, text: String::new() })
+        Ok(Self { ok: ok.into(), text: "".into() })
     }
 }

@@ -1,5 +1,7 @@
 //! The daemon's end of one connection, without I/O.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daemon_kit::control::reply::{around_ok, refusal_line};
@@ -22,7 +24,13 @@ pub struct Limits {
     pub request: Duration,
     /// How long it may take to read a reply. Default: 5 seconds.
     pub write: Duration,
+    /// How old a status may be that a client who isn't privileged gets. Clients share it, so they
+    /// can't keep the daemon busy, and those that don't read hold one text. Default: 100 milliseconds.
+    pub reuse: Duration,
 }
+
+/// A reply of up to this many bytes is one part.
+const SHORT: usize = 4096;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -32,6 +40,7 @@ impl Default for Limits {
             idle: Duration::from_secs(10),
             request: Duration::from_secs(5),
             write: Duration::from_secs(5),
+            reuse: Duration::from_millis(100),
         }
     }
 }
@@ -68,8 +77,9 @@ pub struct Session {
     decoder: Decoder,
     /// The request that has no reply yet.
     asked: Option<u64>,
-    output: Vec<u8>,
-    /// How much of it is written.
+    /// Parts of a reply, none of them empty. Long ones may be shared with other clients.
+    output: VecDeque<Arc<str>>,
+    /// How much of the first one is written.
     written: usize,
     deadline: Instant,
     /// Nothing is read any more, and the connection ends when everything is written.
@@ -85,7 +95,7 @@ impl Session {
             is_privileged,
             decoder: Decoder::new(),
             asked: None,
-            output: Vec::new(),
+            output: VecDeque::new(),
             written: 0,
             deadline: now + limits.idle,
             is_closing: false,
@@ -123,11 +133,14 @@ impl Session {
 
     /// The first `count` bytes of [`to_write`](Self::to_write) are written.
     pub fn handle_written(&mut self, count: usize, now: Instant) {
-        self.written = (self.written + count).min(self.output.len());
-        if self.written == self.output.len() && self.written > 0 {
-            // A long reply needn't be remembered by a client that stays.
-            self.output = Vec::new();
-            self.written = 0;
+        let length = self.to_write().len();
+        if count < length || length == 0 {
+            self.written += count.min(length);
+            return;
+        }
+        self.output.pop_front();
+        self.written = 0;
+        if self.output.is_empty() {
             self.is_over |= self.is_closing;
             self.deadline = now + self.limits.idle;
         }
@@ -185,7 +198,12 @@ impl Session {
         match reply {
             Ok(Reply { ok, text }) => {
                 let (before, after) = around_ok(id);
-                self.write([&before, ok, after, text].concat(), now);
+                // One write is cheaper than several.
+                let parts = match ok.len() + text.len() <= SHORT {
+                    true => vec![[&before, &**ok, after, &**text].concat().into()],
+                    false => vec![before.into(), Arc::clone(ok), after.into(), Arc::clone(text)],
+                };
+                self.write_parts(parts, now);
             }
             Err(refusal) => self.write(refusal_line(Some(id), refusal), now),
         }
@@ -196,9 +214,9 @@ impl Session {
         self.is_free() && self.decoder.has_line()
     }
 
-    /// What the client is to get.
+    /// What the client is to get next; nothing if it has got everything.
     pub fn to_write(&self) -> &[u8] {
-        &self.output[self.written..]
+        self.output.front().map_or(&[], |part| &part.as_bytes()[self.written..])
     }
 
     /// The client is gone.
@@ -217,7 +235,11 @@ impl Session {
     }
 
     fn write(&mut self, text: String, now: Instant) {
-        self.output = text.into_bytes();
+        self.write_parts([text.into()], now);
+    }
+
+    fn write_parts(&mut self, parts: impl IntoIterator<Item = Arc<str>>, now: Instant) {
+        self.output = parts.into_iter().filter(|part| !part.is_empty()).collect();
         self.written = 0;
         self.deadline = now + self.limits.write;
     }

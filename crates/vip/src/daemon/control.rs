@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use daemon_kit::control::{BindError, Listening, SocketFile, bind};
@@ -17,6 +18,9 @@ const CHUNK: usize = 4096;
 
 /// How many clients are accepted at a time.
 const ACCEPTED: usize = 16;
+
+/// How many replies to the same request clients without privileges may hold.
+const HELD: usize = 2;
 
 /// How long nobody is accepted after a failure: no descriptor is left, say.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -44,6 +48,32 @@ pub(crate) struct Server {
     paused_until: Option<Instant>,
     /// A client's next request may be there already.
     due: Option<Instant>,
+    /// What clients without privileges have got for these requests, and until when others get it.
+    shared: Vec<Shared>,
+}
+
+/// A reply that clients share.
+#[derive(Debug)]
+struct Shared {
+    request: Request,
+    reply: Reply,
+    /// When it is too old. None if it is.
+    until: Option<Instant>,
+}
+
+impl Shared {
+    /// Whether a client hasn't read all of it.
+    fn is_held(&self) -> bool {
+        [&self.reply.ok, &self.reply.text].into_iter().any(|it| Arc::strong_count(it) > 1)
+    }
+}
+
+/// The reply that a client without privileges gets to this request, if it needn't be made: the
+/// newest one, if it isn't too old, or if too many are held by clients that don't read.
+fn reusable<'s>(shared: &'s [Shared], request: &Request) -> Option<&'s Reply> {
+    let mut same = shared.iter().filter(|it| it.request == *request).rev();
+    let newest = same.next()?;
+    (newest.until.is_some() || same.count() + 1 >= HELD).then_some(&newest.reply)
 }
 
 #[derive(Debug)]
@@ -75,6 +105,7 @@ impl Server {
             next: 0,
             paused_until: None,
             due: None,
+            shared: Vec::new(),
         };
         Ok((server, group_error))
     }
@@ -86,12 +117,27 @@ impl Server {
 
     /// Replies to a request.
     pub(crate) fn reply(&mut self, to: &Asked, reply: &Result<Reply, Refusal>, now: Instant) {
-        if let Some(client) = self.clients.iter_mut().find(|it| it.number == to.client) {
-            client.session.reply(reply, now);
-            client.write(now);
-            // It may have sent more than one.
-            self.due = Some(now);
+        let Some(client) = self.clients.iter_mut().find(|it| it.number == to.client) else {
+            return;
+        };
+        let mut reply = reply.clone();
+        if !client.is_privileged && to.request.is_read_only() {
+            if let Ok(made) = &mut reply {
+                // Another client may have asked at the same time.
+                match reusable(&self.shared, &to.request) {
+                    Some(shared) => *made = shared.clone(),
+                    None => self.shared.push(Shared {
+                        request: to.request.clone(),
+                        reply: made.clone(),
+                        until: Some(now + self.limits.reuse),
+                    }),
+                }
+            }
         }
+        client.session.reply(&reply, now);
+        client.write(now);
+        // It may have sent more than one.
+        self.due = Some(now);
     }
 
     /// Deletes the socket's file, unless another daemon's is there.
@@ -198,18 +244,32 @@ impl Source for Server {
 
     fn deadline(&self) -> Option<Instant> {
         let sessions = self.clients.iter().filter_map(|it| it.session.deadline());
-        sessions.chain(self.paused_until).chain(self.due).min()
+        let shared = self.shared.iter().filter_map(|it| it.until);
+        sessions.chain(self.paused_until).chain(self.due).chain(shared).min()
     }
 
     fn turn(&mut self, ready: &[PollFlags], now: Instant) -> Vec<Asked> {
         self.due = None;
+        for shared in &mut self.shared {
+            shared.until = shared.until.filter(|until| *until > now);
+        }
+        self.shared.retain(|it| it.until.is_some() || it.is_held());
         let mut asked = Vec::new();
         for (client, ready) in self.clients.iter_mut().zip(ready.iter().skip(1)) {
             if !ready.is_empty() {
                 client.read(now);
                 client.write(now);
             }
-            asked.extend(client.ask(now));
+            if let Some(it) = client.ask(now) {
+                match reusable(&self.shared, &it.request).filter(|_| !client.is_privileged) {
+                    Some(reply) => {
+                        client.session.reply(&Ok(reply.clone()), now);
+                        client.write(now);
+                        self.due = Some(now);
+                    }
+                    None => asked.push(it),
+                }
+            }
             client.session.handle_timeout(now);
             client.write(now);
         }

@@ -169,3 +169,82 @@ fn the_file_goes_with_the_server() {
     server.close().expect("removed");
     assert!(!path.exists());
 }
+
+/// A client without privileges, whatever this user is, and its end of the connection.
+fn stranger(server: &mut Server, now: Instant) -> UnixStream {
+    let (stream, other) = UnixStream::pair().expect("a pair");
+    stream.set_nonblocking(true).expect("non-blocking");
+    let session = Session::new(false, server.limits, now);
+    let number = server.next;
+    server.next += 1;
+    server.clients.push(Client { number, stream, session, is_privileged: false });
+    other
+}
+
+/// One turn, in which requests get a reply of this many bytes; returns how many were made.
+fn made(server: &mut Server, length: usize, now: Instant) -> usize {
+    let mut waits = Vec::new();
+    server.register(&mut waits);
+    poll(&mut waits, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).expect("poll");
+    let ready: Vec<PollFlags> = waits.iter().map(PollFd::revents).collect();
+    drop(waits);
+    let asked = server.turn(&ready, now);
+    for it in &asked {
+        server.reply(it, &Reply::reloaded("x".repeat(length)), now);
+    }
+    asked.len()
+}
+
+#[test]
+fn clients_without_privileges_share_a_status() {
+    let (mut server, _path, _folder) = server("control-shared");
+    let now = Instant::now();
+    let mut clients: Vec<UnixStream> = (0..3).map(|_| stranger(&mut server, now)).collect();
+    clients[0].write_all(STATUS.as_bytes()).expect("sent");
+    assert_eq!(made(&mut server, 10, now), 1);
+    for client in &mut clients[1..] {
+        client.write_all(STATUS.as_bytes()).expect("sent");
+    }
+    assert_eq!(made(&mut server, 10, now), 0, "they get the one that was made");
+    let replies: Vec<String> = clients.iter_mut().map(received).collect();
+    assert!(replies[0].contains("xxx") && replies.iter().all(|it| *it == replies[0]), "{replies:?}");
+    let later = now + server.limits.reuse;
+    assert_eq!(server.deadline(), Some(now), "they may have sent more");
+    assert_eq!(made(&mut server, 10, now), 0);
+    assert_eq!(server.deadline(), Some(later));
+    clients[0].write_all(STATUS.as_bytes()).expect("sent");
+    assert_eq!(made(&mut server, 10, later), 1, "it is too old");
+    let latest = later + server.limits.reuse;
+    assert!(made(&mut server, 10, latest) == 0 && server.shared.is_empty());
+}
+
+#[test]
+fn clients_that_do_not_read_hold_two_texts_at_most() {
+    const LONG: usize = 1 << 20;
+    let (mut server, _path, _folder) = server("control-held");
+    let mut now = Instant::now();
+    let mut clients: Vec<UnixStream> = (0..6).map(|_| stranger(&mut server, now)).collect();
+    let mut count = 0;
+    for client in &mut clients {
+        client.write_all(STATUS.as_bytes()).expect("sent");
+        count += made(&mut server, LONG, now);
+        now += 2 * server.limits.reuse;
+    }
+    assert_eq!((count, server.shared.len()), (HELD, HELD));
+    assert_eq!(made(&mut server, LONG, now), 0);
+    assert!(server.deadline().is_none_or(|it| it > now), "nothing is due");
+    // Who is privileged gets a new one all the same.
+    let (stream, mut other) = UnixStream::pair().expect("a pair");
+    stream.set_nonblocking(true).expect("non-blocking");
+    let session = Session::new(true, server.limits, now);
+    server.clients.push(Client { number: u64::MAX, stream, session, is_privileged: true });
+    other.write_all(STATUS.as_bytes()).expect("sent");
+    assert_eq!(made(&mut server, LONG, now), 1);
+    drop(other);
+    // Those who don't read are disconnected, and then nobody holds anything.
+    now += server.limits.write;
+    for _ in 0..3 {
+        made(&mut server, LONG, now);
+    }
+    assert!(server.clients.is_empty() && server.shared.is_empty());
+}
