@@ -92,9 +92,9 @@ enum Task {
     ///
     /// The pages are those of docs/SUMMARY.md. mdBook is built for it, in target/mdbook.
     Site(site::Site),
-    /// Build manual pages, completions and Debian packages of ipvsadm and ldirectord, in target/dist
+    /// Build manual pages, completions and Debian packages of all programs, in target/dist
     ///
-    /// The packages replace Debian's, including their services.
+    /// Those of ipvsadm and ldirectord replace Debian's, including their services.
     Dist(dist::Dist),
 
     /// Internal: becomes a program of the system below a folder.
@@ -118,6 +118,9 @@ enum Task {
     /// Internal: the package of the daemon on a machine that systemd runs.
     #[command(hide = true)]
     GuestDaemon { packages: PathBuf },
+    /// Internal: the packages for failover on a machine that systemd runs.
+    #[command(hide = true)]
+    GuestFailover { packages: PathBuf },
     /// Internal: a part of a test run that goes on beside others.
     #[command(hide = true)]
     TestPart {
@@ -164,5 +167,6 @@ fn run(task: Task) -> Result<u8> {
             dist::boot_inside(&package, &systemd).map(|()| 0)
         }
         Task::GuestDaemon { packages } => dist::daemon_inside(&packages).map(|()| 0),
+        Task::GuestFailover { packages } => dist::failover_inside(&packages).map(|()| 0),
     }
 }

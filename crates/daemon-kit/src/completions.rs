@@ -24,6 +24,35 @@ impl Program {
         [self.bash(), self.zsh(), self.fish()]
     }
 
+    /// The first words of the verbs, each with what it does. A verb of two words, such as `import
+    /// files`, has a subject that other verbs may have, too.
+    fn first_words(&self) -> Vec<(&'static str, String)> {
+        let mut words: Vec<(&str, String)> = Vec::new();
+        for verb in self.verbs {
+            match verb.name.split_once(' ') {
+                None => words.push((verb.name, verb.doc.to_owned())),
+                Some((subject, word)) => match words.iter_mut().find(|it| it.0 == subject) {
+                    Some((_, doc)) => *doc = format!("{doc}, {word}"),
+                    None => words.push((subject, word.to_owned())),
+                },
+            }
+        }
+        words
+    }
+
+    /// The verbs of two words, by their subjects.
+    fn subjects(&self) -> Vec<(&'static str, Vec<(&'static str, &'static VerbRow)>)> {
+        let mut subjects: Vec<(&str, Vec<(&str, &VerbRow)>)> = Vec::new();
+        for verb in self.verbs {
+            let Some((subject, word)) = verb.name.split_once(' ') else { continue };
+            match subjects.iter_mut().find(|it| it.0 == subject) {
+                Some((_, words)) => words.push((word, verb)),
+                None => subjects.push((subject, vec![(word, verb)])),
+            }
+        }
+        subjects
+    }
+
     fn bash(&self) -> String {
         let name = self.name;
         let mut cases = String::new();
@@ -37,8 +66,12 @@ impl Program {
             // Writing to a string doesn't fail.
             let _ = writeln!(cases, "        {}) {action} ;;", option.names().join(" | "));
         }
+        for (subject, words) in self.subjects() {
+            let words: Vec<&str> = words.iter().map(|it| it.0).collect();
+            let _ = writeln!(cases, "        {subject}) words='{}' ;;", words.join(" "));
+        }
         let options: Vec<String> = self.options.iter().flat_map(OptionRow::names).collect();
-        let verbs: Vec<&str> = self.verbs.iter().map(|it| it.name).collect();
+        let verbs: Vec<&str> = self.first_words().iter().map(|it| it.0).collect();
         let mut words = verbs.join(" ");
         if !self.files.is_empty() {
             let _ = write!(
@@ -88,9 +121,23 @@ impl Program {
                 let _ = writeln!(specs, "    '{}' \\", spec.replace('\'', "'\\''"));
             }
         }
-        let described =
-            |it: &VerbRow| format!("    '{}:{}'", it.name, it.doc.replace('\'', "'\\''"));
-        let described: Vec<String> = self.verbs.iter().map(described).collect();
+        let described = |name: &str, doc: &str| format!("'{name}:{}'", doc.replace('\'', "'\\''"));
+        let verbs: Vec<String> = self
+            .first_words()
+            .iter()
+            .map(|(word, doc)| format!("    {}", described(word, doc)))
+            .collect();
+        let mut second = String::new();
+        for (subject, words) in self.subjects() {
+            let words: Vec<String> =
+                words.iter().map(|(word, verb)| described(word, verb.doc)).collect();
+            let _ = writeln!(
+                second,
+                "    if [[ $words[CURRENT-1] == {subject} ]]; then\n        \
+                     verbs=({})\n        _describe verb verbs\n        return\n    fi",
+                words.join(" ")
+            );
+        }
         let files: Vec<String> = self.files.iter().map(|it| format!("{it}(N:t)")).collect();
         format!(
             "#compdef {name}\n\
@@ -98,7 +145,8 @@ impl Program {
              local -a verbs files\n\
              verbs=(\n{}\n)\n\
              files=({})\n\
-             _{name}_words() {{\n    \
+             _{name}_words() {{\n\
+             {second}    \
                  _describe verb verbs\n    \
                  compadd -a files\n    \
                  _files\n\
@@ -106,7 +154,7 @@ impl Program {
              _arguments \\\n\
              {specs}    \
                  '*:word:_{name}_words'\n",
-            described.join("\n"),
+            verbs.join("\n"),
             files.join(" "),
         )
     }
@@ -115,9 +163,17 @@ impl Program {
         let name = self.name;
         let mut text = format!("# fish completion for {name}\n\n");
         let quoted = |doc: &str| doc.replace('\\', "\\\\").replace('\'', "\\'");
-        for verb in self.verbs {
-            let _ =
-                writeln!(text, "complete -c {name} -a '{}' -d '{}'", verb.name, quoted(verb.doc));
+        for (word, doc) in self.first_words() {
+            let _ = writeln!(text, "complete -c {name} -a '{word}' -d '{}'", quoted(&doc));
+        }
+        for (subject, words) in self.subjects() {
+            for (word, verb) in words {
+                let _ = writeln!(
+                    text,
+                    "complete -c {name} -n '__fish_prev_arg_in {subject}' -a '{word}' -d '{}'",
+                    quoted(verb.doc)
+                );
+            }
         }
         if !self.files.is_empty() {
             let _ = writeln!(
@@ -173,8 +229,12 @@ mod tests {
         ("for", ValueKind::Words("10m 1h")),
     ];
 
-    const VERBS: [VerbRow; 2] =
-        [VerbRow::new("start", "", "Start it: now"), VerbRow::new("drain", "SERVER", "Don't")];
+    const VERBS: [VerbRow; 4] = [
+        VerbRow::new("start", "", "Start it: now"),
+        VerbRow::new("drain", "SERVER", "Don't"),
+        VerbRow::new("import one", "", "The first"),
+        VerbRow::new("import another", "", "The second"),
+    ];
 
     #[test]
     fn every_verb_and_option_is_in_every_shell() {
@@ -196,9 +256,12 @@ mod tests {
             text.split([' ', '\'', '\n', ':', '|', '"']).map(str::to_owned).collect()
         };
         for (shell, text) in ["bash", "zsh", "fish"].into_iter().zip(program.completions()) {
-            for verb in &VERBS {
-                assert!(words(&text).iter().any(|it| it == verb.name), "{} in {shell}", verb.name);
+            for word in VERBS.iter().flat_map(|it| it.name.split(' ')) {
+                let found =
+                    words(&text).iter().filter(|it| it.trim_matches(['(', ')']) == word).count();
+                assert!(found > 0, "{word} in {shell}: {text}");
             }
+            assert!(!text.contains("import one"), "{shell}: {text}");
             for option in program.options {
                 let expected = match shell {
                     "fish" => format!("-l {}", option.long),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use director_command::import::{Source, keepalived};
 use ipvs_testkit::{Context, Suite, eventually};
 use ipvs_tests::acceptance::pulse::now;
 use rustix::process::Signal;
@@ -18,6 +19,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(beside_keepalived_in_version_3));
     suite.add(test!(beside_keepalived_over_ipv6));
     suite.add(test!(beside_keepalived_by_unicast));
+    suite.add(test!(a_file_of_keepalived_does_the_same_when_it_is_imported));
     suite.add(test!(beside_frr_in_version_2));
     suite.add(test!(beside_frr_in_version_3));
     suite.add(test!(of_equal_routers_the_higher_address_wins));
@@ -66,12 +68,43 @@ fn roles(other: Program) -> [[Program; 2]; 2] {
     [[Program::Ours, other], [other, Program::Ours]]
 }
 
+/// Ours has the file that keepalived would have in its place.
+fn a_file_of_keepalived_does_the_same_when_it_is_imported(context: &mut Context) -> Result<()> {
+    for way in [Way::V2Password, Way::V3, Way::V3Ipv6, Way::Unicast] {
+        in_both_roles(context, Program::Keepalived, way, |stage, director, priority| {
+            let original = Router::new(Program::Keepalived, stage, director, way, priority)?;
+            let name = "keepalived.conf".to_owned();
+            let text = std::fs::read_to_string(original.configure()?)?;
+            let import = keepalived::import(&Source { name, text }, "here");
+            ensure!(import.notes.is_empty(), "{way:?}: {:?}", import.notes);
+            let text = Some(import.directors[0].vip_toml());
+            Ok(Router { text, ..Router::new(Program::Ours, stage, director, way, priority)? })
+        })?;
+    }
+    Ok(())
+}
+
 fn both_roles(context: &mut Context, other: Program, way: Way) -> Result<()> {
+    in_both_roles(context, other, way, |stage, director, priority| {
+        Router::new(Program::Ours, stage, director, way, priority)
+    })
+}
+
+/// `ours` makes one of ours with this priority, for this director.
+fn in_both_roles(
+    context: &mut Context,
+    other: Program,
+    way: Way,
+    ours: impl for<'s> Fn(&'s Stage, usize, u8) -> Result<Router<'s>>,
+) -> Result<()> {
     for programs in roles(other) {
         let stage = Stage::build(context)?;
         let watch = Watch::start(&stage.directors, way.vip())?;
-        let mut better = Router::new(programs[0], &stage, 0, way, HIGH)?;
-        let mut worse = Router::new(programs[1], &stage, 1, way, LOW)?;
+        let router = |director: usize, priority| match programs[director] {
+            Program::Ours => ours(&stage, director, priority),
+            program => Router::new(program, &stage, director, way, priority),
+        };
+        let (mut better, mut worse) = (router(0, HIGH)?, router(1, LOW)?);
         let done = take_turns(&stage, &watch, way, [&mut better, &mut worse]);
         done.map_err(|error| {
             let said = [better.said(), worse.said()].map(Result::unwrap_or_default);

@@ -1,4 +1,4 @@
-//! The completions of ldirectord and vipd, tested in the shells that read them.
+//! The completions of ldirectord, vipd and director, tested in the shells that read them.
 
 use std::path::Path;
 
@@ -106,4 +106,40 @@ pub(super) fn check_vipd(texts: &Texts) -> Result<()> {
     let mut command = tools::command("fish")?;
     command.args(["--no-config", "-c", FISH]).arg(texts.completion("vipd.fish")?);
     expect(&mut command, "vipd rel: release reload\nvipd status --js: --json\n")
+}
+
+/// The same for director, whose verbs have two words.
+pub(super) fn check_director(texts: &Texts) -> Result<()> {
+    const BASH: &str = r#"
+        . "$1"
+        cd /proc/self/fdinfo || exit
+        try() {
+            COMP_WORDS=(director "${@}") COMP_CWORD=$#
+            COMPREPLY=()
+            _director director "${@: -1}" "${COMP_WORDS[$#-1]}"
+            echo "$*: ${COMPREPLY[*]}"
+        }
+        try imp; try import k; try import heartbeat --sec
+    "#;
+    let mut command = tools::command("bash")?;
+    command.args(["--norc", "--noprofile", "-c", BASH, "bash"]);
+    expect(
+        command.arg(texts.completion("director.bash")?),
+        "imp: import\nimport k: keepalived\nimport heartbeat --sec: --second\n",
+    )?;
+    complete_in_zsh(
+        texts.completion("_director")?,
+        &["director imp", "director import k"],
+        "director imp: import\ndirector import k: keepalived\n",
+    )?;
+    const FISH: &str = r#"
+        source $argv[1]
+        cd /proc/self/fdinfo
+        for typed in 'director imp' 'director import k'
+            echo $typed: (complete -C $typed | string replace -r '\t.*' '' | sort)
+        end
+    "#;
+    let mut command = tools::command("fish")?;
+    command.args(["--no-config", "-c", FISH]).arg(texts.completion("director.fish")?);
+    expect(&mut command, "director imp: import\ndirector import k: keepalived\n")
 }

@@ -1,10 +1,11 @@
 //! `cargo xtask dist`: what a distribution needs besides the source. That is the manual pages and
 //! completions, generated from the programs' own tables, and Debian packages: two that replace Debian's
-//! `ipvsadm` and `ldirectord`, and `vipd`.
+//! `ipvsadm` and `ldirectord`, and `vipd` and `director`.
 
 mod boot;
 mod daemon;
 mod director_texts;
+mod failover;
 mod package;
 mod packages;
 mod replace;
@@ -13,7 +14,7 @@ mod texts;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
@@ -27,6 +28,7 @@ use crate::cargo;
 
 pub(crate) use self::boot::inside as boot_inside;
 pub(crate) use self::daemon::inside as daemon_inside;
+pub(crate) use self::failover::inside as failover_inside;
 
 #[derive(Debug, Args)]
 pub(crate) struct Dist {
@@ -102,14 +104,21 @@ impl Dist {
                     daemon::check(folder, it, &kernel)?;
                     0
                 }
-                program => {
-                    progress::note(&format!("no machine has installed {program}"));
-                    0
-                }
+                // These two are tried together.
+                _ => 0,
             };
             if status != 0 {
                 return Ok(status);
             }
+        }
+        let pair: Vec<&Built> = ["vipd", "director"]
+            .into_iter()
+            .filter_map(|program| built.iter().find(|it| it.package.program == program))
+            .collect();
+        match pair.len() {
+            0 => {}
+            2 => failover::check(folder, &pair, &kernel)?,
+            _ => bail!("vipd and director are tried together: name both"),
         }
         Ok(0)
     }

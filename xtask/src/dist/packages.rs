@@ -6,6 +6,13 @@
 
 use super::package::{Contents, Package};
 
+/// A file of the example cluster.
+macro_rules! example {
+    ($name:literal) => {
+        include_str!(concat!("../../../crates/director-command/examples/cluster/", $name))
+    };
+}
+
 /// The administrator's command, with the service that restores its rules at boot.
 pub(super) const IPVSADM: Package = Package {
     krate: "ipvsadm",
@@ -134,8 +141,38 @@ pub(super) const VIPD: Package = Package {
     },
 };
 
+/// The command that sets up directors and real servers.
+pub(super) const DIRECTOR: Package = Package {
+    krate: "director-command",
+    program: "director",
+    provided: None,
+    links: &[],
+    commands: &["director"],
+    contents: &[
+        ("usr/share/doc/director/examples/ha.cf", example!("ha.cf"), 0o644),
+        ("usr/share/doc/director/examples/haresources", example!("haresources"), 0o644),
+        ("usr/share/doc/director/examples/authkeys", example!("authkeys"), 0o644),
+        ("usr/share/doc/director/examples/ldirectord.cf", example!("ldirectord.cf"), 0o644),
+    ],
+    conffiles: &[],
+    units: &[],
+    section: "admin",
+    // Real servers need neither of the daemons.
+    depends: "",
+    relations: "Suggests: vipd, ldirectord\n",
+    description: "sets up a cluster of IPVS directors\n \
+                  The command director makes the configuration of vipd from the files of\n \
+                  heartbeat and keepalived, sets up real servers for direct routing, and\n \
+                  finds what will break a director.\n",
+    copyright: "",
+    texts: || Contents {
+        pages: director_command::manual_pages().into(),
+        completions: director_command::completions().into(),
+    },
+};
+
 /// All of them.
-pub(super) const ALL: [Package; 3] = [IPVSADM, LDIRECTORD, VIPD];
+pub(super) const ALL: [Package; 4] = [IPVSADM, LDIRECTORD, VIPD, DIRECTOR];
 
 const VIPD_UNIT: &str = include_str!("../../../crates/vip/dist/vipd.service");
 

@@ -58,9 +58,10 @@ pub(super) fn check(texts: &[Texts]) -> Result<()> {
     for page in texts.iter().flat_map(|texts| &texts.pages) {
         groff(page)?;
     }
-    let [ipvsadm, ldirectord, vipd] = texts else { bail!("there are three packages") };
+    let [ipvsadm, ldirectord, vipd, director] = texts else { bail!("there are four packages") };
     director_texts::check(ldirectord)?;
     director_texts::check_vipd(vipd)?;
+    director_texts::check_director(director)?;
     bash(ipvsadm.completion("ipvsadm.bash")?)?;
     zsh(ipvsadm.completion("_ipvsadm")?)?;
     fish(ipvsadm.completion("ipvsadm.fish")?)

@@ -207,7 +207,10 @@ fn clients_without_privileges_share_a_status() {
     }
     assert_eq!(made(&mut server, 10, now), 0, "they get the one that was made");
     let replies: Vec<String> = clients.iter_mut().map(received).collect();
-    assert!(replies[0].contains("xxx") && replies.iter().all(|it| *it == replies[0]), "{replies:?}");
+    assert!(
+        replies[0].contains("xxx") && replies.iter().all(|it| *it == replies[0]),
+        "{replies:?}"
+    );
     let later = now + server.limits.reuse;
     assert_eq!(server.deadline(), Some(now), "they may have sent more");
     assert_eq!(made(&mut server, 10, now), 0);
