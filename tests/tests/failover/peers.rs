@@ -22,12 +22,18 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(a_file_of_keepalived_does_the_same_when_it_is_imported));
     suite.add(test!(beside_frr_in_version_2));
     suite.add(test!(beside_frr_in_version_3));
+    suite.add(test!(beside_frr_over_ipv6));
     suite.add(test!(of_equal_routers_the_higher_address_wins));
     suite.add(test!(a_crash_of_either_is_noticed_in_time));
 }
 
 /// For how long there may be two owners, or none, around a change in good order.
 const CHANGE: Duration = Duration::from_secs(1);
+
+/// The same where FRR takes over by IPv6. On the wire are its neighbor advertisements at once, but its
+/// first advert an interval later: it makes that one before its device has the carrier that zebra took
+/// away ("Failed to find address to bind on vrrp").
+const WITHOUT_FIRST_ADVERT: Duration = Duration::from_millis(1200);
 
 /// What a machine may add to times of the protocol besides what it was seen to be late.
 const MARGIN: Duration = Duration::from_millis(200);
@@ -61,6 +67,10 @@ fn beside_frr_in_version_2(context: &mut Context) -> Result<()> {
 
 fn beside_frr_in_version_3(context: &mut Context) -> Result<()> {
     both_roles(context, Program::Frr, Way::V3)
+}
+
+fn beside_frr_over_ipv6(context: &mut Context) -> Result<()> {
+    both_roles(context, Program::Frr, Way::V3Ipv6)
 }
 
 /// Ours beside another program, the better one first.
@@ -105,7 +115,11 @@ fn in_both_roles(
             program => Router::new(program, &stage, director, way, priority),
         };
         let (mut better, mut worse) = (router(0, HIGH)?, router(1, LOW)?);
-        let done = take_turns(&stage, &watch, way, [&mut better, &mut worse]);
+        let change = match (programs[0], way) {
+            (Program::Frr, Way::V3Ipv6) => WITHOUT_FIRST_ADVERT,
+            _ => CHANGE,
+        };
+        let done = take_turns(&stage, &watch, way, change, [&mut better, &mut worse]);
         done.map_err(|error| {
             let said = [better.said(), worse.said()].map(Result::unwrap_or_default);
             error.context(format!("they said:\n{}", said.join("\n---\n")))
@@ -114,11 +128,13 @@ fn in_both_roles(
     Ok(())
 }
 
-/// The worse one is alone; the better one comes, goes in good order, and comes back.
+/// The worse one is alone; the better one comes, goes in good order, and comes back. There may be two
+/// owners, or none, for as long as `change`.
 fn take_turns(
     stage: &Stage,
     watch: &Watch,
     way: Way,
+    change: Duration,
     [better, worse]: [&mut Router; 2],
 ) -> Result<()> {
     worse.start()?;
@@ -142,7 +158,8 @@ fn take_turns(
     let end = now();
     for (owners, who) in [(BOTH, "two owners"), (NOBODY, "no owner")] {
         let longest = watch.longest(owners, begin, end);
-        ensure!(longest <= CHANGE, "{who} for {longest:?}");
+        let most = change + watch.late(begin, end);
+        ensure!(longest <= most, "{who} for {longest:?}, more than {most:?}");
     }
     better.stop()?;
     watch.until(NOBODY)?;
