@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod cli;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing reads the machine yet"))]
 mod doctor;
 pub mod import;
 

@@ -2,12 +2,16 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use daemon_kit::words::{OptionRow, VerbRow};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use vip::{Ask, Format};
 
+use crate::doctor::Wanted;
+
+use super::VIP_TOML;
 use super::words::{OPTIONS, VERBS};
 
 /// What the command line asks for.
@@ -15,6 +19,7 @@ use super::words::{OPTIONS, VERBS};
 pub(super) enum Command {
     Help,
     Version,
+    Doctor { wanted: Wanted, as_json: bool },
     Import(Import),
     VipStatus { socket: PathBuf, ask: Ask },
 }
@@ -54,6 +59,12 @@ impl Given {
 
     fn path(&self, long: &str) -> Option<PathBuf> {
         self.value(long).map(PathBuf::from)
+    }
+
+    /// All values of an option that may be given several times.
+    fn paths(&self, long: &str) -> Vec<PathBuf> {
+        let given = self.options.iter().filter(|(option, _)| option.long == long);
+        given.filter_map(|(_, value)| Some(value.as_ref()?.into())).collect()
     }
 
     fn string(&self, long: &str) -> Result<Option<String>, lexopt::Error> {
@@ -104,6 +115,7 @@ impl Command {
             return Err(format!("{} needs {}", verb.name, verb.operand).into());
         }
         match verb.name {
+            "doctor" => doctor(&given),
             "import heartbeat" => {
                 let second = given.string("second")?;
                 Ok(import(Program::Heartbeat { second }, operands, &given))
@@ -143,6 +155,31 @@ fn verb(words: &[OsString]) -> Result<(&'static VerbRow, &[OsString]), lexopt::E
     .into())
 }
 
+/// Longer than any advert may be waited for: 255 seconds are the longest interval.
+const LONGEST: u64 = 3600;
+
+fn doctor(given: &Given) -> Result<Command, lexopt::Error> {
+    let listen = match given.string("listen")? {
+        None => None,
+        Some(text) => match text.parse() {
+            Ok(seconds) if seconds <= LONGEST => Some(Duration::from_secs(seconds)),
+            _ => {
+                return Err(
+                    format!("--listen needs seconds from 0 to {LONGEST}, not {text:?}").into()
+                );
+            }
+        },
+    };
+    let config = given.path("config").unwrap_or_else(|| VIP_TOML.into());
+    let wanted =
+        Wanted { config, ldirectord: given.paths("ldirectord"), socket: socket(given), listen };
+    Ok(Command::Doctor { wanted, as_json: given.has("json") })
+}
+
+fn socket(given: &Given) -> PathBuf {
+    given.path("socket").unwrap_or_else(|| vip::control::SOCKET.into())
+}
+
 fn import(program: Program, operands: &[OsString], given: &Given) -> Command {
     let files = operands.iter().map(PathBuf::from).collect();
     Command::Import(Import { program, files, output: given.path("output") })
@@ -156,8 +193,7 @@ fn vip_status(operands: &[OsString], given: &Given) -> Result<Command, lexopt::E
         (false, false) => Format::Text,
     };
     let name = operands.first().map(|it| it.clone().string()).transpose()?;
-    let socket = given.path("socket").unwrap_or_else(|| vip::control::SOCKET.into());
-    Ok(Command::VipStatus { socket, ask: Ask::Status { name, format } })
+    Ok(Command::VipStatus { socket: socket(given), ask: Ask::Status { name, format } })
 }
 
 #[cfg(test)]
@@ -189,6 +225,18 @@ mod tests {
         };
         assert_eq!(parse("vip status"), status(None, Format::Text));
         assert_eq!(parse("vip status front --json"), status(Some("front"), Format::Json));
+        let doctor = |ldirectord: &[&str], listen: Option<u64>, as_json| {
+            let wanted = Wanted {
+                config: VIP_TOML.into(),
+                ldirectord: ldirectord.iter().map(PathBuf::from).collect(),
+                socket: vip::control::SOCKET.into(),
+                listen: listen.map(Duration::from_secs),
+            };
+            Ok(Command::Doctor { wanted, as_json })
+        };
+        assert_eq!(parse("doctor"), doctor(&[], None, false));
+        let both = parse("doctor -l a --ldirectord=b --json --listen 0");
+        assert_eq!(both, doctor(&["a", "b"], Some(0), true));
         assert_eq!(parse("import --help"), Ok(Command::Help));
         assert_eq!(parse("-V"), Ok(Command::Version));
     }
@@ -207,6 +255,13 @@ mod tests {
             ("import heartbeat --output", "--output"),
             ("import heartbeat --fast", "--fast"),
             ("vip status -x", "-x"),
+            ("doctor here", "\"here\" is one word too many"),
+            ("doctor --listen", "--listen"),
+            ("doctor --listen -1", "seconds from 0 to 3600, not \"-1\""),
+            ("doctor --listen 3601", "not \"3601\""),
+            ("doctor --listen 1.5", "not \"1.5\""),
+            ("doctor --metrics", "--metrics goes with vip status"),
+            ("vip status --listen 1", "--listen goes with doctor"),
         ] {
             let error = parse(line).expect_err(line);
             assert!(error.contains(word), "{line}: {error}");

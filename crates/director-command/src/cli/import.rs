@@ -8,9 +8,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use daemon_kit::say;
-use vip::Exit;
 
+use super::VIP_TOML;
 use super::args::{Import as Wanted, Program};
+use super::exit::Exit;
 use super::report::report;
 use crate::import::{Director, Import, Kind, Source, heartbeat, keepalived};
 
@@ -19,9 +20,6 @@ const HEARTBEAT: &str = "/etc/ha.d";
 
 /// What keepalived reads.
 const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
-
-/// Where `vipd` reads its file.
-const VIP_TOML: &str = "/etc/director/vip.toml";
 
 /// Imports, says what there is to know about it, and shows or writes the result.
 pub(super) fn import(wanted: &Wanted) -> Exit {

@@ -52,6 +52,17 @@ fn page() -> String {
 /// What there is to know about a verb beside its line.
 fn more(verb: &str) -> &'static [&'static str] {
     match verb {
+        "doctor" => &[
+            "Looks for what stops `vipd`, `ldirectord` or clients on this machine, without changing anything: a second \
+             owner of an address, systemd-networkd, a firewall that drops protocol 112, rp_filter, forwarding, modules, \
+             parameters of IPVS, programs that do the same, files with mistakes, and other routers with the same number, \
+             for which it listens for three of the longest interval and a second.",
+            "Each finding says what is wrong, why it matters, and after > what to type. BREAKS: the cluster doesn't work, \
+             or won't after the next failure. UNKNOWN: it could not be read, often without root's rights, or not be \
+             understood, such as a rule with a match that only packets can show. The rest is advice.",
+            "With --json the findings are the list `findings`, each with `id`, `severity` (breaks, unknown or advice), \
+             `what`, `why` and the list `fix`. Within `version` 1, members may be added, and an id keeps its meaning.",
+        ],
         "import heartbeat" => &[
             "FILE is `ha.cf`, `haresources` or `authkeys`, or the directory that has them; /etc/ha.d by default. The \
              result is a file for each of the two nodes, and the commands to type there. Lines that have no \

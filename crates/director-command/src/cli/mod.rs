@@ -1,6 +1,8 @@
 //! The command line: words in, an exit status out.
 
 mod args;
+mod doctor;
+mod exit;
 mod help;
 mod import;
 mod man;
@@ -11,11 +13,14 @@ use std::process::ExitCode;
 
 use daemon_kit::completions::Program;
 use daemon_kit::say;
-use vip::Exit;
 
 use self::args::Command;
+use self::exit::Exit;
 
 pub(crate) use man::pages as manual_pages;
+
+/// Where `vipd` reads its file.
+const VIP_TOML: &str = "/etc/director/vip.toml";
 
 /// The completions for bash, zsh and fish, as file name and content.
 pub(crate) fn completions() -> [(&'static str, String); 3] {
@@ -36,8 +41,9 @@ pub fn main() -> ExitCode {
             say::out(concat!("director ", env!("CARGO_PKG_VERSION"), "\n"));
             Exit::Done
         }
+        Ok(Command::Doctor { wanted, as_json }) => doctor::doctor(&wanted, as_json),
         Ok(Command::Import(what)) => import::import(&what),
-        Ok(Command::VipStatus { socket, ask }) => vip::ask("director", &socket, &ask),
+        Ok(Command::VipStatus { socket, ask }) => vip::ask("director", &socket, &ask).into(),
         Err(error) => {
             say::err(format_args!("director: {error}\n{}", help::usage()));
             Exit::Usage

@@ -3,14 +3,36 @@
 use daemon_kit::words::{OptionRow, ValueKind, ValueRow, VerbRow};
 
 /// All verbs. Those of two words have a subject of their own.
-pub(crate) const VERBS: [VerbRow; 3] = [
+pub(crate) const VERBS: [VerbRow; 4] = [
+    VerbRow::new("doctor", "", "Find what in this machine will break the cluster"),
     VerbRow::new("import heartbeat", "[FILE...]", "Make vip.toml of heartbeat's files"),
     VerbRow::new("import keepalived", "[FILE...]", "Make vip.toml of keepalived.conf"),
     VerbRow::new("vip status", "[NAME]", "Show where the addresses are, and why"),
 ];
 
 /// All options.
-pub(crate) const OPTIONS: [OptionRow; 7] = [
+pub(crate) const OPTIONS: [OptionRow; 10] = [
+    OptionRow {
+        shorts: &['c'],
+        long: "config",
+        value: Some(ValueRow { name: "FILE", kind: ValueKind::File }),
+        verbs: &["doctor"],
+        doc: "The file of vipd; /etc/director/vip.toml by default",
+    },
+    OptionRow {
+        shorts: &['l'],
+        long: "ldirectord",
+        value: Some(ValueRow { name: "FILE", kind: ValueKind::File }),
+        verbs: &["doctor"],
+        doc: "A file of ldirectord, instead of those in /etc/ha.d",
+    },
+    OptionRow {
+        shorts: &[],
+        long: "listen",
+        value: Some(ValueRow { name: "SECONDS", kind: ValueKind::Any }),
+        verbs: &["doctor"],
+        doc: "Listen for adverts that long; 0: not at all",
+    },
     OptionRow {
         shorts: &['o'],
         long: "output",
@@ -29,10 +51,16 @@ pub(crate) const OPTIONS: [OptionRow; 7] = [
         shorts: &['s'],
         long: "socket",
         value: Some(ValueRow { name: "PATH", kind: ValueKind::File }),
-        verbs: &["vip status"],
-        doc: "The control socket; /run/director/vipd.sock by default",
+        verbs: &["doctor", "vip status"],
+        doc: "The socket of vipd; /run/director/vipd.sock by default",
     },
-    OptionRow { shorts: &[], long: "json", value: None, verbs: &["vip status"], doc: "As JSON" },
+    OptionRow {
+        shorts: &[],
+        long: "json",
+        value: None,
+        verbs: &["doctor", "vip status"],
+        doc: "As JSON",
+    },
     OptionRow {
         shorts: &[],
         long: "metrics",
@@ -51,18 +79,19 @@ pub(crate) const OPTIONS: [OptionRow; 7] = [
 ];
 
 /// The exit statuses and what they mean.
-pub(crate) const EXITS: [(&str, &str); 4] = [
+pub(crate) const EXITS: [(&str, &str); 5] = [
     ("0", "Success"),
-    ("1", "Failure"),
+    ("1", "Failure; `doctor`: it couldn't look everywhere"),
     ("2", "The command line or a file is wrong; nothing has changed"),
     ("3", "The daemon isn't running"),
+    ("4", "`doctor` has found what breaks the cluster"),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cli::args::Command;
-    use vip::Exit;
+    use crate::cli::exit::Exit;
 
     fn is_accepted(words: &[&str]) -> bool {
         Command::parse(words.iter().copied()).is_ok()
@@ -94,7 +123,7 @@ mod tests {
                 // What a verb can't do without.
                 let operand = (!verb.operand.is_empty()).then_some("10.0.0.1");
                 for name in option.names() {
-                    let given = [name.as_str()].into_iter().chain(option.value.map(|_| "x"));
+                    let given = [name.as_str()].into_iter().chain(option.value.map(|_| "1"));
                     let line: Vec<&str> =
                         words(verb).into_iter().chain(operand).chain(given).collect();
                     let expected = option.verbs.is_empty() || option.verbs.contains(&verb.name);
@@ -106,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_exit_statuses_are_those_of_the_program() {
-        let exits = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotRunning];
+        let exits = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NotRunning, Exit::Found];
         let codes = exits.map(|it| (it as u8).to_string());
         assert_eq!(codes.each_ref().map(String::as_str), EXITS.map(|it| it.0));
     }

@@ -100,6 +100,7 @@ pub(crate) struct Balanced {
 /// A network interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Nic {
+    pub(crate) index: u32,
     pub(crate) name: String,
     /// Its other names, by which files may call it.
     pub(crate) other_names: Vec<String>,
@@ -150,6 +151,8 @@ pub(crate) struct Kernel {
     pub(crate) release: String,
     /// Modules in it now, by names with underscores.
     pub(crate) loaded: BTreeSet<String>,
+    /// Modules that are part of it.
+    pub(crate) built_in: BTreeSet<String>,
     /// Modules that can be loaded, or are built in. None if nobody knows.
     pub(crate) available: Option<BTreeSet<String>>,
     /// `/proc/net/ip_vs` exists.

@@ -12,7 +12,7 @@ pub(crate) struct Finding {
     pub(crate) what: String,
     /// Why it matters.
     pub(crate) why: String,
-    /// What to type, or what to write into which file.
+    /// What to type, line by line. What can't be typed begins as a shell's comment does.
     pub(crate) fix: Vec<String>,
 }
 
@@ -45,7 +45,12 @@ impl Finding {
         Self { id, severity, what: what.into(), why: why.to_owned(), fix: Vec::new() }
     }
 
-    /// Adds a line to what there is to do.
+    /// Adds what to do, in words.
+    pub(super) fn hint(self, words: impl AsRef<str>) -> Self {
+        self.fix(format!("# {}", words.as_ref()))
+    }
+
+    /// Adds a line to type.
     pub(super) fn fix(mut self, line: impl Into<String>) -> Self {
         self.fix.push(line.into());
         self

@@ -30,6 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use self::adverts::Adverts;
+pub use self::adverts::packet::open_ipv4;
 use self::clock::Clock;
 use self::control::Asked;
 pub(crate) use self::error::RunError;

@@ -299,6 +299,7 @@ mod tests {
 
     fn eth0() -> Nic {
         Nic {
+            index: 2,
             name: "eth0".to_owned(),
             other_names: vec!["enp3s0".to_owned()],
             mac: "02:00:00:09:00:0a".to_owned(),

@@ -62,7 +62,7 @@ fn configured(facts: &Facts, vip: &Vip) -> Vec<Finding> {
         let what = format!("{place} gives {ip} of [[vip]] {:?} to this machine for good", vip.name);
         findings.push(
             Finding::breaks("static-address", what, TWO_OWNERS)
-                .fix(format!("remove {ip} from {place}; vipd adds it where it belongs")),
+                .hint(format!("remove {ip} from {place}; vipd adds it where it belongs")),
         );
     }
     for (name, claims) in [("heartbeat", heartbeat), ("keepalived", keepalived)] {
@@ -92,7 +92,7 @@ fn held(facts: &Facts, vip: &Vip) -> Vec<Finding> {
                         .fix(format!("ip address del {ip}/{prefix} dev {}", nic.name)),
                 );
             } else if ip.is_ipv4() && facts.larger_sysctl("arp_ignore", &vip.interface) == Some(0) {
-                let setting = format!("net.ipv4.conf.{}.arp_ignore", vip.interface);
+                let setting = super::parameter_of(&vip.interface, "arp_ignore");
                 findings.push(
                     Finding::breaks(
                         "answers-arp",
@@ -148,7 +148,7 @@ fn removed(facts: &Facts, vip: &Vip) -> Option<Finding> {
             );
             let finding = Finding::unknown("networkd-removes-addresses", what, why);
             Some(fix(
-                finding.fix(format!("which file counts: networkctl status {}", nic.name)),
+                finding.fix(format!("networkctl status {}  # shows which file counts", nic.name)),
                 &file,
             ))
         }

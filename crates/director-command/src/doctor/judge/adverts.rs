@@ -28,7 +28,7 @@ fn firewall(facts: &Facts) -> Vec<Finding> {
                 format!("couldn't read what nft -j list ruleset prints: {error}"),
                 LOST,
             )
-            .fix("look whether it drops protocol 112: nft list ruleset"),
+            .fix("nft list ruleset  # does it drop protocol 112?"),
         );
         None
     });
@@ -71,7 +71,7 @@ fn blocked(packet: &Packet, verdict: Verdict) -> Option<Finding> {
             Some(
                 Finding::breaks("firewall", what, LOST)
                     .fix(place.remedy)
-                    .fix("and the same in the file from which the rules are loaded at boot"),
+                    .hint("and the same in the file from which the rules are loaded at boot"),
             )
         }
         Verdict::Unknown(place) => {
@@ -81,7 +81,7 @@ fn blocked(packet: &Packet, verdict: Verdict) -> Option<Finding> {
             );
             Some(
                 Finding::unknown("firewall", what, LOST)
-                    .fix(format!("makes sure of it: {}", place.remedy)),
+                    .fix(format!("{}  # makes sure of it", place.remedy)),
             )
         }
     }
@@ -189,10 +189,10 @@ fn stranger(heard: &Heard, vip: &Vip, router: &vrrp::Config) -> Option<Finding> 
             "Two clusters with one number on a link take each other for their peers, or the peer's settings differ \
              and both directors take the addresses.",
         )
-        .fix(format!(
+        .hint(format!(
             "if it is another cluster, give [[vip]] {:?} another router_id on both directors",
             vip.name
         ))
-        .fix("if it is the peer, give both directors the same version, interval, addresses and auth"),
+        .hint("if it is the peer, give both directors the same version, interval, addresses and auth"),
     )
 }

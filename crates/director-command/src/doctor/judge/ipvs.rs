@@ -1,6 +1,6 @@
 //! What the kernel needs for IPVS, and what becomes of connections to real servers that leave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::facts::Facts;
 use super::super::finding::Finding;
@@ -15,18 +15,19 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 fn modules(facts: &Facts) -> Vec<Finding> {
     let kernel = &facts.kernel;
     let mut findings = Vec::new();
+    // None if nobody knows what there is.
     let is_there = |name: &str| {
-        // Nothing is known to be missing if nobody knows what there is.
-        kernel.loaded.contains(name) || kernel.available.as_ref().is_none_or(|it| it.contains(name))
+        let is_loaded = kernel.loaded.contains(name) || kernel.built_in.contains(name);
+        if is_loaded { Some(true) } else { Some(kernel.available.as_ref()?.contains(name)) }
     };
     let is_locked = facts.sysctl("kernel.modules_disabled") == Some(1);
-    if !kernel.has_ipvs && !is_there("ip_vs") {
+    if !kernel.has_ipvs && is_there("ip_vs") == Some(false) {
         let finding = Finding::breaks(
             "no-module",
             format!("the kernel {} has no module ip_vs", kernel.release),
             "There is no IPVS without it.",
         );
-        findings.push(finding.fix(
+        findings.push(finding.hint(
             "install a kernel that has it: on Debian linux-image-amd64 instead of linux-image-cloud-amd64",
         ));
         return findings;
@@ -41,35 +42,40 @@ fn modules(facts: &Facts) -> Vec<Finding> {
         findings
             .push(finding.fix("modprobe ip_vs").fix("echo ip_vs > /etc/modules-load.d/ipvs.conf"));
     }
+    // The kernel has those that it uses.
+    let used: BTreeSet<_> = facts.table.iter().flatten().map(|it| &it.scheduler).collect();
     let mut schedulers = BTreeMap::new();
-    for service in facts.services() {
+    for service in facts.services().filter(|it| !used.contains(&it.scheduler)) {
         if let Some(name) = &service.scheduler {
             schedulers.entry(name.as_str()).or_insert(service);
         }
     }
     for (name, service) in schedulers {
         let module = format!("ip_vs_{}", name.replace('-', "_"));
-        let what = if !is_there(&module) {
-            format!("the kernel {} has no module {module}", kernel.release)
-        } else if is_locked && is_missing(facts, &module) {
-            format!("{module} isn't loaded, and kernel.modules_disabled is 1")
-        } else {
-            continue;
+        let release = &kernel.release;
+        let what = match is_there(&module) {
+            None => format!("can't tell whether the kernel {release} has the module {module}"),
+            Some(false) => format!("the kernel {release} has no module {module}"),
+            Some(true) if is_locked && !is_loaded(facts, &module) => {
+                format!("{module} isn't loaded, and kernel.modules_disabled is 1")
+            }
+            Some(true) => continue,
         };
-        let finding = Finding::breaks(
-            "no-module",
-            format!("{what} for the scheduler {name} of {} ({})", service.name, service.from),
-            "The kernel refuses the virtual service.",
-        );
-        findings.push(finding.fix("use another scheduler, or a kernel that has this one"));
+        let what =
+            format!("{what} for the scheduler {name} of {} ({})", service.name, service.from);
+        let why = "Without it the kernel refuses the virtual service.";
+        findings.push(match is_there(&module) {
+            None => Finding::unknown("no-module", what, why).fix(format!("modprobe {module}")),
+            Some(_) => Finding::breaks("no-module", what, why)
+                .hint("use another scheduler, or a kernel that has this one"),
+        });
     }
     findings
 }
 
-/// Whether a module isn't loaded, though it could be. What is built in is never loaded, and isn't named
-/// in `/proc/modules`; IPVS is a module on all kernels that have its schedulers as modules.
-fn is_missing(facts: &Facts, module: &str) -> bool {
-    facts.kernel.loaded.contains("ip_vs") && !facts.kernel.loaded.contains(module)
+/// Whether a module is in the kernel now. What is built in isn't named in `/proc/modules`.
+fn is_loaded(facts: &Facts, module: &str) -> bool {
+    facts.kernel.loaded.contains(module) || facts.kernel.built_in.contains(module)
 }
 
 /// The kernel's Documentation/networking/ipvs-sysctl.rst.
@@ -80,7 +86,7 @@ fn leaving(facts: &Facts) -> Vec<Finding> {
         finding
             .fix(format!("sysctl -w net.ipv4.vs.{name}=1"))
             .fix(format!("echo net.ipv4.vs.{name}=1 > /etc/sysctl.d/60-director-{file}.conf"))
-            .fix("and ip_vs in /etc/modules-load.d, so that the parameter is there when that file is read")
+            .hint("and ip_vs in /etc/modules-load.d, so that the parameter is there when that file is read")
     };
     let stays = facts.services().find(|it| it.quiesces == Some(true) && it.is_persistent);
     if let Some(service) = stays.filter(|_| is_off("expire_quiescent_template")) {

@@ -32,6 +32,11 @@ fn stop(facts: &Facts, name: &str) -> String {
     }
 }
 
+/// What sysctl(8) calls a parameter of an interface, which may have dots in its name.
+fn parameter_of(interface: &str, name: &str) -> String {
+    format!("net.ipv4.conf.{}.{name}", interface.replace('.', "/"))
+}
+
 /// A list for a sentence.
 fn listed(all: impl IntoIterator<Item = impl ToString>) -> String {
     all.into_iter().map(|it| it.to_string()).collect::<Vec<_>>().join(", ")

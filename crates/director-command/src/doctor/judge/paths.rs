@@ -6,6 +6,7 @@ use vip::config::Vip;
 
 use super::super::facts::Facts;
 use super::super::finding::Finding;
+use super::parameter_of;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = rp_filter(facts);
@@ -28,7 +29,7 @@ fn rp_filter(facts: &Facts) -> Vec<Finding> {
         if !is_strict || routes.is_empty() || routes.iter().any(|it| *it == interface) {
             continue;
         }
-        let [all, own] = ["all", interface].map(|it| format!("net.ipv4.conf.{it}.rp_filter"));
+        let [all, own] = ["all", interface].map(|it| parameter_of(it, "rp_filter"));
         let what = format!(
             "rp_filter is strict on {interface}, and the default route leaves by {}",
             super::listed(&routes)
@@ -42,7 +43,7 @@ fn rp_filter(facts: &Facts) -> Vec<Finding> {
             )
             .fix(format!("sysctl -w {own}=2"))
             .fix(format!("echo {own}=2 > /etc/sysctl.d/60-director-rp-filter.conf"))
-            .fix(format!("{all}=1 doesn't matter then: the larger value counts")),
+            .hint(format!("{all}=1 doesn't matter then: the larger value counts")),
         );
     }
     findings

@@ -24,7 +24,8 @@ fn vip_toml(facts: &Facts) -> Vec<Finding> {
                     format!("vipd refuses its file as it is now: {error}"),
                     "An earlier one is in force; after a restart, none is.",
                 )
-                .fix("mend the file, then: vipd check && vipd reload")
+                .hint("mend the file, then:")
+                .fix("vipd check && vipd reload")
             });
             return finding.into_iter().collect();
         }
@@ -34,9 +35,9 @@ fn vip_toml(facts: &Facts) -> Vec<Finding> {
                 format!("there is no {path}"),
                 "vipd needs it to know which addresses move.",
             );
-            return vec![finding.fix(
-                "director import heartbeat, or director import keepalived, makes one; see vip.toml(5)",
-            )];
+            return vec![
+                finding.fix("director import heartbeat  # or keepalived; see vip.toml(5), too"),
+            ];
         }
         VipToml::Wrong { path, mistakes } => (path, mistakes),
     };
@@ -46,8 +47,8 @@ fn vip_toml(facts: &Facts) -> Vec<Finding> {
 
 fn wrong(id: &'static str, mistake: &Mistake, why: &str, check: &str) -> Finding {
     let finding = Finding::breaks(id, format!("{}: {}", mistake.place, mistake.message), why);
-    let finding = mistake.help.iter().fold(finding, Finding::fix);
-    finding.fix(format!("shows each mistake in its line: {check}"))
+    let finding = mistake.help.iter().fold(finding, Finding::hint);
+    finding.fix(check)
 }
 
 fn vipd(facts: &Facts) -> Vec<Finding> {
@@ -87,7 +88,7 @@ fn interfaces(facts: &Facts) -> Vec<Finding> {
                 format!("the interface {} of [[vip]] {:?} isn't there", vip.interface, vip.name),
                 "Its addresses can't come to this director.",
             );
-            findings.push(finding.fix("ip -brief link shows the interfaces; correct the file"));
+            findings.push(finding.fix("ip -brief link  # then correct the file"));
         }
         let Some(sync) = &vip.sync else { continue };
         let what = match facts.nic(&sync.interface) {
@@ -104,7 +105,7 @@ fn interfaces(facts: &Facts) -> Vec<Finding> {
             ),
             "The kernel's synchronization daemon doesn't start, and a failover breaks all connections.",
         );
-        findings.push(finding.fix("ip -brief address shows the interfaces; correct the file"));
+        findings.push(finding.fix("ip -brief address  # then correct the file"));
     }
     findings
 }

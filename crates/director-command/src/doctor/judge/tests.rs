@@ -95,6 +95,7 @@ fn healthy() -> Facts {
         kernel: Kernel {
             release: "6.1.0".to_owned(),
             loaded: names(&["ip_vs", "ip_vs_wrr"]),
+            built_in: BTreeSet::new(),
             available: Some(names(&["ip_vs", "ip_vs_wrr", "ip_vs_rr"])),
             has_ipvs: true,
         },
@@ -354,6 +355,14 @@ fn a_strict_filter_and_another_way_back() {
     let found = only(elsewhere);
     assert_eq!(found.id, "rp-filter");
     assert_eq!(found.fix[0], "sysctl -w net.ipv4.conf.eth0.rp_filter=2");
+    // sysctl(8): a dot in a name is a slash among dots.
+    let found = only(|it| {
+        let table = TABLE.replace("eth0", "eth0.7");
+        it.vip = VipToml::Read(vip::config::parse(&table).expect("a table"));
+        it.nics = Some(vec![nic("eth0.7", &[("10.9.0.1", 24)])]);
+        it.sysctls.insert("net.ipv4.conf.eth0.7.rp_filter".to_owned(), "1".to_owned());
+    });
+    assert_eq!(found.fix[0], "sysctl -w net.ipv4.conf.eth0/7.rp_filter=2");
     for (all, own, is_found) in
         [("0", "0", false), ("1", "0", true), ("2", "1", false), ("1", "2", false)]
     {
@@ -419,26 +428,42 @@ fn modules_that_are_missing() {
     let scheduler = |name: &str| {
         vec![Balanced { scheduler: Some(name.to_owned()), ..service("tcp/10.9.0.100:80") }]
     };
-    let found = only(|it| it.table = Some(scheduler("mh")));
-    assert_eq!(found.id, "no-module");
+    let file = |services| {
+        let path = "ldirectord.cf".to_owned();
+        vec![LdirectordCf { path, services: Ok(services) }]
+    };
+    let found = only(|it| it.ldirectord = file(scheduler("mh")));
+    assert_eq!((found.id, found.severity), ("no-module", Severity::Breaks));
     assert!(found.what.contains("no module ip_vs_mh for the scheduler mh"), "{found:?}");
     // It can be loaded.
-    assert_eq!(ids(|it| it.table = Some(scheduler("rr"))), NONE);
+    assert_eq!(ids(|it| it.ldirectord = file(scheduler("rr"))), NONE);
+    // The kernel uses it.
+    let found = ids(|it| {
+        it.ldirectord = file(scheduler("mh"));
+        it.table = Some(scheduler("mh"));
+    });
+    assert_eq!(found, NONE);
+    let found = ids(|it| {
+        it.ldirectord = file(scheduler("mh"));
+        it.kernel.built_in.insert("ip_vs_mh".to_owned());
+    });
+    assert_eq!(found, NONE);
     let locked = |it: &mut Facts| {
         it.sysctls.insert("kernel.modules_disabled".to_owned(), "1".to_owned());
     };
     assert_eq!(ids(locked), NONE);
     let found = ids(|it| {
         locked(it);
-        it.table = Some(scheduler("rr"));
+        it.ldirectord = file(scheduler("rr"));
     });
     assert_eq!(found, ["no-module"]);
     // Nobody knows what there is.
-    let found = ids(|it| {
+    assert_eq!(ids(|it| it.kernel.available = None), NONE);
+    let found = only(|it| {
         it.kernel.available = None;
-        it.table = Some(scheduler("mh"));
+        it.ldirectord = file(scheduler("mh"));
     });
-    assert_eq!(found, NONE);
+    assert_eq!((found.id, found.severity), ("no-module", Severity::Unknown));
 
     let unloaded = |it: &mut Facts| {
         it.kernel.has_ipvs = false;
@@ -623,7 +648,7 @@ fn files_with_mistakes() {
     assert_eq!(ids(|it| it.vip = wrong.clone()), ["vip-toml", "vip-toml"]);
     let found = &judge(&changed(|it| it.vip = wrong))[0];
     assert_eq!(found.what, "vip.toml:4:13: this isn't a number");
-    assert_eq!(found.fix[0], "write 1");
+    assert_eq!(found.fix, ["# write 1", "vipd check /etc/director/vip.toml"]);
     let missing = VipToml::Missing { path };
     let found = only(|it| {
         it.vip = missing;

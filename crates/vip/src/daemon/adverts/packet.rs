@@ -40,7 +40,7 @@ pub(super) fn ipv6(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> V
 }
 
 /// The message in an IPv4 packet, and what its header said. None if it isn't whole.
-pub(in crate::daemon) fn open_ipv4(packet: &[u8]) -> Option<(Envelope, &[u8])> {
+pub fn open_ipv4(packet: &[u8]) -> Option<(Envelope, &[u8])> {
     let header = packet.first_chunk::<IPV4>()?;
     let [version, _, l0, l1, .., s0, s1, s2, s3, d0, d1, d2, d3] = *header;
     let start = usize::from(version & 0x0f) * 4;
