@@ -2,6 +2,7 @@
 
 mod alone;
 mod checksums;
+mod doctor;
 mod faults;
 mod matrix;
 mod operators;
@@ -16,6 +17,7 @@ use ipvs_testkit::Suite;
 pub(crate) fn add_to(suite: &mut Suite) {
     alone::add_to(suite);
     checksums::add_to(suite);
+    doctor::add_to(suite);
     faults::add_to(suite);
     matrix::add_to(suite);
     operators::add_to(suite);

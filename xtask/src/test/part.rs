@@ -292,6 +292,8 @@ pub(crate) struct Programs {
     ldirectord: PathBuf,
     #[arg(long)]
     vipd: PathBuf,
+    #[arg(long)]
+    director: PathBuf,
     /// The library's example that is tested under traffic.
     #[arg(long)]
     controller: PathBuf,
@@ -308,6 +310,7 @@ impl Programs {
             ipvsadm: cargo::build(&["build", "-p", "ipvsadm"], "ipvsadm")?,
             ldirectord: cargo::build(&["build", "-p", "ldirectord"], "ldirectord")?,
             vipd: cargo::build(&["build", "-p", "vip"], "vipd")?,
+            director: cargo::build(&["build", "-p", "director-command"], "director")?,
             controller: cargo::build(
                 &["build", "-p", "ipvs-client", "--features", "serde", "--example", "controller"],
                 "controller",
@@ -329,8 +332,8 @@ impl Programs {
     }
 
     /// The arguments that give another process the same programs.
-    fn arguments(&self) -> [OsString; 12] {
-        let Self { lab, tests, ipvsadm, ldirectord, vipd, controller } = self;
+    fn arguments(&self) -> [OsString; 14] {
+        let Self { lab, tests, ipvsadm, ldirectord, vipd, director, controller } = self;
         let name = |name: &str| OsString::from(name);
         let path = |path: &Path| path.as_os_str().to_owned();
         [
@@ -344,6 +347,8 @@ impl Programs {
             path(ldirectord),
             name("--vipd"),
             path(vipd),
+            name("--director"),
+            path(director),
             name("--controller"),
             path(controller),
         ]
@@ -358,6 +363,7 @@ impl Programs {
                 ("IPVSADM", self.ipvsadm.clone().into()),
                 ("LDIRECTORD", self.ldirectord.clone().into()),
                 ("VIPD", self.vipd.clone().into()),
+                ("DIRECTOR", self.director.clone().into()),
                 ("CONTROLLER", self.controller.clone().into()),
                 (KERNEL_VARIABLE, choice.name().into()),
                 ("IPVS_TEST_REPORT", report.join(REPORT).into()),
