@@ -4,6 +4,8 @@
 mod cli;
 mod doctor;
 pub mod import;
+#[doc(hidden)]
+pub mod realserver;
 
 pub use cli::main;
 

@@ -40,7 +40,9 @@ pub use address::{InetNtop, parse_ipv4_lenient};
 pub use clock::{boot_time, monotonic_time};
 pub use datagrams::receive_datagrams;
 pub use descriptors::close_others_on_exec;
-pub use link::{Ipv6Envelope, ask_for_envelopes, bind_to_interface, receive_ipv6, send_frame};
+pub use link::{
+    Ipv6Envelope, ask_for_envelopes, bind_to_interface, keep_frames_to, receive_ipv6, send_frame,
+};
 pub use mappings::unmap_clean_code;
 pub use memory::{keep_little_freed_memory, return_freed_memory};
 pub use netdb::{host_by_addr, host_by_name, service_by_name, service_by_port};

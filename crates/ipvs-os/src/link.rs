@@ -158,6 +158,45 @@ pub fn send_frame(socket: impl AsFd, index: u32, frame: &[u8]) -> io::Result<()>
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Has the kernel keep only frames to this MAC address for a packet socket, so that no others fill its
+/// queue. The socket is raw: its frames begin with their header. Frames that came before are still there.
+///
+/// # Errors
+///
+/// As setsockopt(2).
+#[doc(alias = "SO_ATTACH_FILTER")]
+pub fn keep_frames_to(socket: impl AsFd, mac: [u8; 6]) -> io::Result<()> {
+    let [a, b, c, d, e, f] = mac;
+    let load = |size, at| instruction(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, at);
+    let differs = |value, skip| instruction(libc::BPF_JMP | libc::BPF_JEQ, 0, skip, value);
+    let keep = |length| instruction(libc::BPF_RET | libc::BPF_K, 0, 0, length);
+    let mut program = [
+        load(libc::BPF_W, 0),
+        differs(u32::from_be_bytes([a, b, c, d]), 3),
+        load(libc::BPF_H, 4),
+        differs(u32::from_be_bytes([0, 0, e, f]), 1),
+        keep(u32::MAX),
+        keep(0),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: the descriptor is open as long as `socket` is borrowed. The value has the length that is
+    // given, and refers to `program` with its length; the kernel copies both.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const filter).cast::<c_void>(),
+            size_of::<libc::sock_fprog>() as socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt, jf, k }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
@@ -209,6 +248,35 @@ mod tests {
         far.send_to(b"nowhere", near.local_addr().unwrap()).unwrap_err();
         let error = bind_to_interface(&far, u32::MAX).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::ENODEV));
+    }
+
+    /// A filter works on any socket; on a datagram socket of UDP it sees the header of UDP first.
+    #[test]
+    fn only_what_begins_with_the_address_is_kept() {
+        use std::io::ErrorKind;
+
+        let near = UdpSocket::bind("127.0.0.1:0").unwrap();
+        near.set_nonblocking(true).unwrap();
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let [from, to] = [&far, &near].map(|it| it.local_addr().unwrap().port().to_be_bytes());
+        // Source and destination ports, and the length: 8 bytes of header and 1 of data.
+        let header = [from[0], from[1], to[0], to[1], 0, 9];
+        let mut receives = |mac: [u8; 6]| {
+            keep_frames_to(&near, mac).unwrap();
+            far.send_to(b"x", near.local_addr().unwrap()).unwrap();
+            match near.recv(&mut [0; 8]) {
+                Ok(length) => length == 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert!(receives(header));
+        for at in 0..6 {
+            let mut other = header;
+            other[at] ^= 1;
+            assert!(!receives(other), "byte {at} doesn't count");
+        }
+        assert!(receives(header));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub fn neighbor_advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> [u8;
         &mac,
     ];
     fill(&mut message, &fields);
-    let sum = checksum(address, ALL_NODES, &message);
+    let sum = icmpv6_checksum(address, ALL_NODES, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());
     let mut frame = [0; 86];
     let length = ADVERTISEMENT as u16;
@@ -100,7 +100,8 @@ fn fill(frame: &mut [u8], fields: &[&[u8]]) {
 }
 
 /// The checksum of a message of ICMP over IPv6 (RFC 4443 §2.3, RFC 8200 §8.1), whose own field is zero.
-fn checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
+#[doc(hidden)]
+pub fn icmpv6_checksum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u16 {
     let length = message.len() as u32;
     let header: [&[u8]; 5] = [
         &source.octets(),

@@ -22,6 +22,9 @@ pub use daemon::Offline;
 /// For `director doctor`, which listens for adverts, too.
 #[doc(hidden)]
 pub use daemon::open_ipv4;
+/// For `director realserver`: interfaces and addresses.
+#[doc(hidden)]
+pub use daemon::netlink::{Link, LinkAddress, Message, Requests};
 
 /// The manual pages, as file name and content.
 #[doc(hidden)]

@@ -10,7 +10,7 @@ use super::words::{EXITS, OPTIONS, VERBS};
 const WIDTH: usize = 100;
 
 /// How wide the columns before the descriptions are.
-const COLUMN: usize = 30;
+const COLUMN: usize = 28;
 
 /// What is typed for a verb.
 pub(super) fn typed(verb: &VerbRow) -> String {

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn link(index: u32, name: &str, is_up: bool) -> Message {
-        Message::Link(Link { index, name: name.into(), is_up, mac: None })
+        Message::Link(Link { index, name: name.into(), is_up, is_enabled: is_up, mac: None })
     }
 
     fn on(index: u32, ip: &str, prefix: u8) -> LinkAddress {

@@ -10,7 +10,7 @@ mod frames;
 mod guard;
 mod interfaces;
 mod limiter;
-mod netlink;
+pub(crate) mod netlink;
 mod notifier;
 mod offline;
 mod outside;

@@ -51,7 +51,7 @@ const TYPE_MASK: u16 = 0x3fff;
 
 /// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Message {
+pub enum Message {
     /// There is such an interface, or it has changed.
     Link(Link),
     /// The interface with this index is gone.
@@ -64,24 +64,29 @@ pub(crate) enum Message {
 
 /// A network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Link {
-    pub(crate) index: u32,
-    pub(crate) name: String,
+pub struct Link {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
     /// Whether it is up and has a carrier.
-    pub(crate) is_up: bool,
+    pub is_up: bool,
+    /// Whether somebody has taken it up, whether or not it has a carrier.
+    pub is_enabled: bool,
     /// Its own link-layer address, if it is Ethernet.
-    pub(crate) mac: Option<Mac>,
+    pub mac: Option<Mac>,
 }
 
 /// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LinkAddress {
+pub struct LinkAddress {
     /// The interface's.
-    pub(crate) index: u32,
-    pub(crate) address: Address,
+    pub index: u32,
+    /// The address.
+    pub address: Address,
     /// Whether packets may come from it: an IPv6 address may not before it is certain that nobody
     /// else has it.
-    pub(crate) is_usable: bool,
+    pub is_usable: bool,
 }
 
 impl Message {
@@ -110,6 +115,7 @@ fn read_link(payload: &[u8]) -> Option<Link> {
         index: u32::from_ne_bytes([i0, i1, i2, i3]),
         name: String::new(),
         is_up: flags & (IFF_UP | IFF_RUNNING) == IFF_UP | IFF_RUNNING,
+        is_enabled: flags & IFF_UP != 0,
         mac: None,
     };
     let is_ethernet = u16::from_ne_bytes([t0, t1]) == ARPHRD_ETHER;
@@ -187,18 +193,13 @@ pub(super) enum Request {
 impl Request {
     /// Writes it with this sequence number in the place of `buffer`'s contents.
     pub(super) fn write(self, seq: u32, buffer: &mut Vec<u8>) {
-        buffer.clear();
         let (kind, flags) = match self {
             Self::Links => (RTM_GETLINK, NLM_F_DUMP),
             Self::Addresses => (RTM_GETADDR, NLM_F_DUMP),
             Self::Add(..) => (RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL),
             Self::Remove(..) => (RTM_DELADDR, NLM_F_ACK),
         };
-        buffer.extend([0; 4]);
-        buffer.extend(kind.to_ne_bytes());
-        buffer.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-        buffer.extend(seq.to_ne_bytes());
-        buffer.extend([0; 4]);
+        write_message(kind, flags, seq, &[], buffer);
         match self {
             Self::Links => buffer.extend([0; LINK]),
             Self::Addresses => buffer.extend([0; ADDRESS]),
@@ -216,6 +217,19 @@ impl Request {
         let length = buffer.len() as u32;
         buffer[..4].copy_from_slice(&length.to_ne_bytes());
     }
+}
+
+/// Writes a whole message in the place of `buffer`'s contents.
+pub(super) fn write_message(kind: u16, flags: u16, seq: u32, payload: &[u8], buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.extend([0; 4]);
+    buffer.extend(kind.to_ne_bytes());
+    buffer.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    buffer.extend(seq.to_ne_bytes());
+    buffer.extend([0; 4]);
+    buffer.extend(payload);
+    let length = buffer.len() as u32;
+    buffer[..4].copy_from_slice(&length.to_ne_bytes());
 }
 
 fn write_address(index: u32, address: Address, buffer: &mut Vec<u8>) {
@@ -279,16 +293,20 @@ mod tests {
     fn links_are_read_as_the_kernel_writes_them() {
         let rest = "ffffffff 0900030065746830 00000000 08000d00e8030000 0500100002000000 \
                     0a00010002000010025200 00";
-        let link = |is_up| Link {
+        let link = |is_up, is_enabled| Link {
             index: 3,
             name: "eth0".into(),
             is_up,
+            is_enabled,
             mac: Some([2, 0, 0, 0x10, 2, 0x52]),
         };
         // Down; up without a carrier; up.
-        for (flags, is_up) in [("02100000", false), ("03100100", false), ("43100100", true)] {
+        let states =
+            [("02100000", false, false), ("03100100", false, true), ("43100100", true, true)];
+        for (flags, is_up, is_enabled) in states {
             let payload = bytes(&format!("00000100 03000000 {flags} {rest}"));
-            assert_eq!(Message::read(RTM_NEWLINK, &payload), Some(Message::Link(link(is_up))));
+            let link = link(is_up, is_enabled);
+            assert_eq!(Message::read(RTM_NEWLINK, &payload), Some(Message::Link(link)));
             assert_eq!(Message::read(RTM_DELLINK, &payload), Some(Message::LinkGone(3)));
         }
     }

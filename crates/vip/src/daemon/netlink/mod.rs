@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use ipvs_sys::nl::NLM_F_ACK;
 use ipvs_sys::{Body, Messages, nl};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -15,8 +16,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
 
-use self::message::Request;
-pub(crate) use self::message::{Link, LinkAddress, Message};
+use self::message::{Request, write_message};
+pub use self::message::{Link, LinkAddress, Message};
 use super::source::Source;
 use crate::config::Address;
 
@@ -47,7 +48,7 @@ fn open(groups: u32) -> io::Result<OwnedFd> {
 /// Asks and orders. The kernel has done what it is told when send(2) returns, so there is no wait for
 /// its reply.
 #[derive(Debug)]
-pub(crate) struct Requests {
+pub struct Requests {
     socket: OwnedFd,
     seq: u32,
     request: Vec<u8>,
@@ -55,7 +56,12 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
-    pub(crate) fn open() -> io::Result<Self> {
+    /// A socket of the calling thread's network namespace.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn open() -> io::Result<Self> {
         let (request, reply) = (Vec::new(), vec![0; DATAGRAM]);
         Ok(Self { socket: open(0)?, seq: 0, request, reply })
     }
@@ -65,7 +71,7 @@ impl Requests {
     /// # Errors
     ///
     /// The kernel's, or `Interrupted` if they change all the time.
-    pub(crate) fn list(&mut self) -> io::Result<Vec<Message>> {
+    pub fn list(&mut self) -> io::Result<Vec<Message>> {
         let mut messages = self.dump(Request::Links)?;
         messages.extend(self.dump(Request::Addresses)?);
         Ok(messages)
@@ -76,7 +82,7 @@ impl Requests {
     /// # Errors
     ///
     /// The kernel's.
-    pub(crate) fn add(&mut self, index: u32, address: Address) -> io::Result<()> {
+    pub fn add(&mut self, index: u32, address: Address) -> io::Result<()> {
         self.change(Request::Add(index, address), Errno::EXIST)
     }
 
@@ -85,7 +91,7 @@ impl Requests {
     /// # Errors
     ///
     /// The kernel's.
-    pub(crate) fn remove(&mut self, index: u32, address: Address) -> io::Result<()> {
+    pub fn remove(&mut self, index: u32, address: Address) -> io::Result<()> {
         match self.change(Request::Remove(index, address), Errno::ADDRNOTAVAIL) {
             // An interface that is gone has taken its addresses along.
             Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => Ok(()),
@@ -93,9 +99,26 @@ impl Requests {
         }
     }
 
+    /// Orders any change of `rtnetlink`(7): the message's type, its flags beside those of a request that
+    /// is acknowledged, and its payload.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn order(&mut self, kind: u16, flags: u16, payload: &[u8]) -> io::Result<()> {
+        self.seq = self.seq.wrapping_add(1);
+        write_message(kind, NLM_F_ACK | flags, self.seq, payload, &mut self.request);
+        send(&self.socket, &self.request, SendFlags::DONTWAIT)?;
+        self.acknowledged(None)
+    }
+
     /// Orders a change; `done` is the error that says that there is nothing to do.
     fn change(&mut self, request: Request, done: Errno) -> io::Result<()> {
         self.send(request)?;
+        self.acknowledged(Some(done))
+    }
+
+    fn acknowledged(&mut self, done: Option<Errno>) -> io::Result<()> {
         loop {
             let length = self.receive()?;
             for frame in Messages::new(&self.reply[..length]) {
@@ -106,7 +129,7 @@ impl Requests {
                 if let Body::Error(reply) = frame.body {
                     return match reply.errno {
                         0 => Ok(()),
-                        errno if errno == done.raw_os_error() => Ok(()),
+                        errno if done.is_some_and(|it| it.raw_os_error() == errno) => Ok(()),
                         errno => Err(io::Error::from_raw_os_error(errno)),
                     };
                 }
