@@ -9,19 +9,28 @@ use lexopt::Arg::{Long, Short, Value};
 use lexopt::{Parser, ValueExt};
 use vip::{Ask, Format};
 
-use crate::doctor::Wanted;
-
 use super::VIP_TOML;
 use super::words::{OPTIONS, VERBS};
+use crate::doctor;
+use crate::realserver::{Forward, Wanted};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command {
     Help,
     Version,
-    Doctor { wanted: Wanted, as_json: bool },
+    Doctor { wanted: doctor::Wanted, as_json: bool },
     Import(Import),
+    RealServer(RealServer),
     VipStatus { socket: PathBuf, ask: Ask },
+}
+
+/// What is done about this machine as a real server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RealServer {
+    Apply(Wanted),
+    Check { wanted: Wanted, json: bool },
+    Undo,
 }
 
 /// What is imported.
@@ -55,6 +64,11 @@ impl Given {
     /// The value that counts is the last one.
     fn value(&self, long: &str) -> Option<&OsStr> {
         self.options.iter().rev().find(|(option, _)| option.long == long)?.1.as_deref()
+    }
+
+    fn strings(&self, long: &str) -> Result<Vec<String>, lexopt::Error> {
+        let given = self.options.iter().filter(|(option, _)| option.long == long);
+        given.filter_map(|(_, value)| value.clone()).map(ValueExt::string).collect()
     }
 
     fn path(&self, long: &str) -> Option<PathBuf> {
@@ -121,6 +135,14 @@ impl Command {
                 Ok(import(Program::Heartbeat { second }, operands, &given))
             }
             "import keepalived" => Ok(import(Program::Keepalived, operands, &given)),
+            "realserver apply" => {
+                Ok(Self::RealServer(RealServer::Apply(wanted(operands, &given)?)))
+            }
+            "realserver check" => {
+                let (wanted, json) = (wanted(operands, &given)?, given.has("json"));
+                Ok(Self::RealServer(RealServer::Check { wanted, json }))
+            }
+            "realserver undo" => Ok(Self::RealServer(RealServer::Undo)),
             _ => vip_status(operands, &given),
         }
     }
@@ -172,7 +194,7 @@ fn doctor(given: &Given) -> Result<Command, lexopt::Error> {
     };
     let config = given.path("config").unwrap_or_else(|| VIP_TOML.into());
     let wanted =
-        Wanted { config, ldirectord: given.paths("ldirectord"), socket: socket(given), listen };
+        doctor::Wanted { config, ldirectord: given.paths("ldirectord"), socket: socket(given), listen };
     Ok(Command::Doctor { wanted, as_json: given.has("json") })
 }
 
@@ -183,6 +205,27 @@ fn socket(given: &Given) -> PathBuf {
 fn import(program: Program, operands: &[OsString], given: &Given) -> Command {
     let files = operands.iter().map(PathBuf::from).collect();
     Command::Import(Import { program, files, output: given.path("output") })
+}
+
+fn wanted(operands: &[OsString], given: &Given) -> Result<Wanted, lexopt::Error> {
+    let forward = match given.string("forward")?.as_deref() {
+        None | Some("direct") => Forward::Direct,
+        Some("tunnel") => Forward::Tunnel,
+        Some(other) => return Err(format!("--forward is direct or tunnel, not {other:?}").into()),
+    };
+    let mut addresses = Vec::new();
+    for word in operands {
+        let word = word.clone().string()?;
+        let address = word.parse().map_err(|_| {
+            let why = if word.contains('/') { ": it has no prefix" } else { "" };
+            format!("{word:?} isn't an address{why}")
+        })?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    let interfaces = given.strings("interface")?;
+    Ok(Wanted { addresses, interfaces, forward, for_now: given.has("for-now") })
 }
 
 fn vip_status(operands: &[OsString], given: &Given) -> Result<Command, lexopt::Error> {
@@ -197,6 +240,7 @@ fn vip_status(operands: &[OsString], given: &Given) -> Result<Command, lexopt::E
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 mod tests {
     use super::*;
 
@@ -226,7 +270,7 @@ mod tests {
         assert_eq!(parse("vip status"), status(None, Format::Text));
         assert_eq!(parse("vip status front --json"), status(Some("front"), Format::Json));
         let doctor = |ldirectord: &[&str], listen: Option<u64>, as_json| {
-            let wanted = Wanted {
+            let wanted = doctor::Wanted {
                 config: VIP_TOML.into(),
                 ldirectord: ldirectord.iter().map(PathBuf::from).collect(),
                 socket: vip::control::SOCKET.into(),
@@ -237,6 +281,24 @@ mod tests {
         assert_eq!(parse("doctor"), doctor(&[], None, false));
         let both = parse("doctor -l a --ldirectord=b --json --listen 0");
         assert_eq!(both, doctor(&["a", "b"], Some(0), true));
+        let addresses = vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+        let wanted = Wanted { addresses, ..Wanted::default() };
+        let apply = |wanted| Ok(Command::RealServer(RealServer::Apply(wanted)));
+        let line = "realserver apply 10.0.0.1 2001:db8::1 10.0.0.1";
+        assert_eq!(parse(line), apply(wanted.clone()));
+        assert_eq!(
+            parse(&format!("{line} -i eth0 --interface eth1 --forward tunnel --for-now")),
+            apply(Wanted {
+                interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+                forward: Forward::Tunnel,
+                for_now: true,
+                ..wanted
+            })
+        );
+        let check = |wanted, json| Ok(Command::RealServer(RealServer::Check { wanted, json }));
+        assert_eq!(parse("realserver check"), check(Wanted::default(), false));
+        assert_eq!(parse("realserver check --json"), check(Wanted::default(), true));
+        assert_eq!(parse("realserver undo"), Ok(Command::RealServer(RealServer::Undo)));
         assert_eq!(parse("import --help"), Ok(Command::Help));
         assert_eq!(parse("-V"), Ok(Command::Version));
     }
@@ -254,6 +316,15 @@ mod tests {
             ("vip status --json --metrics", "enough"),
             ("import heartbeat --output", "--output"),
             ("import heartbeat --fast", "--fast"),
+            ("realserver", "apply or check or undo"),
+            ("realserver apply", "realserver apply needs ADDRESS..."),
+            ("realserver apply web1", "\"web1\" isn't an address"),
+            ("realserver apply 10.0.0.1/32", "it has no prefix"),
+            ("realserver apply 10.0.0.256", "10.0.0.256"),
+            ("realserver apply --forward nat 10.0.0.1", "direct or tunnel, not \"nat\""),
+            ("realserver apply 10.0.0.1 -i", "-i"),
+            ("realserver undo 10.0.0.1", "one word too many"),
+            ("realserver check --for-now", "--for-now goes with realserver apply"),
             ("vip status -x", "-x"),
             ("doctor here", "\"here\" is one word too many"),
             ("doctor --listen", "--listen"),

@@ -7,13 +7,13 @@ use std::process::ExitCode;
 pub(super) enum Exit {
     /// It did what it says.
     Done = 0,
-    /// It failed.
+    /// It failed, or left something undone.
     Failed = 1,
-    /// The command line or a file is wrong. Nothing has changed.
+    /// The command line or a file is wrong, or the request was refused. Nothing has changed.
     Usage = 2,
     /// No daemon is running.
     NotRunning = 3,
-    /// `doctor`: there is something that breaks the cluster.
+    /// `check` or `doctor` found something wrong.
     Found = 4,
 }
 

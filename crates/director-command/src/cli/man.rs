@@ -75,6 +75,43 @@ fn more(verb: &str) -> &'static [&'static str] {
             "Each FILE is of one director; /etc/keepalived/keepalived.conf by default, which is this machine's. The \
              part about VRRP is imported, health checks aren't.",
         ],
+        "realserver apply" => &[
+            "A real server that replies to clients by itself (direct routing, tunnels) has the virtual address, and \
+             mustn't say so to anybody: the director has it too. So arp_ignore becomes 1 and arp_announce 2, for all \
+             interfaces and for those that face the clients, before the address goes on lo; an arp_ignore of 2 \
+             stays. An IPv6 address needs no sysctl: the kernel advertises an address on the interface that has it \
+             alone. It is never preferred as a source.",
+            "The interfaces that face the clients are those that have a default route, or the network of the \
+             address; `--interface` names others. Addresses, interfaces and tunnels are added to those of earlier \
+             calls.",
+            "With `--forward tunnel`, the module ipip is loaded and tunl0 is up; for IPv6 addresses, ip6_tunnel and \
+             ip6tnl0. Of rp_filter, the larger value of `all` and the interface counts, so both become 0 for tunl0; \
+             where `all` was larger than the value of another interface, that one gets it, so that nothing else is \
+             filtered less than before. The packets are of the family of the address: IPv4 in IPv4, IPv6 in IPv6.",
+            "So that it lasts, the sysctls are written to /etc/sysctl.d/90-director-realserver.conf, and the \
+             addresses for whatever sets up the network: a .network file of systemd-networkd for lo, or a drop-in \
+             of the one that lo has; a profile of NetworkManager, from version 1.42 on, which has no lifetimes, so \
+             that IPv6 addresses are preferred after a boot; or a file in /etc/network/interfaces.d of ifupdown, if \
+             /etc/network/interfaces reads it. They count from the next boot on. `--for-now` writes none of them.",
+            "Nothing is done if another interface has an address, or if a configuration of this machine names it: \
+             files of systemd-networkd, NetworkManager, ifupdown and the network scripts, haresources, \
+             keepalived.conf, vip.toml.",
+            "The former values are in /var/lib/director/realserver.json before anything changes, and stay there if \
+             it is called again.",
+        ],
+        "realserver check" => &[
+            "Without ADDRESS, what `realserver apply` has set up. The wire is asked whether this machine answers ARP \
+             or neighbor solicitations for each address: a question comes in through the interface as a neighbor's \
+             would, by way of a pair of devices that is there for that time only, and nothing of it is seen in the \
+             network unless this machine answers. Silence counts only if the machine does answer for an address of \
+             the interface itself; otherwise nobody can tell, and the exit status is 1. That takes root, and the \
+             kernel's act_mirred.",
+        ],
+        "realserver undo" => &[
+            "The last change is undone first, however `realserver apply` has ended. What somebody else has changed \
+             since stays as it is, is shown with its former value, and is forgotten; the exit status is 1. Modules \
+             stay loaded, because others may use them by now.",
+        ],
         "vip status" => &["The same as `vipd status`."],
         _ => &[],
     }

@@ -6,6 +6,7 @@ mod exit;
 mod help;
 mod import;
 mod man;
+mod realserver;
 mod report;
 mod words;
 
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Ok(Command::Doctor { wanted, as_json }) => doctor::doctor(&wanted, as_json),
         Ok(Command::Import(what)) => import::import(&what),
         Ok(Command::VipStatus { socket, ask }) => vip::ask("director", &socket, &ask).into(),
+        Ok(Command::RealServer(what)) => realserver::run(&what),
         Err(error) => {
             say::err(format_args!("director: {error}\n{}", help::usage()));
             Exit::Usage

@@ -3,15 +3,26 @@
 use daemon_kit::words::{OptionRow, ValueKind, ValueRow, VerbRow};
 
 /// All verbs. Those of two words have a subject of their own.
-pub(crate) const VERBS: [VerbRow; 4] = [
+pub(crate) const VERBS: [VerbRow; 7] = [
     VerbRow::new("doctor", "", "Find what in this machine will break the cluster"),
     VerbRow::new("import heartbeat", "[FILE...]", "Make vip.toml of heartbeat's files"),
     VerbRow::new("import keepalived", "[FILE...]", "Make vip.toml of keepalived.conf"),
+    VerbRow::new(
+        "realserver apply",
+        "ADDRESS...",
+        "Make this machine a real server of these addresses",
+    ),
+    VerbRow::new(
+        "realserver check",
+        "[ADDRESS...]",
+        "Show what is and what should be; ask the wire",
+    ),
+    VerbRow::new("realserver undo", "", "Restore what `realserver apply` has changed"),
     VerbRow::new("vip status", "[NAME]", "Show where the addresses are, and why"),
 ];
 
 /// All options.
-pub(crate) const OPTIONS: [OptionRow; 10] = [
+pub(crate) const OPTIONS: [OptionRow; 12] = [
     OptionRow {
         shorts: &['c'],
         long: "config",
@@ -48,6 +59,27 @@ pub(crate) const OPTIONS: [OptionRow; 10] = [
         doc: "The other director, if ha.cf has one node only",
     },
     OptionRow {
+        shorts: &['i'],
+        long: "interface",
+        value: Some(ValueRow { name: "IF", kind: ValueKind::Any }),
+        verbs: &["realserver apply", "realserver check"],
+        doc: "An interface that faces the clients; may be given several times",
+    },
+    OptionRow {
+        shorts: &[],
+        long: "forward",
+        value: Some(ValueRow { name: "HOW", kind: ValueKind::Words("direct tunnel") }),
+        verbs: &["realserver apply", "realserver check"],
+        doc: "How packets come from the director; direct by default",
+    },
+    OptionRow {
+        shorts: &[],
+        long: "for-now",
+        value: None,
+        verbs: &["realserver apply"],
+        doc: "Until the next boot; write no configuration",
+    },
+    OptionRow {
         shorts: &['s'],
         long: "socket",
         value: Some(ValueRow { name: "PATH", kind: ValueKind::File }),
@@ -58,7 +90,7 @@ pub(crate) const OPTIONS: [OptionRow; 10] = [
         shorts: &[],
         long: "json",
         value: None,
-        verbs: &["doctor", "vip status"],
+        verbs: &["doctor", "realserver check", "vip status"],
         doc: "As JSON",
     },
     OptionRow {
@@ -81,10 +113,10 @@ pub(crate) const OPTIONS: [OptionRow; 10] = [
 /// The exit statuses and what they mean.
 pub(crate) const EXITS: [(&str, &str); 5] = [
     ("0", "Success"),
-    ("1", "Failure; `doctor`: it couldn't look everywhere"),
-    ("2", "The command line or a file is wrong; nothing has changed"),
+    ("1", "Failure; something was left as it is, or `doctor` couldn't look everywhere"),
+    ("2", "The command line or a file is wrong, or the request was refused; nothing has changed"),
     ("3", "The daemon isn't running"),
-    ("4", "`doctor` has found what breaks the cluster"),
+    ("4", "`doctor` or `realserver check` found something wrong"),
 ];
 
 #[cfg(test)]
@@ -99,6 +131,14 @@ mod tests {
 
     fn words(verb: &VerbRow) -> Vec<&'static str> {
         verb.name.split(' ').collect()
+    }
+
+    /// A value that an option takes.
+    fn value(row: ValueRow) -> &'static str {
+        match row.kind {
+            ValueKind::Words(words) => words.split(' ').next().unwrap_or_default(),
+            ValueKind::Any | ValueKind::File | ValueKind::User => "1",
+        }
     }
 
     #[test]
@@ -123,7 +163,7 @@ mod tests {
                 // What a verb can't do without.
                 let operand = (!verb.operand.is_empty()).then_some("10.0.0.1");
                 for name in option.names() {
-                    let given = [name.as_str()].into_iter().chain(option.value.map(|_| "1"));
+                    let given = [name.as_str()].into_iter().chain(option.value.map(value));
                     let line: Vec<&str> =
                         words(verb).into_iter().chain(operand).chain(given).collect();
                     let expected = option.verbs.is_empty() || option.verbs.contains(&verb.name);

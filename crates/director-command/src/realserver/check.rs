@@ -265,6 +265,9 @@ mod tests {
         let conf = PathBuf::from("/etc/sysctl.conf");
         let files = vec![(conf.clone(), "-net.ipv4.conf.all.arp_ignore=0".to_owned()), own()];
         assert_eq!(prevails(files), Some((conf, "0".to_owned())));
-        assert_eq!(prevails(vec![own(), file(late, &format!("{zero}net/ipv4/conf/all/arp_ignore=1"))]), None);
+        assert_eq!(
+            prevails(vec![own(), file(late, &format!("{zero}net/ipv4/conf/all/arp_ignore=1"))]),
+            None
+        );
     }
 }

@@ -141,8 +141,7 @@ fn of_keepalived(file: &Path, text: &str) -> Vec<IpAddr> {
     let source = Source { name: file.display().to_string(), text: text.to_owned() };
     let import = keepalived::import(&source, "this");
     let tables = import.directors.iter().flat_map(|it| &it.tables);
-    let mut found: Vec<IpAddr> =
-        tables.flat_map(|it| &it.addresses).map(|(ip, _)| *ip).collect();
+    let mut found: Vec<IpAddr> = tables.flat_map(|it| &it.addresses).map(|(ip, _)| *ip).collect();
     let mut is_inside = false;
     for line in text.lines() {
         let line = line.split(['#', '!']).next().unwrap_or_default();

@@ -108,11 +108,8 @@ mod tests {
             ("2001:db8::1", 128, "2001:db8::1", false),
             ("10.0.0.1", 24, "2001:db8::1", false),
         ] {
-            let address = OnInterface {
-                interface: "eth0".to_owned(),
-                ip: own.parse().unwrap(),
-                prefix,
-            };
+            let address =
+                OnInterface { interface: "eth0".to_owned(), ip: own.parse().unwrap(), prefix };
             assert_eq!(address.reaches(ip.parse().unwrap()), reaches, "{own}/{prefix} {ip}");
         }
     }

@@ -208,7 +208,11 @@ impl Journal {
             return;
         };
         match (entry, new, now) {
-            (Entry::Sysctl { ours, .. }, Entry::Sysctl { ours: new, .. }, Some(Now::Value(now))) => {
+            (
+                Entry::Sysctl { ours, .. },
+                Entry::Sysctl { ours: new, .. },
+                Some(Now::Value(now)),
+            ) => {
                 ours.retain(|it| it == now && !new.contains(it));
                 ours.extend(new);
             }
@@ -287,7 +291,9 @@ mod tests {
 
     #[test]
     fn what_is_no_journal_is_refused() {
-        for text in ["", "{}", "[]", "{\"version\": -1}", "{\"version\": 1}", "{\"version\": \"1\"}"] {
+        for text in
+            ["", "{}", "[]", "{\"version\": -1}", "{\"version\": 1}", "{\"version\": \"1\"}"]
+        {
             assert!(matches!(Journal::parse(text), Err(JournalError::Malformed(_))), "{text}");
         }
         let newer = "{\"version\": 2, \"more\": 1}";

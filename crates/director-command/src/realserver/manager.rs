@@ -25,7 +25,8 @@ const KEYFILE: &str = "/etc/NetworkManager/system-connections/director-realserve
 const IFUPDOWN: &str = "/etc/network/interfaces.d/director-realserver";
 
 /// The first line of each file.
-const HEADER: &str = "# `director realserver apply` writes this file, `director realserver undo` removes it.\n";
+const HEADER: &str =
+    "# `director realserver apply` writes this file, `director realserver undo` removes it.\n";
 
 /// What sets up the network at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,7 +313,11 @@ mod tests {
         for (manager, forward, refusal) in [
             (of(Some((1, 40)), None), Forward::Direct, Refusal::OldNetworkManager((1, 40))),
             (of(None, None), Forward::Direct, Refusal::UnknownNetworkManager),
-            (of(Some((2, 0)), Some("/x".into())), Forward::Direct, Refusal::OtherProfile("/x".into())),
+            (
+                of(Some((2, 0)), Some("/x".into())),
+                Forward::Direct,
+                Refusal::OtherProfile("/x".into()),
+            ),
             (of(Some((1, 50)), None), Forward::Tunnel, Refusal::NetworkManagerTunnel),
         ] {
             assert_eq!(files(&manager, &both(), forward), Err(refusal));

@@ -120,10 +120,9 @@ impl fmt::Display for Refusal {
                 "neither systemd-networkd nor NetworkManager is running, and there is no ifupdown: \
                  {FOR_NOW}"
             ),
-            Self::OldNetworkManager((major, minor)) => write!(
-                f,
-                "NetworkManager {major}.{minor} doesn't manage lo, 1.42 does: {FOR_NOW}"
-            ),
+            Self::OldNetworkManager((major, minor)) => {
+                write!(f, "NetworkManager {major}.{minor} doesn't manage lo, 1.42 does: {FOR_NOW}")
+            }
             Self::UnknownNetworkManager => write!(
                 f,
                 "NetworkManager doesn't say which version it is, and it takes 1.42 to manage lo: \
@@ -180,10 +179,9 @@ pub fn plan(wanted: &Wanted, facts: &Facts, journal: &Journal) -> Result<Plan, V
     let tunnels = manager::tunnels(&addresses, forward);
     let mut ops: Vec<Op> = tunnels.iter().map(|(module, _)| Op::Module(module)).collect();
     let settings = settings(&addresses, &interfaces, forward, facts);
-    ops.extend(settings.iter().map(|(key, value)| Op::Sysctl {
-        key: key.clone(),
-        value: value.clone(),
-    }));
+    ops.extend(
+        settings.iter().map(|(key, value)| Op::Sysctl { key: key.clone(), value: value.clone() }),
+    );
     if !wanted.for_now {
         match (&facts.manager, lasting(&settings, journal)) {
             (None, _) => refusals.push(Refusal::NoManager),

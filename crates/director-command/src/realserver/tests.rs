@@ -505,7 +505,10 @@ fn a_check_finds_each_thing_that_is_wrong() {
             model.state.files.remove(Path::new(NETWORK));
             model.state.files.insert(SYSCTL.into(), Saved::text("", 0o644));
         }),
-        [format!("{SYSCTL}: changed, not as written"), format!("{NETWORK}: missing, not as written")]
+        [
+            format!("{SYSCTL}: changed, not as written"),
+            format!("{NETWORK}: missing, not as written")
+        ]
     );
     let late = ("/etc/sysctl.conf".into(), "net.ipv4.conf.eth0.arp_ignore=0\n".to_owned());
     assert_eq!(

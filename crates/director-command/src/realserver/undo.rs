@@ -122,7 +122,9 @@ impl fmt::Display for Undone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (entry, rest) = match self {
             Self::Restored(entry) => (entry, "restored".to_owned()),
-            Self::Left(entry, why) => (entry, format!("left as it is, because somebody has changed it: {why}")),
+            Self::Left(entry, why) => {
+                (entry, format!("left as it is, because somebody has changed it: {why}"))
+            }
             Self::Failed(entry, why) => (entry, format!("cannot be restored: {why}; try again")),
         };
         let (kind, name) = entry.object();

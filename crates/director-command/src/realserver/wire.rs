@@ -198,8 +198,18 @@ mod tests {
     fn a_probe_asks_everybody_and_has_no_address() {
         let frames = questions("192.0.2.1".parse().unwrap(), MAC, NEAR);
         let expected = [
-            "ffffffffffff", "020102030405", "0806", "0001", "0800", "06", "04", "0001",
-            "020102030405", "00000000", "000000000000", "c0000201",
+            "ffffffffffff",
+            "020102030405",
+            "0806",
+            "0001",
+            "0800",
+            "06",
+            "04",
+            "0001",
+            "020102030405",
+            "00000000",
+            "000000000000",
+            "c0000201",
         ]
         .concat();
         let hex: String = frames[0].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -267,7 +277,8 @@ mod tests {
 
     #[test]
     fn silence_counts_only_after_the_control() {
-        let [ip, control, other] = ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|it| it.parse().unwrap());
+        let [ip, control, other] =
+            ["10.0.0.1", "10.0.0.2", "10.0.0.3"].map(|it| it.parse().unwrap());
         let mut question = Question::new(ip, control);
         question.asked();
         assert!(matches!(question.answer(), Answer::Unknown(_)));

@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with,
-};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, eth, recv, socket_with};
 use vip::announce::Mac;
 use vip::{Link, LinkAddress, Message, Requests};
 
@@ -132,10 +130,10 @@ fn usable(list: &[Message], ip: IpAddr, name: &str) -> Result<(Link, IpAddr), St
     }
     let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     let control = list.iter().find_map(|message| match message {
-        Message::Address(LinkAddress { index, address, is_usable: true }) => (*index == link.index
-            && address.ip != ip
-            && address.ip.is_ipv4() == ip.is_ipv4())
-        .then_some(address.ip),
+        Message::Address(LinkAddress { index, address, is_usable: true }) => {
+            (*index == link.index && address.ip != ip && address.ip.is_ipv4() == ip.is_ipv4())
+                .then_some(address.ip)
+        }
         _ => None,
     });
     let control = control.ok_or_else(|| {
@@ -193,8 +191,7 @@ fn remove_remains(requests: &mut Requests, list: &[Message]) -> io::Result<()> {
 /// A socket that sees frames to this MAC address, those that go out too.
 fn watch(mac: Mac) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        socket_with(AddressFamily::PACKET, SocketType::RAW, flags, Some(eth::ALL))?;
+    let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, Some(eth::ALL))?;
     ipvs_os::keep_frames_to(&socket, mac)?;
     Ok(socket)
 }
@@ -216,7 +213,8 @@ fn receive(socket: &OwnedFd, deadline: Instant) -> io::Result<Option<Vec<u8>>> {
         if left.is_zero() {
             return Ok(None);
         }
-        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+        let timeout =
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),

@@ -371,7 +371,10 @@ mod tests {
         };
         write("etc/systemd/network/1.network", "[Network]\nAddress=10.0.0.1/24\n");
         write("etc/systemd/network/1.network.d/a.conf", "[Address]\nAddress=10.0.0.2/24\n");
-        write("etc/systemd/network/50-director-realserver.network", "[Address]\nAddress=10.0.0.9\n");
+        write(
+            "etc/systemd/network/50-director-realserver.network",
+            "[Address]\nAddress=10.0.0.9\n",
+        );
         write("etc/systemd/network/1.network.d/90-director-realserver.conf", "Address=10.0.0.9\n");
         write("etc/NetworkManager/system-connections/a", "[connection]\ntype=loopback\n");
         write("etc/network/interfaces", "source interfaces.d/*\n");

@@ -56,7 +56,8 @@ fn text(kind: u16, value: &str) -> Vec<u8> {
 
 /// A pair of devices, both down: what goes out of one comes in through the other.
 pub(super) fn pair(name: &str, mac: Mac, peer: &str, peer_mac: Mac) -> Vec<u8> {
-    let end = |name: &str, mac: Mac| [text(IFLA_IFNAME, name), attribute(IFLA_ADDRESS, &mac)].concat();
+    let end =
+        |name: &str, mac: Mac| [text(IFLA_IFNAME, name), attribute(IFLA_ADDRESS, &mac)].concat();
     let other = [ifinfo(0, 0, 0), end(peer, peer_mac)].concat();
     let data = nested(IFLA_INFO_DATA, &[attribute(VETH_INFO_PEER | NESTED, &other)]);
     let info = nested(IFLA_LINKINFO, &[text(IFLA_INFO_KIND, "veth"), data]);
@@ -100,7 +101,10 @@ mod tests {
         let bytes = text(TCA_KIND, "abcd");
         assert_eq!(bytes[..4], [9u16.to_ne_bytes(), 1u16.to_ne_bytes()].concat());
         assert_eq!(bytes[4..], *b"abcd\0\0\0\0");
-        assert_eq!(nested(2, &[bytes])[..4], [16u16.to_ne_bytes(), 0x8002u16.to_ne_bytes()].concat());
+        assert_eq!(
+            nested(2, &[bytes])[..4],
+            [16u16.to_ne_bytes(), 0x8002u16.to_ne_bytes()].concat()
+        );
     }
 
     #[test]

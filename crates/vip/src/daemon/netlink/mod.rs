@@ -16,8 +16,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, socket_with,
 };
 
-use self::message::{Request, write_message};
 pub use self::message::{Link, LinkAddress, Message};
+use self::message::{Request, write_message};
 use super::source::Source;
 use crate::config::Address;
 
