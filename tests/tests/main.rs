@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use ipvs_testkit::Suite;
 
 fn main() -> ExitCode {
-    if let Some(code) = library::errors::as_child().or_else(robustness::kill::as_child) {
+    let child = library::errors::as_child().or_else(robustness::kill::as_child);
+    if let Some(code) = child.or_else(traffic::real_server::as_child) {
         return code;
     }
     let mut suite = Suite::default();

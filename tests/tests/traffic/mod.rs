@@ -6,6 +6,7 @@ mod ftp;
 mod marks;
 mod persistence;
 mod protocols;
+pub(crate) mod real_server;
 mod schedulers;
 mod sync;
 mod thresholds;
@@ -19,6 +20,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     marks::add_to(suite);
     persistence::add_to(suite);
     protocols::add_to(suite);
+    real_server::add_to(suite);
     schedulers::add_to(suite);
     sync::add_to(suite);
     thresholds::add_to(suite);

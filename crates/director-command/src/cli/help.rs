@@ -10,7 +10,7 @@ use super::words::{EXITS, OPTIONS, VERBS};
 const WIDTH: usize = 100;
 
 /// How wide the columns before the descriptions are.
-const COLUMN: usize = 28;
+const COLUMN: usize = 29;
 
 /// What is typed for a verb.
 pub(super) fn typed(verb: &VerbRow) -> String {
@@ -55,8 +55,17 @@ fn doc(option: &OptionRow) -> String {
             let all = |it: &&str| {
                 VERBS.iter().all(|verb| subject(verb.name) != *it || verbs.contains(&verb.name))
             };
-            let names = if subjects.iter().all(all) { subjects } else { verbs.to_vec() };
-            format!("{}: {}", names.join(", "), lowered(option.doc))
+            let names = match subjects.as_slice() {
+                all_of if all_of.iter().all(all) => all_of.join(", "),
+                // Of one subject, which words may follow.
+                [one] => {
+                    let words = verbs.iter().filter_map(|it| it.split_once(' '));
+                    let words: Vec<&str> = words.map(|(_, word)| word).collect();
+                    format!("{one} {}", words.join("|"))
+                }
+                _ => verbs.join(", "),
+            };
+            format!("{names}: {}", lowered(option.doc))
         }
     }
 }
@@ -85,5 +94,6 @@ mod tests {
         }
         assert!(text.contains("  import: write the files there"), "{text}");
         assert!(text.contains("  import heartbeat: the other director"), "{text}");
+        assert!(text.contains("  realserver apply|check: a client"), "{text}");
     }
 }

@@ -245,11 +245,9 @@ mod tests {
     #[test]
     fn a_check_is_of_what_was_set_up_unless_told_otherwise() {
         let ip = |text: &str| text.parse().unwrap();
-        let journal = Journal {
-            addresses: vec![ip("10.0.0.1")],
-            interfaces: vec!["eth1".to_owned()],
-            ..Journal::default()
-        };
+        let mut journal = Journal::default();
+        journal.addresses = vec![ip("10.0.0.1")];
+        journal.interfaces = vec!["eth1".to_owned()];
         let found = |_| vec!["eth0".to_owned()];
         let default = target(&Wanted::default(), &journal, found);
         assert_eq!(

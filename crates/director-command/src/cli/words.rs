@@ -63,14 +63,14 @@ pub(crate) const OPTIONS: [OptionRow; 12] = [
         long: "interface",
         value: Some(ValueRow { name: "IF", kind: ValueKind::Any }),
         verbs: &["realserver apply", "realserver check"],
-        doc: "An interface that faces the clients; may be given several times",
+        doc: "A client-facing interface; repeatable",
     },
     OptionRow {
         shorts: &[],
         long: "forward",
         value: Some(ValueRow { name: "HOW", kind: ValueKind::Words("direct tunnel") }),
         verbs: &["realserver apply", "realserver check"],
-        doc: "How packets come from the director; direct by default",
+        doc: "Direct routing (the default) or tunnel",
     },
     OptionRow {
         shorts: &[],

@@ -188,10 +188,10 @@ pub fn plan(wanted: &Wanted, facts: &Facts, journal: &Journal) -> Result<Plan, V
             (Some(manager), sysctls) => match manager::files(manager, &addresses, forward) {
                 Ok(files) => {
                     let files = sysctls.into_iter().chain(files);
-                    ops.extend(files.flat_map(|NewFile { path, file }| {
-                        let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
-                        [Op::Directory(folder), Op::File { path, file }]
-                    }));
+                    for NewFile { path, file } in files {
+                        ops.extend(directories(&path).map(Op::Directory));
+                        ops.push(Op::File { path, file });
+                    }
                 }
                 Err(refusal) => refusals.push(refusal),
             },
@@ -206,6 +206,13 @@ pub fn plan(wanted: &Wanted, facts: &Facts, journal: &Journal) -> Result<Plan, V
     } else {
         Err(refusals)
     }
+}
+
+/// The directories that a file is in, the outermost first; `/` and `/etc` are always there.
+fn directories(file: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut folders: Vec<PathBuf> = file.ancestors().skip(1).map(Path::to_owned).collect();
+    folders.reverse();
+    folders.into_iter().skip(2)
 }
 
 /// What is wrong with the addresses and interfaces that are wanted.

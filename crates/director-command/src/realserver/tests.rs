@@ -78,7 +78,7 @@ fn set(plan: &Plan) -> Vec<(&str, &str)> {
 /// The model of a machine with these facts.
 fn model(facts: &Facts) -> Model {
     let on_lo = facts.addresses.iter().filter(|it| it.interface == "lo");
-    let folders = ["/etc/sysctl.d", "/etc/systemd/network"];
+    let folders = ["/etc/sysctl.d", "/etc/systemd", "/etc/systemd/network"];
     let state = State {
         sysctls: facts.sysctls.clone(),
         links: facts.links.iter().map(|it| (it.name.clone(), it.is_up)).collect(),

@@ -56,7 +56,6 @@ impl Machine {
 struct Pair<'a> {
     requests: &'a mut Requests,
     near: u32,
-    near_mac: Mac,
     far: u32,
     far_mac: Mac,
 }
@@ -92,6 +91,9 @@ fn one(
     }
     let mut question = Question::new(ip, control);
     for _ in 0..TIMES {
+        if question.is_answered() {
+            break;
+        }
         question.asked();
         for ip in [ip, control] {
             for frame in wire::questions(ip, mac, pair.far_mac) {
@@ -110,8 +112,6 @@ fn one(
             }
         }
     }
-    // The MAC address of the near end is what nobody asks from.
-    debug_assert_ne!(mac, pair.near_mac);
     Ok(question.answer())
 }
 
@@ -150,7 +150,7 @@ fn pair(requests: &mut Requests) -> Result<Pair<'_>, String> {
     let far_mac = wire::asking_mac(random().map_err(failed)?);
     let message = qdisc::pair(&near, near_mac, &far, far_mac);
     requests.order(RTM_NEWLINK, qdisc::CREATE, &message).map_err(failed)?;
-    let mut pair = Pair { requests, near: 0, near_mac, far: 0, far_mac };
+    let mut pair = Pair { requests, near: 0, far: 0, far_mac };
     // Without a number, it would be removed by the next call only.
     for message in pair.requests.list().map_err(failed)? {
         if let Message::Link(link) = message {
