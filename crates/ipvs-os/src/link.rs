@@ -261,7 +261,7 @@ mod tests {
         let [from, to] = [&far, &near].map(|it| it.local_addr().unwrap().port().to_be_bytes());
         // Source and destination ports, and the length: 8 bytes of header and 1 of data.
         let header = [from[0], from[1], to[0], to[1], 0, 9];
-        let mut receives = |mac: [u8; 6]| {
+        let receives = |mac: [u8; 6]| {
             keep_frames_to(&near, mac).unwrap();
             far.send_to(b"x", near.local_addr().unwrap()).unwrap();
             match near.recv(&mut [0; 8]) {

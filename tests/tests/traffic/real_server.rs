@@ -401,7 +401,8 @@ fn tunnels_of_both_families_end_here(context: &mut Context) -> Result<()> {
         let key: ServiceKey = service.parse()?;
         client.add_service(&Service::new(key.clone()).scheduler(Scheduler::RR))?;
         let address: SocketAddr = own.parse()?;
-        let destination = Destination::new(address.into()).forward(Method::Tunnel(Tunnel::Ipip));
+        let destination = Destination::new((address.ip(), address.port()).into())
+            .forward(Method::Tunnel(Tunnel::Ipip));
         client.add_destination(&key, &destination)?;
     }
     server.succeed(&format!("apply --for-now --forward tunnel {VIP} {VIP6}"))?;

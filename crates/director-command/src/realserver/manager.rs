@@ -166,7 +166,7 @@ fn networkd_tunnel(device: &str) -> String {
     )
 }
 
-/// nm-settings-keyfile(5). Without 127.0.0.1/8 and ::1/128, `lo` would lose them. A keyfile has no
+/// nm-settings-keyfile(5). Without 127.0.0.1/8 and `::1/128`, `lo` would lose them. A keyfile has no
 /// lifetimes of addresses.
 fn keyfile(addresses: &[IpAddr]) -> String {
     let mut text = format!(

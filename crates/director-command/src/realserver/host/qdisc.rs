@@ -1,5 +1,5 @@
 //! Messages that make the device through which a question comes in: linux/rtnetlink.h,
-//! linux/pkt_sched.h, linux/tc_act/tc_mirred.h.
+//! `linux/pkt_sched.h`, `linux/tc_act/tc_mirred.h`.
 
 use vip::announce::Mac;
 
