@@ -87,8 +87,9 @@ fn a_file_of_keepalived_does_the_same_when_it_is_imported(context: &mut Context)
             let text = std::fs::read_to_string(original.configure()?)?;
             let import = keepalived::import(&Source { name, text }, "here");
             ensure!(import.notes.is_empty(), "{way:?}: {:?}", import.notes);
-            let text = Some(import.directors[0].vip_toml());
-            Ok(Router { text, ..Router::new(Program::Ours, stage, director, way, priority)? })
+            let mut router = Router::new(Program::Ours, stage, director, way, priority)?;
+            router.text = Some(import.directors[0].vip_toml());
+            Ok(router)
         })?;
     }
     Ok(())
