@@ -22,7 +22,7 @@ pub(crate) const VERBS: [VerbRow; 7] = [
 ];
 
 /// All options.
-pub(crate) const OPTIONS: [OptionRow; 12] = [
+pub(crate) const OPTIONS: [OptionRow; 13] = [
     OptionRow {
         shorts: &['c'],
         long: "config",
