@@ -19,12 +19,12 @@ pub use cli::main;
 pub use cli::{Ask, Exit, Format, ask};
 #[doc(hidden)]
 pub use daemon::Offline;
-/// For `director doctor`, which listens for adverts, too.
-#[doc(hidden)]
-pub use daemon::open_ipv4;
 /// For `director realserver`: interfaces and addresses.
 #[doc(hidden)]
 pub use daemon::netlink::{Link, LinkAddress, Message, Requests};
+/// For `director doctor`, which listens for adverts, too.
+#[doc(hidden)]
+pub use daemon::open_ipv4;
 
 /// The manual pages, as file name and content.
 #[doc(hidden)]

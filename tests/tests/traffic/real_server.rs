@@ -399,7 +399,7 @@ fn tunnels_of_both_families_end_here(context: &mut Context) -> Result<()> {
         (format!("tcp/[{VIP6}]:80"), "[fd09::1]:80".to_owned()),
     ] {
         let key: ServiceKey = service.parse()?;
-        client.add_service(&Service::new(key.clone()).scheduler(Scheduler::RR))?;
+        client.add_service(&Service::new(key).scheduler(Scheduler::RR))?;
         let address: SocketAddr = own.parse()?;
         let destination = Destination::new((address.ip(), address.port()).into())
             .forward(Method::Tunnel(Tunnel::Ipip));

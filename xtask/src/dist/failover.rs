@@ -80,7 +80,11 @@ pub(crate) fn inside(debs: &Path) -> Result<()> {
 
     for scenario in [fresh, rebooted] {
         let netns = Namespace::create("failover")?;
-        netns.ip(&["link add eth0 type dummy", "link set eth0 up", "addr add 10.0.0.1/24 dev eth0"])?;
+        netns.ip(&[
+            "link add eth0 type dummy",
+            "link set eth0 up",
+            "addr add 10.0.0.1/24 dev eth0",
+        ])?;
         let director = Director { machine: &machine, booted: machine.boot(&netns)? };
         scenario(&director).map_err(|error| error.context(director.booted.log()))?;
         director.booted.shut_down()?;
@@ -116,7 +120,9 @@ fn fresh(director: &Director<'_>) -> Result<()> {
     director.machine.write("etc/director/vip.toml", &format!("{FILE}priority = 77\n"))?;
     director.shell("systemctl reload vipd; vipd status --json | grep '\"priority\": 77'")?;
     director.machine.write("etc/director/vip.toml", "[[vip]]\nname = 1\n")?;
-    director.shell("if systemctl reload vipd; then exit 1; fi; vipd status --json | grep '\"priority\": 77'")?;
+    director.shell(
+        "if systemctl reload vipd; then exit 1; fi; vipd status --json | grep '\"priority\": 77'",
+    )?;
     director.expect_address(true)?;
     director.machine.write("etc/director/vip.toml", &format!("{FILE}priority = 88\n"))?;
     director.shell("systemctl reload vipd")?;
@@ -128,12 +134,15 @@ fn fresh(director: &Director<'_>) -> Result<()> {
 
     println!("- the command of director asks it, too");
     director.shell("dpkg -i /root/debs/director/*.deb; director --version")?;
-    director.shell("director vip status | grep front; director import heartbeat \
-                    /usr/share/doc/director/examples | grep router_id")?;
+    director.shell(
+        "director vip status | grep front; director import heartbeat \
+                    /usr/share/doc/director/examples | grep router_id",
+    )?;
 
     println!("- upgraded, another process has the address, and the edited file stays");
     let pid = director.main_pid()?;
-    director.shell("dpkg -i /root/debs/newer/*.deb; grep -q 'priority = 88' /etc/director/vip.toml")?;
+    director
+        .shell("dpkg -i /root/debs/newer/*.deb; grep -q 'priority = 88' /etc/director/vip.toml")?;
     director.expect_other_than(&pid)?;
     director.shell("if dpkg --verify vipd | grep -v ' c ' || dpkg --verify director | grep .; then exit 1; fi")
         .map(drop)
@@ -147,7 +156,9 @@ fn rebooted(director: &Director<'_>) -> Result<()> {
     println!("- removed, it takes the address along, and leaves its file");
     director.shell("dpkg --remove vipd")?;
     director.expect_address(false)?;
-    director.shell("grep -q 'priority = 88' /etc/director/vip.toml; if pgrep -x vipd; then exit 1; fi")?;
+    director.shell(
+        "grep -q 'priority = 88' /etc/director/vip.toml; if pgrep -x vipd; then exit 1; fi",
+    )?;
 
     println!("- purged, nothing is left but the user and the group");
     director.shell(

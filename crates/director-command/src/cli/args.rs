@@ -193,8 +193,12 @@ fn doctor(given: &Given) -> Result<Command, lexopt::Error> {
         },
     };
     let config = given.path("config").unwrap_or_else(|| VIP_TOML.into());
-    let wanted =
-        doctor::Wanted { config, ldirectord: given.paths("ldirectord"), socket: socket(given), listen };
+    let wanted = doctor::Wanted {
+        config,
+        ldirectord: given.paths("ldirectord"),
+        socket: socket(given),
+        listen,
+    };
     Ok(Command::Doctor { wanted, as_json: given.has("json") })
 }
 
