@@ -149,6 +149,7 @@ fn the_limits_are_those_in_the_table() {
         format!("{:?}", it.idle),
         format!("{:?}", it.request),
         format!("{:?}", it.write),
+        format!("{:?}", it.reuse),
     ];
     let table = section("Limits").lines().filter(|it| it.starts_with("| ")).skip(2);
     let limits = table.map(|row| row.trim_end_matches(" |").rsplit_once(" | ").unwrap().1);
