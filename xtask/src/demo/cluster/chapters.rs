@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use ipvs_testkit::{eventually, output};
+use ipvs_testkit::{Step, eventually, output};
 
 use super::site::Site;
 use super::traffic::{Request, Requests, SlowDownload, failed, longest_gap};
@@ -25,23 +25,29 @@ pub(super) struct Traffic {
 
 /// The cluster: who has the address, and which machines are dead.
 fn draw(stage: &Stage, owner: usize, dead: &[&str]) {
-    let state = |name: &str| if dead.contains(&name) { "✗" } else { " " };
-    let vip = |director: usize| if director == owner { "VIP .53" } else { "       " };
+    let names = [("ld1", ".52"), ("ld2", ".54"), ("web1", ".102"), ("web2", ".103")];
+    let machines = names.map(|(name, addr)| match dead.contains(&name) {
+        true => format!("{name} {addr} ✗"),
+        false => format!("{name} {addr}"),
+    });
+    let addresses = ["VIP .53", "VIP .53", "VIP on lo", "VIP on lo"];
+    let has_it = |column: usize| column > 1 || column == owner;
+    let addresses: Vec<&str> = addresses
+        .iter()
+        .enumerate()
+        .map(|(column, text)| if has_it(column) { *text } else { "" })
+        .collect();
+    let [a, b, c, d] = &machines;
+    let [e, f, g, h] = &addresses[..] else { return };
     stage.say(&format!(
         "
-      client1 .1        client2 .2
-         │                 │
-    ═══╤═╧═════════╤═══════╧═══╤═══════════╤═══ 10.10.10.0/24
-       │           │           │           │
-     ld1 .52 {}   ld2 .54 {}   web1 .102 {} web2 .103 {}
-     {}     {}     VIP on lo   VIP on lo
-",
-        state("ld1"),
-        state("ld2"),
-        state("web1"),
-        state("web2"),
-        vip(0),
-        vip(1),
+             client1 .1        client2 .2
+                 │                 │
+    ═══╤═════════╧═══╤═════════════╧╤═════════════╤══════ 10.10.10.0/24
+       │             │              │             │
+     {a:<14}{b:<15}{c:<14}{d}
+     {e:<14}{f:<15}{g:<14}{h}
+"
     ));
 }
 
@@ -112,6 +118,16 @@ pub(super) fn checks(stage: &mut Stage, site: &Site) -> Result<()> {
     stage.chapter("ldirectord checks the web servers, on both directors");
     stage.say("Both have the same file, and both keep their tables all the time:\n");
     stage.run(ld1, "grep -v '^#' /etc/ha.d/ldirectord.cf")?;
+    stage.say(
+        "
+Where a web server leaves the table, connections to it are forgotten at once. Otherwise a client that uses
+the port of such a connection again gets no answer:
+",
+    );
+    for director in [ld1, ld2] {
+        stage.run(director, "echo 1 > /proc/sys/net/ipv4/vs/expire_nodest_conn")?;
+    }
+    stage.say("");
     stage.run(ld1, "ldirectord start")?;
     stage.run(ld2, "ldirectord start")?;
     site.until_serving(&[0, 1], &[0, 1])?;
@@ -121,8 +137,11 @@ pub(super) fn checks(stage: &mut Stage, site: &Site) -> Result<()> {
 
 pub(super) fn the_address(stage: &mut Stage, site: &mut Site) -> Result<()> {
     stage.chapter("vipd brings the address up");
-    stage.say("systemd would start it; here it runs in the background. On both directors:\n");
-    stage.say("  ld1# systemctl enable --now vipd\n  ld2# systemctl enable --now vipd\n");
+    stage.say("On both directors, in the background; on a real one, systemd starts it:\n");
+    for director in &site.directors {
+        stage.step(Step { host: Some(director.name), command: "vipd run &" });
+    }
+    stage.say("");
     let begin = Instant::now();
     site.start_vipd(0)?;
     site.start_vipd(1)?;

@@ -70,9 +70,10 @@ impl Site {
         })
     }
 
-    /// What systemd does at each boot of a director.
+    /// What systemd does at each boot of a director, by sysctl.d and by units.
     pub(super) fn start_daemons(&mut self, director: usize) -> Result<()> {
-        quietly(&self.directors[director], "ldirectord start")?;
+        let start = "echo 1 > /proc/sys/net/ipv4/vs/expire_nodest_conn; ldirectord start";
+        quietly(&self.directors[director], start)?;
         self.start_vipd(director)
     }
 

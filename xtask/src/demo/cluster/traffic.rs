@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ipvs_testkit::{Download, Namespace};
 
-/// How long a request may wait for anything.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request may wait for anything: longer than TCP waits before it sends again.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How much of the download is read at a time, and how long the client sleeps then.
 const PIECE: usize = 64 << 10;
@@ -77,8 +77,8 @@ impl Drop for Requests {
 
 /// Requests the page, and returns its text.
 fn request(server: SocketAddrV4) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&server.into(), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&server.into(), TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(format!("GET / HTTP/1.0\r\nHost: {server}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
