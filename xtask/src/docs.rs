@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use lab::kernel::Choice;
 use lab::{paths, process};
 
+use crate::demo::Topic;
 use crate::{cargo, demo};
 
 /// The date of what was measured, such as 2026-01-31.
@@ -72,48 +73,85 @@ impl Part {
     }
 }
 
-/// Everything that the demo prints.
-const TRANSCRIPT: Part =
-    Part { file: "docs/transcript.md", name: "transcript", start: "```text\n", end: "```\n" };
+/// Where what a demo prints is recorded.
+struct Recorded {
+    /// Everything that it prints.
+    transcript: Part,
+    /// Its own excerpt of that.
+    excerpt: Part,
+}
 
-/// The demo's own excerpt from its transcript.
-const EXCERPT: Part = Part {
-    file: "README.md",
-    name: "excerpt of the transcript",
-    start: "<!-- transcript:begin (cargo xtask demo --into-docs) -->\n```text\n",
-    end: "```\n<!-- transcript:end -->\n",
+const ROUTING: Recorded = Recorded {
+    transcript: Part {
+        file: "docs/transcript.md",
+        name: "transcript",
+        start: "```text\n",
+        end: "```\n",
+    },
+    excerpt: Part {
+        file: "README.md",
+        name: "excerpt of the transcript",
+        start: "<!-- transcript:begin (cargo xtask demo routing --into-docs) -->\n```text\n",
+        end: "```\n<!-- transcript:end -->\n",
+    },
 };
+
+const CLUSTER: Recorded = Recorded {
+    transcript: Part {
+        file: "docs/cluster-transcript.md",
+        name: "transcript",
+        start: "```text\n",
+        end: "```\n",
+    },
+    excerpt: Part {
+        file: "README.md",
+        name: "excerpt of the cluster's transcript",
+        start: "<!-- cluster-transcript:begin (cargo xtask demo --into-docs) -->\n```text\n",
+        end: "```\n<!-- cluster-transcript:end -->\n",
+    },
+};
+
+const fn recorded(topic: Topic) -> Recorded {
+    match topic {
+        Topic::Routing => ROUTING,
+        Topic::Cluster => CLUSTER,
+    }
+}
 
 /// The kernel that the transcript comes from; on others, more than the numbers differs.
 pub(crate) const KERNEL: Choice = Choice::V6_1;
 
-/// Runs the demo and returns what it prints.
-pub(crate) fn transcript(kernel: Choice) -> Result<String> {
+/// Runs a demo and returns what it prints.
+pub(crate) fn transcript(topic: Topic, kernel: Choice) -> Result<String> {
     let mut transcript = String::new();
     let mut command = Command::new("/proc/self/exe");
-    let succeeded = cargo::watch(command.args(["demo", "--kernel", kernel.name()]), |line| {
-        println!("{line}");
-        transcript.push_str(line);
-        transcript.push('\n');
-    })?;
+    let succeeded =
+        cargo::watch(command.args(["demo", topic.name(), "--kernel", kernel.name()]), |line| {
+            println!("{line}");
+            transcript.push_str(line);
+            transcript.push('\n');
+        })?;
     ensure!(succeeded, "the demo failed");
     Ok(transcript)
 }
 
 /// Writes a transcript, whole and as an excerpt.
-pub(crate) fn write_transcript(transcript: &str) -> Result<()> {
-    TRANSCRIPT.write(transcript)?;
-    EXCERPT.write(demo::excerpt(transcript)?)
+pub(crate) fn write_transcript(topic: Topic, text: &str) -> Result<()> {
+    let Recorded { transcript, excerpt } = recorded(topic);
+    transcript.write(text)?;
+    excerpt.write(demo::excerpt(topic, text)?)
 }
 
-/// Fails unless the documents have this transcript, except for what differs from run to run.
+/// Fails unless the documents have this transcript of the demo of routing, except for what differs from
+/// run to run. In the other one even the drawings differ: it depends on the web server that a download
+/// comes from.
 pub(crate) fn check_transcript(transcript: &str) -> Result<()> {
-    let difference = first_difference(&TRANSCRIPT.recorded()?, transcript);
+    let difference = first_difference(&ROUTING.transcript.recorded()?, transcript);
     ensure!(
         difference.is_none(),
-        "the demo doesn't print what {} has; `cargo xtask demo --into-docs` brings it up to date. \
-         The first line that differs: {}",
-        TRANSCRIPT.file,
+        "the demo doesn't print what {} has; `cargo xtask demo routing --into-docs` brings it up to \
+         date. The first line that differs: {}",
+        ROUTING.transcript.file,
         difference.unwrap_or_default()
     );
     Ok(())
@@ -189,17 +227,20 @@ mod tests {
     #[test]
     fn the_transcript_is_the_first_text_block() {
         let page = "# a\n```\nx\n```\n```text\none\ntwo\n```\nmore\n";
-        let (before, transcript, after) = TRANSCRIPT.split(page).unwrap();
+        let (before, transcript, after) = ROUTING.transcript.split(page).unwrap();
         assert!(before.ends_with("```text\n"));
         assert_eq!((transcript, after), ("one\ntwo\n", "```\nmore\n"));
-        let error = TRANSCRIPT.split("no transcript").unwrap_err().to_string();
+        let error = ROUTING.transcript.split("no transcript").unwrap_err().to_string();
         assert_eq!(error, "docs/transcript.md has no transcript");
     }
 
     #[test]
-    fn the_readme_has_the_demos_excerpt_of_the_recorded_transcript() {
-        let excerpt = EXCERPT.recorded().unwrap();
-        assert_eq!(excerpt, demo::excerpt(&TRANSCRIPT.recorded().unwrap()).unwrap());
-        assert!((10..=25).contains(&excerpt.lines().count()), "{excerpt}");
+    fn the_readme_has_the_demos_excerpts_of_the_recorded_transcripts() {
+        for topic in [Topic::Routing, Topic::Cluster] {
+            let Recorded { transcript, excerpt } = recorded(topic);
+            let excerpt = excerpt.recorded().unwrap();
+            assert_eq!(excerpt, demo::excerpt(topic, &transcript.recorded().unwrap()).unwrap());
+            assert!((10..=45).contains(&excerpt.lines().count()), "{excerpt}");
+        }
     }
 }

@@ -45,8 +45,8 @@ enum Task {
     ///
     /// Ends with a summary of what passed, failed and was skipped, and fails if anything failed.
     Test(test::Test),
-    /// Demonstrate direct routing on a real kernel, step by step: a director, two web servers, a
-    /// client
+    /// Demonstrate a cluster on a real kernel, step by step: two directors, two web servers, two
+    /// clients; a web server dies, and a director
     Demo(demo::Demo),
     /// Play acceptance scenarios, with the programs that ours are compared with too
     ///

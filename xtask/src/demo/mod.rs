@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: builds, uses and explains, step by step on a real kernel, the direct-routing
-//! cluster that the literature on LVS starts with. It checks every claim as it goes.
+//! `cargo xtask demo`: builds, uses and explains, step by step on a real kernel, the cluster of the classic
+//! how-to, or the direct routing that the literature on LVS starts with. It checks every claim as it goes.
 
 mod chapters;
 mod cluster;
@@ -31,6 +31,14 @@ pub(crate) enum Topic {
 }
 
 impl Topic {
+    /// What it is called in reports.
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Self::Routing => "direct routing",
+            Self::Cluster => "the cluster",
+        }
+    }
+
     /// Its name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -43,22 +51,23 @@ impl Topic {
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
     /// What to demonstrate
-    #[arg(value_enum, default_value_t = Topic::Routing)]
+    #[arg(value_enum, default_value_t = Topic::Cluster)]
     topic: Topic,
     #[command(flatten)]
     kernel: KernelOption,
     /// Open a shell at the end, from which commands run on all hosts
     #[arg(long)]
     keep: bool,
-    /// Put what is printed into docs/transcript.md and an excerpt into README.md, on kernel 6.1
-    #[arg(long, conflicts_with_all = ["topic", "kernel", "keep"])]
+    /// Put what is printed into a page below docs and an excerpt into README.md, on kernel 6.1
+    #[arg(long, conflicts_with_all = ["kernel", "keep"])]
     into_docs: bool,
 }
 
 impl Demo {
     pub(crate) fn run(self) -> Result<u8> {
         if self.into_docs {
-            docs::write_transcript(&docs::transcript(docs::KERNEL)?)?;
+            let transcript = docs::transcript(self.topic, docs::KERNEL)?;
+            docs::write_transcript(self.topic, &transcript)?;
             return Ok(0);
         }
         let kernel = self.kernel.prepare(&cargo::lab()?)?;
@@ -115,14 +124,19 @@ fn routing(keep: bool) -> Result<()> {
     if keep { shell::on_director(&site) } else { Ok(()) }
 }
 
-/// The part of a transcript that README.md shows: the chapter that sets up and uses the service.
+/// The chapter of a transcript that README.md shows: what sets up and uses a service, or what happens when
+/// a director dies.
 ///
 /// # Errors
 ///
 /// If the text isn't a transcript.
-pub(crate) fn excerpt(transcript: &str) -> Result<&str> {
-    let start = transcript.find("\n2. ").context("the transcript has no second chapter")? + 1;
-    let length = transcript[start..].find("\n3. ").context("the second chapter has no end")?;
+pub(crate) fn excerpt(topic: Topic, transcript: &str) -> Result<&str> {
+    let (chapter, next) = match topic {
+        Topic::Routing => ("\n2. ", "\n3. "),
+        Topic::Cluster => ("\n7. ", "\n8. "),
+    };
+    let start = transcript.find(chapter).context("the transcript lacks the chapter")? + 1;
+    let length = transcript[start..].find(next).context("the chapter has no end")?;
     Ok(&transcript[start..start + length])
 }
 

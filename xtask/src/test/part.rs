@@ -22,6 +22,7 @@ use super::load::Load;
 use super::summary::{Row, Summary};
 use super::turns::Turns;
 use super::{GUEST, INTEGRATION, KERNEL_VARIABLE, ON_KERNEL, Outcome};
+use crate::demo::Topic;
 use crate::{cargo, docs};
 
 /// The timeout for all integration tests together on one kernel. They take up to half an hour.
@@ -265,17 +266,19 @@ impl Part {
         });
     }
 
-    /// Runs the demo, which checks its own claims, and compares its output with the transcript. The
-    /// transcript comes from a single kernel.
+    /// Runs the demos, which check their own claims, and compares what that of routing prints with its
+    /// transcript, which comes from a single kernel.
     fn demo(&self, summary: &mut Summary) {
-        progress::note("the demo");
-        summary.time("demo".to_owned(), || {
-            let printed = docs::transcript(self.kernel)?;
-            if self.kernel == docs::KERNEL {
-                docs::check_transcript(&printed)?;
-            }
-            Ok(None)
-        });
+        for topic in [Topic::Routing, Topic::Cluster] {
+            progress::note(&format!("the demo of {}", topic.what()));
+            summary.time(format!("demo of {}", topic.what()), || {
+                let printed = docs::transcript(topic, self.kernel)?;
+                if self.kernel == docs::KERNEL && topic == Topic::Routing {
+                    docs::check_transcript(&printed)?;
+                }
+                Ok(None)
+            });
+        }
     }
 }
 
