@@ -187,9 +187,9 @@ fn a_check_finds_what_answers(context: &mut Context) -> Result<()> {
     // A proxy for neighbors answers, whatever the addresses are. No setting shows that.
     netns.sysctl("net.ipv6.conf.all.forwarding", "1")?;
     netns.sysctl("net.ipv6.conf.eth0.proxy_ndp", "1")?;
-    netns.ip(&[format!("-6 neighbor add proxy {VIP6} dev eth0")])?;
+    netns.ip(&[format!("neighbor add proxy {VIP6} dev eth0")])?;
     asks(4, ["fine", "wrong"])?;
-    netns.ip(&[format!("-6 neighbor del proxy {VIP6} dev eth0")])?;
+    netns.ip(&[format!("neighbor del proxy {VIP6} dev eth0")])?;
 
     // What a check that was killed has left.
     netns.ip(&["link add dirask4194304 type veth peer name dirput4194304"])?;
