@@ -170,7 +170,7 @@ impl Program {
             for (word, verb) in words {
                 let _ = writeln!(
                     text,
-                    "complete -c {name} -n '__fish_prev_arg_in {subject}' -a '{word}' -d '{}'",
+                    "complete -c {name} -n 'test (commandline -opc)[-1] = {subject}' -a '{word}' -d '{}'",
                     quoted(verb.doc)
                 );
             }

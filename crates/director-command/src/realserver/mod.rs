@@ -1,8 +1,8 @@
 //! A real server of an IPVS cluster that replies to clients by itself: it has the virtual address on
 //! `lo`, and says so to nobody.
 //!
-//! What decides is a function of values: [`plan`] makes [`Op`]s of what is wanted, the [`Facts`] about
-//! the machine and the [`Journal`]; [`apply`] and [`undo`] execute them on a [`Host`], noting in the
+//! What decides is a function of values: [`plan()`] makes [`Op`]s of what is wanted, the [`Facts`] about
+//! the machine and the [`Journal`]; [`apply`] and [`undo()`] execute them on a [`Host`], noting in the
 //! journal what was there before; [`judge`] says what is as it should be. [`Machine`] is the host that
 //! this program runs on.
 //!
