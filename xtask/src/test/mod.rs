@@ -138,6 +138,9 @@ const STEPS: [Step; 9] = [
             "splitmix",
             "--exclude",
             "xtask",
+            // It needs vip, which isn't published yet either.
+            "--exclude",
+            "director-command",
             "--quiet",
             "--allow-dirty",
         ],
