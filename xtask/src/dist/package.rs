@@ -109,7 +109,9 @@ impl Package {
         let doc = format!("usr/share/doc/{}", self.name());
         tree.put(&format!("{doc}/copyright"), copyright(self.copyright)?, 0o644)?;
         tree.put_compressed(&format!("{doc}/changelog"), &paths::root().join("CHANGELOG.md"))?;
-        tree.put("DEBIAN/conffiles", self.conffiles.join("\n") + "\n", 0o644)?;
+        if !self.conffiles.is_empty() {
+            tree.put("DEBIAN/conffiles", self.conffiles.join("\n") + "\n", 0o644)?;
+        }
         let control = self.control(version, architecture, &glibc(&binary)?);
         tree.put("DEBIAN/control", control, 0o644)?;
         let package = folder.join(format!("{}_{version}_{architecture}.deb", self.name()));
@@ -136,7 +138,9 @@ impl Package {
         // A field that isn't there is an empty line.
         let conflicts = self.provided.map_or("", |_| self.program);
         expect(&["--field", "Conflicts"], format!("{conflicts}\n"))?;
-        expect(&["--info", "conffiles"], self.conffiles.join("\n") + "\n")?;
+        if !self.conffiles.is_empty() {
+            expect(&["--info", "conffiles"], self.conffiles.join("\n") + "\n")?;
+        }
         // Mode, owner, size, day, time, path, and where a link leads.
         let contents = ask("--contents", &[])?;
         let has = |path: &str, mode: &str| {
@@ -206,6 +210,10 @@ impl Package {
                 "Provides: {program} (= {version})\nConflicts: {program}\nReplaces: {program}\n"
             )
         });
+        let depends = match *depends {
+            "" => String::new(),
+            depends => format!(", {depends}"),
+        };
         format!(
             "Package: {name}\n\
              Version: {version}\n\
@@ -213,7 +221,7 @@ impl Package {
              Maintainer: {MAINTAINER}\n\
              Section: {section}\n\
              Priority: optional\n\
-             Depends: libc6 (>= {glibc}), libgcc-s1, {depends}\n\
+             Depends: libc6 (>= {glibc}), libgcc-s1{depends}\n\
              {in_place_of}\
              {relations}\
              Description: {description}",
