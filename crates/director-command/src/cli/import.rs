@@ -1,9 +1,8 @@
 //! `director import`: files in, `vip.toml` and commands out.
 
-use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +12,10 @@ use super::VIP_TOML;
 use super::args::{Import as Wanted, Program};
 use super::exit::Exit;
 use super::report::report;
-use crate::import::{Director, Import, Kind, Source, heartbeat, keepalived};
+use crate::import::{Director, Import, Kind, Note, Source, heartbeat, keepalived};
+
+/// The largest file that is read, in bytes: many times what any configuration has.
+const LARGEST: u64 = 1 << 20;
 
 /// Where heartbeat reads its files.
 const HEARTBEAT: &str = "/etc/ha.d";
@@ -60,15 +62,61 @@ fn run(wanted: &Wanted) -> Result<Exit, Failure> {
     if import.notes.iter().any(|note| note.kind == Kind::Error) {
         return Ok(Exit::Usage);
     }
-    match &wanted.output {
-        None => say::out(say::printable(&shown(&import.directors))),
-        Some(folder) => {
-            for director in &import.directors {
-                write(folder, director)?;
-            }
+    for (number, director) in import.directors.iter().enumerate() {
+        check_name(&director.name)?;
+        if import.directors[..number].iter().any(|it| it.name == director.name) {
+            let message = format!("two machines are called {:?}", director.name);
+            return Err(Failure::usage(message));
         }
+        check_file(director)?;
+    }
+    match &wanted.output {
+        None => show(&shown(&import.directors))?,
+        Some(folder) => write_all(folder, &import.directors)?,
     }
     Ok(Exit::Done)
+}
+
+/// It becomes the name of a directory, and a word in a file.
+fn check_name(name: &str) -> Result<(), Failure> {
+    let fits = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
+    let is_host = (1..=253).contains(&name.len()) && name.chars().all(fits);
+    match is_host && !name.starts_with(['-', '.']) {
+        true => Ok(()),
+        false => Err(Failure::usage(format!("{name:?} can't be the name of a machine"))),
+    }
+}
+
+/// What `vipd` refuses isn't a result.
+fn check_file(director: &Director) -> Result<(), Failure> {
+    let text = director.vip_toml();
+    let Err(mistakes) = vip::config::parse(&text) else { return Ok(()) };
+    let name = format!("vip.toml of {}", director.name);
+    let note = |it: &vip::config::Diagnostic| Note {
+        kind: Kind::Error,
+        file: 0,
+        span: it.span.clone(),
+        message: it.message.clone(),
+        help: it.help.clone(),
+    };
+    let notes: Vec<Note> = mistakes.iter().map(note).collect();
+    match report(&[Source { name, text }], &notes) {
+        Ok(shown) => say::err(say::printable(&shown)),
+        Err(_) => say::err(format_args!("{notes:?}\n")),
+    }
+    Err(Failure::usage("vipd would refuse what these files become; change them, or write vip.toml"))
+}
+
+/// Writes to standard output. Whoever has closed it doesn't want to read on.
+fn show(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(say::printable(text).as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
+            message: format!("cannot write to standard output: {error}"),
+            exit: Exit::Failed,
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn of_heartbeat(files: &[PathBuf], second: Option<&str>) -> Result<(Vec<Source>, Import), Failure> {
@@ -141,10 +189,33 @@ fn name_of(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
+/// Reads a file, if it is one and not too large.
 fn read(path: &Path) -> Result<Source, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Failure { exit: Exit::Usage, ..Failure::io("read", path, &error) })?;
-    Ok(Source { name: path.display().to_string(), text })
+    let name = path.display().to_string();
+    let failed =
+        |error: io::Error| Failure { exit: Exit::Usage, ..Failure::io("read", path, &error) };
+    // A pipe or a device might never end.
+    let is_file = fs::metadata(path).map_err(failed)?.is_file();
+    if !is_file {
+        return Err(Failure::usage(format!("{name} isn't a file")));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST {
+        let message = format!("{name} has more than {} KiB", LARGEST >> 10);
+        return Err(Failure::usage(message));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.iter().filter(|it| **it == b'\n').count() + 1;
+        Failure::usage(format!(
+            "{name}: line {line} isn't UTF-8: convert it, with iconv for example"
+        ))
+    })?;
+    // A byte order mark isn't part of the first word.
+    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+    Ok(Source { name, text })
 }
 
 /// All of it, for people.
@@ -163,33 +234,53 @@ fn shown(directors: &[Director]) -> String {
     text
 }
 
-/// Writes what a machine gets. What is there already stays as it is.
-fn write(folder: &Path, director: &Director) -> Result<(), Failure> {
-    let name = Path::new(&director.name);
-    // A name with a slash or two dots would lead elsewhere.
-    if name.file_name() != Some(OsStr::new(&director.name)) {
-        return Err(Failure::usage(format!(
-            "{:?} can't be the name of a directory",
-            director.name
-        )));
+/// Writes what all machines get, or nothing. What is there already stays as it is.
+fn write_all(folder: &Path, directors: &[Director]) -> Result<(), Failure> {
+    let mut files: Vec<(PathBuf, String)> = Vec::new();
+    for director in directors {
+        let folder = folder.join(&director.name);
+        files.push((folder.join("vip.toml"), director.vip_toml()));
+        files.push((folder.join("commands"), commands(director)));
     }
-    let folder = folder.join(name);
-    let created = DirBuilder::new().recursive(true).mode(0o755).create(&folder);
-    created.map_err(|error| Failure::io("create", &folder, &error))?;
-    let mut commands = format!("# Type these on {}, as root, in this order.\n", director.name);
-    let _ = writeln!(commands, "install -D -m 600 vip.toml {VIP_TOML}");
+    if let Some((path, _)) = files.iter().find(|(path, _)| path.symlink_metadata().is_ok()) {
+        return Err(Failure::usage(format!("{} is there already", path.display())));
+    }
+    let mut written = Vec::new();
+    for (path, text) in &files {
+        let done = create(path, text);
+        if let Err(failure) = done {
+            for path in written.iter().chain([path]) {
+                // It may not be there.
+                let _ = fs::remove_file(path);
+            }
+            return Err(failure);
+        }
+        written.push(path.clone());
+    }
+    let list: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
+    show(&list)
+}
+
+/// Writes a file that isn't there.
+fn create(path: &Path, text: &str) -> Result<(), Failure> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let created = DirBuilder::new().recursive(true).mode(0o755).create(folder);
+    created.map_err(|error| Failure::io("create", folder, &error))?;
+    // There may be a password in it.
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .map_err(|error| Failure::io("write", path, &error))
+}
+
+/// What is typed on a machine.
+fn commands(director: &Director) -> String {
+    let mut text = format!("# Type these on {}, as root, in this order.\n", director.name);
+    // Writing to a string doesn't fail.
+    let _ = writeln!(text, "install -D -m 600 vip.toml {VIP_TOML}");
     for command in &director.commands {
-        let _ = writeln!(commands, "{command}");
+        let _ = writeln!(text, "{command}");
     }
-    for (name, text) in [("vip.toml", director.vip_toml()), ("commands", commands)] {
-        let path = folder.join(name);
-        // There may be a password in it.
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|error| Failure::io("write", &path, &error))?;
-        say::out(format_args!("{}\n", path.display()));
-    }
-    Ok(())
+    text
 }
 
 #[cfg(test)]
@@ -209,13 +300,50 @@ mod tests {
     }
 
     #[test]
-    fn no_name_leads_out_of_the_folder() {
-        let folder = std::env::temp_dir();
-        for name in ["", ".", "..", "../a", "a/b", "/a", "a/"] {
-            let director =
-                Director { name: name.to_owned(), tables: Vec::new(), commands: Vec::new() };
-            let failure = write(&folder, &director).expect_err(name);
-            assert_eq!(failure.exit, Exit::Usage, "{name}");
+    fn a_name_is_that_of_a_machine() {
+        for name in ["ld1", "ld-1.example.com", "LD_2"] {
+            check_name(name).unwrap();
         }
+        for name in ["", ".", "..", "../a", "a/b", "/a", "-a", "a\nreboot", "a\u{1b}[31m", "a b"] {
+            assert_eq!(check_name(name).expect_err(name).exit, Exit::Usage, "{name}");
+        }
+    }
+
+    #[test]
+    fn all_files_are_written_or_none() {
+        let folder = std::env::temp_dir().join(format!("director-import-{}", std::process::id()));
+        let director = |name: &str| {
+            let commands = vec!["true".to_owned()];
+            Director { name: name.to_owned(), tables: Vec::new(), commands }
+        };
+        let both = [director("a"), director("b")];
+        write_all(&folder, &both).unwrap();
+        let commands = fs::read_to_string(folder.join("b/commands")).unwrap();
+        assert!(commands.ends_with("/etc/director/vip.toml\ntrue\n"), "{commands}");
+        // One of four is there.
+        for file in ["a/vip.toml", "a/commands", "b/vip.toml"] {
+            fs::remove_file(folder.join(file)).unwrap();
+        }
+        assert_eq!(write_all(&folder, &both).unwrap_err().exit, Exit::Usage);
+        assert!(!folder.join("a/vip.toml").exists());
+        // A file where a directory should be.
+        fs::remove_dir_all(folder.join("b")).unwrap();
+        fs::write(folder.join("b"), "").unwrap();
+        assert_eq!(write_all(&folder, &both).unwrap_err().exit, Exit::Failed);
+        assert!(!folder.join("a/vip.toml").exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_vipd_refuses_is_no_result() {
+        let source =
+            |name: &str, text: &str| Source { name: name.to_owned(), text: text.to_owned() };
+        let ha_cf = source("ha.cf", "node a b\nucast eth0 10.0.0.1\n");
+        let addresses = source("haresources", "a IPv6addr::2001:db8::5/64/eth0\n");
+        let import = heartbeat::import(&ha_cf, &addresses, None, None);
+        assert_eq!(check_file(&import.directors[0]).unwrap_err().exit, Exit::Usage);
+        let addresses = source("haresources", "a 10.0.0.5/24/eth0\n");
+        let import = heartbeat::import(&ha_cf, &addresses, None, None);
+        check_file(&import.directors[0]).unwrap();
     }
 }

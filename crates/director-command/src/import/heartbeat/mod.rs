@@ -17,6 +17,9 @@ use super::{CHECK, Director, ENABLE, Import, Preempt, Table, Track, Tracked};
 /// The priority of the director that has the addresses if both live, and of the other one.
 const PRIORITIES: [u8; 2] = [150, 100];
 
+/// Heartbeat and `vipd` don't hear each other.
+const BOTH: &str = "# Go on when heartbeat is stopped on both directors.";
+
 /// What a ping group counts: more than the difference between the priorities.
 const PING: i16 = -60;
 
@@ -83,7 +86,8 @@ fn director(node: &str, tables: &[(String, Table)], groups: &[Group]) -> Directo
         Table { priority, ..table.clone() }
     };
     // A mistake in the file mustn't be found after heartbeat has gone.
-    let mut commands = vec![CHECK.to_owned(), "systemctl disable --now heartbeat".to_owned()];
+    let mut commands =
+        [CHECK, "systemctl disable --now heartbeat", BOTH].map(str::to_owned).to_vec();
     let mut units: Vec<String> = resources(groups)
         .filter_map(|resource| match resource {
             Resource::Ldirectord(file) => Some(unit(file.as_deref())),

@@ -48,6 +48,7 @@ fn the_article_with_its_mistakes() {
             [
                 "vipd check /etc/director/vip.toml",
                 "systemctl disable --now heartbeat",
+                BOTH,
                 "systemctl enable --now ldirectord",
                 "systemctl enable --now vipd",
             ]
@@ -129,9 +130,9 @@ fn peers_and_files_of_ldirectord() {
     let config = vip::config::parse(&import.directors[1].vip_toml()).unwrap();
     assert_eq!(config.vips[0].peers.len(), 2);
     let commands = &import.directors[0].commands;
-    assert_eq!(commands[2], "systemctl enable --now ldirectord@mail.cf");
-    assert_eq!(commands[3], "systemctl enable --now ldirectord@web.cf");
-    assert_eq!(commands.len(), 5);
+    assert_eq!(commands[3], "systemctl enable --now ldirectord@mail.cf");
+    assert_eq!(commands[4], "systemctl enable --now ldirectord@web.cf");
+    assert_eq!(commands.len(), 6);
 }
 
 #[test]

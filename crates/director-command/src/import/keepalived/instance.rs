@@ -90,8 +90,8 @@ impl Reader<'_> {
         }
         table.password = self.password(statement, table.version);
         table.track = self.track(statement, &table.interface);
-        table.notify = self.notify(statement, &name.text);
-        if let Some((_, interface, id)) = self.sync.as_ref().filter(|it| it.0 == name.text) {
+        table.notify = self.notify(statement, &name.text, table.priority);
+        if let Some((_, interface, id)) = self.sync.as_ref().filter(|it| it.0.text == name.text) {
             table.sync = Some((interface.clone(), *id));
         } else if let Some(line) = statement.last("lvs_sync_daemon_interface") {
             table.sync = line.first().map(|it| (it.text.clone(), None));
@@ -272,7 +272,7 @@ impl Reader<'_> {
     }
 
     /// One command that calls those of keepalived, with the words that they know.
-    fn notify(&mut self, statement: &Statement, name: &str) -> Vec<String> {
+    fn notify(&mut self, statement: &Statement, name: &str, priority: u8) -> Vec<String> {
         let states = [
             ("active", "MASTER", "notify_master"),
             ("backup", "BACKUP", "notify_backup"),
@@ -285,11 +285,11 @@ impl Reader<'_> {
             let mut commands: Vec<String> = Vec::new();
             if let Some(line) = statement.last(directive) {
                 first = first.or_else(|| Some(line.span()));
-                commands.push(quoted(&scripts::command(line)));
+                commands.push(quoted(&scripts::notify_command(line)));
             }
             if let Some(line) = general {
-                let mut words = scripts::command(line);
-                let own = ["INSTANCE", name, theirs, "100"];
+                let mut words = scripts::notify_command(line);
+                let own = ["INSTANCE", name, theirs, &priority.to_string()];
                 words.extend(own.map(str::to_owned));
                 commands.push(quoted(&words));
             }

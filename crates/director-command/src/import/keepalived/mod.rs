@@ -6,7 +6,7 @@ mod scripts;
 
 use std::collections::BTreeMap;
 
-use self::blocks::Statement;
+use self::blocks::{Statement, Word};
 use self::scripts::Script;
 use super::note::{Notes, Source};
 use super::{CHECK, Director, ENABLE, Import, Table, Track, Tracked};
@@ -37,11 +37,15 @@ pub fn import(source: &Source, name: &str) -> Import {
     let file = blocks::read(&source.text, &mut notes);
     let mut reader = Reader { notes: &mut notes, version: 2, sync: None, scripts: BTreeMap::new() };
     reader.globals(&file);
-    let mut tables: Vec<Table> = Vec::new();
+    let (mut names, mut tables): (Vec<String>, Vec<Table>) = (Vec::new(), Vec::new());
     for statement in file.iter().filter(|it| it.name.text == "vrrp_instance") {
-        tables.extend(reader.instance(statement));
+        if let Some(table) = reader.instance(statement) {
+            names.extend(statement.first().map(|it| it.text.clone()));
+            tables.push(table);
+        }
     }
-    reader.groups(&file, &mut tables);
+    reader.groups(&file, &names, &mut tables);
+    reader.sync_follows_one_of(&names);
     if tables.is_empty() {
         reader.notes.error(&(0..0), "there is no vrrp_instance", "nothing moves");
     }
@@ -56,7 +60,7 @@ struct Reader<'n> {
     /// The version of instances that don't say.
     version: u8,
     /// The instance that the synchronization daemon follows, its interface and its number.
-    sync: Option<(String, String, Option<u8>)>,
+    sync: Option<(Word, String, Option<u8>)>,
     scripts: BTreeMap<String, Script>,
 }
 
@@ -106,10 +110,10 @@ impl Reader<'_> {
                     }
                 }
                 "vrrp_instance" | "vrrp_sync_group" => {}
-                "virtual_server" | "virtual_server_group" => self.notes.left_out(
+                "virtual_server" | "virtual_server_group" => self.notes.differs(
                     &statement.span(),
-                    "health checks aren't imported",
-                    "write them into a file for ldirectord(8), which runs on both directors",
+                    "virtual services and their checks aren't imported",
+                    "write them into a file for ldirectord(8), which runs on all directors, before keepalived is stopped",
                 ),
                 "static_ipaddress"
                 | "static_routes"
@@ -145,7 +149,7 @@ impl Reader<'_> {
                 };
                 let id = statement.after("id").or_else(|| statement.arguments.get(2));
                 let id = id.and_then(|it| it.text.parse().ok());
-                self.sync = Some((instance.text.clone(), interface.text.clone(), id));
+                self.sync = Some((instance.clone(), interface.text.clone(), id));
             }
             "vrrp_mcast_group4"
             | "vrrp_mcast_group6"
@@ -179,7 +183,7 @@ impl Reader<'_> {
             self.notes.error(
                 &statement.span(),
                 "other lines stand for this one when keepalived reads it",
-                "write those lines; `keepalived --config-test` may help",
+                "write those lines in its place",
             );
             return;
         }
@@ -188,7 +192,9 @@ impl Reader<'_> {
 
     /// Instances of a group move together. Here, each leaves a director that lost the interface of
     /// another.
-    fn groups(&mut self, file: &[Statement], tables: &mut [Table]) {
+    ///
+    /// `names` are those in the file, in the order of the tables.
+    fn groups(&mut self, file: &[Statement], names: &[String], tables: &mut [Table]) {
         for group in file.iter().filter(|it| it.name.text == "vrrp_sync_group") {
             let members: Vec<String> = group
                 .all("group")
@@ -196,17 +202,26 @@ impl Reader<'_> {
                 .flat_map(|it| [&it.name].into_iter().chain(&it.arguments))
                 .map(|it| it.text.clone())
                 .collect();
-            let interfaces: Vec<String> = tables
+            for statement in group.block.iter().filter(|it| it.name.text != "group") {
+                self.notes.differs(
+                    &statement.span(),
+                    format!("`{}` of a group has no equivalent", statement.name.text),
+                    "write it into each instance",
+                );
+            }
+            let of_group = |(name, _): &(&String, &mut Table)| members.contains(name);
+            let interfaces: Vec<String> = names
                 .iter()
-                .filter(|it| members.contains(&it.name))
-                .map(|it| it.interface.clone())
+                .zip(tables.iter_mut())
+                .filter(of_group)
+                .map(|(_, table)| table.interface.clone())
                 .collect();
             self.notes.differs(
                 &group.span(),
                 "routers of a group don't move together, unless one loses its interface",
                 "each tracks the interfaces of the others; for one interface, put the addresses into one instance",
             );
-            for table in tables.iter_mut().filter(|it| members.contains(&it.name)) {
+            for (_, table) in names.iter().zip(tables.iter_mut()).filter(of_group) {
                 for interface in &interfaces {
                     let what = Tracked::Interface(interface.clone());
                     let is_new = table.track.iter().all(|it| it.what != what);
@@ -215,6 +230,21 @@ impl Reader<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn sync_follows_one_of(&mut self, names: &[String]) {
+        if let Some((instance, ..)) = self.sync.take().filter(|it| !names.contains(&it.0.text)) {
+            self.notes.differs(
+                &instance.span,
+                format!(
+                    "there is no instance `{}`, so no connections are synchronized",
+                    instance.text
+                ),
+                "",
+            );
         }
     }
 }

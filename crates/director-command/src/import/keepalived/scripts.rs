@@ -63,3 +63,10 @@ pub(super) fn command(statement: &Statement) -> Vec<String> {
         words => words.iter().map(|it| it.text.clone()).collect(),
     }
 }
+
+/// The words of a command that is called at changes of state. What follows the first one are a user and
+/// a group (`notify_script_init`).
+pub(super) fn notify_command(statement: &Statement) -> Vec<String> {
+    let first = statement.first().map_or("", |it| it.text.as_str());
+    first.split_ascii_whitespace().map(str::to_owned).collect()
+}

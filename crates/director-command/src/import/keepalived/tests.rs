@@ -110,19 +110,27 @@ fn a_whole_file() {
 
     let differs = notes(&import, FULL, Kind::Differs);
     let places: Vec<&str> = differs.iter().map(|it| it.0.as_str()).collect();
-    assert_eq!(places, ["notify /usr/local/bin/all", "nopreempt", "vrrp_sync_group both"]);
-    let left_out = notes(&import, FULL, Kind::LeftOut);
-    let places: Vec<&str> = left_out.iter().map(|it| it.0.as_str()).collect();
     assert_eq!(
         places,
-        ["router_id LVS_1", "eth0:1", "secret12345", "virtual_server 10.10.10.53 80"]
+        [
+            "notify /usr/local/bin/all",
+            "nopreempt",
+            "vrrp_sync_group both",
+            "virtual_server 10.10.10.53 80"
+        ]
     );
+    let left_out = notes(&import, FULL, Kind::LeftOut);
+    let places: Vec<&str> = left_out.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(places, ["router_id LVS_1", "eth0:1", "secret12345"]);
 }
 
 /// A shell runs the words that keepalived would have run.
 #[test]
 fn notify_commands_are_called_as_before() {
-    let import = run(&FULL.replace("/usr/local/bin/", "/usr/bin/printf "));
+    // A user may follow, and a group.
+    let full = FULL.replace("/usr/local/bin/all", "\"/usr/local/bin/all\" root root");
+    let full = full.replace("priority 150", "priority 77");
+    let import = run(&full.replace("/usr/local/bin/", "/usr/bin/printf "));
     let notify = &import.directors[0].tables[0].notify;
     let said = |state: &str| {
         let output = std::process::Command::new(&notify[0])
@@ -136,9 +144,32 @@ fn notify_commands_are_called_as_before() {
     assert_eq!(said("active"), "upall");
     assert_eq!(said("backup"), "all");
     assert_eq!(said("elsewhere"), "");
-    let script = &run(FULL).directors[0].tables[0].notify[2];
-    assert!(script.contains("/usr/local/bin/all INSTANCE front MASTER 100"), "{script}");
-    assert!(script.contains("initialize) /usr/local/bin/all INSTANCE front FAULT 100"), "{script}");
+    let script = &run(&full).directors[0].tables[0].notify[2];
+    assert!(script.contains("/usr/local/bin/all INSTANCE front MASTER 77"), "{script}");
+    assert!(script.contains("initialize) /usr/local/bin/all INSTANCE front FAULT 77"), "{script}");
+}
+
+#[test]
+fn what_a_group_has_is_said_and_its_members_are_those_of_the_file() {
+    let instance = |name: &str, interface: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface {interface}\nvirtual_router_id 1\nversion 3\n\
+             virtual_ipaddress {{\n10.0.0.1\n}}\n}}\n"
+        )
+    };
+    let text = format!(
+        "global_defs {{\nlvs_sync_daemon eth0 c\n}}\n{}{}vrrp_sync_group g {{\ngroup {{\na/1\nb\n}}\n\
+         notify_master /bin/x\n}}\n",
+        instance("a/1", "eth0"),
+        instance("b", "eth1")
+    );
+    let import = run(&text);
+    let differs = notes(&import, &text, Kind::Differs);
+    let places: Vec<&str> = differs.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(places, ["c", "a/1", "vrrp_sync_group g", "notify_master /bin/x"]);
+    let tracked = |number: usize| import.directors[0].tables[number].track[0].what.clone();
+    assert_eq!(tracked(0), Tracked::Interface("eth1".to_owned()));
+    assert_eq!(tracked(1), Tracked::Interface("eth0".to_owned()));
 }
 
 #[test]
