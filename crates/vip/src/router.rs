@@ -449,10 +449,12 @@ fn lost(Defeat { ip, pause, .. }: Defeat) -> String {
     )
 }
 
-/// An advert with this priority, to each destination.
+/// An advert with this priority, to each destination. Peers may be the same list on all machines, so one
+/// of them may be this one.
 fn adverts(machine: &Machine, priority: u8) -> impl Iterator<Item = Action> + '_ {
     let send = move |to| Some(Action::Send { to, message: machine.message(priority, to)? });
-    machine.config().destinations().into_iter().filter_map(send)
+    let others = |to: &IpAddr| machine.primary() != Some(*to);
+    machine.config().destinations().into_iter().filter(others).filter_map(send)
 }
 
 /// The addresses of the virtual router with this configuration.

@@ -285,6 +285,11 @@ impl Machine {
         &self.config
     }
 
+    /// The address that its adverts come from. None before the first [`Input::Up`].
+    pub const fn primary(&self) -> Option<IpAddr> {
+        self.primary
+    }
+
     /// The advert for [`Output::Send`].
     pub fn advert(&self, priority: u8) -> Advert {
         self.config.advert(priority)

@@ -545,3 +545,18 @@ fn an_owner_gives_in_and_a_new_table_tries_at_once() {
     router.reconfigure(vip(150, ""), &own(0), now).expect("it can run");
     assert_eq!((router.state(), router.contested()), (State::Backup, None));
 }
+
+#[test]
+fn nothing_is_sent_to_itself() {
+    // The same list on all machines, as in heartbeat's ha.cf.
+    let peers = "peers = [\"10.9.0.1\", \"10.9.0.2\"]";
+    let mut router = Router::new(vip(100, peers)).expect("it can run");
+    router.link(&own(0), Instant::now());
+    let deadline = router.deadline().expect("it waits");
+    router.handle_timeout(deadline);
+    let sent = std::iter::from_fn(|| router.poll()).filter_map(|it| match it {
+        Action::Send { to, .. } => Some(to),
+        _ => None,
+    });
+    assert_eq!(sent.collect::<Vec<_>>(), [own(1)[0]]);
+}
