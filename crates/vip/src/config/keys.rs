@@ -78,7 +78,7 @@ pub(crate) const VIP: [Key; 14] = [
         "peers",
         "[\"10.10.10.51\"]",
         "multicast",
-        "The other routers, if adverts are to go to each of them and not to the multicast address.",
+        "The other routers, if adverts are to go to each of them and not to the multicast address. All machines may have the same list: nothing is sent to an own address.",
     ),
     key(
         "track",

@@ -30,7 +30,9 @@ pub(super) struct HaCf {
 }
 
 /// Directives about heartbeat itself, and what does that now.
-const OWN: [(&str, &[&str]); 6] = [
+const OWN: [(&str, &[&str]); 8] = [
+    ("VRRP has one interval", &["warntime"]),
+    ("a ping host counts as down after deadtime", &["deadping"]),
     (
         "the log goes to the journal",
         &[
@@ -42,7 +44,6 @@ const OWN: [(&str, &[&str]); 6] = [
             "conn_logd_time",
             "log_badpack",
             "syslogmsgfmt",
-            "warntime",
         ],
     ),
     (
@@ -85,7 +86,7 @@ const MISSED: [(&str, &[&str]); 3] = [
         "adverts go over the interface of the addresses only",
         &["serial", "openais", "rds", "mcast6"],
     ),
-    ("no such hosts are watched", &["hbaping", "quorum_server", "deadping"]),
+    ("no such hosts are watched", &["hbaping", "quorum_server"]),
 ];
 
 /// Reads a file.
