@@ -6,6 +6,7 @@ mod doctor;
 pub mod import;
 #[doc(hidden)]
 pub mod realserver;
+mod regular_file;
 
 pub use cli::main;
 

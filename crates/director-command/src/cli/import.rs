@@ -1,8 +1,8 @@
 //! `director import`: files in, `vip.toml` and commands out.
 
 use std::fmt::Write as _;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,7 @@ use super::args::{Import as Wanted, Program};
 use super::exit::Exit;
 use super::report::report;
 use crate::import::{Director, Import, Kind, Note, Source, heartbeat, keepalived};
+use crate::regular_file;
 
 /// The largest file that is read, in bytes: many times what any configuration has.
 const LARGEST: u64 = 1 << 20;
@@ -194,18 +195,7 @@ fn read(path: &Path) -> Result<Source, Failure> {
     let name = path.display().to_string();
     let failed =
         |error: io::Error| Failure { exit: Exit::Usage, ..Failure::io("read", path, &error) };
-    // A pipe or a device might never end.
-    let is_file = fs::metadata(path).map_err(failed)?.is_file();
-    if !is_file {
-        return Err(Failure::usage(format!("{name} isn't a file")));
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LARGEST {
-        let message = format!("{name} has more than {} KiB", LARGEST >> 10);
-        return Err(Failure::usage(message));
-    }
+    let bytes = regular_file::read(path, LARGEST).map_err(failed)?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = valid.iter().filter(|it| **it == b'\n').count() + 1;
@@ -214,7 +204,10 @@ fn read(path: &Path) -> Result<Source, Failure> {
         ))
     })?;
     // A byte order mark isn't part of the first word.
-    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned);
+    let text = match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    };
     Ok(Source { name, text })
 }
 

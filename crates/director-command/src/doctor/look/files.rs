@@ -1,15 +1,14 @@
 //! Files and folders below a root.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{Mode, OFlags};
 
 use super::unseen;
 use crate::doctor::facts::{TextFile, Unseen};
 use crate::doctor::files::networkd::FOLDERS;
+use crate::regular_file;
 
 /// A larger file isn't read.
 const LARGEST: u64 = 16 << 20;
@@ -23,18 +22,7 @@ const ENTRIES: usize = 10_000;
 ///
 /// If it can't be read, isn't a regular file, or has more than 16 MiB.
 pub(super) fn read(path: &Path) -> io::Result<String> {
-    // Opening a pipe would wait for somebody to write.
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it isn't a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 16 MiB"));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&regular_file::read(path, LARGEST)?).into_owned())
 }
 
 /// The names in a folder, sorted. None if there is no such folder.
