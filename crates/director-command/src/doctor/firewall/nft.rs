@@ -346,23 +346,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::doctor::firewall::packet::inbound;
 
     /// As nft 1.0.6 printed it.
     const RECORDED: &str = include_str!("../../../tests/doctor/nft.json");
 
     /// As nft 1.0.6 printed what iptables-nft had made.
     const OF_IPTABLES: &str = include_str!("../../../tests/doctor/nft-of-iptables.json");
-
-    fn inbound() -> Packet {
-        Packet {
-            is_inbound: true,
-            is_ipv4: true,
-            interface: "eth0".to_owned(),
-            is_multicast: true,
-            sources: vec![([10, 9, 0, 0].into(), 24)],
-            destinations: vec![([224, 0, 0, 18].into(), 32)],
-        }
-    }
 
     fn inbound_ipv6() -> Packet {
         Packet {

@@ -15,6 +15,19 @@ pub(in crate::doctor) struct Packet {
     pub(in crate::doctor) destinations: Vec<(IpAddr, u8)>,
 }
 
+/// An advert of another router, for tests.
+#[cfg(test)]
+pub(super) fn inbound() -> Packet {
+    Packet {
+        is_inbound: true,
+        is_ipv4: true,
+        interface: "eth0".to_owned(),
+        is_multicast: true,
+        sources: vec![([10, 9, 0, 0].into(), 24)],
+        destinations: vec![([224, 0, 0, 18].into(), 32)],
+    }
+}
+
 /// Whether something is so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {

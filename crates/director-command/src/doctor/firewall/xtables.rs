@@ -244,17 +244,7 @@ fn any(list: &str, is: impl Fn(&str) -> Answer) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn inbound() -> Packet {
-        Packet {
-            is_inbound: true,
-            is_ipv4: true,
-            interface: "eth0".to_owned(),
-            is_multicast: true,
-            sources: vec![([10, 9, 0, 0].into(), 24)],
-            destinations: vec![([224, 0, 0, 18].into(), 32)],
-        }
-    }
+    use crate::doctor::firewall::packet::inbound;
 
     fn outbound() -> Packet {
         Packet { is_inbound: false, sources: vec![([10, 9, 0, 1].into(), 32)], ..inbound() }
