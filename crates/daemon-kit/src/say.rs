@@ -1,13 +1,28 @@
-//! Texts for people. Whoever has closed the stream doesn't want to read on.
+//! Texts for people, and for the programs that read them.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Writes a text to standard output.
+/// Why a text didn't arrive.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Writes a text to standard output. If it doesn't arrive, [`lost`] says so at the program's end.
 pub fn out(text: impl Display) {
-    let _ = write!(io::stdout().lock(), "{text}");
-    let _ = io::stdout().flush();
+    let mut stream = io::stdout().lock();
+    let error = write!(stream, "{text}").and_then(|()| stream.flush()).err();
+    // Whoever has closed the stream doesn't want to read on.
+    let error = error.filter(|it| it.kind() != io::ErrorKind::BrokenPipe);
+    if let Some(error) = error {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Why a text that was written to standard output didn't arrive: a full disk, for example. A program that
+/// is about to report success asks for it, as the C library's streams keep their errors (ferror(3)).
+pub fn lost() -> Option<io::Error> {
+    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 /// Writes a text to standard error.

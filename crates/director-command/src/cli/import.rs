@@ -72,7 +72,7 @@ fn run(wanted: &Wanted) -> Result<Exit, Failure> {
         check_file(director)?;
     }
     match &wanted.output {
-        None => show(&shown(&import.directors))?,
+        None => say::out(say::printable(&shown(&import.directors))),
         Some(folder) => write_all(folder, &import.directors)?,
     }
     Ok(Exit::Done)
@@ -106,18 +106,6 @@ fn check_file(director: &Director) -> Result<(), Failure> {
         Err(_) => say::err(format_args!("{notes:?}\n")),
     }
     Err(Failure::usage("vipd would refuse what these files become; change them, or write vip.toml"))
-}
-
-/// Writes to standard output. Whoever has closed it doesn't want to read on.
-fn show(text: &str) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(say::printable(text).as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
-            message: format!("cannot write to standard output: {error}"),
-            exit: Exit::Failed,
-        }),
-        _ => Ok(()),
-    }
 }
 
 fn of_heartbeat(files: &[PathBuf], second: Option<&str>) -> Result<(Vec<Source>, Import), Failure> {
@@ -251,7 +239,8 @@ fn write_all(folder: &Path, directors: &[Director]) -> Result<(), Failure> {
         written.push(path.clone());
     }
     let list: String = written.iter().map(|path| format!("{}\n", path.display())).collect();
-    show(&list)
+    say::out(say::printable(&list));
+    Ok(())
 }
 
 /// Writes a file that isn't there.

@@ -51,5 +51,12 @@ pub fn main() -> ExitCode {
             Exit::Usage
         }
     };
+    let exit = match say::lost() {
+        Some(error) if exit == Exit::Done => {
+            say::err(format_args!("director: cannot write the output: {error}\n"));
+            Exit::Failed
+        }
+        _ => exit,
+    };
     exit.into()
 }

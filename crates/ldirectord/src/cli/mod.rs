@@ -61,5 +61,12 @@ pub fn main_with<T: Transport + 'static>(connect: fn() -> Result<Client<T>, Erro
             Exit::Usage
         }
     };
+    let exit = match say::lost() {
+        Some(error) if exit == Exit::Done => {
+            say::err(format_args!("ldirectord: cannot write the output: {error}\n"));
+            Exit::Failed
+        }
+        _ => exit,
+    };
     exit.into()
 }

@@ -64,6 +64,13 @@ pub fn main() -> ExitCode {
             Exit::Usage
         }
     };
+    let exit = match say::lost() {
+        Some(error) if exit == Exit::Done => {
+            say::err(format_args!("vipd: cannot write the output: {error}\n"));
+            Exit::Failed
+        }
+        _ => exit,
+    };
     exit.into()
 }
 
