@@ -16,10 +16,10 @@ pub(super) struct HaCf {
     /// The time between two packets.
     pub(super) keepalive: Duration,
     /// After this time without a packet a member is dead.
-    pub(super) deadtime: Duration,
+    pub(super) deadtime: Spanned<Duration>,
     /// Resources go back to the node that haresources names.
     pub(super) fails_back: bool,
-    /// Network interfaces over which packets go, without addresses of members.
+    /// Network interfaces over which packets go.
     pub(super) interfaces: Vec<Spanned<String>>,
     /// The addresses to which they go.
     pub(super) peers: Vec<IpAddr>,
@@ -97,14 +97,13 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> HaCf {
         file: HaCf {
             nodes: Vec::new(),
             keepalive: Duration::from_secs(1),
-            deadtime: Duration::from_secs(30),
+            deadtime: Spanned { value: Duration::from_secs(30), span: 0..0 },
             fails_back: true,
             interfaces: Vec::new(),
             peers: Vec::new(),
             pings: Vec::new(),
             has_ipfail: false,
         },
-        deadtime: 0..0,
         ipfail: None,
         ping: None,
     };
@@ -119,8 +118,6 @@ struct Reader<'n> {
     file: HaCf,
     /// Where it says whether resources go back.
     failback: Option<Range<usize>>,
-    /// Where it says how long silence means death.
-    deadtime: Range<usize>,
     /// Where it starts ipfail, and names the first host for it.
     ipfail: Option<Range<usize>>,
     ping: Option<Range<usize>>,
@@ -143,8 +140,11 @@ impl Reader<'_> {
                     "",
                 );
             }
-            ("ucast", [_, peer]) => match peer.text.parse() {
-                Ok(ip) => self.file.peers.push(ip),
+            ("ucast", [interface, peer]) => match peer.text.parse() {
+                Ok(ip) => {
+                    self.file.interfaces.push(interface.to_owned());
+                    self.file.peers.push(ip);
+                }
                 Err(_) => self.notes.error(
                     &peer.span,
                     "this isn't an IP address",
@@ -193,7 +193,7 @@ impl Reader<'_> {
         if name.text == "keepalive" {
             self.file.keepalive = time;
         } else {
-            (self.file.deadtime, self.deadtime) = (time, word.span.clone());
+            self.file.deadtime = Spanned { value: time, span: word.span.clone() };
         }
     }
 
@@ -251,7 +251,7 @@ impl Reader<'_> {
     }
 
     fn finish(self) -> HaCf {
-        let Self { notes, file, failback, deadtime, ipfail, ping } = self;
+        let Self { notes, file, failback, ipfail, ping } = self;
         match (ipfail, ping) {
             (Some(ipfail), None) => {
                 let help = "add a ping host, or a tracked interface in vip.toml";
@@ -264,9 +264,9 @@ impl Reader<'_> {
             _ => {}
         }
         // heartbeat's own rule.
-        if file.deadtime <= 2 * file.keepalive {
+        if file.deadtime.value <= 2 * file.keepalive {
             notes.error(
-                &deadtime,
+                &file.deadtime.span,
                 "deadtime has to be more than twice keepalive",
                 "heartbeat doesn't start with that",
             );

@@ -73,10 +73,43 @@ pub fn import(
         has_sync: false,
     };
     let tables = translator.tables(&groups);
+    differences(&file, &tables, &mut of_ha_cf);
     let directors = file.nodes.iter().map(|node| director(&node.value, &tables, &groups));
     let directors = directors.collect();
     let notes = [of_ha_cf, of_haresources, of_authkeys].into_iter().flat_map(Notes::into_inner);
     Import { directors, notes: notes.collect() }.finished()
+}
+
+/// What VRRP does otherwise than `ha.cf` says.
+fn differences(file: &HaCf, tables: &[(String, Table)], notes: &mut Notes) {
+    let longest = down(interval(Duration::MAX));
+    if file.deadtime.value > longest {
+        notes.differs(
+            &file.deadtime.span,
+            format!(
+                "the other director takes over {:.1} s after the last advert",
+                longest.as_secs_f64()
+            ),
+            "VRRP has no longer interval than 40.95 s",
+        );
+    }
+    let mut known: Vec<&str> = tables.iter().map(|(_, table)| table.interface.as_str()).collect();
+    if known.is_empty() {
+        return;
+    }
+    for Spanned { value, span } in &file.interfaces {
+        if known.contains(&value.as_str()) {
+            continue;
+        }
+        known.push(value);
+        let help = match file.peers[..] {
+            [] => "a director whose interface fails gives its addresses to the other one",
+            _ => "write the directors' addresses on that interface into peers",
+        };
+        let message =
+            format!("no adverts go over {value}: they go over the interface of the addresses");
+        notes.differs(span, message, help);
+    }
 }
 
 /// A node with the tables of all, and its own priorities.
@@ -195,7 +228,7 @@ impl Translator<'_> {
     ) -> Table {
         let router_id = self.router_id(interface, addresses);
         let mut table = Table::new(name, interface.to_owned(), router_id);
-        let deadtime = self.file.deadtime;
+        let deadtime = self.file.deadtime.value;
         table.interval = interval(deadtime);
         table.comment = vec![
             format!("The router {router_id} must be the only one of that number on {interface}."),
@@ -263,7 +296,8 @@ impl Translator<'_> {
     }
 
     fn pings(&mut self) -> Vec<Track> {
-        let HaCf { pings, has_ipfail, keepalive, deadtime, fails_back, .. } = self.file;
+        let HaCf { pings, has_ipfail, keepalive, fails_back, .. } = self.file;
+        let deadtime = self.file.deadtime.value;
         if !has_ipfail {
             return Vec::new();
         }

@@ -136,6 +136,26 @@ fn peers_and_files_of_ldirectord() {
 }
 
 #[test]
+fn what_vrrp_does_otherwise_is_said() {
+    let said = |ha_cf: &'static str| {
+        let files = [ha_cf, "a 10.0.0.53/24/eth0\n", "auth 1\n1 crc\n"];
+        let mut differs = notes(&run(files, None), files, Kind::Differs);
+        differs.retain(|it| it.0 != "auth 1");
+        differs
+    };
+    let differs = said(
+        "node a b\nauto_failback on\ndeadtime 1h\nbcast eth0 eth1\nmcast eth1 225.0.0.1 694 1 0\n\
+         ucast eth2 192.0.2.1\n",
+    );
+    let places: Vec<&str> = differs.iter().map(|it| it.0.as_str()).collect();
+    assert_eq!(places, ["1h", "eth1", "eth2"], "{differs:?}");
+    // Three intervals of 40.95 s, and the skew of the lower priority.
+    assert!(differs[0].1.contains("147.8 s"), "{differs:?}");
+    assert!(differs[2].1.contains("no adverts go over eth2"), "{differs:?}");
+    assert_eq!(said("node a b\nauto_failback on\ndeadtime 147\nbcast eth0\n"), []);
+}
+
+#[test]
 fn what_heartbeat_refuses_has_no_result() {
     let ok = "a 10.0.0.53/24/eth0\n";
     for (ha_cf, haresources, place) in [
