@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +15,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use lab::process::{Background, Finished, finish};
+use lab::userland::MANAGERS;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::namespace::Namespace;
 use crate::poll::eventually;
+use crate::userland;
 
 /// Where the files of machines are kept.
 const STAGE: &str = "/run/ipvs-machines";
@@ -56,6 +59,9 @@ const MASKED: [&str; 4] = [
     "console-getty.service",
     "getty.target",
 ];
+
+/// Folders of packages that no program reads.
+const UNREAD: [&str; 3] = ["usr/share/doc", "usr/share/locale", "usr/share/man"];
 
 /// The files of a machine with systemd: the host's own files, without its settings for services.
 /// Changes persist from one boot to the next, until this is dropped.
@@ -131,14 +137,35 @@ impl Machine {
         }
         for unit in MASKED {
             let link = self.path("etc/systemd/system").join(unit);
-            std::os::unix::fs::symlink("/dev/null", &link)
-                .with_context(|| format!("cannot mask {unit}"))?;
+            symlink("/dev/null", &link).with_context(|| format!("cannot mask {unit}"))?;
         }
         self.write("etc/hostname", &format!("{label}\n"))?;
         // Without an ID, systemd would take this for the first boot and enable whatever is
         // installed.
         let id = fs::read_to_string("/proc/sys/kernel/random/uuid").context("cannot make an id")?;
         self.write("etc/machine-id", &id.replace('-', ""))
+    }
+
+    /// Adds NetworkManager and ifupdown of a fixed release, with all they need. Of what this machine has,
+    /// its own version stays.
+    ///
+    /// # Errors
+    ///
+    /// If they weren't fetched, or can't be copied.
+    pub fn add_network_managers(&self) -> Result<()> {
+        add(&userland::root(MANAGERS)?, &self.path(""))
+            .context("cannot copy NetworkManager and ifupdown")?;
+        // The package of D-Bus makes them when it is installed.
+        for (file, line) in [
+            ("etc/passwd", "messagebus:x:990:990::/nonexistent:/usr/sbin/nologin\n"),
+            ("etc/group", "messagebus:x:990:\n"),
+        ] {
+            let text = fs::read_to_string(self.path(file))?;
+            if !text.lines().any(|it| it.starts_with("messagebus:")) {
+                self.write(file, &format!("{text}{line}"))?;
+            }
+        }
+        Ok(())
     }
 
     /// The path of a file of the machine, `etc/default/ipvsadm` for example, as seen from outside.
@@ -189,6 +216,29 @@ impl Drop for Machine {
         }
         let _ = fs::remove_dir(&self.folder);
     }
+}
+
+/// Copies what isn't there.
+fn add(from: &Path, to: &Path) -> std::io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if UNREAD.iter().any(|it| from.ends_with(it)) {
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir_all(&to)?;
+            add(&from, &to)?;
+        } else if fs::symlink_metadata(&to).is_ok() {
+            // This machine's own.
+        } else if kind.is_symlink() {
+            symlink(fs::read_link(&from)?, &to)?;
+        } else if kind.is_file() {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
 }
 
 /// A running machine. Dropping it kills all of its processes at once, like a power failure.

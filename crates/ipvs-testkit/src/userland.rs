@@ -45,9 +45,7 @@ impl Userland {
     }
 
     fn open(which: userland::Userland) -> Result<Self> {
-        let variable = which.variable();
-        let root = std::env::var_os(variable).map(PathBuf::from);
-        let root = root.with_context(|| format!("{variable} doesn't name a userland"))?;
+        let root = root(which)?;
         let mut mounted = MOUNTED.lock().unwrap_or_else(PoisonError::into_inner);
         if !mounted.contains(&root) {
             prepare(&root).with_context(|| format!("cannot prepare {root:?} for its programs"))?;
@@ -81,6 +79,13 @@ impl Userland {
     pub fn path(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
+}
+
+/// Where the files of a userland are.
+pub(crate) fn root(which: userland::Userland) -> Result<PathBuf> {
+    let variable = which.variable();
+    let root = std::env::var_os(variable).map(PathBuf::from);
+    root.with_context(|| format!("{variable} doesn't name a userland"))
 }
 
 /// Mounts what programs expect beside the files of their packages. The mounts go with the guest, or

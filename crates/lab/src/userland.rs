@@ -44,6 +44,14 @@ pub const RIVALS: Userland = Userland {
     size: "45 MB",
 };
 
+/// What sets up a machine's network, to lay over the files of a machine that boots.
+pub const MANAGERS: Userland =
+    Userland { name: "managers", packages: &["network-manager", "ifupdown"], size: "SIZE" };
+
+/// Folders whose files are in those below `/usr` on all systems of [`SUITE`], while packages still have
+/// them apart.
+const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+
 /// Folders that an installed system has, and no package here.
 const FOLDERS: [&str; 10] =
     ["dev", "proc", "run", "tmp", "etc", "var/lib", "var/log", "var/lock", "root", "usr/bin"];
@@ -87,6 +95,7 @@ impl Userland {
     pub fn variable(self) -> &'static str {
         match self.name {
             "servers" => "USERLAND_SERVERS",
+            "managers" => "USERLAND_MANAGERS",
             _ => "USERLAND_RIVALS",
         }
     }
@@ -135,6 +144,9 @@ impl Userland {
             apt.forget();
         }
         result?;
+        for name in MERGED {
+            merge(&fresh, name)?;
+        }
         furnish(&fresh)?;
         let folder = self.folder();
         let _ = std::fs::remove_dir_all(&folder);
@@ -150,6 +162,34 @@ impl Userland {
 /// The variables that name userlands, each fetched if it is missing.
 pub(crate) fn variables(userlands: &[Userland]) -> Result<Vec<(&'static str, OsString)>> {
     userlands.iter().map(|userland| Ok((userland.variable(), userland.ensure()?.into()))).collect()
+}
+
+/// Moves what is in a folder to the one below `/usr`, and makes it a link to that.
+fn merge(root: &Path, name: &str) -> Result<()> {
+    let (from, to) = (root.join(name), root.join("usr").join(name));
+    let failed = || format!("can't move {} to {}", from.display(), to.display());
+    if from.is_dir() {
+        move_into(&from, &to).with_context(failed)?;
+    }
+    std::fs::create_dir_all(&to).with_context(failed)?;
+    symlink(Path::new("usr").join(name), &from).with_context(failed)
+}
+
+/// Moves a folder, into one that may be there.
+fn move_into(from: &Path, to: &Path) -> std::io::Result<()> {
+    if std::fs::symlink_metadata(to).is_err() {
+        return std::fs::rename(from, to);
+    }
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            move_into(&entry.path(), &to)?;
+        } else {
+            std::fs::rename(entry.path(), to)?;
+        }
+    }
+    std::fs::remove_dir(from)
 }
 
 /// Creates what only an installation would.
@@ -187,7 +227,29 @@ mod tests {
 
     #[test]
     fn each_userland_has_a_name_and_a_variable_of_its_own() {
-        assert_ne!(SERVERS.variable(), RIVALS.variable());
-        assert_ne!(SERVERS.folder(), RIVALS.folder());
+        let all = [SERVERS, RIVALS, MANAGERS];
+        for distinct in [all.map(|it| it.folder()), all.map(|it| it.variable().into())] {
+            let distinct: std::collections::BTreeSet<PathBuf> = distinct.into();
+            assert_eq!(distinct.len(), all.len());
+        }
+    }
+
+    #[test]
+    fn folders_are_merged_as_an_installed_system_has_them() {
+        let root = std::env::temp_dir().join(format!("userland-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&root);
+        for file in ["usr/lib/a/1", "lib/a/2", "lib/b/3", "sbin/4"] {
+            let file = root.join(file);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, "").unwrap();
+        }
+        for name in MERGED {
+            merge(&root, name).unwrap();
+            assert!(root.join(name).is_symlink());
+        }
+        for file in ["usr/lib/a/1", "usr/lib/a/2", "usr/lib/b/3", "usr/sbin/4", "lib/a/2"] {
+            assert!(root.join(file).is_file(), "{file}");
+        }
+        std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -7,6 +7,7 @@ mod marks;
 mod persistence;
 mod protocols;
 pub(crate) mod real_server;
+mod real_server_boots;
 mod schedulers;
 mod sync;
 mod thresholds;
@@ -21,6 +22,7 @@ pub(crate) fn add_to(suite: &mut Suite) {
     persistence::add_to(suite);
     protocols::add_to(suite);
     real_server::add_to(suite);
+    real_server_boots::add_to(suite);
     schedulers::add_to(suite);
     sync::add_to(suite);
     thresholds::add_to(suite);

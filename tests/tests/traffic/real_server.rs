@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,8 +17,7 @@ use director_command::realserver::{
 };
 use ipvs::{Destination, Forward as Method, Scheduler, Service, ServiceKey, Tunnel};
 use ipvs_testkit::{
-    Booted, Context, Finished, Machine as BootedMachine, Namespace, Suite, TempDir, WebServer,
-    eventually, finish, output,
+    Context, Finished, Namespace, Suite, TempDir, WebServer, eventually, finish, output,
 };
 use ipvs_tests::connect;
 use ipvs_tests::failover::stage::{LIMIT, Stage, VIP, VIP6};
@@ -34,11 +33,10 @@ pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(undo_restores_after_a_kill_anywhere).limit(long));
     suite.add(test!(a_second_owner_is_refused));
     suite.add(test!(tunnels_of_both_families_end_here).limit(long));
-    suite.add(test!(systemd_networkd_puts_the_address_back_after_a_boot).limit(long));
 }
 
 /// Our `director`.
-fn program() -> Result<OsString> {
+pub(super) fn program() -> Result<OsString> {
     env::var_os("DIRECTOR").context("DIRECTOR names no program")
 }
 
@@ -431,71 +429,4 @@ fn get(server: SocketAddr) -> io::Result<String> {
     let mut said = String::new();
     stream.read_to_string(&mut said)?;
     Ok(said)
-}
-
-const NETWORK: &str = "etc/systemd/network/50-director-realserver.network";
-
-/// Two boots of a machine with systemd-networkd, each in a network of its own.
-fn systemd_networkd_puts_the_address_back_after_a_boot(context: &mut Context) -> Result<()> {
-    let stage = Stage::build(context)?;
-    let machine = BootedMachine::create("realserver")?;
-    fs::copy(program()?, machine.path("usr/sbin/director")).context("cannot copy the program")?;
-    let wants = machine.path("etc/systemd/system/multi-user.target.wants");
-    for folder in [&wants, &machine.path("etc/systemd/network"), &machine.path("etc/ha.d")] {
-        fs::create_dir_all(folder)?;
-    }
-    let unit = "systemd-networkd.service";
-    std::os::unix::fs::symlink(format!("/lib/systemd/system/{unit}"), wants.join(unit))?;
-    machine.write("etc/ha.d/haresources", &format!("ld1 IPaddr2::{VIP}/24/eth0\n"))?;
-    let files: Vec<PathBuf> = [NETWORK, "etc/sysctl.d/90-director-realserver.conf"]
-        .map(|path| machine.path(path))
-        .to_vec();
-
-    let booted = machine.boot(&stage.directors[0])?;
-    let first = || -> Result<()> {
-        let director = |words: &str| {
-            let words: Vec<&str> = words.split(' ').collect();
-            booted.run("director", &[&["realserver"], &words[..]].concat())
-        };
-        let said = director(&format!("apply {VIP} {VIP6}"))?;
-        ensure!(said.status.code() == Some(2), "{said:?}");
-        ensure!(said.stderr.contains("/etc/ha.d/haresources names 10.9.0.100"), "{said:?}");
-        ensure!(files.iter().all(|it| !it.exists()), "it has written something");
-        machine.write("etc/ha.d/haresources", "")?;
-        director(&format!("apply {VIP} {VIP6}"))?.success()?;
-        director("check")?.success()?;
-        // networkd takes lo, and keeps what the kernel has put there.
-        booted.run("systemctl", &["restart", unit])?.success()?;
-        eventually(LIMIT, || {
-            let state = booted.run("cat", &["/run/systemd/netif/links/1"])?.success()?;
-            ensure!(state.contains("ADMIN_STATE=configured"), "{state}");
-            ensure!(state.contains("50-director-realserver.network"), "{state}");
-            has_addresses(&booted)
-        })?;
-        director("check")?.success().map(drop)
-    };
-    first().with_context(|| booted.log())?;
-    booted.shut_down()?;
-
-    let booted = machine.boot(&stage.directors[1])?;
-    let second = || -> Result<()> {
-        eventually(LIMIT, || has_addresses(&booted))?;
-        booted.run("director", &["realserver", "check"])?.success()?;
-        // The journal's values are of another boot: sysctls and addresses are restored all the same.
-        booted.run("director", &["realserver", "undo"])?.success()?;
-        ensure!(files.iter().all(|it| !it.exists()), "it has left a file");
-        let said = booted.run("ip", &["-o", "address", "show", "dev", "lo"])?.success()?;
-        ensure!(!said.contains(VIP) && said.contains("127.0.0.1/8"), "{said}");
-        Ok(())
-    };
-    second().with_context(|| booted.log())?;
-    booted.shut_down()
-}
-
-fn has_addresses(booted: &Booted) -> Result<()> {
-    let said = booted.run("ip", &["-o", "address", "show", "dev", "lo"])?.success()?;
-    for address in ["127.0.0.1/8", "::1/128", "10.9.0.100/32", "fd09::100/128"] {
-        ensure!(said.contains(address), "{address} isn't on lo: {said}");
-    }
-    Ok(())
 }

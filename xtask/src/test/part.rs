@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use lab::kernel::Choice;
 use lab::process::{Event, watch_several};
-use lab::userland::{RIVALS, SERVERS};
+use lab::userland::{MANAGERS, RIVALS, SERVERS};
 use lab::{GuestOptions, Job, Program, ReadyKernel, paths, progress};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
@@ -376,7 +376,7 @@ impl Programs {
                 ),
             ],
             tools: TOOLS,
-            userlands: &[SERVERS, RIVALS],
+            userlands: &[SERVERS, RIVALS, MANAGERS],
             writable: vec![report.to_owned()],
             timeout: Some(on_kernel(filter)),
             ..Job::default()
