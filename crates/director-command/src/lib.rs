@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod address_files;
 mod cli;
 mod doctor;
 pub mod import;
+mod look;
 #[doc(hidden)]
 pub mod realserver;
 mod regular_file;
+#[cfg(test)]
+mod test_folder;
 
 pub use cli::main;
 

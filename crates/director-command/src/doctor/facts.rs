@@ -6,6 +6,10 @@ use std::net::IpAddr;
 use vip::status::Status;
 use vrrp::Envelope;
 
+use crate::address_files::TextFile;
+use crate::look::Nic;
+use crate::look::processes::Process;
+
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
@@ -95,36 +99,6 @@ pub(crate) struct Balanced {
     pub(crate) is_persistent: bool,
     /// Whether a real server that is down stays, with weight 0. The kernel doesn't know.
     pub(crate) quiesces: Option<bool>,
-}
-
-/// A network interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Nic {
-    pub(crate) index: u32,
-    pub(crate) name: String,
-    /// Its other names, by which files may call it.
-    pub(crate) other_names: Vec<String>,
-    pub(crate) mac: String,
-    /// Its addresses with the lengths of their prefixes.
-    pub(crate) addresses: Vec<(IpAddr, u8)>,
-}
-
-/// A file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TextFile {
-    pub(crate) path: String,
-    pub(crate) text: String,
-}
-
-/// A process.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
-    /// Its name, at most 15 bytes (proc(5)).
-    pub(crate) comm: String,
-    pub(crate) arguments: Vec<String>,
-    /// The file name of its program. None without the right to know.
-    pub(crate) program: Option<String>,
 }
 
 /// Rules that may drop adverts.

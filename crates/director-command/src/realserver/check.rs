@@ -134,7 +134,7 @@ fn of_address(ip: IpAddr, facts: &Facts, items: &mut Vec<Item>) {
         items.push(item(ip.to_string(), is, "on lo alone", false));
     }
     for claim in facts.claims.iter().filter(|it| it.ip == ip) {
-        let is = format!("named by {}", claim.file.display());
+        let is = format!("named by {}", claim.place);
         items.push(item(ip.to_string(), is, "named by nothing else", false));
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::claims::Claim;
 use super::manager::Manager;
+use crate::address_files::Claim;
 
 /// What a plan has to know of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,7 +14,6 @@
 //! (`ndisc_recv_ns` looks for it on the interface that was asked, and for proxy entries).
 
 pub mod check;
-pub mod claims;
 mod execute;
 mod facts;
 mod host;
@@ -32,6 +31,8 @@ mod tests;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use crate::address_files::{Claim, Place};
 
 pub use self::check::{Item, Verdict, judge};
 pub use self::execute::{ApplyError, Host, apply, current};

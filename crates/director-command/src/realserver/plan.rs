@@ -5,11 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::claims::Claim;
 use super::facts::{Facts, conf, full};
 use super::journal::{Journal, Saved};
 use super::manager::{self, NewFile};
-use super::{Forward, Wanted};
+use super::{Claim, Forward, Wanted};
 
 /// An object and how it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,11 +108,10 @@ impl fmt::Display for Refusal {
                 "{ip}/{prefix} is on lo: a whole network ends there; remove it (ip address del \
                  {ip}/{prefix} dev lo), and from whatever puts it there"
             ),
-            Self::Claimed(Claim { file, ip }) => write!(
+            Self::Claimed(Claim { place, ip, .. }) => write!(
                 f,
-                "{} names {ip}: an address has one owner; remove it there if this machine is to be \
-                 a real server",
-                file.display()
+                "{place} names {ip}: an address has one owner; remove it there if this machine is to \
+                 be a real server"
             ),
             Self::NoManager => write!(
                 f,

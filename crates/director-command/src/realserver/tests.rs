@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use super::check::{Found, Target};
-use super::claims::Claim;
 use super::model::{Model, State};
 use super::wire::{Answer, Asked};
 use super::*;
@@ -25,6 +24,11 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 fn on(interface: &str, address: &str, prefix: u8) -> OnInterface {
     OnInterface { interface: interface.to_owned(), ip: ip(address), prefix }
+}
+
+fn named(path: &str, address: &str) -> Claim {
+    let place = Place { path: path.to_owned(), line: 7 };
+    Claim { ip: ip(address), place, by_itself: false }
 }
 
 /// Two interfaces: `eth0` with the default routes, `eth1` with a network of its own.
@@ -212,7 +216,7 @@ fn a_second_owner_is_refused() {
     assert_eq!(refused, [Refusal::Prefix(ip("192.0.2.100"), 24)]);
     let there = Facts { addresses: vec![on("lo", "192.0.2.100", 32)], ..facts() };
     planned(&wanted(&["192.0.2.100"]), &there);
-    let claim = Claim { file: "/etc/ha.d/haresources".into(), ip: ip("192.0.2.100") };
+    let claim = named("/etc/ha.d/haresources", "192.0.2.100");
     let claimed = Facts { claims: vec![claim.clone()], ..facts() };
     assert_eq!(refusals(&wanted(&["192.0.2.100"]), &claimed), [Refusal::Claimed(claim)]);
     planned(&wanted(&["192.0.2.101"]), &claimed);
@@ -241,7 +245,7 @@ fn what_no_real_server_can_have_is_refused() {
 /// Every refusal says what to do or what is wrong, on one line.
 #[test]
 fn refusals_are_sentences() {
-    let claim = Claim { file: "/etc/x".into(), ip: ip("10.0.0.1") };
+    let claim = named("/etc/x", "10.0.0.1");
     for refusal in [
         Refusal::NoVirtualAddress(ip("::")),
         Refusal::NoInterface("x".to_owned()),
@@ -496,9 +500,9 @@ fn a_check_finds_each_thing_that_is_wrong() {
     );
     assert_eq!(
         wrong(|_, more, _| {
-            more.claims.push(Claim { file: "/etc/x".into(), ip: ip("192.0.2.100") });
+            more.claims.push(named("/etc/x", "192.0.2.100"));
         }),
-        ["192.0.2.100: named by /etc/x, not named by nothing else"]
+        ["192.0.2.100: named by /etc/x:7, not named by nothing else"]
     );
     assert_eq!(
         wrong(|model, _, _| {

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use vip::config::Vip;
 use vip::status::StateKind;
 
-use super::super::facts::{Facts, TextFile};
-use super::super::files::networkd::{self, Manages};
-use super::super::files::{Claim, claims};
+use super::super::facts::Facts;
 use super::super::finding::Finding;
+use crate::address_files::networkd::{self, Manages};
+use crate::address_files::{Claim, TextFile, languages};
 
 /// Linux's name of the loopback interface. An address there is that of a real server beside the director.
 const LOOPBACK: &str = "lo";
@@ -41,24 +41,24 @@ fn configured(facts: &Facts, vip: &Vip) -> Vec<Finding> {
     }
     let has_manager = uses("NetworkManager", "NetworkManager.service");
     if has_manager {
-        fixed.extend(of(&facts.keyfiles, claims::of_keyfile));
+        fixed.extend(of(&facts.keyfiles, languages::of_keyfile));
     }
     if uses("ifup", "networking.service") {
-        fixed.extend(claims::of_interfaces(&facts.interfaces));
+        fixed.extend(languages::of_interfaces(&facts.interfaces));
     }
     if has_manager || uses("network", "network.service") {
-        fixed.extend(of(&facts.ifcfg, claims::of_ifcfg));
+        fixed.extend(of(&facts.ifcfg, languages::of_ifcfg));
     }
     let moved = |comm: &str, file: Option<&TextFile>, read: fn(&TextFile) -> Vec<Claim>| {
         let used = facts.is_used(comm, &format!("{comm}.service"));
         used.and(file).map(read).unwrap_or_default()
     };
-    let heartbeat = moved("heartbeat", facts.haresources.as_ref(), claims::of_haresources);
-    let keepalived = moved("keepalived", facts.keepalived_conf.as_ref(), claims::of_keepalived);
-    let is_ours = |claim: &&Claim| vip.addresses.iter().any(|it| it.ip == claim.ip);
+    let heartbeat = moved("heartbeat", facts.haresources.as_ref(), languages::of_haresources);
+    let keepalived = moved("keepalived", facts.keepalived_conf.as_ref(), languages::of_keepalived);
+    let is_ours =
+        |claim: &&Claim| claim.by_itself && vip.addresses.iter().any(|it| it.ip == claim.ip);
     let mut findings = Vec::new();
-    for claim in fixed.iter().filter(is_ours) {
-        let Claim { ip, place } = claim;
+    for Claim { ip, place, .. } in fixed.iter().filter(is_ours) {
         let what = format!("{place} gives {ip} of [[vip]] {:?} to this machine for good", vip.name);
         findings.push(
             Finding::breaks("static-address", what, TWO_OWNERS)
@@ -66,7 +66,7 @@ fn configured(facts: &Facts, vip: &Vip) -> Vec<Finding> {
         );
     }
     for (name, claims) in [("heartbeat", heartbeat), ("keepalived", keepalived)] {
-        for Claim { ip, place } in claims.iter().filter(is_ours) {
+        for Claim { ip, place, .. } in claims.iter().filter(is_ours) {
             let what = format!("{name} moves {ip} of [[vip]] {:?}, too: {place}", vip.name);
             findings.push(
                 Finding::breaks("second-mover", what, TWO_OWNERS).fix(super::stop(facts, name)),

@@ -1,8 +1,9 @@
 //! The programs of the cluster and their files, and programs that do the same.
 
-use super::super::facts::{Facts, Mistake, Process, VipToml};
+use super::super::facts::{Facts, Mistake, VipToml};
 use super::super::finding::Finding;
 use super::stop;
+use crate::look::processes::Process;
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vip_toml(facts);
@@ -42,13 +43,31 @@ fn vip_toml(facts: &Facts) -> Vec<Finding> {
         VipToml::Wrong { path, mistakes } => (path, mistakes),
     };
     let why = "vipd doesn't start with it.";
-    mistakes.iter().map(|it| wrong("vip-toml", it, why, &format!("vipd check {path}"))).collect()
+    wrong("vip-toml", path, mistakes, why, &format!("vipd check {path}"))
 }
 
-fn wrong(id: &'static str, mistake: &Mistake, why: &str, check: &str) -> Finding {
-    let finding = Finding::breaks(id, format!("{}: {}", mistake.place, mistake.message), why);
-    let finding = mistake.help.iter().fold(finding, Finding::hint);
-    finding.fix(check)
+/// How many mistakes of a file are findings of their own: the command that checks it shows all.
+const MISTAKES: usize = 10;
+
+/// The findings about a file with mistakes.
+fn wrong(
+    id: &'static str,
+    path: &str,
+    mistakes: &[Mistake],
+    why: &str,
+    check: &str,
+) -> Vec<Finding> {
+    let (shown, rest) = mistakes.split_at(mistakes.len().min(MISTAKES));
+    let finding = |mistake: &Mistake| {
+        let finding = Finding::breaks(id, format!("{}: {}", mistake.place, mistake.message), why);
+        mistake.help.iter().fold(finding, Finding::hint).fix(check)
+    };
+    let mut findings: Vec<Finding> = shown.iter().map(finding).collect();
+    if !rest.is_empty() {
+        let what = format!("{path} has {} more mistakes", rest.len());
+        findings.push(Finding::breaks(id, what, why).fix(check));
+    }
+    findings
 }
 
 fn vipd(facts: &Facts) -> Vec<Finding> {
@@ -113,11 +132,11 @@ fn interfaces(facts: &Facts) -> Vec<Finding> {
 fn ldirectord_cf(facts: &Facts) -> Vec<Finding> {
     let why = "ldirectord doesn't start with it.";
     let files = facts.ldirectord.iter().filter_map(|it| Some((it, it.services.as_ref().err()?)));
-    let wrong = |(file, mistakes): (&super::super::facts::LdirectordCf, &Vec<Mistake>)| {
+    let findings = files.flat_map(|(file, mistakes)| {
         let check = format!("ldirectord {} check", file.path);
-        mistakes.iter().map(|it| wrong("ldirectord-cf", it, why, &check)).collect::<Vec<_>>()
-    };
-    files.flat_map(wrong).collect()
+        wrong("ldirectord-cf", &file.path, mistakes, why, &check)
+    });
+    findings.collect()
 }
 
 /// Whether a process is the original `ldirectord`. It may call itself what it likes, but not its program.

@@ -8,8 +8,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{AS_ROOT, files};
+use super::AS_ROOT;
 use crate::doctor::facts::{Firewall, Kernel, Saved, Unseen};
+use crate::look::files;
 
 /// How long a command may take.
 const TIME: Duration = Duration::from_secs(5);

@@ -6,8 +6,9 @@ use std::path::Path;
 
 use ipvs::{Client, Family, Forward};
 
-use super::{AS_ROOT, files, unseen};
+use super::{AS_ROOT, unseen};
 use crate::doctor::facts::{Balanced, Kernel, Unseen};
+use crate::look::files;
 
 /// Parameters that matter, as paths below `/proc/sys`.
 const PARAMETERS: [&str; 5] = [

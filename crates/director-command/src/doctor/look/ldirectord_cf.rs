@@ -12,8 +12,9 @@ use std::time::Duration;
 use ipvs::{Family, Forward};
 use ldirectord::{Diagnostic, Protocol, Severity, Surroundings, parse, pools};
 
-use super::{files, kernel, unseen};
+use super::{kernel, unseen};
 use crate::doctor::facts::{Balanced, LdirectordCf, Mistake, Unseen};
+use crate::look::files;
 
 /// How long the look-ups of a file may take: a name server that answers does so in a few seconds.
 const TIME: Duration = Duration::from_secs(5);

@@ -14,7 +14,8 @@ use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, r
 use vrrp::{Envelope, MULTICAST_V4, MULTICAST_V6, PROTOCOL};
 
 use super::unseen;
-use crate::doctor::facts::{Facts, Heard, Nic, Unseen};
+use crate::doctor::facts::{Facts, Heard, Unseen};
+use crate::look::Nic;
 
 /// Longer than any advert with its header: 255 IPv6 addresses.
 const PACKET: usize = 8 * 1024;

@@ -1,12 +1,11 @@
 //! Reads the machine. Nothing here changes it, waits without a deadline, or reads without a bound.
 
 mod commands;
-mod files;
+mod enabled;
 mod kernel;
 mod ldirectord_cf;
 mod listen;
 mod network;
-mod processes;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,8 +13,9 @@ use std::time::Duration;
 
 use vip::control::{Client, ClientError};
 
-use self::files::Files;
 use super::facts::{Facts, LdirectordCf, Mistake, Unseen, VipToml};
+use crate::look::files::{self, Files};
+use crate::look::{Unread, processes};
 
 /// Where `ldirectord` looks for files.
 const LDIRECTORD_CF: &str = "/etc/ha.d/ldirectord.cf";
@@ -41,14 +41,16 @@ pub(crate) fn look(wanted: &Wanted) -> Facts {
     facts.vip = vip_toml(&wanted.config, &mut facts.unseen);
     facts.status = status(&wanted.socket, &mut facts.unseen);
     facts.has_systemd = Path::new("/run/systemd/system").is_dir();
-    facts.enabled = files.enabled();
+    facts.enabled = enabled::enabled(&mut files);
     facts.networkd = files.networkd();
     facts.keyfiles = files.keyfiles();
     facts.interfaces = files.interfaces();
     facts.ifcfg = files.ifcfg();
     facts.haresources = files.one("/etc/ha.d/haresources");
     facts.keepalived_conf = files.one("/etc/keepalived/keepalived.conf");
-    facts.unseen.extend(files.unseen());
+    let mut unread = files.unread();
+    facts.processes = processes::all(&mut unread);
+    facts.unseen.extend(unread.into_iter().map(|Unread { what, error }| unseen(what, &error)));
     facts.ldirectord = ldirectord(&wanted.ldirectord, &mut facts.unseen);
     facts.nics = network::nics(&mut facts.unseen);
     facts.default_routes = network::default_routes(&mut facts.unseen);
@@ -57,7 +59,6 @@ pub(crate) fn look(wanted: &Wanted) -> Facts {
     facts.kernel = kernel::kernel(&mut facts.unseen);
     facts.table = kernel::table(facts.kernel.has_ipvs, &mut facts.unseen);
     facts.firewall = commands::firewall(&facts.kernel, &mut facts.unseen);
-    facts.processes = processes::all(&mut facts.unseen);
     let (heard, deaf) = listen::listen(&facts, wanted.listen);
     facts.heard = heard;
     facts.unseen.extend(deaf);

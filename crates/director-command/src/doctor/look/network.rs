@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::commands;
 use super::unseen;
-use crate::doctor::facts::{Nic, Unseen};
+use crate::doctor::facts::Unseen;
+use crate::look::Nic;
 
 /// The network interfaces. None if they can't be listed.
 pub(super) fn nics(to: &mut Vec<Unseen>) -> Option<Vec<Nic>> {

@@ -1,10 +1,8 @@
 //! Looks at this machine.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -12,27 +10,14 @@ use std::time::{Duration, Instant};
 
 use vip::Message;
 
-use super::{LIMIT, below};
+use super::LIMIT;
+use crate::address_files::ini::entries;
+use crate::address_files::{Claim, TextFile, languages, networkd};
+use crate::look::files::{self, Files};
+use crate::look::processes::{self, Process};
 use crate::realserver::check::in_order;
-use crate::realserver::claims::{Claim, Kind, claims};
 use crate::realserver::facts::{Facts, Link, OnInterface};
 use crate::realserver::manager::{self, Manager};
-
-/// Where systemd-networkd reads its files (systemd.network(5)), best first.
-const NETWORKD: [&str; 5] = [
-    "/etc/systemd/network",
-    "/run/systemd/network",
-    "/usr/local/lib/systemd/network",
-    "/usr/lib/systemd/network",
-    "/lib/systemd/network",
-];
-
-/// Where NetworkManager reads its profiles (nm-settings-keyfile(5)).
-const KEYFILES: [&str; 3] = [
-    "/etc/NetworkManager/system-connections",
-    "/run/NetworkManager/system-connections",
-    "/usr/lib/NetworkManager/system-connections",
-];
 
 /// Where sysctls are read at boot (sysctl.d(5), sysctl(8)), best first.
 const SYSCTLS: [&str; 5] = [
@@ -42,17 +27,6 @@ const SYSCTLS: [&str; 5] = [
     "/usr/lib/sysctl.d",
     "/lib/sysctl.d",
 ];
-
-/// Files that are read alone.
-const FILES: [(&str, Kind); 4] = [
-    ("/etc/network/interfaces", Kind::Interfaces),
-    ("/etc/ha.d/haresources", Kind::Haresources),
-    ("/etc/keepalived/keepalived.conf", Kind::Keepalived),
-    ("/etc/director/vip.toml", Kind::VipToml),
-];
-
-/// The largest configuration that is read, in bytes.
-const MOST: u64 = 16 * 1024 * 1024;
 
 /// The kernel's settings of interfaces, for the calling thread's network namespace.
 const CONF: &str = "/proc/sys/net/ipv4/conf";
@@ -84,17 +58,17 @@ pub(super) fn facts(root: &Path, list: &[Message]) -> Facts {
     let table = |name: &str| fs::read_to_string(format!("/proc/thread-self/net/{name}"));
     facts.default_v4 = default_routes(&table("route").unwrap_or_default(), default_v4);
     facts.default_v6 = default_routes(&table("ipv6_route").unwrap_or_default(), default_v6);
-    for folder in entries(Path::new(CONF)) {
-        let Some(name) = folder.file_name().and_then(OsStr::to_str) else { continue };
+    for name in files::names(Path::new(CONF)).unwrap_or_default() {
         for setting in ["arp_ignore", "arp_announce", "rp_filter"] {
-            if let Ok(value) = fs::read_to_string(folder.join(setting)) {
+            if let Ok(value) = fs::read_to_string(Path::new(CONF).join(&name).join(setting)) {
                 let key = format!("net/ipv4/conf/{name}/{setting}");
                 facts.sysctls.insert(key, value.trim().to_owned());
             }
         }
     }
-    facts.claims = all_claims(root);
-    facts.manager = running_manager(root);
+    let mut files = Files::new(root);
+    facts.claims = claims(&mut files);
+    facts.manager = running_manager(&mut files, &processes::all(&mut Vec::new()));
     facts
 }
 
@@ -127,113 +101,64 @@ fn default_v6(words: &[&str]) -> Option<String> {
     is_default.then(|| (*interface).to_owned())
 }
 
-/// What is in a directory, by name.
-fn entries(folder: &Path) -> Vec<PathBuf> {
-    let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = found.map(|it| it.path()).collect();
-    found.sort();
-    found
-}
-
-fn text(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    // Only files: a pipe might never end.
-    if !fs::metadata(path).ok()?.is_file() {
-        return None;
-    }
-    fs::File::open(path).ok()?.take(MOST).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// What the path is called without the root.
-fn shown(root: &Path, path: &Path) -> PathBuf {
-    path.strip_prefix(root).map_or_else(|_| path.to_owned(), |it| Path::new("/").join(it))
-}
-
-fn all_claims(root: &Path) -> Vec<Claim> {
-    let mut files = Vec::new();
-    let folder = |path: &str| entries(&below(root, Path::new(path)));
-    let has_extension = |path: &Path, wanted| path.extension() == Some(OsStr::new(wanted));
-    for found in NETWORKD.iter().flat_map(|it| folder(it)) {
-        if has_extension(&found, "network") {
-            files.push((found, Kind::Networkd));
-        } else if found.to_string_lossy().ends_with(".network.d") {
-            let drop_ins = entries(&found).into_iter().filter(|it| has_extension(it, "conf"));
-            files.extend(drop_ins.map(|it| (it, Kind::Networkd)));
-        }
-    }
-    let keyfiles = KEYFILES.iter().flat_map(|it| folder(it));
-    files.extend(keyfiles.map(|it| (it, Kind::Keyfile)));
-    let interfaces = folder("/etc/network/interfaces.d").into_iter();
-    files.extend(interfaces.map(|it| (it, Kind::Interfaces)));
-    for found in ["/etc/sysconfig/network-scripts", "/etc/sysconfig/network"].map(folder).concat() {
-        let name = found.file_name().unwrap_or_default().to_string_lossy();
-        if name.starts_with("ifcfg-") {
-            files.push((found, Kind::Ifcfg));
-        }
-    }
-    files.extend(FILES.map(|(path, kind)| (below(root, Path::new(path)), kind)));
-    let mut found = Vec::new();
-    let mut seen = Vec::new();
-    for (path, kind) in files {
-        let name = shown(root, &path);
-        // /lib is often /usr/lib.
-        let real = fs::canonicalize(&path).unwrap_or(path.clone());
-        if manager::is_ours(&name) || seen.contains(&real) {
-            continue;
-        }
-        if let Some(text) = text(&path) {
-            found.extend(claims(kind, &name, &text));
-        }
-        seen.push(real);
-    }
-    found
+/// What others have written about addresses: not we.
+fn claims(files: &mut Files<'_>) -> Vec<Claim> {
+    let mut claims = networkd::claims(&files.networkd());
+    claims.extend(files.keyfiles().iter().flat_map(languages::of_keyfile));
+    claims.extend(languages::of_interfaces(&files.interfaces()));
+    claims.extend(files.ifcfg().iter().flat_map(languages::of_ifcfg));
+    let haresources = files.one("/etc/ha.d/haresources");
+    claims.extend(haresources.iter().flat_map(languages::of_haresources));
+    let keepalived_conf = files.one("/etc/keepalived/keepalived.conf");
+    claims.extend(keepalived_conf.iter().flat_map(languages::of_keepalived));
+    let vip_toml = files.one("/etc/director/vip.toml");
+    claims.extend(vip_toml.iter().flat_map(languages::of_vip_toml));
+    claims.retain(|it| !manager::is_ours(Path::new(&it.place.path)));
+    claims
 }
 
 /// The files of sysctls in the order in which they are read.
 pub(super) fn sysctl_files(root: &Path) -> Vec<(PathBuf, String)> {
-    let folders = SYSCTLS.iter().flat_map(|it| entries(&below(root, Path::new(it))));
-    let files = folders.filter(|it| it.extension() == Some(OsStr::new("conf")));
-    let files = files.chain([below(root, Path::new("/etc/sysctl.conf"))]);
-    in_order(files.filter_map(|it| Some((shown(root, &it), text(&it)?))).collect())
+    let mut files = Files::new(root);
+    let mut paths = Vec::new();
+    for folder in SYSCTLS {
+        paths.extend(files.list(folder, |it| it.ends_with(".conf")));
+    }
+    paths.push("/etc/sysctl.conf".to_owned());
+    let found = files.all(paths).into_iter().map(|it| (it.path.into(), it.text));
+    in_order(found.collect())
 }
 
 /// What sets up the network: a daemon that runs in this network namespace, or else ifupdown, which
 /// doesn't run.
-fn running_manager(root: &Path) -> Option<Manager> {
+fn running_manager(files: &mut Files<'_>, processes: &[Process]) -> Option<Manager> {
+    let process = |comm: &str| processes.iter().find(|it| it.comm == comm);
+    // The kernel keeps 15 bytes of a name.
     if process("systemd-network").is_some() {
-        let state = text(&below(root, Path::new("/run/systemd/netif/links/1")));
+        let state = files.one("/run/systemd/netif/links/1").map(|it| it.text);
         return Some(Manager::Networkd { network: network_file(&state.unwrap_or_default()) });
     }
-    if let Some(pid) = process("NetworkManager") {
-        let mut command = Command::new(format!("/proc/{pid}/exe"));
+    if let Some(process) = process("NetworkManager") {
+        let mut command = Command::new(format!("/proc/{}/exe", process.pid));
         let said = finish(command.arg("--version"), LIMIT);
         let version = said.ok().and_then(|it| version(&it.text));
-        return Some(Manager::NetworkManager { version, profile: other_profile(root) });
+        return Some(Manager::NetworkManager { version, profile: other_profile(files) });
     }
-    let has_ifup = ["/sbin/ifup", "/usr/sbin/ifup"].map(|it| below(root, Path::new(it)).exists());
-    let interfaces = text(&below(root, Path::new("/etc/network/interfaces")));
-    match interfaces {
-        Some(text) if has_ifup.contains(&true) => {
-            let folder = below(root, Path::new("/etc/network/interfaces.d"));
-            Some(Manager::Ifupdown { sources: folder.is_dir() && manager::sources(&text) })
-        }
-        _ => None,
-    }
+    let has_ifup = ["/sbin/ifup", "/usr/sbin/ifup"].iter().any(|it| files.below(it).exists());
+    let interfaces = files.one("/etc/network/interfaces").filter(|_| has_ifup)?;
+    let is_there = files.below("/etc/network/interfaces.d").is_dir();
+    Some(Manager::Ifupdown { sources: is_there && manager::sources(&interfaces.text) })
 }
 
-/// A process of this network namespace by its name, of which the kernel keeps 15 bytes.
-fn process(name: &str) -> Option<String> {
-    let own = fs::metadata("/proc/thread-self/ns/net").ok()?;
-    entries(Path::new("/proc")).into_iter().find_map(|folder| {
-        let pid = folder.file_name()?.to_str()?;
-        let is_pid = pid.bytes().all(|it| it.is_ascii_digit());
-        if !is_pid || fs::read_to_string(folder.join("comm")).ok()?.trim_end() != name {
-            return None;
-        }
-        let its = fs::metadata(folder.join("ns/net")).ok()?;
-        ((its.dev(), its.ino()) == (own.dev(), own.ino())).then(|| pid.to_owned())
-    })
+/// A profile of NetworkManager for `lo` that isn't ours.
+fn other_profile(files: &mut Files<'_>) -> Option<PathBuf> {
+    let is_loopback = |file: &TextFile| {
+        entries(&file.text)
+            .iter()
+            .any(|it| it.section == "connection" && it.key == "type" && it.value == "loopback")
+    };
+    let profiles = files.keyfiles().into_iter().filter(is_loopback);
+    profiles.map(|it| PathBuf::from(it.path)).find(|it| !manager::is_ours(it))
 }
 
 /// The name of the file that networkd has for an interface, from what it writes about it.
@@ -247,20 +172,6 @@ fn network_file(state: &str) -> Option<String> {
 fn version(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.trim().split(|char: char| !char.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-/// A profile of NetworkManager for `lo` that isn't ours.
-fn other_profile(root: &Path) -> Option<PathBuf> {
-    let files = KEYFILES.iter().flat_map(|it| entries(&below(root, Path::new(it))));
-    files.into_iter().find_map(|path| {
-        let name = shown(root, &path);
-        let text = text(&path)?;
-        let is_loopback = text.lines().any(|line| {
-            let (key, value) = line.split_once('=').unwrap_or_default();
-            key.trim() == "type" && value.trim() == "loopback"
-        });
-        (is_loopback && !manager::is_ours(&name)).then_some(name)
-    })
 }
 
 /// How a program ended.
@@ -310,6 +221,7 @@ pub(super) fn finish(command: &mut Command, limit: Duration) -> io::Result<Finis
 #[allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 mod tests {
     use super::*;
+    use crate::test_folder::Folder;
 
     /// The columns are those of `fib_route_seq_show` and `rt6_info_route` in the kernel's source.
     #[test]
@@ -363,12 +275,8 @@ mod tests {
 
     #[test]
     fn a_machine_of_files_names_addresses() {
-        let root = std::env::temp_dir().join(format!("director-look-{}", std::process::id()));
-        let write = |path: &str, text: &str| {
-            let path = root.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let root = Folder::new("look");
+        let write = |path: &str, text: &str| root.write(path, text);
         write("etc/systemd/network/1.network", "[Network]\nAddress=10.0.0.1/24\n");
         write("etc/systemd/network/1.network.d/a.conf", "[Address]\nAddress=10.0.0.2/24\n");
         write(
@@ -384,13 +292,19 @@ mod tests {
         write("sbin/ifup", "");
         write("etc/sysctl.d/90-x.conf", "a = 1\n");
         write("usr/lib/sysctl.d/10-x.conf", "a = 2\n");
-        let found: Vec<String> = all_claims(&root).iter().map(|it| it.ip.to_string()).collect();
-        assert_eq!(found, ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"]);
-        let profile = other_profile(&root);
+        write("etc/director/vip.toml", "addresses = ['10.0.0.6/24']\n");
+        let mut files = Files::new(&root.0);
+        let found: Vec<String> = claims(&mut files).iter().map(|it| it.ip.to_string()).collect();
+        let expected = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"];
+        assert_eq!(found, expected);
+        let profile = other_profile(&mut files);
         assert_eq!(profile, Some("/etc/NetworkManager/system-connections/a".into()));
-        let names: Vec<PathBuf> = sysctl_files(&root).into_iter().map(|it| it.0).collect();
+        let manager = |files: &mut Files<'_>| running_manager(files, &[]);
+        assert_eq!(manager(&mut files), Some(Manager::Ifupdown { sources: true }));
+        fs::remove_file(root.0.join("sbin/ifup")).unwrap();
+        assert_eq!(manager(&mut files), None);
+        let names: Vec<PathBuf> = sysctl_files(&root.0).into_iter().map(|it| it.0).collect();
         let expected = ["/usr/lib/sysctl.d/10-x.conf", "/etc/sysctl.d/90-x.conf"];
         assert_eq!(names, expected.map(PathBuf::from));
-        fs::remove_dir_all(&root).unwrap();
     }
 }

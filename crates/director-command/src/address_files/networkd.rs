@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use super::ini::{Entry, entries};
-use super::{Claim, address};
-use crate::doctor::facts::{Nic, TextFile};
+use super::{Claim, TextFile, address};
+use crate::look::Nic;
 
 /// Where files are; of those with one name, that in the first of these counts. `/lib` is `/usr/lib` on
 /// most machines.
-pub(in crate::doctor) const FOLDERS: [&str; 5] = [
+pub(crate) const FOLDERS: [&str; 5] = [
     "/etc/systemd/network",
     "/run/systemd/network",
     "/usr/local/lib/systemd/network",
@@ -19,7 +19,7 @@ pub(in crate::doctor) const FOLDERS: [&str; 5] = [
 
 /// What systemd-networkd does at its start with addresses that aren't its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::doctor) enum Manages {
+pub(crate) enum Manages {
     /// It leaves this interface alone.
     No,
     Keeps,
@@ -42,7 +42,7 @@ struct Network<'a> {
 }
 
 /// What it does on this interface.
-pub(in crate::doctor) fn manages(files: &[TextFile], nic: &Nic) -> Manages {
+pub(crate) fn manages(files: &[TextFile], nic: &Nic) -> Manages {
     let mut unsure: Option<(String, String)> = None;
     let mut drops = None;
     for network in networks(files) {
@@ -75,15 +75,14 @@ pub(in crate::doctor) fn manages(files: &[TextFile], nic: &Nic) -> Manages {
 }
 
 /// The addresses that the files give to any interface.
-pub(in crate::doctor) fn claims(files: &[TextFile]) -> Vec<Claim> {
+pub(crate) fn claims(files: &[TextFile]) -> Vec<Claim> {
     let mut claims = Vec::new();
     for network in networks(files) {
         for (file, entry) in &network.entries {
             if entry.key != "Address" || !matches!(entry.section, "Network" | "Address") {
                 continue;
             }
-            let place = format!("{}:{}", file.path, entry.line);
-            claims.extend(address(&entry.value).map(|ip| Claim { ip, place }));
+            claims.extend(address(&entry.value).map(|ip| Claim::new(ip, file, entry.line)));
         }
     }
     claims
@@ -291,11 +290,8 @@ fn one(pattern: &[char]) -> (usize, Box<dyn Fn(char) -> bool + '_>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{file, places};
     use super::*;
-
-    fn file(path: &str, text: &str) -> TextFile {
-        TextFile { path: path.to_owned(), text: text.to_owned() }
-    }
 
     fn eth0() -> Nic {
         Nic {
@@ -458,10 +454,10 @@ mod tests {
             ),
             file("/usr/lib/systemd/network/10.network", "[Network]\nAddress=10.9.0.5/24\n"),
         ];
-        let claim = |ip: [u8; 4], line: usize| Claim {
-            ip: ip.into(),
-            place: format!("/etc/systemd/network/10.network:{line}"),
-        };
-        assert_eq!(claims(&files), [claim([10, 9, 0, 1], 4), claim([10, 9, 0, 100], 7)]);
+        let path = "/etc/systemd/network/10.network";
+        assert_eq!(
+            places(&claims(&files)),
+            [format!("{path}:4 10.9.0.1"), format!("{path}:7 10.9.0.100")]
+        );
     }
 }

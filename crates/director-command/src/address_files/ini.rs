@@ -2,17 +2,17 @@
 
 /// A line `KEY=VALUE` in its section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::doctor) struct Entry<'a> {
-    pub(in crate::doctor) section: &'a str,
-    pub(in crate::doctor) key: &'a str,
+pub(crate) struct Entry<'a> {
+    pub(crate) section: &'a str,
+    pub(crate) key: &'a str,
     /// Without blanks around it; a line that ends with a backslash goes on in the next one.
-    pub(in crate::doctor) value: String,
+    pub(crate) value: String,
     /// From 1 on.
-    pub(in crate::doctor) line: usize,
+    pub(crate) line: usize,
 }
 
 /// The entries of a text (systemd.syntax(7)). What is none is left out.
-pub(in crate::doctor) fn entries(text: &str) -> Vec<Entry<'_>> {
+pub(crate) fn entries(text: &str) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::new();
     let mut section = "";
     let mut goes_on = false;

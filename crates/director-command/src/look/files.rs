@@ -1,13 +1,12 @@
 //! Files and folders below a root.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::unseen;
-use crate::doctor::facts::{TextFile, Unseen};
-use crate::doctor::files::networkd::FOLDERS;
+use super::Unread;
+use crate::address_files::TextFile;
+use crate::address_files::networkd::FOLDERS;
 use crate::regular_file;
 
 /// A larger file isn't read.
@@ -21,7 +20,7 @@ const ENTRIES: usize = 10_000;
 /// # Errors
 ///
 /// If it can't be read, isn't a regular file, or has more than 16 MiB.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&regular_file::read(path, LARGEST)?).into_owned())
 }
 
@@ -30,7 +29,7 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
 /// # Errors
 ///
 /// If it can't be listed, or has more than 10,000 entries.
-pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn names(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if is_missing(&error) => return Ok(Vec::new()),
@@ -53,40 +52,42 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// The files below a root, and what could not be read.
 #[derive(Debug)]
-pub(super) struct Files<'a> {
+pub(crate) struct Files<'a> {
     root: &'a Path,
-    unseen: Vec<Unseen>,
+    unread: Vec<Unread>,
 }
 
 impl<'a> Files<'a> {
-    pub(super) const fn new(root: &'a Path) -> Self {
-        Self { root, unseen: Vec::new() }
+    pub(crate) const fn new(root: &'a Path) -> Self {
+        Self { root, unread: Vec::new() }
     }
 
-    pub(super) fn unseen(self) -> Vec<Unseen> {
-        self.unseen
+    /// What couldn't be read.
+    pub(crate) fn unread(self) -> Vec<Unread> {
+        self.unread
     }
 
-    fn below(&self, path: &str) -> PathBuf {
+    /// Where a file is.
+    pub(crate) fn below(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
     /// The names in a folder that are like this, as whole paths.
-    fn list(&mut self, folder: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    pub(crate) fn list(&mut self, folder: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
         match names(&self.below(folder)) {
             Ok(names) => {
                 let names = names.into_iter().filter(|it| is_wanted(it));
                 names.map(|it| format!("{folder}/{it}")).collect()
             }
             Err(error) => {
-                self.unseen.push(unseen(folder, &error));
+                self.unread.push(Unread::new(folder, error));
                 Vec::new()
             }
         }
     }
 
     /// A file, if it is there.
-    pub(super) fn one(&mut self, path: &str) -> Option<TextFile> {
+    pub(crate) fn one(&mut self, path: &str) -> Option<TextFile> {
         let below = self.below(path);
         // An empty text, as a file that is a link to /dev/null has.
         let is_null = fs::canonicalize(&below).is_ok_and(|it| it == Path::new("/dev/null"));
@@ -95,18 +96,19 @@ impl<'a> Files<'a> {
             Ok(text) => Some(TextFile { path: path.to_owned(), text }),
             Err(error) if is_missing(&error) => None,
             Err(error) => {
-                self.unseen.push(unseen(path, &error));
+                self.unread.push(Unread::new(path, error));
                 None
             }
         }
     }
 
-    fn all(&mut self, paths: Vec<String>) -> Vec<TextFile> {
+    /// Those of some files that are there.
+    pub(crate) fn all(&mut self, paths: Vec<String>) -> Vec<TextFile> {
         paths.into_iter().filter_map(|it| self.one(&it)).collect()
     }
 
     /// The files of systemd-networkd, with their drop-ins.
-    pub(super) fn networkd(&mut self) -> Vec<TextFile> {
+    pub(crate) fn networkd(&mut self) -> Vec<TextFile> {
         let mut files = Vec::new();
         for folder in FOLDERS {
             let main = self.list(folder, |it| it.ends_with(".network"));
@@ -120,7 +122,7 @@ impl<'a> Files<'a> {
     }
 
     /// The connections of `NetworkManager`.
-    pub(super) fn keyfiles(&mut self) -> Vec<TextFile> {
+    pub(crate) fn keyfiles(&mut self) -> Vec<TextFile> {
         let mut files = Vec::new();
         for folder in ["/etc", "/run", "/usr/lib"] {
             let folder = format!("{folder}/NetworkManager/system-connections");
@@ -132,54 +134,21 @@ impl<'a> Files<'a> {
     }
 
     /// The files of ifupdown.
-    pub(super) fn interfaces(&mut self) -> Vec<TextFile> {
+    pub(crate) fn interfaces(&mut self) -> Vec<TextFile> {
         let mut paths = vec!["/etc/network/interfaces".to_owned()];
         paths.extend(self.list("/etc/network/interfaces.d", |it| !it.ends_with('~')));
         self.all(paths)
     }
 
-    /// The files of Red Hat's scripts.
-    pub(super) fn ifcfg(&mut self) -> Vec<TextFile> {
+    /// The files of Red Hat's scripts, and of SUSE's.
+    pub(crate) fn ifcfg(&mut self) -> Vec<TextFile> {
         let is_wanted = |name: &str| {
             let is_other = [".rpmsave", ".rpmorig", ".rpmnew", ".bak", ".orig", "~"];
             name.starts_with("ifcfg-") && !is_other.iter().any(|it| name.ends_with(it))
         };
-        let paths = self.list("/etc/sysconfig/network-scripts", is_wanted);
+        let mut paths = self.list("/etc/sysconfig/network-scripts", is_wanted);
+        paths.extend(self.list("/etc/sysconfig/network", is_wanted));
         self.all(paths)
-    }
-
-    /// What starts with the machine: units that another one wants or requires, unless they are masked,
-    /// and scripts of System V. Each with its link.
-    pub(super) fn enabled(&mut self) -> BTreeMap<String, String> {
-        let mut enabled = BTreeMap::new();
-        for folder in ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"] {
-            let wants = self.list(folder, |it| it.ends_with(".wants") || it.ends_with(".requires"));
-            for folder in wants {
-                for link in self.list(&folder, |_| true) {
-                    let name = link.rsplit('/').next().unwrap_or_default();
-                    enabled.entry(name.to_owned()).or_insert(link);
-                }
-            }
-        }
-        let is_masked = |name: &str| {
-            let unit = self.below(&format!("/etc/systemd/system/{name}"));
-            fs::read_link(unit).is_ok_and(|it| it == Path::new("/dev/null"))
-        };
-        enabled.retain(|name, _| !is_masked(name));
-        for level in 2..=5 {
-            for folder in ["/etc", "/etc/rc.d"] {
-                let scripts = self.list(&format!("{folder}/rc{level}.d"), |it| {
-                    it.strip_prefix('S')
-                        .is_some_and(|it| it.starts_with(|it: char| it.is_ascii_digit()))
-                });
-                for link in scripts {
-                    let name =
-                        link.rsplit('/').next().and_then(|it| it.get(3..)).unwrap_or_default();
-                    enabled.entry(format!("{name}.service")).or_insert(link);
-                }
-            }
-        }
-        enabled
     }
 }
 
@@ -188,35 +157,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-
-    /// A folder that is deleted when this is dropped.
-    struct Folder(PathBuf);
-
-    impl Folder {
-        fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("doctor-{name}-{}", std::process::id()));
-            fs::create_dir(&path).expect("a new folder");
-            Self(path)
-        }
-
-        fn write(&self, path: &str, text: &str) {
-            let path = self.0.join(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            fs::write(path, text).expect("a file");
-        }
-
-        fn link(&self, path: &str, to: &str) {
-            let path = self.0.join(path);
-            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-            symlink(to, path).expect("a link");
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
+    use crate::test_folder::Folder;
 
     fn paths(files: &[TextFile]) -> Vec<&str> {
         files.iter().map(|it| it.path.as_str()).collect()
@@ -262,7 +203,7 @@ mod tests {
         );
         assert_eq!(paths(&files.ifcfg()), ["/etc/sysconfig/network-scripts/ifcfg-eth0:0"]);
         assert_eq!(files.one("/etc/ha.d/haresources"), None);
-        assert_eq!(files.unseen(), []);
+        assert!(files.unread().is_empty());
     }
 
     #[test]
@@ -275,29 +216,8 @@ mod tests {
         let folder = root.0.join("etc/network/interfaces.d");
         symlink(&folder, &folder).expect("a link to itself");
         assert_eq!(files.interfaces(), []);
-        let whats: Vec<String> = files.unseen().into_iter().map(|it| it.what).collect();
+        let whats: Vec<String> = files.unread().into_iter().map(|it| it.what).collect();
         let interfaces = "/etc/network/interfaces";
         assert_eq!(whats, [interfaces, "/etc/network/interfaces.d", interfaces]);
-    }
-
-    #[test]
-    fn units_and_scripts_start_with_the_machine() {
-        let root = Folder::new("enabled");
-        root.link("etc/systemd/system/multi-user.target.wants/vipd.service", "/usr/lib/vipd");
-        root.link("etc/systemd/system/multi-user.target.wants/keepalived.service", "/usr/lib/k");
-        root.link("etc/systemd/system/keepalived.service", "/dev/null");
-        root.link("etc/systemd/system/other.service", "/usr/lib/other");
-        root.link("etc/rc3.d/S20heartbeat", "../init.d/heartbeat");
-        root.link("etc/rc.d/rc3.d/S10network", "../init.d/network");
-        root.link("etc/rc2.d/K20ldirectord", "../init.d/ldirectord");
-        let mut files = Files::new(&root.0);
-        let enabled: Vec<(String, String)> = files.enabled().into_iter().collect();
-        let expected = [
-            ("heartbeat.service", "/etc/rc3.d/S20heartbeat"),
-            ("network.service", "/etc/rc.d/rc3.d/S10network"),
-            ("vipd.service", "/etc/systemd/system/multi-user.target.wants/vipd.service"),
-        ];
-        assert_eq!(enabled, expected.map(|(name, link)| (name.to_owned(), link.to_owned())));
-        assert_eq!(files.unseen(), []);
     }
 }

@@ -4,21 +4,31 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{files, unseen};
-use crate::doctor::facts::{Process, Unseen};
+use super::{Unread, files};
+
+/// A process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    /// Its name, at most 15 bytes (proc(5)).
+    pub(crate) comm: String,
+    pub(crate) arguments: Vec<String>,
+    /// The file name of its program. None without the right to know.
+    pub(crate) program: Option<String>,
+}
 
 /// How many are looked at.
 const MOST: usize = 100_000;
 
 /// All of them. Those whose namespace can't be read are taken for ours.
-pub(super) fn all(to: &mut Vec<Unseen>) -> Vec<Process> {
-    let own = fs::read_link("/proc/self/ns/net").ok();
+pub(crate) fn all(to: &mut Vec<Unread>) -> Vec<Process> {
+    let own = fs::read_link("/proc/thread-self/ns/net").ok();
     let mut processes = Vec::new();
     let mut is_first_hidden = true;
     let entries = match fs::read_dir("/proc") {
         Ok(entries) => entries,
         Err(error) => {
-            to.push(unseen("the processes", &error));
+            to.push(Unread::new("the processes", error));
             return processes;
         }
     };
@@ -34,7 +44,7 @@ pub(super) fn all(to: &mut Vec<Unseen>) -> Vec<Process> {
             // With hidepid, proc(5) shows other users' processes only partly.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 if std::mem::take(&mut is_first_hidden) {
-                    to.push(unseen("the processes of other users", &error));
+                    to.push(Unread::new("the processes of other users", error));
                 }
             }
             // It has ended.
