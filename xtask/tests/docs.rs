@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in tests, outside of their functions too")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
+use std::{fs, io};
 
 use serde_json::Value;
 
@@ -173,4 +174,41 @@ fn what_is_no_test_is_not_taken_for_one() {
     for name in ["gone", "helper", "behind_a_test", "add", "missing"] {
         assert!(!has_test(source, name), "{name}");
     }
+}
+
+/// No names, no files.
+struct Nowhere;
+
+impl ldirectord::Surroundings for Nowhere {
+    fn host(&self, _: &str, _: ipvs::Family) -> Option<IpAddr> {
+        None
+    }
+    fn port(&self, _: &str, _: ldirectord::Protocol) -> Option<u16> {
+        None
+    }
+    fn can_append(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+    fn is_directory(&self, _: &Path) -> bool {
+        true
+    }
+}
+
+/// A reader of the page types these files.
+#[test]
+fn the_files_of_the_cluster_page_have_no_mistakes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(root.join("docs/cluster.md")).unwrap();
+    let file = |language: &str| {
+        let start = page.find(&format!("```{language}\n")).expect("a file on the page");
+        let text = &page[start + language.len() + 4..];
+        text[..text.find("```").expect("its end")].to_owned()
+    };
+    let config = vip::config::parse(&file("toml")).expect("a file without mistakes");
+    let service = config.vips[0].track[0].what.to_string();
+    let (cf, diagnostics) = ldirectord::parse(&file("ini"), &Nowhere);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    let services = cf.expect("a file without mistakes").services;
+    assert_eq!(services.len(), 1);
+    assert_eq!(service, "service tcp/10.10.10.53:80");
 }

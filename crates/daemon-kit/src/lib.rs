@@ -5,6 +5,7 @@ pub mod completions;
 pub mod control;
 pub mod notify;
 pub mod page;
+pub mod process_name;
 pub mod rights;
 pub mod say;
 pub mod seconds;

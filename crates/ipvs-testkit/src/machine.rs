@@ -224,7 +224,9 @@ fn add(from: &Path, to: &Path) -> std::io::Result<()> {
         let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type()?;
-        if UNREAD.iter().any(|it| from.ends_with(it)) {
+        // A link such as /var/run leads out of the machine's files.
+        let leads_out = fs::read_link(&to).is_ok_and(|it| it.is_absolute());
+        if leads_out || UNREAD.iter().any(|it| from.ends_with(it)) {
             continue;
         }
         if kind.is_dir() {

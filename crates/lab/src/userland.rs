@@ -46,7 +46,7 @@ pub const RIVALS: Userland = Userland {
 
 /// What sets up a machine's network, to lay over the files of a machine that boots.
 pub const MANAGERS: Userland =
-    Userland { name: "managers", packages: &["network-manager", "ifupdown"], size: "SIZE" };
+    Userland { name: "managers", packages: &["network-manager", "ifupdown"], size: "45 MB" };
 
 /// Folders whose files are in those below `/usr` on all systems of [`SUITE`], while packages still have
 /// them apart.
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn each_userland_has_a_name_and_a_variable_of_its_own() {
         let all = [SERVERS, RIVALS, MANAGERS];
-        for distinct in [all.map(|it| it.folder()), all.map(|it| it.variable().into())] {
+        for distinct in [all.map(Userland::folder), all.map(|it| it.variable().into())] {
             let distinct: std::collections::BTreeSet<PathBuf> = distinct.into();
             assert_eq!(distinct.len(), all.len());
         }

@@ -121,7 +121,7 @@ const HARESOURCES: &str = "ld1 IPaddr2::10.9.0.100/24/eth0\n";
 fn first(booted: &Booted, machine: &Machine, manager: &Manager, files: &[PathBuf]) -> Result<()> {
     let said = director(booted, &["apply", VIP, VIP6])?;
     ensure!(said.status.code() == Some(2), "{said:?}");
-    ensure!(said.stderr.contains("/etc/ha.d/haresources names 10.9.0.100"), "{said:?}");
+    ensure!(said.stderr.contains("/etc/ha.d/haresources:1 names 10.9.0.100"), "{said:?}");
     ensure!(files.iter().all(|it| !it.exists()), "it has written something");
     machine.write("etc/ha.d/haresources", "")?;
     director(booted, &["apply", VIP, VIP6])?.success()?;

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::ini::entries;
+use super::ini::{Entry, entries};
 use super::{Claim, TextFile, address};
 
 /// Those of a connection of `NetworkManager` (nm-settings-keyfile(5)).
 pub(crate) fn of_keyfile(file: &TextFile) -> Vec<Claim> {
     let entries = entries(&file.text);
+    if is_generated(&entries) {
+        return Vec::new();
+    }
     let by_itself = !entries.iter().any(|it| {
         it.section == "connection"
             && it.key == "autoconnect"
@@ -27,6 +30,14 @@ pub(crate) fn of_keyfile(file: &TextFile) -> Vec<Claim> {
         claims.extend(parts.filter_map(address).map(claim));
     }
     claims
+}
+
+/// Whether `NetworkManager` has made the connection up, for addresses that something else has given to the
+/// interface: it does so for `lo`, below /run.
+pub(crate) fn is_generated(entries: &[Entry<'_>]) -> bool {
+    entries
+        .iter()
+        .any(|it| it.section == ".nmmeta" && it.key == "nm-generated" && it.value == "true")
 }
 
 /// Those of the files of ifupdown (interfaces(5)), which name in each other what comes up by itself.
@@ -211,6 +222,9 @@ mod tests {
         assert_eq!(claims(of_keyfile, text), expected);
         let manual = text.replace("id=lan", "autoconnect=false");
         assert_eq!(claims(of_keyfile, &manual), expected.map(|it| format!("{it} by hand")));
+        let generated =
+            format!("{text}[.nmmeta]\nnm-generated=true\nvolatile=true\nexternal=true\n");
+        assert_eq!(claims(of_keyfile, &generated), [""; 0]);
     }
 
     #[test]

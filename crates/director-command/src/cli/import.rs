@@ -207,6 +207,7 @@ fn shown(directors: &[Director]) -> String {
         let _ = writeln!(text, "### {}: {VIP_TOML}\n", director.name);
         text += &director.vip_toml();
         let _ = writeln!(text, "\n### {}: the commands\n", director.name);
+        let _ = writeln!(text, "# {INSTALL}");
         for command in &director.commands {
             let _ = writeln!(text, "# {command}");
         }
@@ -254,11 +255,14 @@ fn create(path: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::io("write", path, &error))
 }
 
+/// Puts the file into its place. `vipd` reads it as a user of that group, and there may be a password in it.
+const INSTALL: &str = "install -D -m 640 -g director vip.toml /etc/director/vip.toml";
+
 /// What is typed on a machine.
 fn commands(director: &Director) -> String {
     let mut text = format!("# Type these on {}, as root, in this order.\n", director.name);
     // Writing to a string doesn't fail.
-    let _ = writeln!(text, "install -D -m 600 vip.toml {VIP_TOML}");
+    let _ = writeln!(text, "{INSTALL}");
     for command in &director.commands {
         let _ = writeln!(text, "{command}");
     }

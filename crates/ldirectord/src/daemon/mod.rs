@@ -50,6 +50,7 @@ impl Role {
         connect: fn() -> Result<Client<T>, Error>,
     ) -> Exit {
         ipvs_os::keep_little_freed_memory();
+        daemon_kit::process_name::set(c"ldirectord");
         match self {
             Self::Parent(words) => launch::parent(words),
             Self::Worker(words) => worker::run(&words, connect),

@@ -58,7 +58,10 @@ pub fn main() -> ExitCode {
             with_file(&options.file, |config| daemon::run(config, &options))
         }
         Ok(Command::Ask { socket, what }) => ask("vipd", &socket, &what),
-        Ok(Command::Guard { user }) => ended(daemon::run_guard(user.as_deref())),
+        Ok(Command::Guard { user }) => {
+            daemon_kit::process_name::set(c"vipd");
+            ended(daemon::run_guard(user.as_deref()))
+        }
         Err(error) => {
             say::err(format_args!("vipd: {error}\n{}\n", help::USAGE));
             Exit::Usage

@@ -94,7 +94,7 @@ fn replies(native: &Native, verdicts: &mut Verdicts) -> String {
         return String::new();
     }
     let mut text = String::from(
-        "| checks | program | status or metrics asked for | a reply takes | the longest |\n\
+        "| checks | program | replies | a reply takes | the longest |\n\
          | --: | --- | --: | --: | --: |\n",
     );
     for Cost { program, checks, replies, .. } in asked {
@@ -103,7 +103,7 @@ fn replies(native: &Native, verdicts: &mut Verdicts) -> String {
         let longest = verdicts.verdict(format!("{longest:.1} ms"), bar);
         let _ = writeln!(
             text,
-            "| {} | {program} | {} times | {median:.1} ms | {longest} |",
+            "| {} | {program} | {} | {median:.1} ms | {longest} |",
             count(*checks),
             replies.len(),
         );
@@ -242,7 +242,7 @@ mod tests {
         assert!(
             met.contains("| 10,000 | ldirectord | 3 | 45.0 µs (28.0–80.0) | – | – | 100.0 % |")
         );
-        let reply = "| 1,000 | ldirectord | 3 times | 2.0 ms | 19.0 ms (< 20 ms: met) |\n";
+        let reply = "| 1,000 | ldirectord | 3 | 2.0 ms | 19.0 ms (< 20 ms: met) |\n";
         assert!(met.contains(reply), "{met}");
         assert!(met.contains("| ldirectord | 1 | 1.50 s (≤ 2 s: met) |"), "{met}");
         assert!(met.contains("| ldirectord | 1 | 1100 | 1.10 (≥ 1: met) |"), "{met}");

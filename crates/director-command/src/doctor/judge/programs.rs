@@ -1,5 +1,7 @@
 //! The programs of the cluster and their files, and programs that do the same.
 
+use vip::config::Tracked;
+
 use super::super::facts::{Facts, Mistake, VipToml};
 use super::super::finding::Finding;
 use super::stop;
@@ -8,7 +10,9 @@ use crate::look::processes::Process;
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut findings = vip_toml(facts);
     findings.extend(vipd(facts));
+    findings.extend(tracked(facts));
     findings.extend(interfaces(facts));
+    findings.extend(services(facts));
     findings.extend(ldirectord_cf(facts));
     findings.extend(ldirectord(facts));
     findings.extend(beside(facts));
@@ -94,6 +98,60 @@ fn vipd(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// What lowers the priority now.
+fn tracked(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for vip in facts.status.iter().flat_map(|it| &it.vips) {
+        for down in vip.tracked.iter().filter(|it| !it.up) {
+            let what = format!(
+                "{} of [[vip]] {:?} is down: the priority is {}",
+                down.what, vip.name, vip.priority_reason
+            );
+            let why = match down.weight {
+                0 => "This director can't have the addresses.",
+                _ => "A director with a higher priority has the addresses, or gets them.",
+            };
+            let finding = Finding::breaks("tracked-down", what, why);
+            findings.push(match down.what.strip_prefix("script ") {
+                // It may lack rights that a shell of root has.
+                Some(command) => finding
+                    .hint("as vipd runs it:")
+                    .fix(format!("runuser -u director -- {command}")),
+                None => finding.fix("director vip status"),
+            });
+        }
+    }
+    findings
+}
+
+/// Services that the file tracks and no file of `ldirectord` here has.
+fn services(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // A file with mistakes may have it.
+    let known: Result<Vec<_>, _> =
+        facts.ldirectord.iter().map(|it| it.services.as_ref().map_err(drop)).collect();
+    let (Ok(known), false) = (known, facts.ldirectord.is_empty()) else { return findings };
+    for vip in facts.vips() {
+        for track in &vip.track {
+            let Tracked::Service { service, .. } = &track.what else { continue };
+            let service = service.to_string();
+            if !known.iter().any(|it| it.iter().any(|it| it.name == service)) {
+                let what = format!(
+                    "[[vip]] {:?} tracks {service}, which no file of ldirectord has",
+                    vip.name
+                );
+                let why = "It counts as down, so this director's priority is lower, or it never has the addresses.";
+                let files: Vec<&str> = facts.ldirectord.iter().map(|it| it.path.as_str()).collect();
+                findings.push(
+                    Finding::breaks("tracked-unknown", what, why)
+                        .fix(format!("grep -n '^virtual' {}", files.join(" "))),
+                );
+            }
+        }
+    }
+    findings
+}
+
 /// Interfaces that the file names.
 fn interfaces(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -151,7 +209,9 @@ fn is_perl(process: &Process) -> bool {
 
 fn ldirectord(facts: &Facts) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let runs = facts.processes.iter().any(|it| it.comm == "ldirectord" || is_perl(it));
+    let is_ours = |it: &Process| it.program.as_deref() == Some("ldirectord");
+    let runs =
+        facts.processes.iter().any(|it| it.comm == "ldirectord" || is_ours(it) || is_perl(it));
     let is_enabled =
         facts.enabled.keys().any(|it| it == "ldirectord.service" || it.starts_with("ldirectord@"));
     if facts.ldirectord.is_empty() {
@@ -159,7 +219,7 @@ fn ldirectord(facts: &Facts) -> Vec<Finding> {
     }
     if !runs {
         let start = if facts.has_systemd {
-            "systemctl enable --now ldirectord"
+            "systemctl enable ldirectord && systemctl restart ldirectord"
         } else {
             "ldirectord start"
         };

@@ -22,7 +22,7 @@ pub(super) struct HaCf {
     /// Network interfaces over which packets go.
     pub(super) interfaces: Vec<Spanned<String>>,
     /// The addresses to which they go.
-    pub(super) peers: Vec<IpAddr>,
+    pub(super) peers: Vec<Spanned<IpAddr>>,
     /// Groups of hosts; one is reachable if any of its hosts replies.
     pub(super) pings: Vec<Vec<String>>,
     /// `ipfail` moves resources to the node that reaches more of these groups.
@@ -143,7 +143,7 @@ impl Reader<'_> {
             ("ucast", [interface, peer]) => match peer.text.parse() {
                 Ok(ip) => {
                     self.file.interfaces.push(interface.to_owned());
-                    self.file.peers.push(ip);
+                    self.file.peers.push(Spanned { value: ip, span: peer.span.clone() });
                 }
                 Err(_) => self.notes.error(
                     &peer.span,

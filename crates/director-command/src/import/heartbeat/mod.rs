@@ -93,6 +93,16 @@ fn differences(file: &HaCf, tables: &[(String, Table)], notes: &mut Notes) {
             "VRRP has no longer interval than 40.95 s",
         );
     }
+    if let [only] = &file.peers[..] {
+        notes.differs(
+            &only.span,
+            format!(
+                "both directors get the peer {} alone, and one of them is that itself",
+                only.value
+            ),
+            "add a `ucast` with the other director's address: both may name both",
+        );
+    }
     let mut known: Vec<&str> = tables.iter().map(|(_, table)| table.interface.as_str()).collect();
     if known.is_empty() {
         return;
@@ -130,7 +140,9 @@ fn director(node: &str, tables: &[(String, Table)], groups: &[Group]) -> Directo
     units.sort_unstable();
     units.dedup();
     // Before the addresses come.
-    commands.extend(units.iter().map(|unit| format!("systemctl enable --now {unit}")));
+    // The package has started it already, with a file that has no services.
+    let start = |unit: &String| format!("systemctl enable {unit} && systemctl restart {unit}");
+    commands.extend(units.iter().map(start));
     commands.push(ENABLE.to_owned());
     Director { name: node.to_owned(), tables: tables.iter().map(own).collect(), commands }
 }
@@ -245,7 +257,7 @@ impl Translator<'_> {
         table.addresses = addresses.iter().map(with_prefix).collect();
         table.add_link_local();
         table.preempt = if self.file.fails_back { Preempt::Always } else { Preempt::Never };
-        table.peers.clone_from(&self.file.peers);
+        table.peers = self.file.peers.iter().map(|it| it.value).collect();
         let others = self.by_interface_names(group).into_iter().filter(|it| *it != interface);
         let others = others.map(|it| Track { what: Tracked::Interface(it), weight: 0 });
         table.track = others.collect();

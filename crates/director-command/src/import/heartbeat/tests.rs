@@ -49,7 +49,7 @@ fn the_article_with_its_mistakes() {
                 "vipd check /etc/director/vip.toml",
                 "systemctl disable --now heartbeat",
                 BOTH,
-                "systemctl enable --now ldirectord",
+                "systemctl enable ldirectord && systemctl restart ldirectord",
                 "systemctl enable --now vipd",
             ]
         );
@@ -130,8 +130,9 @@ fn peers_and_files_of_ldirectord() {
     let config = vip::config::parse(&import.directors[1].vip_toml()).unwrap();
     assert_eq!(config.vips[0].peers.len(), 2);
     let commands = &import.directors[0].commands;
-    assert_eq!(commands[3], "systemctl enable --now ldirectord@mail.cf");
-    assert_eq!(commands[4], "systemctl enable --now ldirectord@web.cf");
+    let start = |unit: &str| format!("systemctl enable {unit} && systemctl restart {unit}");
+    assert_eq!(commands[3], start("ldirectord@mail.cf"));
+    assert_eq!(commands[4], start("ldirectord@web.cf"));
     assert_eq!(commands.len(), 6);
 }
 
@@ -148,7 +149,7 @@ fn what_vrrp_does_otherwise_is_said() {
          ucast eth2 192.0.2.1\n",
     );
     let places: Vec<&str> = differs.iter().map(|it| it.0.as_str()).collect();
-    assert_eq!(places, ["1h", "eth1", "eth2"], "{differs:?}");
+    assert_eq!(places, ["1h", "eth1", "eth2", "192.0.2.1"], "{differs:?}");
     // Three intervals of 40.95 s, and the skew of the lower priority.
     assert!(differs[0].1.contains("147.8 s"), "{differs:?}");
     assert!(differs[2].1.contains("no adverts go over eth2"), "{differs:?}");

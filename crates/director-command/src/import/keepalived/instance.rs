@@ -63,6 +63,7 @@ impl Reader<'_> {
         let mut table = Table::new(self.name(name), interface, router_id as u8);
         table.version = match statement.last("version").and_then(Statement::first) {
             Some(word) => self.number(word, 2, 3)? as u8,
+            None if has_ipv6(statement) => 3,
             None => self.version,
         };
         if let Some(word) = statement.last("priority").and_then(Statement::first) {
@@ -357,4 +358,10 @@ fn quoted(words: &[String]) -> String {
         false => format!("'{}'", word.replace('\'', "'\\''")),
     };
     words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether an instance has IPv6 addresses, which only version 3 has: keepalived takes that by itself.
+fn has_ipv6(statement: &Statement) -> bool {
+    let addresses = statement.all("virtual_ipaddress").flat_map(|it| &it.block);
+    addresses.into_iter().any(|it| it.name.text.contains(':'))
 }

@@ -51,7 +51,11 @@ pub(super) fn read(statement: &Statement, notes: &mut Notes) -> Option<Script> {
         weight: whole("weight", 0.0)?.clamp(-254.0, 254.0) as i16,
     };
     if let Some(user) = statement.last("user") {
-        notes.differs(&user.span(), "the script runs as vipd's own user", "");
+        notes.differs(
+            &user.span(),
+            "the script runs as vipd's own user",
+            "try it: runuser -u director -- COMMAND",
+        );
     }
     Some(script)
 }

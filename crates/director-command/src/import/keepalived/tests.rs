@@ -124,6 +124,22 @@ fn a_whole_file() {
     assert_eq!(places, ["router_id LVS_1", "eth0:1", "secret12345"]);
 }
 
+/// keepalived does so by itself.
+#[test]
+fn ipv6_addresses_take_version_3() {
+    let text = "vrrp_instance a {\n interface eth0\n virtual_router_id 7\n virtual_ipaddress {\n  \
+                fe80::7\n  fd00::7/64\n }\n}\n";
+    let import = run(text);
+    assert_eq!(notes(&import, text, Kind::Error), []);
+    let config = vip::config::parse(&import.directors[0].vip_toml()).unwrap();
+    assert_eq!(format!("{:?}", config.vips[0].version), "V3");
+    let config = vip::config::parse(
+        &run(&text.replace("fe80::7", "10.0.0.7").replace("fd00::7/64", "")).directors[0]
+            .vip_toml(),
+    );
+    assert_eq!(format!("{:?}", config.unwrap().vips[0].version), "V2");
+}
+
 /// A shell runs the words that keepalived would have run.
 #[test]
 fn notify_commands_are_called_as_before() {

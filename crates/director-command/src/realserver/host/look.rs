@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use vip::Message;
 
 use super::LIMIT;
-use crate::address_files::ini::entries;
+use crate::address_files::ini::{Entry, entries};
 use crate::address_files::{Claim, TextFile, languages, networkd};
 use crate::look::files::{self, Files};
 use crate::look::processes::{self, Process};
@@ -153,9 +153,11 @@ fn running_manager(files: &mut Files<'_>, processes: &[Process]) -> Option<Manag
 /// A profile of NetworkManager for `lo` that isn't ours.
 fn other_profile(files: &mut Files<'_>) -> Option<PathBuf> {
     let is_loopback = |file: &TextFile| {
-        entries(&file.text)
-            .iter()
-            .any(|it| it.section == "connection" && it.key == "type" && it.value == "loopback")
+        let entries = entries(&file.text);
+        let is_type = |it: &Entry<'_>| {
+            it.section == "connection" && it.key == "type" && it.value == "loopback"
+        };
+        entries.iter().any(is_type) && !languages::is_generated(&entries)
     };
     let profiles = files.keyfiles().into_iter().filter(is_loopback);
     profiles.map(|it| PathBuf::from(it.path)).find(|it| !manager::is_ours(it))
@@ -284,6 +286,11 @@ mod tests {
             "[Address]\nAddress=10.0.0.9\n",
         );
         write("etc/systemd/network/1.network.d/90-director-realserver.conf", "Address=10.0.0.9\n");
+        write(
+            "run/NetworkManager/system-connections/lo.nmconnection",
+            "[connection]\ntype=loopback\n[.nmmeta]\nnm-generated=true\n",
+        );
+        assert_eq!(other_profile(&mut Files::new(&root.0)), None);
         write("etc/NetworkManager/system-connections/a", "[connection]\ntype=loopback\n");
         write("etc/network/interfaces", "source interfaces.d/*\n");
         write("etc/network/interfaces.d/a", "iface lo inet static\n address 10.0.0.3\n");

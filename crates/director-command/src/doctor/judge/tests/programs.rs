@@ -109,3 +109,51 @@ fn interfaces_that_are_not_there() {
     // Nobody could look.
     assert_eq!(ids(|it| it.nics = None), NONE);
 }
+
+#[test]
+fn tracked_things_that_are_down() {
+    let with = |what: &str, up: bool, weight: i16| {
+        let mut status = serde_json::to_value(status("backup")).expect("a status");
+        status["vips"][0]["tracked"] = json!([{"what": what, "up": up, "weight": weight}]);
+        status["vips"][0]["priority_reason"] = json!("40 = 100 - 60 (it is down)");
+        Some(serde_json::from_value(status).expect("a status"))
+    };
+    assert_eq!(ids(|it| it.status = with("interface eth1", true, 0)), NONE);
+    let found = only(|it| it.status = with("script /usr/bin/ping -c 1 10.9.0.254", false, -60));
+    assert_eq!(found.id, "tracked-down");
+    assert!(found.what.ends_with("the priority is 40 = 100 - 60 (it is down)"), "{found:?}");
+    assert_eq!(found.fix[1], "runuser -u director -- /usr/bin/ping -c 1 10.9.0.254");
+    let found = only(|it| it.status = with("interface eth1", false, 0));
+    assert_eq!(found.why, "This director can't have the addresses.");
+}
+
+/// A process that executes itself may be called otherwise.
+#[test]
+fn ldirectord_is_known_by_its_program() {
+    let found = ids(|it| {
+        for process in it.processes.iter_mut().filter(|it| it.comm == "ldirectord") {
+            process.comm = "exe".to_owned();
+            process.program = Some("ldirectord".to_owned());
+        }
+    });
+    assert_eq!(found, NONE);
+}
+
+#[test]
+fn services_that_are_tracked_and_in_no_file() {
+    let tracks = |service: &str| {
+        vip_toml(&format!(
+            "[[vip.track]]\nservice = \"{service}\"\ninstance = \"ldirectord\"\nweight = -60\n"
+        ))
+    };
+    assert_eq!(ids(|it| it.vip = tracks("tcp/10.9.0.100:80")), NONE);
+    let found = only(|it| it.vip = tracks("tcp/10.9.0.10:80"));
+    assert_eq!(found.id, "tracked-unknown");
+    assert_eq!(found.fix, ["grep -n '^virtual' /etc/ha.d/ldirectord.cf"]);
+    // Another machine's, or a file that nobody could read.
+    let found = ids(|it| {
+        it.vip = tracks("tcp/10.9.0.10:80");
+        it.ldirectord.clear();
+    });
+    assert_eq!(found, NONE);
+}
