@@ -89,3 +89,22 @@ fn each_dependency_has_a_reason() {
     let listed: BTreeSet<String> = crates.map(|name| name.trim().to_owned()).collect();
     assert_eq!(listed, &named_in_manifests(".") | &named_in_manifests("fuzz"));
 }
+
+/// They would take each other's place in `target`, and a test would run the other one.
+#[test]
+fn no_two_programs_have_one_name() {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap().iter();
+    let targets = packages.flat_map(|it| it["targets"].as_array().unwrap());
+    let is_program = |it: &&Value| it["kind"].as_array().unwrap().contains(&Value::from("bin"));
+    let names: Vec<&str> =
+        targets.filter(is_program).map(|it| it["name"].as_str().unwrap()).collect();
+    let distinct: BTreeSet<&str> = names.iter().copied().collect();
+    assert!(names.len() > 5 && distinct.len() == names.len(), "{names:?}");
+}

@@ -89,7 +89,7 @@ impl Director {
         progress::now("building what is measured");
         let bench =
             |name| cargo::build(&["build", "--release", "-p", "ipvs-benches", "--bin", name], name);
-        let measure = bench("director")?;
+        let measure = bench("checkers")?;
         let model = bench("ldirectord-model")?;
         let ldirectord = cargo::build(&["build", "--release", "-p", "ldirectord"], "ldirectord")?;
         let guest = Settings {

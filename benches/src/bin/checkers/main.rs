@@ -1,4 +1,4 @@
-//! Measures health checks: `director native|guest SETTINGS`, with the settings as a JSON file. The
+//! Measures health checks: `checkers native|guest SETTINGS`, with the settings as a JSON file. The
 //! results are in `report.json` in the settings' folder. `cargo xtask bench director` provides all of
 //! that.
 
