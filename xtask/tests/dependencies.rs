@@ -64,8 +64,8 @@ fn the_documents_name_all_of_it() {
     }
 }
 
-/// The third-party crates that the manifests of a workspace name. Works offline.
-fn named_in_manifests(workspace: &str) -> BTreeSet<String> {
+/// The packages of a workspace, as Cargo describes them. Works offline.
+fn packages(workspace: &str) -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(workspace))
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
@@ -73,8 +73,14 @@ fn named_in_manifests(workspace: &str) -> BTreeSet<String> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap().iter();
-    let dependencies = packages.flat_map(|package| package["dependencies"].as_array().unwrap());
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// The third-party crates that the manifests of a workspace name.
+fn named_in_manifests(workspace: &str) -> BTreeSet<String> {
+    let packages = packages(workspace);
+    let dependencies =
+        packages.iter().flat_map(|package| package["dependencies"].as_array().unwrap());
     // Our own crates are path dependencies.
     let others = dependencies.filter(|dependency| dependency["path"].is_null());
     others.map(|dependency| dependency["name"].as_str().unwrap().to_owned()).collect()
@@ -93,15 +99,8 @@ fn each_dependency_has_a_reason() {
 /// They would take each other's place in `target`, and a test would run the other one.
 #[test]
 fn no_two_programs_have_one_name() {
-    let output = Command::new(env!("CARGO"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap().iter();
-    let targets = packages.flat_map(|it| it["targets"].as_array().unwrap());
+    let packages = packages(".");
+    let targets = packages.iter().flat_map(|it| it["targets"].as_array().unwrap());
     let is_program = |it: &&Value| it["kind"].as_array().unwrap().contains(&Value::from("bin"));
     let names: Vec<&str> =
         targets.filter(is_program).map(|it| it["name"].as_str().unwrap()).collect();

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Why a text didn't arrive.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// Writes a text to standard output. If it doesn't arrive, [`lost`] says so at the program's end.
+/// Writes a text to standard output. If it doesn't arrive, [`has_arrived`] says so at the program's end.
 pub fn out(text: impl Display) {
     let mut stream = io::stdout().lock();
     let error = write!(stream, "{text}").and_then(|()| stream.flush()).err();
@@ -19,10 +19,13 @@ pub fn out(text: impl Display) {
     }
 }
 
-/// Why a text that was written to standard output didn't arrive: a full disk, for example. A program that
-/// is about to report success asks for it, as the C library's streams keep their errors (ferror(3)).
-pub fn lost() -> Option<io::Error> {
-    LOST.lock().unwrap_or_else(PoisonError::into_inner).take()
+/// Whether all texts have arrived at standard output; if not, on a full disk for example, the `program` says why. One
+/// that is about to report success asks, as the C library's streams keep their errors (ferror(3)).
+pub fn has_arrived(program: &str) -> bool {
+    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(error) = lost else { return true };
+    err(format_args!("{program}: cannot write the output: {error}\n"));
+    false
 }
 
 /// Writes a text to standard error.

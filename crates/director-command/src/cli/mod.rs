@@ -51,12 +51,6 @@ pub fn main() -> ExitCode {
             Exit::Usage
         }
     };
-    let exit = match say::lost() {
-        Some(error) if exit == Exit::Done => {
-            say::err(format_args!("director: cannot write the output: {error}\n"));
-            Exit::Failed
-        }
-        _ => exit,
-    };
-    exit.into()
+    let is_lost = exit == Exit::Done && !say::has_arrived("director");
+    if is_lost { Exit::Failed } else { exit }.into()
 }

@@ -61,12 +61,6 @@ pub fn main_with<T: Transport + 'static>(connect: fn() -> Result<Client<T>, Erro
             Exit::Usage
         }
     };
-    let exit = match say::lost() {
-        Some(error) if exit == Exit::Done => {
-            say::err(format_args!("ldirectord: cannot write the output: {error}\n"));
-            Exit::Failed
-        }
-        _ => exit,
-    };
-    exit.into()
+    let is_lost = exit == Exit::Done && !say::has_arrived("ldirectord");
+    if is_lost { Exit::Failed } else { exit }.into()
 }
