@@ -1,6 +1,9 @@
 //! Users and groups of this machine, from its files: those of services are there.
 
-use std::fs;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// A user with its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +12,37 @@ pub struct User {
     pub uid: u32,
     /// The number of its group.
     pub gid: u32,
+}
+
+impl User {
+    /// Whether permissions let this user read a file and enter the folders above it. Access control lists
+    /// and other groups of the user aren't asked.
+    ///
+    /// # Errors
+    ///
+    /// The file or a folder isn't there, or this process may not look.
+    pub fn may_read(self, path: &Path) -> io::Result<bool> {
+        const READ: u32 = 0o4;
+        const ENTER: u32 = 0o1;
+        let path = fs::canonicalize(path)?;
+        let above =
+            path.ancestors().skip(1).map(|folder| Ok(self.may(&fs::metadata(folder)?, ENTER)));
+        let is_reached = above.collect::<io::Result<Vec<bool>>>()?.into_iter().all(|it| it);
+        Ok(is_reached && self.may(&fs::metadata(&path)?, READ))
+    }
+
+    /// Whether it has a right, one of the three bits of `others`: those of the owner count for the owner
+    /// alone, those of the group for its members (`path_resolution(7)`).
+    fn may(self, metadata: &Metadata, right: u32) -> bool {
+        let shift = if metadata.uid() == self.uid {
+            6
+        } else if metadata.gid() == self.gid {
+            3
+        } else {
+            0
+        };
+        self.uid == 0 || metadata.mode() >> shift & right != 0
+    }
 }
 
 /// The user with this name.
@@ -41,7 +75,36 @@ fn fields_of<'a>(line: &'a str, name: &str) -> Option<impl Iterator<Item = &'a s
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::test_folder::Folder;
+
+    #[test]
+    fn the_first_class_that_fits_decides() {
+        let folder = Folder::new("users");
+        let path = folder.0.join("file");
+        fs::write(&path, "").unwrap();
+        let own = fs::metadata(&path).unwrap();
+        let owner = User { uid: own.uid(), gid: own.gid() + 1 };
+        let member = User { uid: own.uid() + 7, gid: own.gid() };
+        let other = User { uid: own.uid() + 7, gid: own.gid() + 1 };
+        for (mode, user, may) in [
+            (0o400, owner, true),
+            (0o640, member, true),
+            (0o604, member, false),
+            (0o640, other, false),
+            (0o604, other, true),
+        ] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(user.may(&fs::metadata(&path).unwrap(), 4), may, "{mode:o} {user:?}");
+        }
+        assert!(User { uid: 0, gid: 0 }.may_read(&path).unwrap());
+        assert!(other.may_read(&path).unwrap());
+        assert!(other.may_read(&folder.0.join("none")).is_err());
+        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(!other.may_read(&path).unwrap(), "the folder is closed");
+    }
 
     #[test]
     fn users_and_groups_are_found_by_their_whole_name() {

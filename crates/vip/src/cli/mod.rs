@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use daemon_kit::completions::Program;
 use daemon_kit::say;
+use daemon_kit::users::{self, User};
 
 use args::Command;
 
@@ -47,6 +48,9 @@ pub fn main() -> ExitCode {
         Ok(Command::Check { file }) => match read(&file) {
             Ok(_) => {
                 say::out(format_args!("{}: no mistakes\n", file.display()));
+                if let Some(warning) = unreadable(&file, users::user(SERVICE_USER)) {
+                    say::err(format_args!("vipd: {warning}\n"));
+                }
                 Exit::Done
             }
             Err(exit) => exit,
@@ -69,6 +73,21 @@ pub fn main() -> ExitCode {
     };
     let is_lost = exit == Exit::Done && !say::has_arrived("vipd");
     if is_lost { Exit::Failed } else { exit }.into()
+}
+
+/// The user of vipd.service.
+const SERVICE_USER: &str = "director";
+
+/// A warning about a file that this user can't read although we can. Without a user there is no such service.
+fn unreadable(path: &Path, user: Option<User>) -> Option<String> {
+    let may_read = user?.may_read(path).unwrap_or(true);
+    (!may_read).then(|| {
+        let shown = path.display();
+        format!(
+            "{shown}: vipd.service can't read it, as it runs as the user {SERVICE_USER}; \
+             `chgrp {SERVICE_USER} {shown}` and `chmod 640 {shown}` let it"
+        )
+    })
 }
 
 /// Does something with a file that has no mistakes.
@@ -100,4 +119,26 @@ fn read(path: &Path) -> Result<Config, Exit> {
         }
         Exit::Usage
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::test_folder::Folder;
+
+    #[test]
+    fn a_file_that_the_service_cannot_read_is_a_warning() {
+        let folder = Folder::new("unreadable");
+        let path = folder.join("vip.toml");
+        std::fs::write(&path, "").unwrap();
+        let user = Some(User { uid: 4_000_000, gid: 4_000_000 });
+        for (mode, is_said) in [(0o644, false), (0o640, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(unreadable(&path, user).is_some(), is_said, "{mode:o}");
+            assert_eq!(unreadable(&path, None), None);
+        }
+        assert!(unreadable(&path, user).is_some_and(|it| it.contains("chgrp director")));
+    }
 }
