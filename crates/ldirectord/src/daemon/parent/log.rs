@@ -48,6 +48,8 @@ pub(super) struct Log {
     instance: String,
     target: Target,
     stream: Option<Stream>,
+    /// Whether the stream is the journal's, which gets what goes to the system's log as well.
+    is_journal: bool,
     clock: LocalClock,
 }
 
@@ -55,7 +57,14 @@ impl Log {
     /// A log that goes to the usual file, and to `stream`. With `only_stream`, only there.
     pub(super) fn new(instance: &str, stream: Option<Stream>, only_stream: bool) -> Self {
         let target = if only_stream { Target::Nowhere } else { Target::File(USUAL.into()) };
-        Self { instance: instance.to_owned(), target, stream, clock: LocalClock::default() }
+        let told = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+        let is_journal = match stream {
+            Some(Stream::Out) => is_told(&told, io::stdout()),
+            Some(Stream::Err) => is_told(&told, io::stderr()),
+            None => false,
+        };
+        let clock = LocalClock::default();
+        Self { instance: instance.to_owned(), target, stream, is_journal, clock }
     }
 
     /// Obeys `logfile=`: a path, or a facility. An unknown one is a warning about the file.
@@ -81,7 +90,8 @@ impl Log {
             return;
         }
         let dated: String = lines.iter().map(|line| self.dated(&now, line)).collect();
-        match self.stream {
+        let arrives_by_syslog = self.is_journal && matches!(self.target, Target::Syslog(_));
+        match self.stream.filter(|_| !arrives_by_syslog) {
             Some(Stream::Out) => drop(write_now(io::stdout().lock(), dated.as_bytes())),
             Some(Stream::Err) => drop(write_now(io::stderr().lock(), dated.as_bytes())),
             None => {}
@@ -118,6 +128,14 @@ impl Log {
         let date = now.strftime("%a %b %e %H:%M:%S %Y");
         format!("[{date}|{}|{}] {line}\n", self.instance, std::process::id())
     }
+}
+
+/// Whether this is the stream that systemd told of: `$JOURNAL_STREAM` has its device and inode
+/// (systemd.exec(5)).
+fn is_told(told: &str, stream: impl AsFd) -> bool {
+    let told = told.split_once(':').map(|(device, inode)| (device.parse(), inode.parse()));
+    let Some((Ok(device), Ok(inode))) = told else { return false };
+    rustix::fs::fstat(stream).is_ok_and(|it| (it.st_dev, it.st_ino) == (device, inode))
 }
 
 /// A terminal that shows the log gets no orders.
@@ -226,6 +244,21 @@ mod tests {
         log.redirect(path.to_str());
         log.write("nobody reads it");
         assert!(log.problem().is_some());
+    }
+
+    /// Otherwise the journal would have each line twice.
+    #[test]
+    fn the_stream_of_the_journal_is_known_by_device_and_inode() {
+        let folder = Folder::new("journal");
+        let [one, other] =
+            ["one", "other"].map(|name| std::fs::File::create(folder.join(name)).expect("a file"));
+        let stat = rustix::fs::fstat(&one).expect("it is open");
+        let told = format!("{}:{}", stat.st_dev, stat.st_ino);
+        assert!(is_told(&told, &one));
+        assert!(!is_told(&told, &other));
+        for told in ["", "8", "8:", ":", "a:b", "8:99999999999999999999"] {
+            assert!(!is_told(told, &one), "{told}");
+        }
     }
 
     #[test]
