@@ -49,7 +49,8 @@ pub fn completions() -> [(&'static str, String); 3] {
 
 pub use config::{
     CheckType, Config, Diagnostic, Elsewhere, Fallback, Globals, HttpMethod, Key, Method, Netmask,
-    Phases, Protocol, Real, Service, Settings, Severity, Spanned, Speaks, Surroundings, parse,
+    Phases, Protocol, Real, Service, Settings, Severity, Spanned, Speaks, Surroundings, closest,
+    parse,
 };
 pub use pools::pools;
 pub use report::report;

@@ -27,8 +27,7 @@ pub use service::{Key, Netmask, Service};
 pub use settings::{Phases, Settings};
 pub use source::{Diagnostic, Severity, Spanned};
 pub use surroundings::Surroundings;
-#[cfg(feature = "daemon")]
-pub(crate) use value::closest;
+pub use value::closest;
 
 use lines::{Kind, Line, lines};
 use service::Block;

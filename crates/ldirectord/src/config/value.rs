@@ -97,7 +97,12 @@ pub(super) fn one_of<T: Copy>(value: Text<'_>, words: &[(&str, T)]) -> Read<T> {
 }
 
 /// The most likely word for a misspelled one, if there is one.
-pub(crate) fn closest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
+///
+/// ```
+/// assert_eq!(ldirectord::closest("lbrc", &["rr", "lblc", "wlc"]), Some("lblc"));
+/// assert_eq!(ldirectord::closest("fastest", &["rr", "lblc", "wlc"]), None);
+/// ```
+pub fn closest<'a>(text: &str, words: &[&'a str]) -> Option<&'a str> {
     let distance = |word: &str| strsim::osa_distance(text, word);
     let nearest = words.iter().min_by_key(|word| distance(word))?;
     (distance(nearest) <= 1 + nearest.len() / 4).then_some(*nearest)

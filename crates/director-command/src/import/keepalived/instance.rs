@@ -8,6 +8,32 @@ use super::super::{Preempt, Table, Track, Tracked};
 use super::blocks::{Statement, Word};
 use super::{Reader, scripts};
 
+/// Directives of an instance that have a meaning here.
+const READ: [&str; 22] = [
+    "interface",
+    "virtual_router_id",
+    "version",
+    "priority",
+    "advert_int",
+    "state",
+    "virtual_ipaddress",
+    "nopreempt",
+    "preempt_delay",
+    "v3_checksum_as_v2",
+    "unicast_peer",
+    "authentication",
+    "track_interface",
+    "track_script",
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "lvs_sync_daemon_interface",
+    "native_ipv6",
+    "old_unicast_checksum",
+    "skip_check_adv_addr",
+];
+
 /// Directives of an instance that `vipd` needs no words for.
 const NOT_NEEDED: [&str; 12] = [
     "garp_master_delay",
@@ -310,30 +336,6 @@ impl Reader<'_> {
     }
 
     fn others(&mut self, statement: &Statement) {
-        const READ: [&str; 22] = [
-            "interface",
-            "virtual_router_id",
-            "version",
-            "priority",
-            "advert_int",
-            "state",
-            "virtual_ipaddress",
-            "nopreempt",
-            "preempt_delay",
-            "v3_checksum_as_v2",
-            "unicast_peer",
-            "authentication",
-            "track_interface",
-            "track_script",
-            "notify",
-            "notify_master",
-            "notify_backup",
-            "notify_fault",
-            "lvs_sync_daemon_interface",
-            "native_ipv6",
-            "old_unicast_checksum",
-            "skip_check_adv_addr",
-        ];
         for line in &statement.block {
             let name = line.name.text.as_str();
             if READ.contains(&name) {
@@ -344,7 +346,7 @@ impl Reader<'_> {
             } else if MISSED.contains(&name) || name.starts_with("notify_") {
                 self.notes.differs(&line.span(), format!("`{name}` has no equivalent"), "");
             } else {
-                self.strange(line);
+                self.strange(line, &[&READ, &NOT_NEEDED, &MISSED]);
             }
         }
     }

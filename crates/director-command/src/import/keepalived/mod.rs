@@ -6,6 +6,8 @@ mod scripts;
 
 use std::collections::BTreeMap;
 
+use ldirectord::closest;
+
 use self::blocks::{Statement, Word};
 use self::scripts::Script;
 use super::note::{Notes, Source};
@@ -45,8 +47,10 @@ pub fn import(source: &Source, name: &str) -> Import {
         }
     }
     reader.groups(&file, &names, &mut tables);
-    reader.sync_follows_one_of(&names);
-    if tables.is_empty() {
+    let in_file: Vec<&Statement> =
+        file.iter().filter(|it| it.name.text == "vrrp_instance").collect();
+    reader.sync_follows_one_of(&in_file);
+    if in_file.is_empty() {
         reader.notes.error(&(0..0), "there is no vrrp_instance", "nothing moves");
     }
     let commands = [CHECK, "systemctl disable --now keepalived", ENABLE];
@@ -63,6 +67,48 @@ struct Reader<'n> {
     sync: Option<(Word, String, Option<u8>)>,
     scripts: BTreeMap<String, Script>,
 }
+
+/// Blocks that have a meaning here.
+const READ_BLOCKS: [&str; 6] = [
+    "global_defs",
+    "vrrp_script",
+    "vrrp_instance",
+    "vrrp_sync_group",
+    "virtual_server",
+    "virtual_server_group",
+];
+
+/// Blocks whose effect is missed.
+const MISSED_BLOCKS: [&str; 10] = [
+    "static_ipaddress",
+    "static_routes",
+    "static_rules",
+    "vrrp_track_process",
+    "vrrp_track_file",
+    "track_file",
+    "bfd_instance",
+    "interface_up_down_delays",
+    "garp_group",
+    "linkbeat_interfaces",
+];
+
+/// Directives of `global_defs` that have a meaning here.
+const READ_GLOBALS: [&str; 2] = ["vrrp_version", "lvs_sync_daemon"];
+
+/// Directives of `global_defs` whose effect is missed.
+const MISSED_GLOBALS: [&str; 11] = [
+    "vrrp_mcast_group4",
+    "vrrp_mcast_group6",
+    "vrrp_startup_delay",
+    "vrrp_higher_prio_send_advert",
+    "vrrp_lower_prio_no_advert",
+    "vrrp_strict",
+    "vrrp_check_unicast_src",
+    "default_interface",
+    "dynamic_interfaces",
+    "nftables",
+    "net_namespace",
+];
 
 /// Directives of `global_defs` about keepalived itself, or about what `vipd` does anyway.
 const GLOBALS: [&str; 27] = [
@@ -115,21 +161,12 @@ impl Reader<'_> {
                     "virtual services and their checks aren't imported",
                     "write them into a file for ldirectord(8), which runs on all directors, before keepalived is stopped",
                 ),
-                "static_ipaddress"
-                | "static_routes"
-                | "static_rules"
-                | "vrrp_track_process"
-                | "vrrp_track_file"
-                | "track_file"
-                | "bfd_instance"
-                | "interface_up_down_delays"
-                | "garp_group"
-                | "linkbeat_interfaces" => self.notes.differs(
+                name if MISSED_BLOCKS.contains(&name) => self.notes.differs(
                     &statement.span(),
-                    format!("`{}` has no equivalent", statement.name.text),
+                    format!("`{name}` has no equivalent"),
                     "",
                 ),
-                _ => self.strange(statement),
+                _ => self.strange(statement, &[&READ_BLOCKS, &MISSED_BLOCKS]),
             }
         }
     }
@@ -151,33 +188,20 @@ impl Reader<'_> {
                 let id = id.and_then(|it| it.text.parse().ok());
                 self.sync = Some((instance.clone(), interface.text.clone(), id));
             }
-            "vrrp_mcast_group4"
-            | "vrrp_mcast_group6"
-            | "vrrp_startup_delay"
-            | "vrrp_higher_prio_send_advert"
-            | "vrrp_lower_prio_no_advert"
-            | "vrrp_strict"
-            | "vrrp_check_unicast_src"
-            | "default_interface"
-            | "dynamic_interfaces"
-            | "nftables"
-            | "net_namespace" => {
-                self.notes.differs(
-                    &span,
-                    format!("`{}` has no equivalent", statement.name.text),
-                    "",
-                );
+            name if MISSED_GLOBALS.contains(&name) => {
+                self.notes.differs(&span, format!("`{name}` has no equivalent"), "");
             }
             name if GLOBALS.contains(&name) => {
                 let message = format!("`{name}` isn't needed, or is about keepalived itself");
                 self.notes.left_out(&span, message, "");
             }
-            _ => self.strange(statement),
+            _ => self.strange(statement, &[&READ_GLOBALS, &MISSED_GLOBALS, &GLOBALS]),
         }
     }
 
-    /// A line that keepalived's manual doesn't have, or that stands for other lines.
-    fn strange(&mut self, statement: &Statement) {
+    /// A line that keepalived's manual doesn't have, or that stands for other lines. `known` are words that
+    /// it may be meant for.
+    fn strange(&mut self, statement: &Statement, known: &[&[&str]]) {
         let name = statement.name.text.as_str();
         if name == "include" || name.starts_with(['@', '$', '~']) {
             self.notes.error(
@@ -187,7 +211,9 @@ impl Reader<'_> {
             );
             return;
         }
-        self.notes.differs(&statement.name.span, format!("nothing is known of `{name}`"), "");
+        let message = format!("nothing is known of `{name}`, and keepalived ignores it, too");
+        let help = closest(name, &known.concat()).map(|word| format!("did you mean `{word}`?"));
+        self.notes.differs(&statement.name.span, message, &help.unwrap_or_default());
     }
 
     /// Instances of a group move together. Here, each leaves a director that lost the interface of
@@ -235,8 +261,11 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    fn sync_follows_one_of(&mut self, names: &[String]) {
-        if let Some((instance, ..)) = self.sync.take().filter(|it| !names.contains(&it.0.text)) {
+    fn sync_follows_one_of(&mut self, instances: &[&Statement]) {
+        let is_there = |name: &str| {
+            instances.iter().any(|it| it.first().is_some_and(|word| word.text == name))
+        };
+        if let Some((instance, ..)) = self.sync.take().filter(|it| !is_there(&it.0.text)) {
             self.notes.differs(
                 &instance.span,
                 format!(

@@ -221,6 +221,42 @@ fn what_cannot_be_meant_has_no_result() {
     }
 }
 
+/// A mistake is one error, not that and what follows from it.
+#[test]
+fn what_follows_from_an_error_is_none() {
+    let text = "global_defs {\nlvs_sync_daemon eth0 a\n}\nvrrp_instance a {\ninterface eth0\n\
+                virtual_router_id 256\nvirtual_ipaddress {\n10.0.0.1\n}\n}\n";
+    let import = run(text);
+    assert_eq!(import.notes.len(), 1, "{:?}", import.notes);
+    assert_eq!(notes(&import, text, Kind::Error)[0].0, "256");
+    assert_eq!(notes(&run("global_defs {\n}\n"), "", Kind::Error).len(), 1);
+}
+
+#[test]
+fn a_misspelled_word_has_a_likely_one() {
+    for (word, likely) in [
+        ("priorty 50", "`priority`"),
+        ("virtual_ipadress {\n10.0.0.2\n}", "`virtual_ipaddress`"),
+        ("no_preempt", "`nopreempt`"),
+        ("garp_master_dely 3", "`garp_master_delay`"),
+    ] {
+        let text = format!(
+            "vrrp_instance a {{\ninterface eth0\nvirtual_router_id 1\nvirtual_ipaddress {{\n10.0.0.1\n}}\n\
+             {word}\n}}\n"
+        );
+        let note = run(&text).notes.remove(0);
+        assert!(note.help.is_some_and(|help| help.contains(likely)), "{word}");
+        assert_eq!(note.kind, Kind::Differs);
+    }
+    let is_said = |text: &str, help: &str| {
+        run(text).notes.iter().any(|note| note.help.as_deref() == Some(help))
+    };
+    assert!(is_said("vrp_script x {\n}\n", "did you mean `vrrp_script`?"));
+    assert!(is_said("global_defs {\nvrrp_versio 3\n}\n", "did you mean `vrrp_version`?"));
+    let unknown = run("quite_another_thing\n");
+    assert!(unknown.notes.iter().any(|note| note.kind == Kind::Differs && note.help.is_none()));
+}
+
 #[test]
 fn an_ipv6_instance_gets_what_it_lacks() {
     let text = "vrrp_instance six {\ninterface eth0\nvirtual_router_id 51\nversion 3\npreempt_delay 5\nvirtual_ipaddress {\nfd09::100/64\n}\n}\n";
