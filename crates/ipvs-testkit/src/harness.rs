@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use lab::kernel::KernelVersion;
@@ -276,6 +276,7 @@ struct Run {
 
 impl Run {
     fn one(&self, test: &Test) -> Result<Completion, Failed> {
+        let start = Instant::now();
         let outcome = match test.reason_to_skip(&self.kernel) {
             Some(reason) => Outcome::Skipped(reason),
             None => match self.supervise(test) {
@@ -283,7 +284,7 @@ impl Run {
                 Err(error) => Outcome::Failed(format!("{error:?}")),
             },
         };
-        let outcome = match self.report.append(&test.name, &outcome) {
+        let outcome = match self.report.append(&test.name, &outcome, start.elapsed()) {
             Ok(()) => outcome,
             Err(error) => Outcome::Failed(format!("{error:#}")),
         };
@@ -373,6 +374,8 @@ struct Line<'a> {
     name: &'a str,
     outcome: String,
     reason: Option<&'a str>,
+    /// How long it took, for who looks for what takes long.
+    seconds: f64,
 }
 
 impl Report {
@@ -385,7 +388,7 @@ impl Report {
     }
 
     /// Appends a line with a single write, so that lines from several processes don't mix.
-    fn append(&self, name: &str, outcome: &Outcome) -> Result<()> {
+    fn append(&self, name: &str, outcome: &Outcome, took: Duration) -> Result<()> {
         let Some(mut file) = self.file.as_ref() else {
             return Ok(());
         };
@@ -393,7 +396,8 @@ impl Report {
             Outcome::Passed => None,
             Outcome::Failed(reason) | Outcome::Skipped(reason) => Some(reason.as_str()),
         };
-        let line = Line { name, outcome: outcome.to_string(), reason };
+        let seconds = took.as_millis() as f64 / 1000.0;
+        let line = Line { name, outcome: outcome.to_string(), reason, seconds };
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
         file.write_all(text.as_bytes()).context("cannot write the report")
@@ -470,17 +474,18 @@ mod tests {
     fn the_report_is_a_line_a_test() {
         let mut file = File::from(memfd_create("report", MemfdFlags::CLOEXEC).unwrap());
         let report = Report { file: Some(file.try_clone().unwrap()) };
-        report.append("a::b", &Outcome::Passed).unwrap();
-        report.append("c", &Outcome::Failed("said \"no\"\nand more".to_owned())).unwrap();
-        report.append("d", &Outcome::Skipped("host kernel".to_owned())).unwrap();
+        let took = Duration::from_millis(1500);
+        report.append("a::b", &Outcome::Passed, took).unwrap();
+        report.append("c", &Outcome::Failed("said \"no\"\nand more".to_owned()), took).unwrap();
+        report.append("d", &Outcome::Skipped("host kernel".to_owned()), took).unwrap();
         let mut text = String::new();
         file.rewind().unwrap();
         file.read_to_string(&mut text).unwrap();
         assert_eq!(
             text,
-            r#"{"name":"a::b","outcome":"passed","reason":null}
-{"name":"c","outcome":"failed","reason":"said \"no\"\nand more"}
-{"name":"d","outcome":"skipped","reason":"host kernel"}
+            r#"{"name":"a::b","outcome":"passed","reason":null,"seconds":1.5}
+{"name":"c","outcome":"failed","reason":"said \"no\"\nand more","seconds":1.5}
+{"name":"d","outcome":"skipped","reason":"host kernel","seconds":1.5}
 "#
         );
     }

@@ -59,9 +59,10 @@ pub struct GuestOptions {
 }
 
 impl GuestOptions {
-    /// How many guests with these options this machine has processors and memory for; at least one.
-    pub fn at_once(self) -> usize {
-        doctor::guests_at_once(self)
+    /// How many guests with these options this machine has memory for, if `each` of them share a processor;
+    /// at least one. Guests that mostly wait share one well.
+    pub fn at_once(self, each: usize) -> usize {
+        doctor::guests_at_once(self, each)
     }
 
     /// The arguments that give another process the same options.
@@ -77,7 +78,7 @@ impl GuestOptions {
 /// Processors of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Processors {
-    /// One that no other fetched kernel is on
+    /// One, that with the fewest other fetched kernels
     One,
     /// Whichever this machine chooses
     Any,

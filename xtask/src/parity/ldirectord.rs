@@ -245,7 +245,7 @@ impl Ldirectord {
     fn tables(&self, lab: &Program, program: &Path, ours: &Path) -> Result<Tables> {
         let guests = match self.guests {
             Some(guests) => guests,
-            None => self.kernel.guest.at_once() as u64,
+            None => self.kernel.guest.at_once(1) as u64,
         };
         let share = self.tables.div_ceil(guests);
         let limit = Duration::from_secs(600 + share * SECONDS_A_TABLE);

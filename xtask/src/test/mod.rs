@@ -17,7 +17,7 @@ use lab::{KernelOptions, progress};
 use crate::cargo::{self, cargo};
 use crate::{dist, parity, site};
 use counts::Counts;
-use part::{Part, Programs, What};
+use part::{Part, Programs, Rooms, What};
 use summary::{Row, Summary};
 
 /// The package whose tests need a kernel with IPVS; all other steps that run code leave it out.
@@ -25,6 +25,12 @@ const INTEGRATION: &str = "ipvs-tests";
 
 /// The prefix of the names of steps that run the integration tests.
 const ON_KERNEL: &str = "integration tests on ";
+
+/// What is between the kernel and the rooms in such a name.
+const ROOMS_FOLLOW: &str = ": ";
+
+/// How many guests share a processor. Tests of daemons wait for more than half of the time.
+const GUESTS_A_PROCESSOR: usize = 2;
 
 /// Tells tests which kernel they run on.
 const KERNEL_VARIABLE: &str = "IPVS_KERNEL";
@@ -39,8 +45,7 @@ pub(crate) struct Test {
     /// Run the integration tests this many times on each kernel
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     times: u16,
-    /// How many kernels to run at once [default: as many as the machine has processors and memory
-    /// for]
+    /// How many guests to run at once [default: two a processor, as far as memory goes]
     ///
     /// What each of them prints comes as a whole. One at a time is for measuring how long they take.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -246,9 +251,10 @@ impl Test {
 
     /// Runs what needs a kernel, several kernels at once if the machine has room for that.
     fn run_parts(&self, programs: &Programs, choices: &[Choice], whole: bool) -> Result<Vec<Row>> {
-        let part = |kernel, what| Part {
+        let part = |kernel, what, rooms| Part {
             what,
             kernel,
+            rooms,
             guest: self.kernels.guest,
             programs: programs.clone(),
             filter: self.filter.clone(),
@@ -256,16 +262,23 @@ impl Test {
             load: self.load,
         };
         let what = if self.integration { What::Integration } else { What::Kernel };
-        let mut parts: Vec<Part> = choices.iter().map(|choice| part(*choice, what)).collect();
+        let mut parts = Vec::new();
+        for choice in choices {
+            if self.filter.is_none() && choice.series().is_some() {
+                parts.extend(Rooms::ALL.map(|rooms| part(*choice, what, Some(rooms))));
+            } else {
+                parts.push(part(*choice, what, None));
+            }
+        }
         if whole {
-            parts.extend(choices.first().map(|choice| part(*choice, What::Demo)));
-            parts.extend(choices.first().map(|choice| part(*choice, What::Parity)));
+            parts.extend(choices.first().map(|choice| part(*choice, What::Demo, None)));
+            parts.extend(choices.first().map(|choice| part(*choice, What::Parity, None)));
         }
         let at_once = match self.at_once {
             Some(count) => count.into(),
             // Nothing keeps parts on the machine's own kernel apart.
             None if choices.contains(&Choice::Host) => 1,
-            None => self.kernels.guest.at_once(),
+            None => self.kernels.guest.at_once(GUESTS_A_PROCESSOR),
         };
         part::run_all(&parts, at_once)
     }

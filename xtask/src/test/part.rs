@@ -21,11 +21,11 @@ use super::counts::{self, Counts};
 use super::load::Load;
 use super::summary::{Row, Summary};
 use super::turns::Turns;
-use super::{GUEST, INTEGRATION, KERNEL_VARIABLE, ON_KERNEL, Outcome};
+use super::{GUEST, INTEGRATION, KERNEL_VARIABLE, ON_KERNEL, Outcome, ROOMS_FOLLOW};
 use crate::demo::Topic;
 use crate::{cargo, docs};
 
-/// The timeout for all integration tests together on one kernel. They take up to half an hour.
+/// The timeout for the integration tests of a part. They take a quarter of an hour at most.
 const KERNEL_TIMEOUT: Duration = Duration::from_secs(45 * 60);
 
 /// The timeout for those that were asked for by name. The endurance tests run only then and take hours, and
@@ -68,6 +68,8 @@ pub(crate) struct Part {
     #[command(flatten)]
     pub(super) programs: Programs,
     #[arg(long)]
+    pub(super) rooms: Option<Rooms>,
+    #[arg(long)]
     pub(super) filter: Option<String>,
     #[arg(long)]
     pub(super) times: u16,
@@ -84,6 +86,50 @@ pub(super) enum What {
     Demo,
     /// The original ldirectord and ours, with a few files.
     Parity,
+}
+
+/// Rooms of the integration tests, which a guest of their own runs. The first ones keep a processor busy; daemons
+/// and those who watch them mostly wait, so that guests share a processor well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Rooms {
+    /// All that the others leave.
+    Tables,
+    Director,
+    Failover,
+}
+
+impl Rooms {
+    pub(super) const ALL: [Self; 3] = [Self::Tables, Self::Director, Self::Failover];
+
+    /// What the names of its tests have in common; nothing for the rest.
+    const fn prefix(self) -> Option<&'static str> {
+        match self {
+            Self::Tables => None,
+            Self::Director => Some("director::"),
+            Self::Failover => Some("failover::"),
+        }
+    }
+
+    /// What they are called in reports.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tables => "tables and traffic",
+            Self::Director => "director",
+            Self::Failover => "failover",
+        }
+    }
+
+    /// The arguments with which the program of the integration tests runs these. Each test is in one of them,
+    /// because the rest is what no other has.
+    fn arguments(self) -> Vec<OsString> {
+        match self.prefix() {
+            Some(prefix) => vec![prefix.into()],
+            None => {
+                let others = Self::ALL.into_iter().filter_map(Self::prefix);
+                others.flat_map(|prefix| ["--skip".into(), prefix.into()]).collect()
+            }
+        }
+    }
 }
 
 /// Runs parts, at most `at_once` of them at a time. Returns what each of them reported, in their
@@ -168,7 +214,11 @@ impl Part {
         match self.what {
             What::Demo => "demo".to_owned(),
             What::Parity => "parity of ldirectord".to_owned(),
-            What::Kernel | What::Integration => format!("kernel {}", self.kernel.name()),
+            What::Kernel | What::Integration => {
+                let rooms =
+                    self.rooms.map(|rooms| format!(", {}", rooms.name())).unwrap_or_default();
+                format!("kernel {}{rooms}", self.kernel.name())
+            }
         }
     }
 
@@ -181,15 +231,15 @@ impl Part {
         let folder = paths::root().join("target/reports");
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
-        let path = folder.join(format!("{}.json", self.name().replace(' ', "-")));
+        let path = folder.join(format!("{}.json", self.name().replace([' ', ','], "-")));
         remove(&path)?;
         Ok(path)
     }
 
     /// The arguments of `test-part`.
     fn arguments(&self) -> Vec<OsString> {
-        let Self { what, kernel, guest, programs, filter, times, load } = self;
-        let what = what.to_possible_value().map_or_else(String::new, |what| what.get_name().into());
+        let Self { what, kernel, guest, programs, rooms, filter, times, load } = self;
+        let what = word(what);
         let mut arguments = vec![
             format!("--what={what}").into(),
             format!("--kernel={}", kernel.name()).into(),
@@ -198,6 +248,7 @@ impl Part {
         ];
         arguments.extend(guest.arguments().into_iter().map(OsString::from));
         arguments.extend(programs.arguments());
+        arguments.extend(rooms.map(|rooms| format!("--rooms={}", word(&rooms)).into()));
         arguments.extend(filter.as_ref().map(|filter| format!("--filter={filter}").into()));
         arguments
     }
@@ -217,7 +268,8 @@ impl Part {
             _ => format!("Linux {}", kernel.release()),
         };
         let filter = self.filter.as_deref();
-        if kernel.is_fetched() && self.what == What::Kernel {
+        let is_first = self.rooms.is_none_or(|rooms| Some(&rooms) == Rooms::ALL.first());
+        if kernel.is_fetched() && self.what == What::Kernel && is_first {
             let step = format!("{} on {name}", GUEST.name);
             progress::note(&step);
             summary.time(step, || GUEST.run(filter, Some(choice)));
@@ -226,6 +278,9 @@ impl Part {
             let mut step = format!("{ON_KERNEL}{name}");
             if self.times > 1 {
                 write!(step, ", {time} of {}", self.times).expect("a string takes any text");
+            }
+            if let Some(rooms) = self.rooms {
+                write!(step, "{ROOMS_FOLLOW}{}", rooms.name()).expect("a string takes any text");
             }
             progress::note(&step);
             summary.time(step, || {
@@ -238,8 +293,12 @@ impl Part {
     /// Runs the integration tests once.
     fn run_integration(&self, kernel: &ReadyKernel) -> Result<Option<Outcome>> {
         let filter = self.filter.as_deref();
-        let report = Report::new(self.kernel)?;
-        let status = self.programs.job(self.kernel, filter, &report.folder).run(kernel)?;
+        let report = Report::new(&self.name())?;
+        let chosen = self
+            .rooms
+            .map_or_else(|| filter.into_iter().map(Into::into).collect(), Rooms::arguments);
+        let limit = on_kernel(filter);
+        let status = self.programs.job(self.kernel, chosen, limit, &report.folder).run(kernel)?;
         let counts = report.read()?;
         // The filter may be meant for other tests.
         let problem = if counts.total() == 0 && filter.is_none() {
@@ -328,9 +387,9 @@ impl Programs {
         filter: &str,
         kernel: &ReadyKernel,
     ) -> Result<BTreeMap<String, bool>> {
-        let report = Report::new(choice)?;
+        let report = Report::new(choice.name())?;
         // A failure is in the report.
-        self.job(choice, Some(filter), &report.folder).run(kernel)?;
+        self.job(choice, vec![filter.into()], CHOSEN_TIMEOUT, &report.folder).run(kernel)?;
         counts::verdicts(&report.text()?)
     }
 
@@ -357,9 +416,10 @@ impl Programs {
         ]
     }
 
-    fn job(&self, choice: Choice, filter: Option<&str>, report: &Path) -> Job {
+    /// `chosen` are the arguments that choose tests.
+    fn job(&self, choice: Choice, chosen: Vec<OsString>, limit: Duration, report: &Path) -> Job {
         let mut command = vec![self.tests.clone().into_os_string()];
-        command.extend(filter.map(Into::into));
+        command.extend(chosen);
         Job {
             command,
             environment: vec![
@@ -378,7 +438,7 @@ impl Programs {
             tools: TOOLS,
             userlands: &[SERVERS, RIVALS, MANAGERS],
             writable: vec![report.to_owned()],
-            timeout: Some(on_kernel(filter)),
+            timeout: Some(limit),
             ..Job::default()
         }
     }
@@ -394,15 +454,20 @@ const fn on_kernel(filter: Option<&str>) -> Duration {
 
 const REPORT: &str = "report.jsonl";
 
-/// The report of the integration tests on one kernel. It is a file in its own folder, the only part
+/// A word of an option.
+fn word(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().into())
+}
+
+/// The report of integration tests in one guest. It is a file in its own folder, the only part
 /// of the checkout that the guest may change.
 struct Report {
     folder: PathBuf,
 }
 
 impl Report {
-    fn new(choice: Choice) -> Result<Self> {
-        let folder = paths::root().join("target/reports").join(choice.name());
+    fn new(guest: &str) -> Result<Self> {
+        let folder = paths::root().join("target/reports").join(guest.replace([' ', ','], "-"));
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
         let report = folder.join(REPORT);

@@ -1,6 +1,6 @@
 //! The summary at the end of all steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use lab::progress;
 use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
-use super::{ON_KERNEL, Outcome, timed};
+use super::{ON_KERNEL, Outcome, ROOMS_FOLLOW, timed};
 
 /// The outcome of every step.
 #[derive(Debug, Default)]
@@ -71,9 +71,15 @@ impl Summary {
 
     /// The names of the integration tests that were skipped on every kernel.
     pub(crate) fn never_run(&self) -> Vec<&str> {
-        let on_kernels = self.rows.iter().filter(|row| row.name.starts_with(ON_KERNEL));
-        on_kernels
-            .map(|row| row.counts.as_ref().map_or_else(BTreeSet::new, Counts::skipped_names))
+        let mut by_kernel: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for row in &self.rows {
+            let Some(name) = row.name.strip_prefix(ON_KERNEL) else { continue };
+            let kernel = name.split_once(ROOMS_FOLLOW).map_or(name, |(kernel, _)| kernel);
+            let skipped = row.counts.as_ref().map_or_else(BTreeSet::new, Counts::skipped_names);
+            by_kernel.entry(kernel).or_default().extend(skipped);
+        }
+        by_kernel
+            .into_values()
             .reduce(|all, names| &all & &names)
             .map_or_else(Vec::new, |names| names.into_iter().collect())
     }
@@ -183,8 +189,11 @@ mod tests {
             ("6.12", &["a::newest: needs 9.0"]),
             ("7.2", &["a::newest: needs 9.0", "b: gone"]),
         ] {
-            let name = format!("{ON_KERNEL}Linux {kernel}");
-            summary.time(name, || Ok(Some(outcome(5, skips, &[]))));
+            // Each test is in one of the rooms, which have a row each.
+            let (name, (some, others)) = (format!("{ON_KERNEL}Linux {kernel}"), skips.split_at(1));
+            let rooms = |rooms| format!("{name}{ROOMS_FOLLOW}{rooms}");
+            summary.time(rooms("some"), || Ok(Some(outcome(3, some, &[]))));
+            summary.time(rooms("others"), || Ok(Some(outcome(2, others, &[]))));
         }
         assert_eq!(summary.never_run(), ["a::newest"]);
         // A kernel that never ran a test doesn't count as having skipped it.

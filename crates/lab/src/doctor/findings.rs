@@ -224,16 +224,15 @@ fn memory(memory: Memory) -> Finding {
     }
 }
 
-/// How many guests have a processor each and all of their memory; at least one, which
-/// [`memory`] judges.
-pub(crate) fn guests_at_once(memory: Memory, places: &[Candidate], processors: usize) -> usize {
+/// How many guests, at most `most`, have all of their memory; at least one, which [`memory`] judges.
+pub(crate) fn guests_at_once(memory: Memory, places: &[Candidate], most: usize) -> usize {
     let Memory { wanted, available, group, .. } = memory;
     let fits = |count: usize| {
         let all = wanted.saturating_mul(count as u64);
         [available, group].into_iter().flatten().all(|left| left >= all)
             && scratch::choose(places, all).is_ok()
     };
-    (2..=processors).rev().find(|count| fits(*count)).unwrap_or(1)
+    (2..=most).rev().find(|count| fits(*count)).unwrap_or(1)
 }
 
 #[cfg(test)]

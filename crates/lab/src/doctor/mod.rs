@@ -55,11 +55,11 @@ pub fn before_boot(options: GuestOptions, program: &Program) -> Result<()> {
     );
 }
 
-/// How many guests with these options this machine has processors and memory for; at least one.
-pub(crate) fn guests_at_once(options: GuestOptions) -> usize {
+/// How many guests with these options this machine has memory for, `each` on a processor; at least one.
+pub(crate) fn guests_at_once(options: GuestOptions, each: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let memory = Memory::gather(options.memory);
-    findings::guests_at_once(memory, &scratch::candidates(), processors)
+    findings::guests_at_once(memory, &scratch::candidates(), processors.saturating_mul(each))
 }
 
 /// Which kernels are already fetched, and whether the others can be.

@@ -15,16 +15,19 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity}
 /// however the guest ends, and leaves nothing behind.
 const PREFIX: &str = "ipvs-guest-processor-";
 
-/// Pins this process and those it starts to one processor that no other guest uses. If every
-/// processor has a guest, or the host refuses to pin, the host schedules this guest freely: the
-/// result is the same, only slower.
+/// How many guests may share a processor before the host schedules further ones freely.
+const SLOTS: usize = 8;
+
+/// Pins this process and those it starts to the processor that the fewest other guests use. If all
+/// places are taken, or the host refuses to pin, the host schedules this guest freely: the result is
+/// the same, only slower.
 pub(crate) fn settle() {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     // The host has just placed this process where there is room.
     let here = sched_getcpu();
     let others = (0..CpuSet::MAX_CPU).filter(|&number| number != here);
     let candidates = [here].into_iter().chain(others).filter(|&number| allowed.is_set(number));
-    let Some((number, claim)) = claim(PREFIX, candidates) else { return };
+    let Some((number, claim)) = claim(PREFIX, &candidates.collect::<Vec<_>>()) else { return };
     let mut one = CpuSet::new();
     one.set(number);
     if sched_setaffinity(None, &one).is_ok() {
@@ -33,15 +36,18 @@ pub(crate) fn settle() {
     }
 }
 
-/// The first candidate that nobody has claimed.
-fn claim(prefix: &str, mut candidates: impl Iterator<Item = usize>) -> Option<(usize, OwnedFd)> {
-    let try_to = |number| -> Result<_, Errno> {
+/// The first candidate that nobody has claimed; if there is none, the first that has been claimed once, and so
+/// on.
+fn claim(prefix: &str, candidates: &[usize]) -> Option<(usize, OwnedFd)> {
+    let try_to = |number, slot| -> Result<_, Errno> {
         let claim = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
-        let name = format!("{prefix}{number}");
+        let name = format!("{prefix}{number}-{slot}");
         bind(&claim, &SocketAddrUnix::new_abstract_name(name.as_bytes())?)?;
         Ok((number, claim))
     };
-    candidates.find_map(|number| try_to(number).ok())
+    let mut places =
+        (0..SLOTS).flat_map(|slot| candidates.iter().map(move |&number| (number, slot)));
+    places.find_map(|(number, slot)| try_to(number, slot).ok())
 }
 
 #[cfg(test)]
@@ -49,14 +55,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_processor_is_claimed_once_until_its_guest_has_ended() {
+    fn each_guest_gets_the_processor_with_the_fewest_until_it_has_ended() {
         let prefix = format!("ipvs-test-{}-", std::process::id());
-        let claim = |candidates: &[usize]| claim(&prefix, candidates.iter().copied());
+        let claim = |candidates: &[usize]| claim(&prefix, candidates);
         let (first, of_first) = claim(&[3, 1]).unwrap();
         let (second, _of_second) = claim(&[3, 1]).unwrap();
-        assert_eq!((first, second), (3, 1));
-        assert!(claim(&[3, 1]).is_none());
+        let (third, _of_third) = claim(&[1, 3]).unwrap();
+        assert_eq!((first, second, third), (3, 1, 1));
         drop(of_first);
         assert_eq!(claim(&[1, 3]).unwrap().0, 3);
+    }
+
+    #[test]
+    fn there_are_only_so_many_places() {
+        let prefix = format!("ipvs-test-places-{}-", std::process::id());
+        let claims: Vec<_> = (0..SLOTS).filter_map(|_| claim(&prefix, &[7])).collect();
+        assert_eq!(claims.len(), SLOTS);
+        assert!(claim(&prefix, &[7]).is_none());
     }
 }
