@@ -4,6 +4,8 @@
 pub mod completions;
 pub mod control;
 pub mod notify;
+#[cfg(feature = "options")]
+pub mod options;
 pub mod page;
 pub mod process_name;
 pub mod rights;

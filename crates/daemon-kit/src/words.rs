@@ -79,6 +79,15 @@ impl OptionRow {
     }
 }
 
+/// How wide a help is at most, in columns.
+pub const WIDTH: usize = 100;
+
+/// The paragraph of a help about exit statuses, each with what it means.
+pub fn exit_statuses(exits: &[(&str, &str)]) -> String {
+    let each: Vec<String> = exits.iter().map(|(code, what)| format!("{code} {what}")).collect();
+    filled(&format!("Exit status: {}.", each.join("; ")), WIDTH)
+}
+
 /// The text with its first letter in lower case, to follow other words.
 pub fn lowered(text: &str) -> String {
     let mut chars = text.chars();
@@ -111,5 +120,11 @@ mod tests {
     fn paragraphs_fit() {
         assert_eq!(filled("a bc def gh", 6), "a bc\ndef gh\n");
         assert_eq!(filled("longer than that", 4), "longer\nthan\nthat\n");
+    }
+
+    #[test]
+    fn exit_statuses_are_one_paragraph() {
+        let exits = [("0", "Success"), ("1", "Failure")];
+        assert_eq!(exit_statuses(&exits), "Exit status: 0 Success; 1 Failure.\n");
     }
 }

@@ -16,7 +16,7 @@ mod facility;
 mod file;
 #[cfg(feature = "daemon")]
 mod instance;
-#[cfg(feature = "daemon")]
+#[cfg(feature = "machine")]
 mod machine;
 #[cfg(feature = "daemon")]
 mod maintenance;
@@ -52,5 +52,7 @@ pub use config::{
     Phases, Protocol, Real, Service, Settings, Severity, Spanned, Speaks, Surroundings, closest,
     parse,
 };
+#[cfg(feature = "machine")]
+pub use machine::Machine;
 pub use pools::pools;
 pub use report::report;

@@ -1,12 +1,12 @@
 //! Words of the command line.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daemon_kit::words::{OptionRow, VerbRow};
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
+use daemon_kit::options::Given;
+use daemon_kit::words::VerbRow;
+use lexopt::ValueExt as _;
 use vip::{Ask, Format};
 
 use super::VIP_TOML;
@@ -50,73 +50,20 @@ pub(super) enum Program {
     Keepalived,
 }
 
-/// The options of a line.
-#[derive(Debug, Default)]
-struct Given {
-    options: Vec<(&'static OptionRow, Option<OsString>)>,
-}
-
-impl Given {
-    fn has(&self, long: &str) -> bool {
-        self.options.iter().any(|(option, _)| option.long == long)
-    }
-
-    /// The value that counts is the last one.
-    fn value(&self, long: &str) -> Option<&OsStr> {
-        self.options.iter().rev().find(|(option, _)| option.long == long)?.1.as_deref()
-    }
-
-    fn strings(&self, long: &str) -> Result<Vec<String>, lexopt::Error> {
-        let given = self.options.iter().filter(|(option, _)| option.long == long);
-        given.filter_map(|(_, value)| value.clone()).map(ValueExt::string).collect()
-    }
-
-    fn path(&self, long: &str) -> Option<PathBuf> {
-        self.value(long).map(PathBuf::from)
-    }
-
-    /// All values of an option that may be given several times.
-    fn paths(&self, long: &str) -> Vec<PathBuf> {
-        let given = self.options.iter().filter(|(option, _)| option.long == long);
-        given.filter_map(|(_, value)| Some(value.as_ref()?.into())).collect()
-    }
-
-    fn string(&self, long: &str) -> Result<Option<String>, lexopt::Error> {
-        self.value(long).map(|it| it.to_owned().string()).transpose()
-    }
-}
-
 impl Command {
     /// Reads the words after the program's name.
     pub(super) fn parse(
         words: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, lexopt::Error> {
-        let mut parser = Parser::from_args(words);
-        let mut given = Given::default();
-        let mut words = Vec::new();
-        while let Some(arg) = parser.next()? {
-            let option = match arg {
-                Short(short) => OPTIONS.iter().find(|it| it.shorts.contains(&short)),
-                Long(long) => OPTIONS.iter().find(|it| it.long == long),
-                Value(word) => {
-                    words.push(word);
-                    continue;
-                }
-            };
-            let Some(option) = option else { return Err(arg.unexpected()) };
-            match option.long {
-                "help" => return Ok(Self::Help),
-                "version" => return Ok(Self::Version),
-                _ => {}
-            }
-            let value = option.value.map(|_| parser.value()).transpose()?;
-            given.options.push((option, value));
+        let given = Given::parse(words, &OPTIONS)?;
+        if given.has("help") {
+            return Ok(Self::Help);
         }
-        let (verb, operands) = verb(&words)?;
-        let wrong = given.options.iter().find(|(option, _)| !option.verbs.contains(&verb.name));
-        if let Some((option, _)) = wrong {
-            return Err(format!("--{} goes with {}", option.long, option.verbs.join(", ")).into());
+        if given.has("version") {
+            return Ok(Self::Version);
         }
+        let (verb, operands) = verb(given.words())?;
+        given.go_with(verb)?;
         let most = match verb.operand {
             "" => 0,
             many if many.contains("...") => usize::MAX,
@@ -233,12 +180,7 @@ fn wanted(operands: &[OsString], given: &Given) -> Result<Wanted, lexopt::Error>
 }
 
 fn vip_status(operands: &[OsString], given: &Given) -> Result<Command, lexopt::Error> {
-    let format = match (given.has("json"), given.has("metrics")) {
-        (true, true) => return Err("one of --json and --metrics is enough".into()),
-        (true, false) => Format::Json,
-        (false, true) => Format::Metrics,
-        (false, false) => Format::Text,
-    };
+    let format = Format::of(given)?;
     let name = operands.first().map(|it| it.clone().string()).transpose()?;
     Ok(Command::VipStatus { socket: socket(given), ask: Ask::Status { name, format } })
 }

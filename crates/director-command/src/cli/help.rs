@@ -2,12 +2,9 @@
 
 use std::fmt::Write as _;
 
-use daemon_kit::words::{OptionRow, VerbRow, filled, lowered};
+use daemon_kit::words::{OptionRow, VerbRow, WIDTH, exit_statuses, filled, lowered};
 
 use super::words::{EXITS, OPTIONS, VERBS};
-
-/// How wide the help is at most.
-const WIDTH: usize = 100;
 
 /// How wide the columns before the descriptions are.
 const COLUMN: usize = 29;
@@ -39,9 +36,8 @@ pub(super) fn text() -> String {
     for option in &OPTIONS {
         let _ = writeln!(text, "  {:<COLUMN$}  {}", option.in_columns(), doc(option));
     }
-    let exits: Vec<String> = EXITS.iter().map(|(code, what)| format!("{code} {what}")).collect();
     text.push('\n');
-    text += &filled(&format!("Exit status: {}.", exits.join("; ")), WIDTH);
+    text += &exit_statuses(&EXITS);
     text
 }
 

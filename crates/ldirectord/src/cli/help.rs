@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use daemon_kit::words::{OptionRow, filled, lowered};
+use daemon_kit::words::{OptionRow, exit_statuses, lowered};
 
 use super::words::{EXITS, OPTIONS, VERBS, is_of_server};
 
@@ -11,9 +11,6 @@ pub(crate) const USAGE: &str = "\
 Usage: ldirectord [OPTIONS] [--] [CONFIG] VERB
        ldirectord [OPTIONS] [--] [CONFIG] drain|enable|disable SERVER
 Try `ldirectord --help` for more.";
-
-/// How wide the help is at most.
-const WIDTH: usize = 100;
 
 /// The help.
 pub(crate) fn text() -> String {
@@ -35,9 +32,8 @@ pub(crate) fn text() -> String {
     for option in &OPTIONS {
         let _ = writeln!(text, "  {:<17}  {}", option.in_columns(), doc(option));
     }
-    let exits: Vec<String> = EXITS.iter().map(|(code, what)| format!("{code} {what}")).collect();
     text.push('\n');
-    text += &filled(&format!("Exit status: {}.", exits.join("; ")), WIDTH);
+    text += &exit_statuses(&EXITS);
     text
 }
 
@@ -52,6 +48,8 @@ fn doc(option: &OptionRow) -> String {
 
 #[cfg(test)]
 mod tests {
+    use daemon_kit::words::WIDTH;
+
     use super::*;
 
     #[test]

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use lexopt::Arg::{Long, Short, Value};
-use lexopt::{Parser, ValueExt};
+use daemon_kit::options::Given;
+use lexopt::ValueExt;
 
 use super::ask::{Ask, Format};
 use super::words::{OPTIONS, VERBS};
@@ -43,33 +43,15 @@ impl Command {
     pub(super) fn parse(
         words: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, lexopt::Error> {
-        let mut parser = Parser::from_args(words);
-        let (mut file, mut user, mut socket) = (None, None, None);
-        let (mut format, mut words) = (Format::Text, Vec::new());
-        // Which options there were, by their long names.
-        let mut given = Vec::new();
-        while let Some(arg) = parser.next()? {
-            let option = match arg {
-                Short(short) => OPTIONS.iter().find(|it| it.shorts.contains(&short)),
-                Long(long) => OPTIONS.iter().find(|it| it.long == long),
-                Value(word) => {
-                    words.push(word);
-                    continue;
-                }
-            };
-            let Some(option) = option else { return Err(arg.unexpected()) };
-            match option.long {
-                "help" => return Ok(Self::Help),
-                "version" => return Ok(Self::Version),
-                "config" => file = Some(PathBuf::from(parser.value()?)),
-                "user" => user = Some(parser.value()?.string()?),
-                "socket" => socket = Some(PathBuf::from(parser.value()?)),
-                "json" => format = Format::Json,
-                _ => format = Format::Metrics,
-            }
-            given.push(option);
+        let given = Given::parse(words, &OPTIONS)?;
+        if given.has("help") {
+            return Ok(Self::Help);
         }
-        let mut words = words.into_iter();
+        if given.has("version") {
+            return Ok(Self::Version);
+        }
+        let (file, user) = (given.path("config"), given.string("user")?);
+        let mut words = given.words().iter().cloned();
         let verb = words.next().ok_or("a verb is missing")?;
         if verb == GUARD {
             return Ok(Self::Guard { user });
@@ -77,14 +59,12 @@ impl Command {
         let Some(verb) = VERBS.iter().find(|it| verb == it.name) else {
             return Err(format!("there is no verb {verb:?}").into());
         };
-        if let Some(option) = given.iter().find(|it| !it.verbs.contains(&verb.name)) {
-            return Err(format!("--{} goes with {}", option.long, option.verbs.join(", ")).into());
-        }
+        given.go_with(verb)?;
         let operand = if verb.operand.is_empty() { None } else { words.next() };
         if let Some(word) = words.next() {
             return Err(format!("{word:?} is one word too many").into());
         }
-        let socket = socket.unwrap_or_else(|| SOCKET.into());
+        let socket = given.path("socket").unwrap_or_else(|| SOCKET.into());
         let ask = |what| Ok(Self::Ask { socket: socket.clone(), what });
         let decide = |decision, name: Option<OsString>| {
             ask(Ask::Decide { decision, name: name.map(ValueExt::string).transpose()? })
@@ -98,11 +78,8 @@ impl Command {
                 Ok(if verb.name == "check" { Self::Check { file } } else { Self::Clean { file } })
             }
             "status" => {
-                if given.iter().filter(|it| matches!(it.long, "json" | "metrics")).count() > 1 {
-                    return Err("one of --json and --metrics is enough".into());
-                }
                 let name = operand.map(ValueExt::string).transpose()?;
-                ask(Ask::Status { name, format })
+                ask(Ask::Status { name, format: Format::of(&given)? })
             }
             "release" => decide(Decision::Release, operand),
             "prefer" => decide(Decision::Prefer, operand),

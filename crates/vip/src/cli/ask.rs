@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use daemon_kit::options::Given;
 use daemon_kit::say;
 
 use super::exit::Exit;
@@ -40,6 +41,22 @@ pub enum Format {
     Json,
     /// Prometheus metrics.
     Metrics,
+}
+
+impl Format {
+    /// What the options `--json` and `--metrics` ask for.
+    ///
+    /// # Errors
+    ///
+    /// Both are there.
+    pub fn of(given: &Given) -> Result<Self, lexopt::Error> {
+        match (given.has("json"), given.has("metrics")) {
+            (true, true) => Err("one of --json and --metrics is enough".into()),
+            (true, false) => Ok(Self::Json),
+            (false, true) => Ok(Self::Metrics),
+            (false, false) => Ok(Self::Text),
+        }
+    }
 }
 
 /// Asks, and shows the outcome. Messages begin with the name of the `program`.

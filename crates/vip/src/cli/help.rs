@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use daemon_kit::words::{OptionRow, VerbRow, filled, lowered};
+use daemon_kit::words::{OptionRow, VerbRow, exit_statuses, lowered};
 
 use super::words::{EXITS, OPTIONS, VERBS, is_for_daemon};
 
@@ -13,9 +13,6 @@ Usage: vipd run [OPTIONS]
        vipd status|release|prefer|auto [OPTIONS] [NAME]
        vipd reload [OPTIONS]
 Try `vipd --help` for more.";
-
-/// How wide the help is at most.
-const WIDTH: usize = 100;
 
 /// The help.
 pub(crate) fn text() -> String {
@@ -38,9 +35,8 @@ pub(crate) fn text() -> String {
     for option in &OPTIONS {
         let _ = writeln!(text, "  {:<19}  {}", option.in_columns(), doc(option));
     }
-    let exits: Vec<String> = EXITS.iter().map(|(code, what)| format!("{code} {what}")).collect();
     text.push('\n');
-    text += &filled(&format!("Exit status: {}.", exits.join("; ")), WIDTH);
+    text += &exit_statuses(&EXITS);
     text
 }
 
@@ -55,6 +51,8 @@ fn doc(option: &OptionRow) -> String {
 
 #[cfg(test)]
 mod tests {
+    use daemon_kit::words::WIDTH;
+
     use super::*;
 
     #[test]

@@ -1,16 +1,15 @@
 //! A file of `ldirectord`, read as `ldirectord` reads it.
 
 use std::cell::Cell;
-use std::fs::OpenOptions;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use ipvs::{Family, Forward};
-use ldirectord::{Diagnostic, Protocol, Severity, Surroundings, parse, pools};
+use ldirectord::{Diagnostic, Machine, Protocol, Severity, Surroundings, parse, pools};
 
 use super::{kernel, unseen};
 use crate::doctor::facts::{Balanced, LdirectordCf, Mistake, Unseen};
@@ -77,36 +76,6 @@ fn mistake(name: &str, text: &str, diagnostic: Diagnostic) -> Mistake {
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let place = format!("{name}:{line}:{column}");
     Mistake { place, message: diagnostic.message, help: diagnostic.help }
-}
-
-/// This machine's names and files.
-struct Machine;
-
-impl Surroundings for Machine {
-    fn host(&self, name: &str, family: Family) -> Option<IpAddr> {
-        let mut addresses = (name, 0).to_socket_addrs().ok()?.map(|it| it.ip());
-        addresses.find(|it| it.is_ipv6() == (family == Family::V6))
-    }
-
-    fn port(&self, name: &str, protocol: Protocol) -> Option<u16> {
-        let protocol = match protocol {
-            Protocol::Tcp => c"tcp",
-            Protocol::Udp => c"udp",
-        };
-        ipvs_os::service_by_name(name.as_bytes(), protocol)
-    }
-
-    fn can_append(&self, path: &Path) -> io::Result<()> {
-        match OpenOptions::new().append(true).open(path) {
-            // It is created then.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            opened => opened.map(drop),
-        }
-    }
-
-    fn is_directory(&self, path: &Path) -> bool {
-        path.is_dir()
-    }
 }
 
 /// An address and a port for each name, a different one each time.
