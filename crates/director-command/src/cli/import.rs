@@ -207,7 +207,6 @@ fn shown(directors: &[Director]) -> String {
         let _ = writeln!(text, "### {}: {VIP_TOML}\n", director.name);
         text += &director.vip_toml();
         let _ = writeln!(text, "\n### {}: the commands\n", director.name);
-        let _ = writeln!(text, "# {INSTALL}");
         for command in &director.commands {
             let _ = writeln!(text, "# {command}");
         }
@@ -255,15 +254,11 @@ fn create(path: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::io("write", path, &error))
 }
 
-/// Puts the file into its place. `vipd` reads it as a user of that group, and there may be a password in it.
-const INSTALL: &str = "install -D -m 640 -g director vip.toml /etc/director/vip.toml";
-
 /// What is typed on a machine.
 fn commands(director: &Director) -> String {
     let mut text = format!("# Type these on {}, as root, in this order.\n", director.name);
-    // Writing to a string doesn't fail.
-    let _ = writeln!(text, "{INSTALL}");
     for command in &director.commands {
+        // Writing to a string doesn't fail.
         let _ = writeln!(text, "{command}");
     }
     text
@@ -305,7 +300,7 @@ mod tests {
         let both = [director("a"), director("b")];
         write_all(&folder, &both).unwrap();
         let commands = fs::read_to_string(folder.join("b/commands")).unwrap();
-        assert!(commands.ends_with("/etc/director/vip.toml\ntrue\n"), "{commands}");
+        assert!(commands.ends_with("in this order.\ntrue\n"), "{commands}");
         // One of four is there.
         for file in ["a/vip.toml", "a/commands", "b/vip.toml"] {
             fs::remove_file(folder.join(file)).unwrap();

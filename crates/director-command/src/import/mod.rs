@@ -10,6 +10,9 @@ mod vip_toml;
 pub use note::{Kind, Note, Source};
 pub use vip_toml::{Preempt, Table, Track, Tracked};
 
+/// What puts the file into its place. `vipd` reads it as a user of that group, and there may be a password in it.
+const INSTALL: &str = "install -D -m 640 -g director vip.toml /etc/director/vip.toml";
+
 /// What finds the mistakes of the result.
 const CHECK: &str = "vipd check /etc/director/vip.toml";
 
@@ -34,7 +37,7 @@ pub struct Director {
     pub name: String,
     /// The tables of its `vip.toml`.
     pub tables: Vec<Table>,
-    /// What to type there, in this order.
+    /// What to type there, in this order, where its `vip.toml` is.
     pub commands: Vec<String>,
 }
 

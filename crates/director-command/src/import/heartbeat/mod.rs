@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::ha_cf::HaCf;
 use self::haresources::{Address, Group, Resource};
 use super::note::{Notes, Source, Spanned};
-use super::{CHECK, Director, ENABLE, Import, Preempt, Table, Track, Tracked};
+use super::{CHECK, Director, ENABLE, INSTALL, Import, Preempt, Table, Track, Tracked};
 
 /// The priority of the director that has the addresses if both live, and of the other one.
 const PRIORITIES: [u8; 2] = [150, 100];
@@ -130,7 +130,7 @@ fn director(node: &str, tables: &[(String, Table)], groups: &[Group]) -> Directo
     };
     // A mistake in the file mustn't be found after heartbeat has gone.
     let mut commands =
-        [CHECK, "systemctl disable --now heartbeat", BOTH].map(str::to_owned).to_vec();
+        [INSTALL, CHECK, "systemctl disable --now heartbeat", BOTH].map(str::to_owned).to_vec();
     let mut units: Vec<String> = resources(groups)
         .filter_map(|resource| match resource {
             Resource::Ldirectord(file) => Some(unit(file.as_deref())),

@@ -46,6 +46,7 @@ fn the_article_with_its_mistakes() {
         assert_eq!(
             director.commands,
             [
+                "install -D -m 640 -g director vip.toml /etc/director/vip.toml",
                 "vipd check /etc/director/vip.toml",
                 "systemctl disable --now heartbeat",
                 BOTH,
@@ -131,9 +132,9 @@ fn peers_and_files_of_ldirectord() {
     assert_eq!(config.vips[0].peers.len(), 2);
     let commands = &import.directors[0].commands;
     let start = |unit: &str| format!("systemctl enable {unit} && systemctl restart {unit}");
-    assert_eq!(commands[3], start("ldirectord@mail.cf"));
-    assert_eq!(commands[4], start("ldirectord@web.cf"));
-    assert_eq!(commands.len(), 6);
+    assert_eq!(commands[4], start("ldirectord@mail.cf"));
+    assert_eq!(commands[5], start("ldirectord@web.cf"));
+    assert_eq!(commands.len(), 7);
 }
 
 #[test]

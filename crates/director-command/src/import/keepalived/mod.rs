@@ -11,7 +11,7 @@ use ldirectord::closest;
 use self::blocks::{Statement, Word};
 use self::scripts::Script;
 use super::note::{Notes, Source};
-use super::{CHECK, Director, ENABLE, Import, Table, Track, Tracked};
+use super::{CHECK, Director, ENABLE, INSTALL, Import, Table, Track, Tracked};
 
 /// Imports the file of one machine, which gets `name`.
 ///
@@ -53,7 +53,7 @@ pub fn import(source: &Source, name: &str) -> Import {
     if in_file.is_empty() {
         reader.notes.error(&(0..0), "there is no vrrp_instance", "nothing moves");
     }
-    let commands = [CHECK, "systemctl disable --now keepalived", ENABLE];
+    let commands = [INSTALL, CHECK, "systemctl disable --now keepalived", ENABLE];
     let commands = commands.map(str::to_owned).into();
     let directors = vec![Director { name: name.to_owned(), tables, commands }];
     Import { directors, notes: notes.into_inner() }.finished()
