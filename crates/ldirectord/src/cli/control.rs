@@ -7,9 +7,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use daemon_kit::say;
 use director::control::{Client, ClientError, ErrorKind, Order, RealServer};
+use director::status::ConfigStatus;
 use director::{Decided, Override};
 
 use super::args::{Decision, Format};
@@ -106,7 +108,11 @@ pub(super) fn status(
     format: Format,
 ) -> Result<String, AskError> {
     ask(instance, daemon, u32::MAX, |client| match format {
-        Format::Text => Ok(client.status()?.text()),
+        Format::Text => {
+            let status = client.status()?;
+            let note = newer(instance.name(), age(instance), &status.config);
+            Ok(status.text() + &note.unwrap_or_default())
+        }
         Format::Metrics => client.metrics(),
         Format::Json => {
             let status = client.status()?;
@@ -114,6 +120,24 @@ pub(super) fn status(
             Ok(serde_json::to_string_pretty(&status).map_or_else(|_| String::new(), |it| it + "\n"))
         }
     })
+}
+
+/// How long ago the file was changed; None if that can't be told. Asked after the status, so that what was changed
+/// before never seems newer.
+fn age(instance: &Instance) -> Option<Duration> {
+    let changed = std::fs::metadata(instance.file().ok()?).ok()?.modified().ok()?;
+    SystemTime::now().duration_since(changed).ok()
+}
+
+/// A line about a file that was changed after what is in force, `age` ago. If it was read and has a mistake, the
+/// status says that.
+fn newer(name: &str, age: Option<Duration>, config: &ConfigStatus) -> Option<String> {
+    let age = age.filter(|age| *age < config.in_force_for && config.error.is_none())?;
+    Some(format!(
+        "The file was changed {} ago, and isn't in force yet: `ldirectord {} reload` takes it.\n",
+        say::brief(age),
+        say::printable(name)
+    ))
 }
 
 /// Passes on what an operator has decided.
@@ -197,6 +221,20 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_file_is_newer_than_what_is_in_force_or_has_a_mistake_that_is_said() {
+        let mut config = ConfigStatus::default();
+        config.in_force_for = Duration::from_secs(60);
+        let said = |age, config: &ConfigStatus| newer("web.cf", age, config);
+        let line = said(Some(Duration::from_secs(5)), &config).expect("it is newer");
+        assert!(line.contains("5.0s ago") && line.contains("ldirectord web.cf reload"), "{line}");
+        assert_eq!(said(Some(Duration::from_secs(60)), &config), None);
+        assert_eq!(said(Some(Duration::from_secs(90)), &config), None);
+        assert_eq!(said(None, &config), None, "it is gone");
+        config.error = Some("line 6".to_owned());
+        assert_eq!(said(Some(Duration::from_secs(5)), &config), None);
+    }
 
     fn absent() -> ClientError {
         ClientError::NotRunning("x.sock".into())
