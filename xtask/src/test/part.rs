@@ -228,10 +228,8 @@ impl Part {
 
     /// The file for its outcome, which isn't there.
     fn outcome(&self) -> Result<PathBuf> {
-        let folder = paths::root().join("target/reports");
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("can't make {}", folder.display()))?;
-        let path = folder.join(format!("{}.json", self.name().replace([' ', ','], "-")));
+        let path = in_reports(&format!("{}.json", self.name()));
+        make(path.parent().unwrap_or(&path))?;
         remove(&path)?;
         Ok(path)
     }
@@ -467,9 +465,8 @@ struct Report {
 
 impl Report {
     fn new(guest: &str) -> Result<Self> {
-        let folder = paths::root().join("target/reports").join(guest.replace([' ', ','], "-"));
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("can't make {}", folder.display()))?;
+        let folder = in_reports(guest);
+        make(&folder)?;
         let report = folder.join(REPORT);
         remove(&report)?;
         Ok(Self { folder })
@@ -489,6 +486,16 @@ impl Report {
         self.text()?.lines().try_for_each(|line| counts.read_report(line))?;
         Ok(counts)
     }
+}
+
+/// The path of what is kept about a part under this name.
+fn in_reports(name: &str) -> PathBuf {
+    paths::root().join("target/reports").join(name.replace(", ", "-").replace(' ', "-"))
+}
+
+/// Makes a folder.
+fn make(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("can't make {}", folder.display()))
 }
 
 /// Removes a file that an earlier run may have left.
