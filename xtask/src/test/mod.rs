@@ -262,13 +262,12 @@ impl Test {
             load: self.load,
         };
         let what = if self.integration { What::Integration } else { What::Kernel };
-        let mut parts = Vec::new();
-        for choice in choices {
-            if self.filter.is_none() && choice.series().is_some() {
-                parts.extend(Rooms::ALL.map(|rooms| part(*choice, what, Some(rooms))));
-            } else {
-                parts.push(part(*choice, what, None));
-            }
+        // A test that was asked for is in one of the rooms, and this machine's own kernel has one guest.
+        let (split, one): (Vec<Choice>, Vec<Choice>) =
+            choices.iter().partition(|it| self.filter.is_none() && it.series().is_some());
+        let mut parts: Vec<Part> = one.into_iter().map(|choice| part(choice, what, None)).collect();
+        for rooms in Rooms::ALL {
+            parts.extend(split.iter().map(|choice| part(*choice, what, Some(rooms))));
         }
         if whole {
             parts.extend(choices.first().map(|choice| part(*choice, What::Demo, None)));
