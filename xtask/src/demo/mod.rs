@@ -72,7 +72,9 @@ impl Demo {
         }
         let kernel = self.kernel.prepare(&cargo::lab()?)?;
         progress::now("building the programs");
-        let mut arguments = vec!["build", "--release", "-p", "ipvsadm", "-p", "ldirectord"];
+        // As xtask itself is built, with most of what they consist of: for releases it takes another minute, and
+        // nothing here is about speed.
+        let mut arguments = vec!["build", "-p", "ipvsadm", "-p", "ldirectord"];
         if self.topic == Topic::Cluster {
             arguments.extend(["-p", "vip", "-p", "director-command"]);
         }
