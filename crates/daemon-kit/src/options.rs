@@ -91,7 +91,7 @@ impl Given {
 
     /// The value of an option as a path; the last one counts.
     pub fn path(&self, long: &str) -> Option<PathBuf> {
-        self.values(long).last().map(PathBuf::from)
+        self.values(long).next_back().map(PathBuf::from)
     }
 
     /// All values of an option as paths.
@@ -105,7 +105,7 @@ impl Given {
     ///
     /// It isn't UTF-8.
     pub fn string(&self, long: &str) -> Result<Option<String>, lexopt::Error> {
-        self.values(long).last().map(|it| it.to_owned().string()).transpose()
+        self.values(long).next_back().map(|it| it.to_owned().string()).transpose()
     }
 
     /// All values of an option as text.

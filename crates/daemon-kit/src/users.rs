@@ -25,10 +25,12 @@ impl User {
         const READ: u32 = 0o4;
         const ENTER: u32 = 0o1;
         let path = fs::canonicalize(path)?;
-        let above =
-            path.ancestors().skip(1).map(|folder| Ok(self.may(&fs::metadata(folder)?, ENTER)));
-        let is_reached = above.collect::<io::Result<Vec<bool>>>()?.into_iter().all(|it| it);
-        Ok(is_reached && self.may(&fs::metadata(&path)?, READ))
+        for folder in path.ancestors().skip(1) {
+            if !self.may(&fs::metadata(folder)?, ENTER) {
+                return Ok(false);
+            }
+        }
+        Ok(self.may(&fs::metadata(&path)?, READ))
     }
 
     /// Whether it has a right, one of the three bits of `others`: those of the owner count for the owner

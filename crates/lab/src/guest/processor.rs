@@ -18,8 +18,8 @@ const PREFIX: &str = "ipvs-guest-processor-";
 /// How many guests may share a processor before the host schedules further ones freely.
 const SLOTS: usize = 8;
 
-/// Pins this process and those it starts to the processor that the fewest other guests use. If all
-/// places are taken, or the host refuses to pin, the host schedules this guest freely: the result is
+/// Pins this process and those it starts to a processor, of which each gets a first guest before any
+/// gets a second one. If all places are taken, or the host refuses to pin, the host schedules this guest freely: the result is
 /// the same, only slower.
 pub(crate) fn settle() {
     let Ok(allowed) = sched_getaffinity(None) else { return };

@@ -39,18 +39,18 @@ pub fn import(source: &Source, name: &str) -> Import {
     let file = blocks::read(&source.text, &mut notes);
     let mut reader = Reader { notes: &mut notes, version: 2, sync: None, scripts: BTreeMap::new() };
     reader.globals(&file);
+    let instances: Vec<&Statement> =
+        file.iter().filter(|it| it.name.text == "vrrp_instance").collect();
     let (mut names, mut tables): (Vec<String>, Vec<Table>) = (Vec::new(), Vec::new());
-    for statement in file.iter().filter(|it| it.name.text == "vrrp_instance") {
+    for statement in &instances {
         if let Some(table) = reader.instance(statement) {
             names.extend(statement.first().map(|it| it.text.clone()));
             tables.push(table);
         }
     }
     reader.groups(&file, &names, &mut tables);
-    let in_file: Vec<&Statement> =
-        file.iter().filter(|it| it.name.text == "vrrp_instance").collect();
-    reader.sync_follows_one_of(&in_file);
-    if in_file.is_empty() {
+    reader.sync_follows_one_of(&instances);
+    if instances.is_empty() {
         reader.notes.error(&(0..0), "there is no vrrp_instance", "nothing moves");
     }
     let commands = [INSTALL, CHECK, "systemctl disable --now keepalived", ENABLE];
