@@ -64,7 +64,7 @@ fn clients_take_turns(
     let netns = &cluster.client.netns;
     // Kept to the end, so each has a port of its own.
     let mut sockets = Vec::new();
-    let mut request = || match protocol {
+    let mut request = |port: u16| match protocol {
         Protocol::Udp => {
             let socket = netns.run(|| socket_for(vip))??;
             let answer = ask(&socket, vip, "who?");
@@ -73,13 +73,15 @@ fn clients_take_turns(
         }
         _ => {
             let name = if vip.is_ipv6() { "SCTP6" } else { "SCTP4" };
-            let connect = format!("{name}-CONNECT:{vip}");
+            // The kernel could choose the port of a client that has ended, whose connection would
+            // then be replaced.
+            let connect = format!("{name}-CONNECT:{vip},sourceport={port}");
             let mut socat = netns.command("socat");
             let answer = finish(socat.args(["-u", &connect, "STDOUT"]), TIMEOUT * 2)?.success()?;
             Ok(answer.trim_end().to_owned())
         }
     };
-    let answers = (0..4).map(|_| request()).collect::<Result<Vec<_>>>();
+    let answers = (6001..=6004).map(&mut request).collect::<Result<Vec<_>>>();
     let listed = connections(client)?;
     let answers = answers.with_context(|| format!("connections meanwhile: {listed:#?}"))?;
     ensure!(take_turns(&answers, ["web1", "web2"]), "{answers:?}, connections: {listed:#?}");
