@@ -297,6 +297,14 @@ impl Router {
         self.settle();
     }
 
+    /// What is to be sent for a router that can't say it itself any more, as its program has crashed:
+    /// adverts with a priority of 0 to each destination, after which another router takes over within
+    /// its skew (RFC 9568 §6.4.2). None unless the addresses are here.
+    pub fn goodbyes(&self) -> impl Iterator<Item = (IpAddr, Vec<u8>)> + '_ {
+        let active = self.group.members().iter().filter(|it| it.state() == State::Active);
+        active.flat_map(|it| messages(it, vrrp::RELEASE))
+    }
+
     /// The time is `now`: does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.contest.handle_timeout(now) {
@@ -451,10 +459,15 @@ fn lost(Defeat { ip, pause, .. }: Defeat) -> String {
 
 /// An advert with this priority, to each destination. Peers may be the same list on all machines, so one
 /// of them may be this one.
-fn adverts(machine: &Machine, priority: u8) -> impl Iterator<Item = Action> + '_ {
-    let send = move |to| Some(Action::Send { to, message: machine.message(priority, to)? });
+fn messages(machine: &Machine, priority: u8) -> impl Iterator<Item = (IpAddr, Vec<u8>)> + '_ {
+    let message = move |to| Some((to, machine.message(priority, to)?));
     let others = |to: &IpAddr| machine.primary() != Some(*to);
-    machine.config().destinations().into_iter().filter(others).filter_map(send)
+    machine.config().destinations().into_iter().filter(others).filter_map(message)
+}
+
+/// The same, to be sent.
+fn adverts(machine: &Machine, priority: u8) -> impl Iterator<Item = Action> + '_ {
+    messages(machine, priority).map(|(to, message)| Action::Send { to, message })
 }
 
 /// The addresses of the virtual router with this configuration.

@@ -445,6 +445,16 @@ pub fn vipd() -> Result<OsString> {
     std::env::var_os("VIPD").context("VIPD names no program")
 }
 
+/// Waits until a process of ours, such as a guard, has ended; it may still have to be reaped.
+pub fn until_gone(process: Pid) -> Result<()> {
+    let path = format!("/proc/{}/status", process.as_raw_nonzero());
+    eventually(LIMIT, || {
+        let status = std::fs::read_to_string(&path).unwrap_or_default();
+        ensure!(status.is_empty() || status.contains("\nState:\tZ"), "still there: {status}");
+        Ok(())
+    })
+}
+
 /// Starts both, and waits until the better one has the address and the worse one has heard of it.
 pub fn start_both(better: &mut Router, worse: &mut Router, watch: &Watch) -> Result<()> {
     better.start()?;

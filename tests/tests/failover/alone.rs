@@ -8,7 +8,7 @@ use ipvs_tests::acceptance::pulse::now;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::test;
-use ipvs_tests::failover::peer::{RIGHTS, Router, Way, outwait, start_both, vipd};
+use ipvs_tests::failover::peer::{RIGHTS, Router, Way, outwait, start_both, until_gone, vipd};
 use ipvs_tests::failover::stage::{LIMIT, Stage, VIP, VIP6};
 use ipvs_tests::failover::watch::{BOTH, NOBODY, Watch, only};
 
@@ -166,19 +166,6 @@ fn a_router_that_is_killed_leaves_nothing_behind(context: &mut Context) -> Resul
         until_gone(guard)?;
     }
     Ok(())
-}
-
-/// Whether there is such a process, and it isn't only waiting to be reaped.
-fn is_alive(pid: Pid) -> bool {
-    status(pid, "State").is_ok_and(|state| !state.starts_with('Z'))
-}
-
-/// Waits until a guard has ended.
-fn until_gone(guard: Pid) -> Result<()> {
-    eventually(LIMIT, || {
-        ensure!(!is_alive(guard), "the guard is still there");
-        Ok(())
-    })
 }
 
 /// By one that can do as much, whoever the user is.

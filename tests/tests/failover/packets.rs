@@ -7,11 +7,13 @@ use anyhow::{Result, ensure};
 use ipvs_testkit::{Capture, Context, Suite, eventually, output};
 
 use crate::test;
-use ipvs_tests::failover::peer::{Program, Router, Way};
+use ipvs_tests::failover::peer::{Program, Router, Way, start_both, until_gone};
 use ipvs_tests::failover::stage::{LIMIT, Stage, VIP, VIP6};
+use ipvs_tests::failover::watch::Watch;
 
 pub(crate) fn add_to(suite: &mut Suite) {
     suite.add(test!(adverts_are_as_tcpdump_reads_them));
+    suite.add(test!(a_router_that_is_killed_says_goodbye));
     suite.add(test!(addresses_are_announced_five_times_and_again));
     suite.add(test!(a_neighbor_follows_at_once));
     suite.add(test!(the_winner_of_a_partition_announces_itself));
@@ -56,6 +58,52 @@ fn adverts_are_as_tcpdump_reads_them(context: &mut Context) -> Result<()> {
         ensure!(said.contains(header), "{way:?}: no {header:?} in {said}");
         ensure!(!said.contains("bad"), "{way:?}: {said}");
         router.stop()?;
+    }
+    Ok(())
+}
+
+/// An interval between adverts that makes a test shorter.
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Its guard sends the advert by which a router leaves that ends in good order. That one sends it
+/// itself, and its guard has nothing to say; neither has a Backup's.
+fn a_router_that_is_killed_says_goodbye(context: &mut Context) -> Result<()> {
+    for way in [Way::V2Password, Way::V3, Way::V3Ipv6, Way::Unicast] {
+        let stage = Stage::build(context)?;
+        let watch = Watch::start(&stage.directors, way.vip())?;
+        let [mut better, mut worse] = Router::pair(&stage, way)?;
+        better.user = Some("nobody");
+        if way != Way::V2Password {
+            // Version 2 has whole seconds.
+            (better.interval, worse.interval) = (SHORT, SHORT);
+        }
+        for is_killed in [true, false] {
+            start_both(&mut better, &mut worse, &watch)?;
+            let filter = "proto 112 or ip6 proto 112";
+            let mut capture = Capture::with(&stage.directors[1], "eth0", filter, &["-v"])?;
+            let guard = worse.guard()?;
+            worse.kill()?;
+            until_gone(guard)?;
+            worse.start()?;
+            worse.until_said("Backup")?;
+
+            let guard = better.guard()?;
+            match is_killed {
+                true => better.kill()?,
+                false => better.stop()?,
+            }
+            until_gone(guard)?;
+            // What was sent before its successor's advert is there once that is.
+            let lines = eventually(LIMIT, || {
+                let lines = capture.lines()?;
+                ensure!(lines.iter().any(|it| it.contains("prio 100,")), "{lines:#?}");
+                Ok(lines)
+            })?;
+            let goodbyes = lines.iter().filter(|it| it.contains("prio 0,")).count();
+            ensure!(goodbyes == 1, "{way:?}: {goodbyes} in {lines:#?}");
+            ensure!(!lines.iter().any(|it| it.contains("bad")), "{way:?}: {lines:#?}");
+            worse.stop()?;
+        }
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ fn program() -> String {
     page.text(
         "The daemon stays in the foreground. Its log goes to standard error. It needs the capabilities \
          CAP_NET_ADMIN and CAP_NET_RAW, and gives up all others. A second process, the guard, removes the addresses if \
-         the daemon is killed.",
+         the daemon is killed, and tells the other routers, which take over as if it had ended in good order.",
     );
 
     page.text(

@@ -7,6 +7,7 @@ use std::time::Instant;
 use vrrp::{ConfigError, State, Vrid};
 
 use super::adverts::{Heard, Place};
+use super::guard::Goodbye;
 use super::interfaces::Interfaces;
 use crate::config::{Address, Config, Tracked, Vip};
 use crate::router::{Action, Decision, Router, primary};
@@ -74,6 +75,13 @@ impl Member {
     /// Where its adverts of a family come from.
     pub(crate) const fn source(&self, is_ipv4: bool) -> Option<IpAddr> {
         self.sources[if is_ipv4 { 0 } else { 1 }]
+    }
+
+    /// What somebody else has to send for it after a crash.
+    fn goodbyes(&self) -> impl Iterator<Item = Goodbye> + '_ {
+        self.router.goodbyes().filter_map(|(to, message)| {
+            Some(Goodbye { index: self.index?, from: self.source(to.is_ipv4())?, to, message })
+        })
     }
 
     /// Another interface has the name now, or none has.
@@ -314,6 +322,11 @@ impl Fleet {
     /// The state of each table.
     pub(crate) fn states(&self) -> impl Iterator<Item = State> + '_ {
         self.members.iter().map(|it| it.router.state())
+    }
+
+    /// What somebody else has to send after a crash.
+    pub(crate) fn goodbyes(&self) -> impl Iterator<Item = Goodbye> + '_ {
+        self.members.iter().flat_map(Member::goodbyes)
     }
 
     /// When to call [`handle_timeouts`](Self::handle_timeouts) at the latest.

@@ -36,8 +36,8 @@ use self::control::Asked;
 pub(crate) use self::error::RunError;
 use self::fleet::Fleet;
 use self::frames::Frames;
-use self::guard::Guard;
 pub(crate) use self::guard::VERB as GUARD;
+use self::guard::{Guard, Will};
 use self::interfaces::Interfaces;
 use self::limiter::Limiter;
 use self::netlink::{Change, Monitor, Requests};
@@ -123,6 +123,8 @@ struct Daemon {
     /// Changes were lost, and no list has come since.
     has_lost: bool,
     fleet: Fleet,
+    /// What the guard would have to do isn't what it was told.
+    is_will_old: bool,
     limiter: Limiter,
     outside: Outside,
 }
@@ -170,12 +172,14 @@ impl Daemon {
             interfaces,
             has_lost: false,
             fleet,
+            is_will_old: true,
             limiter: Limiter::default(),
             outside,
         };
         daemon.tracked(known, now);
         daemon.interfaces_changed(daemon.clock.now());
         daemon.act();
+        daemon.leave_will();
         daemon.outside.ready();
         daemon.outside.tell(daemon.fleet.states());
         Ok(daemon)
@@ -224,6 +228,7 @@ impl Daemon {
             }
         }
         self.act();
+        self.leave_will();
         self.outside.tell(self.fleet.states());
         for signal in self.signals.turn(&ready[signals], now) {
             match signal {
@@ -297,6 +302,7 @@ impl Daemon {
         self.fleet.leave_renamed(&self.interfaces, now);
         self.act();
         self.fleet.update(&self.interfaces, now);
+        self.is_will_old = true;
         self.interfaces.forget_removed();
         for (place, error) in self.adverts.listen(self.fleet.places()) {
             let name = self.interfaces.link(place.index).map_or("", |link| &link.name);
@@ -315,6 +321,7 @@ impl Daemon {
             let name = member.vip().name.clone();
             let done = match action {
                 Action::State { to, reason } => {
+                    self.is_will_old = true;
                     say::log(format_args!("{name}: {to}: {reason}"));
                     self.outside.changed(&name, to, now);
                     Ok(())
@@ -411,8 +418,10 @@ impl Daemon {
             self.sync = started.map_err(|error| format!("cannot start a thread: {error}"))?;
         }
         let now = self.clock.now();
-        let before: Vec<_> = self.guarded().collect();
-        self.guard.set(before.into_iter().chain(config.vips.iter().flat_map(guard::places)));
+        // Those of both files, until the change is complete.
+        let mut will = self.will();
+        will.places.extend(config.vips.iter().flat_map(guard::places));
+        self.guard.set(&will);
         // An address that goes from one table to another must have left the first.
         self.fleet.release_absent(&config, now);
         self.act();
@@ -420,8 +429,7 @@ impl Daemon {
         self.act();
         self.interfaces_changed(now);
         self.act();
-        let after: Vec<_> = self.guarded().collect();
-        self.guard.set(after);
+        self.is_will_old = true;
         loaded.map_err(|error| format!("cannot run {name}: {error}"))?;
         let known = self.outside.set(&config, now);
         self.tracked(known, now);
@@ -429,9 +437,19 @@ impl Daemon {
         Ok(())
     }
 
-    /// The addresses of all tables at work.
-    fn guarded(&self) -> impl Iterator<Item = guard::Place> + '_ {
-        self.fleet.members().iter().flat_map(|it| guard::places(it.vip()))
+    /// What there is to do if this process ends now.
+    fn will(&self) -> Will {
+        let members = self.fleet.members().iter();
+        let places = members.flat_map(|it| guard::places(it.vip())).collect();
+        Will { places, goodbyes: self.fleet.goodbyes().collect() }
+    }
+
+    /// Tells the guard, if that is news.
+    fn leave_will(&mut self) {
+        if std::mem::take(&mut self.is_will_old) {
+            let will = self.will();
+            self.guard.set(&will);
+        }
     }
 
     /// Hands everything over.
@@ -439,6 +457,7 @@ impl Daemon {
         self.outside.stopping();
         self.fleet.shut_down(self.clock.now());
         self.act();
+        self.leave_will();
         if let Some(sync) = &self.sync {
             sync.settle(SYNC_LIMIT);
         }

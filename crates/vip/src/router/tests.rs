@@ -560,3 +560,25 @@ fn nothing_is_sent_to_itself() {
     });
     assert_eq!(sent.collect::<Vec<_>>(), [own(1)[0]]);
 }
+
+/// A goodbye that somebody else says is what the router would say itself.
+#[test]
+fn goodbyes_are_the_last_adverts() {
+    for more in ["", "peers = [\"10.9.0.1\", \"10.9.0.2\"]\n"] {
+        let mut router = Router::new(vip(150, more)).expect("it can run");
+        let now = Instant::now();
+        router.link(&own(0), now);
+        assert_eq!(router.goodbyes().count(), 0, "{more}: it is Backup");
+        router.handle_timeout(now + 4 * SECOND);
+        let goodbyes: Vec<_> = router.goodbyes().collect();
+        while router.poll().is_some() {}
+        router.shut_down(now + 4 * SECOND);
+        let sent = std::iter::from_fn(|| router.poll()).filter_map(|it| match it {
+            Action::Send { to, message } => Some((to, message)),
+            _ => None,
+        });
+        assert_eq!(goodbyes, sent.collect::<Vec<_>>(), "{more}");
+        assert_eq!(goodbyes.len(), 1, "{more}");
+        assert_eq!(router.goodbyes().count(), 0, "{more}: it has said it");
+    }
+}

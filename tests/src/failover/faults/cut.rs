@@ -38,7 +38,7 @@ pub(super) fn link(label: &str, runs: usize) -> Result<Vec<Criterion>> {
             until_neighbor(scene.stage, 0)?;
             let what = "two owners once it is plugged in again";
             scene.both_since(plugged, what, INTERVAL, &mut measures);
-            scene.nobody_since(before, &mut measures);
+            scene.nobody_since(before, nobody(), &mut measures);
         }
         Ok(measures)
     })
@@ -77,7 +77,7 @@ pub(super) fn partition(label: &str, runs: usize) -> Result<Vec<Criterion>> {
             let measured = if count > 0 { "each time" } else { "not each time" };
             let what = "gratuitous ARP of the winner";
             measures.note(Criterion::is(what, "each time", measured, count > 0));
-            scene.nobody_since(apart, &mut measures);
+            scene.nobody_since(apart, nobody(), &mut measures);
         }
         Ok(measures)
     })

@@ -7,12 +7,12 @@ use rustix::process::{Signal, kill_process};
 
 use super::measure::Measures;
 use super::memory::MemoryGroup;
-use super::{INTERVAL, KILLED, Scene, on_pairs, pauses};
+use super::{INTERVAL, KILLED, Scene, nobody, nobody_after_goodbye, on_pairs, pauses};
 use crate::acceptance::Criterion;
 use crate::acceptance::pulse::now;
 use crate::failover::watch::{BOTH, only};
 
-/// SIGKILL. The guard removes the address.
+/// SIGKILL. The guard removes the address and says goodbye.
 pub(super) fn kill(label: &str, runs: usize) -> Result<Vec<Criterion>> {
     on_pairs(label, runs, true, |scene, runs| {
         scene.begin()?;
@@ -89,7 +89,7 @@ fn kill_both(scene: &mut Scene<'_>, runs: usize, cleans: bool) -> Result<Measure
         }
         scene.watch.until(only(0))?;
         scene.both_since(back, "two owners when it comes back", INTERVAL, &mut measures);
-        scene.nobody_since(killed, &mut measures);
+        scene.nobody_since(killed, nobody(), &mut measures);
     }
     Ok(measures)
 }
@@ -110,7 +110,7 @@ fn end_again_and_again(
         scene.better.start()?;
         scene.watch.until(only(0))?;
         scene.both_since(ended, "two owners", KILLED, &mut measures);
-        scene.nobody_since(ended, &mut measures);
+        scene.nobody_since(ended, nobody_after_goodbye(), &mut measures);
     }
     Ok(measures)
 }

@@ -84,6 +84,11 @@ fn nobody() -> Duration {
     3 * INTERVAL + skew(PRIORITIES[1]) + Duration::from_millis(300)
 }
 
+/// The same where the guard says goodbye: the skew of the worse router (RFC 9568 §6.4.2).
+fn nobody_after_goodbye() -> Duration {
+    skew(PRIORITIES[1]) + Duration::from_millis(300)
+}
+
 /// How many pairs share the runs of a fault. They spend most of their time waiting.
 const AT_ONCE: usize = 2;
 
@@ -108,8 +113,8 @@ impl Scene<'_> {
     }
 
     /// Measures for how long there has been no owner since a time.
-    fn nobody_since(&self, since: Duration, to: &mut Measures) {
-        to.add("no owner", nobody(), self.watch.longest(NOBODY, since, now()));
+    fn nobody_since(&self, since: Duration, most: Duration, to: &mut Measures) {
+        to.add("no owner", most, self.watch.longest(NOBODY, since, now()));
     }
 
     /// How much time has passed, without what the machine was late itself.

@@ -8,7 +8,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::measure::Measures;
-use super::{INTERVAL, Scene, on_pairs, pauses};
+use super::{INTERVAL, Scene, nobody, on_pairs, pauses};
 use crate::acceptance::Criterion;
 use crate::acceptance::pulse::now;
 use crate::failover::watch::{BOTH, only};
@@ -29,7 +29,7 @@ pub(super) fn preempting(label: &str, runs: usize) -> Result<Vec<Criterion>> {
             scene.better.signal(Signal::CONT)?;
             scene.watch.until(only(0))?;
             scene.both_since(awake, AWAKE, INTERVAL, &mut measures);
-            scene.nobody_since(stopped, &mut measures);
+            scene.nobody_since(stopped, nobody(), &mut measures);
             measures.know("two owners before", scene.watch.longest(BOTH, stopped, awake));
         }
         Ok(measures)
@@ -59,7 +59,7 @@ pub(super) fn not_preempting(label: &str, runs: usize) -> Result<Vec<Criterion>>
             scene.watch.until(only(0))?;
             scene.worse.start()?;
             scene.worse.until_said("Backup")?;
-            scene.nobody_since(stopped, &mut measures);
+            scene.nobody_since(stopped, nobody(), &mut measures);
         }
         Ok(measures)
     })

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use ipvs_testkit::{Booted, eventually};
 
 use super::measure::Measures;
-use super::{KILLED, PRIORITIES, nobody, pauses, stage};
+use super::{KILLED, PRIORITIES, nobody, nobody_after_goodbye, pauses, stage};
 use crate::acceptance::Criterion;
 use crate::acceptance::pulse::now;
 use crate::failover::booted::{GROUP, machine, property, systemctl};
@@ -20,23 +20,23 @@ const WATCHDOG: Duration = Duration::from_secs(5);
 
 /// SIGKILL to the daemon.
 pub(super) fn kill(label: &str, runs: usize) -> Result<Vec<Criterion>> {
-    play(label, runs, KILLED, |unit| signal(unit, "KILL", "main"))
+    play(label, runs, [KILLED, nobody_after_goodbye()], |unit| signal(unit, "KILL", "main"))
 }
 
 /// SIGKILL to the daemon and to its guard.
 pub(super) fn kill_both(label: &str, runs: usize) -> Result<Vec<Criterion>> {
-    play(label, runs, KILLED, |unit| signal(unit, "KILL", "all"))
+    play(label, runs, [KILLED, nobody()], |unit| signal(unit, "KILL", "all"))
 }
 
 /// SIGSTOP to the daemon: the watchdog ends it.
 pub(super) fn stop(label: &str, runs: usize) -> Result<Vec<Criterion>> {
-    play(label, runs, WATCHDOG, |unit| signal(unit, "STOP", "main"))
+    play(label, runs, [WATCHDOG, nobody()], |unit| signal(unit, "STOP", "main"))
 }
 
 /// The control group of the unit has no memory left, so the kernel kills what is in it. Then there is
 /// memory again.
 pub(super) fn out_of_memory(label: &str, runs: usize) -> Result<Vec<Criterion>> {
-    play(label, runs, KILLED, |unit| {
+    play(label, runs, [KILLED, nobody()], |unit| {
         // systemd may have removed the group by the time of the second command.
         let exhaust = "echo 0 > memory.max && { echo max > memory.max || true; }";
         let exhaust = format!("cd {GROUP} && {exhaust}");
@@ -51,11 +51,12 @@ fn signal(unit: &Booted, signal: &str, whom: &str) -> Result<()> {
     Ok(())
 }
 
-/// Lets something happen to the unit that has the address, and waits until it has it again.
+/// Lets something happen to the unit that has the address, and waits until it has it again. There may be
+/// two owners, and none, for as long as `both` and `none`.
 fn play(
     label: &str,
     runs: usize,
-    both: Duration,
+    [both, none]: [Duration; 2],
     happens: fn(&Booted) -> Result<()>,
 ) -> Result<Vec<Criterion>> {
     let stage = stage(label)?;
@@ -84,7 +85,7 @@ fn play(
             watch.until(only(0))?;
             let end = now();
             measures.add("two owners", both, watch.longest(BOTH, begin, end));
-            measures.add("no owner", nobody(), watch.longest(NOBODY, begin, end));
+            measures.add("no owner", none, watch.longest(NOBODY, begin, end));
         }
         let restarts = property(&booted, "NRestarts")?;
         let met = restarts == runs.to_string();

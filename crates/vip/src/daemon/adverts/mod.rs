@@ -2,10 +2,11 @@
 //! all its virtual routers share.
 
 pub(super) mod packet;
+mod sender;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -13,15 +14,12 @@ use std::time::Instant;
 use ipvs_os::{ask_for_envelopes, bind_to_interface, receive_ipv6};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::sockopt::{
-    set_ip_add_membership_with_ifindex, set_ip_multicast_loop, set_ipv6_add_membership,
-    set_ipv6_multicast_loop, set_socket_recv_buffer_size_force,
+    set_ip_add_membership_with_ifindex, set_ipv6_add_membership, set_socket_recv_buffer_size_force,
 };
-use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
-    socket_with,
-};
+use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 use vrrp::{Envelope, MULTICAST_V4, MULTICAST_V6, PROTOCOL, Vrid};
 
+pub(super) use self::sender::Sender;
 use super::source::Source;
 
 /// Longer than any advert with its header: 255 IPv6 addresses.
@@ -61,7 +59,7 @@ pub(crate) struct Adverts {
 #[derive(Debug)]
 struct Channel {
     receiver: OwnedFd,
-    sender: OwnedFd,
+    sender: Sender,
     /// The virtual routers of this machine. What is for others isn't even looked at.
     vrids: BTreeSet<u8>,
 }
@@ -114,52 +112,27 @@ impl Adverts {
         message: &[u8],
     ) -> io::Result<()> {
         let place = Place { index, is_ipv4: to.is_ipv4() };
-        let Some(channel) = self.channels.get(&place) else {
-            return Err(rustix::io::Errno::NODEV.into());
-        };
-        let (sender, flags) = (&channel.sender, SendFlags::DONTWAIT);
-        match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let packet = packet::ipv4(from, to, message);
-                sendto(sender, &packet, flags, &SocketAddrV4::new(to, 0))?;
-            }
-            (IpAddr::V6(from), IpAddr::V6(to)) => {
-                let packet = packet::ipv6(from, to, message);
-                sendto(sender, &packet, flags, &SocketAddrV6::new(to, 0, 0, index))?;
-            }
-            _ => return Err(rustix::io::Errno::AFNOSUPPORT.into()),
+        match self.channels.get(&place) {
+            Some(channel) => channel.sender.send(from, to, message),
+            None => Err(rustix::io::Errno::NODEV.into()),
         }
-        Ok(())
     }
 }
 
 impl Channel {
     fn open(place: Place, vrids: BTreeSet<u8>) -> io::Result<Self> {
-        let Place { index, is_ipv4 } = place;
-        let family = if is_ipv4 { AddressFamily::INET } else { AddressFamily::INET6 };
-        let socket = |protocol: u8| -> io::Result<OwnedFd> {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let protocol = NonZeroU32::new(protocol.into()).map(Protocol::from_raw);
-            let socket = socket_with(family, SocketType::RAW, flags, protocol)?;
-            bind_to_interface(&socket, index)?;
-            Ok(socket)
-        };
-        let receiver = socket(PROTOCOL)?;
+        let index = place.index;
+        let receiver = raw_socket(place, PROTOCOL)?;
         // Without the right to more, the queue stays as it is, and overflows earlier.
         let _ = set_socket_recv_buffer_size_force(&receiver, QUEUE);
-        // Sockets of this protocol send packets with their header (raw(7)), so that the source and
-        // the checksum over it agree, and receive none.
-        const RAW: u8 = 255;
-        let sender = socket(RAW)?;
-        if is_ipv4 {
+        if place.is_ipv4 {
             let any = Ipv4Addr::UNSPECIFIED;
             set_ip_add_membership_with_ifindex(&receiver, &MULTICAST_V4, &any, index)?;
-            set_ip_multicast_loop(&sender, false)?;
         } else {
             set_ipv6_add_membership(&receiver, &MULTICAST_V6, index)?;
             ask_for_envelopes(&receiver)?;
-            set_ipv6_multicast_loop(&sender, false)?;
         }
+        let sender = Sender::open(place)?;
         Ok(Self { receiver, sender, vrids })
     }
 
@@ -190,6 +163,16 @@ impl Channel {
         let is_ours = message.get(1).is_some_and(|vrid| self.vrids.contains(vrid));
         Ok(is_ours.then_some((envelope, message)))
     }
+}
+
+/// A raw socket of this protocol, for one place.
+fn raw_socket(place: Place, protocol: u8) -> io::Result<OwnedFd> {
+    let family = if place.is_ipv4 { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let protocol = NonZeroU32::new(protocol.into()).map(Protocol::from_raw);
+    let socket = socket_with(family, SocketType::RAW, flags, protocol)?;
+    bind_to_interface(&socket, place.index)?;
+    Ok(socket)
 }
 
 impl Source for Adverts {

@@ -236,3 +236,21 @@ fn a_new_file_keeps_what_it_has_in_common_with_the_old() {
     assert!(actions(&mut fleet).iter().any(|(at, it)| *at == 0 && is("Add", it)));
     assert!(fleet.deadline().is_some_and(|it| it > later));
 }
+
+#[test]
+fn goodbyes_are_those_of_active_tables() {
+    let mut fleet = fleet(&format!("{FRONT}{BACK}"));
+    let now = Instant::now();
+    fleet.update(&eth0(&[]), now);
+    assert_eq!(fleet.goodbyes().count(), 0);
+    let now = pass(&mut fleet, now, Duration::from_secs(5));
+    let sent: Vec<(u32, IpAddr, IpAddr)> =
+        fleet.goodbyes().map(|it| (it.index, it.from, it.to)).collect();
+    let v4 = (2, "10.0.0.2".parse().unwrap(), IpAddr::from(vrrp::MULTICAST_V4));
+    let v6 = (2, "fe80::2".parse().unwrap(), IpAddr::from(vrrp::MULTICAST_V6));
+    assert_eq!(sent, [v4, v4, v6]);
+    fleet.decide(Some("front"), Decision::Release, now);
+    assert_eq!(fleet.goodbyes().count(), 2);
+    fleet.shut_down(now);
+    assert_eq!(fleet.goodbyes().count(), 0);
+}

@@ -1,13 +1,16 @@
-//! A process that outlives the daemon, and removes the addresses if that dies without having done so.
+//! A process that outlives the daemon, and ends its work if that dies without having done so.
 //!
 //! A daemon that is killed can't remove anything, and the kernel keeps its addresses: then another
-//! router takes over, and there are two owners. The guard holds one end of a socket pair and waits for
-//! the other to be closed, as the kernel does when the daemon ends in whatever way. It needs no
-//! service manager.
+//! router takes over, and there are two owners. It can't say goodbye either, so that router waits for
+//! three intervals. The guard does both. It holds one end of a socket pair and waits for the other to be
+//! closed, as the kernel does when the daemon ends in whatever way; what is to be done then is in the
+//! daemon's [will](self::will). It needs no service manager.
 
-use std::fmt::Write as _;
+mod will;
+
+use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -15,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use daemon_kit::rights;
 use rustix::event::{PollFd, PollFlags};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
-};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::process::{Signal, getuid, setsid};
-use rustix::stdio::stdin;
+use rustix::stdio::{stdin, stdout};
 
+use self::will::Page;
+pub(crate) use self::will::{Goodbye, Place, Will};
+use super::adverts::{self, Sender};
 use super::interfaces::Interfaces;
 use super::netlink::Requests;
 use super::source::Source;
@@ -34,17 +39,11 @@ pub(crate) const VERB: &str = "guard";
 /// The pause before a guard that has ended is replaced.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest list of addresses, in bytes: some thousands.
-const LIST: usize = 128 * 1024;
-
-/// An address of a file, and the interface that it may be on.
-pub(crate) type Place = (String, IpAddr);
-
 /// What the daemon has of its guard.
 #[derive(Debug)]
 pub(crate) struct Guard {
     user: Option<String>,
-    list: String,
+    page: Page,
     running: Option<(Child, OwnedFd)>,
     /// When to replace a guard that has ended.
     restart: Option<Instant>,
@@ -53,18 +52,19 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard for the addresses of this file. To be called while the process has its rights.
     pub(crate) fn start(config: &Config, user: Option<&str>) -> io::Result<Self> {
-        let list = write_list(config.vips.iter().flat_map(places));
-        let mut guard = Self { user: user.map(str::to_owned), list, running: None, restart: None };
+        let places = config.vips.iter().flat_map(places).collect();
+        let mut page = Page::create()?;
+        // It is there before the guard is, whenever the daemon is killed.
+        page.write(&Will { places, goodbyes: Vec::new() })?;
+        let mut guard = Self { user: user.map(str::to_owned), page, running: None, restart: None };
         guard.spawn()?;
         Ok(guard)
     }
 
-    /// From now on these are the addresses that the daemon may have added.
-    pub(crate) fn set(&mut self, places: impl IntoIterator<Item = Place>) {
-        self.list = write_list(places);
-        let Some((_, socket)) = &self.running else { return };
-        if let Err(error) = tell(socket, &self.list) {
-            say::log(format_args!("cannot tell the guard about addresses: {error}"));
+    /// From now on this is to be done after the daemon's end.
+    pub(crate) fn set(&mut self, will: &Will) {
+        if let Err(error) = self.page.write(will) {
+            say::log(format_args!("cannot leave word to the guard: {error}"));
         }
     }
 
@@ -76,13 +76,11 @@ impl Guard {
             .arg0("vipd")
             .arg(VERB)
             .stdin(Stdio::from(far))
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(self.page.share()?))
             .current_dir("/");
         if let Some(user) = &self.user {
             command.arg("--user").arg(user);
         }
-        // The list is there before the guard is, whenever the daemon is killed.
-        tell(&near, &self.list)?;
         let child = match getuid().is_root() {
             true => command.spawn()?,
             // Only root's processes pass on capabilities by themselves.
@@ -126,16 +124,11 @@ impl Source for Guard {
     }
 }
 
-fn tell(guard: &OwnedFd, list: &str) -> io::Result<()> {
-    send(guard, list.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
-    Ok(())
-}
-
-/// The guard's process: waits for the daemon's end, and removes what that has left.
+/// The guard's process: waits for the daemon's end, and does what is in its will.
 ///
 /// # Errors
 ///
-/// If it can't start, or can't remove an address.
+/// If it can't start, or can't do some of it.
 pub(crate) fn run(user: Option<&str>) -> io::Result<()> {
     // A terminal's signals, and those for the daemon's group, aren't for the guard. Neither are those
     // by which a service manager ends a service: the daemon goes first.
@@ -145,19 +138,45 @@ pub(crate) fn run(user: Option<&str>) -> io::Result<()> {
     let mut requests = Requests::open()?;
     let user = user.map(user::named).transpose()?;
     rights::give_up(user, &[])?;
-    let mut buffer = vec![0; LIST];
-    let mut places = Vec::new();
+    let page = Page::of(File::from(stdout().as_fd().try_clone_to_owned()?));
     loop {
-        match recv(stdin().as_fd(), &mut *buffer, RecvFlags::TRUNC) {
-            Ok((_, 0)) => return remove_all(&mut requests, &places),
-            Ok((_, length)) => match buffer.get(..length) {
-                Some(list) => places = read_list(&String::from_utf8_lossy(list)).collect(),
-                None => say::log(format_args!("the guard has no room for so many addresses")),
-            },
-            Err(rustix::io::Errno::INTR) => {}
+        match recv(stdin().as_fd(), &mut [0; 1], RecvFlags::empty()) {
+            Ok((_, 0)) => break,
+            // Nothing is sent.
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
     }
+    let will = page.read()?;
+    // The addresses go first, so that there are never two owners.
+    let removed = remove_all(&mut requests, &will.places);
+    send_all(&will.goodbyes).and(removed)
+}
+
+/// Says goodbye for the daemon.
+///
+/// # Errors
+///
+/// The last one; all have been tried.
+fn send_all(goodbyes: &[Goodbye]) -> io::Result<()> {
+    let mut senders = BTreeMap::new();
+    let mut result = Ok(());
+    for Goodbye { index, from, to, message } in goodbyes {
+        let place = adverts::Place { index: *index, is_ipv4: to.is_ipv4() };
+        let sender = senders.entry(place).or_insert_with(|| Sender::open(place));
+        let sent = match sender {
+            Ok(sender) => sender.send(*from, *to, message),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        match sent {
+            Ok(()) => say::log(format_args!("said goodbye to {to}, from {from}")),
+            Err(error) => {
+                say::log(format_args!("cannot say goodbye to {to}: {error}"));
+                result = Err(error);
+            }
+        }
+    }
+    result
 }
 
 /// Removes these addresses from their interfaces, wherever they are.
@@ -187,47 +206,4 @@ pub(crate) fn remove_all(requests: &mut Requests, places: &[Place]) -> io::Resul
 /// The addresses of a table.
 pub(crate) fn places(vip: &Vip) -> impl Iterator<Item = Place> + '_ {
     vip.addresses.iter().map(|it| (vip.interface.clone(), it.ip))
-}
-
-/// A line for each address. The name of an interface has no blanks.
-fn write_list(places: impl IntoIterator<Item = Place>) -> String {
-    let mut text = String::new();
-    for (interface, ip) in places {
-        // A string takes any text.
-        let _ = writeln!(text, "{interface} {ip}");
-    }
-    text
-}
-
-fn read_list(text: &str) -> impl Iterator<Item = Place> + '_ {
-    text.lines().filter_map(|line| {
-        let (interface, ip) = line.split_once(' ')?;
-        Some((interface.to_owned(), ip.parse().ok()?))
-    })
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
-mod tests {
-    use super::*;
-    use crate::config::parse;
-
-    #[test]
-    fn a_list_is_read_as_it_is_written() {
-        let text = "[[vip]]\nname = \"a\"\ninterface = \"eth0\"\nrouter_id = 1\n\
-                    addresses = [\"10.0.0.1/24\", \"fe80::1\"]\n\
-                    [[vip]]\nname = \"b\"\ninterface = \"bond0.7\"\nrouter_id = 1\n\
-                    addresses = [\"10.0.0.2\"]\n";
-        let config = parse(text).unwrap();
-        let list = write_list(config.vips.iter().flat_map(places));
-        let expected = [("eth0", "10.0.0.1"), ("eth0", "fe80::1"), ("bond0.7", "10.0.0.2")];
-        let expected: Vec<Place> =
-            expected.iter().map(|(name, ip)| ((*name).to_owned(), ip.parse().unwrap())).collect();
-        assert_eq!(read_list(&list).collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn what_is_no_list_has_no_addresses() {
-        assert_eq!(read_list("eth0\neth0 x\n\n 10.0.0.1x\n\u{fffd} 1\n").count(), 0);
-    }
 }
