@@ -37,7 +37,7 @@ pub(crate) use self::error::RunError;
 use self::fleet::Fleet;
 use self::frames::Frames;
 pub(crate) use self::guard::VERB as GUARD;
-use self::guard::{Guard, Will};
+use self::guard::{Guard, Order};
 use self::interfaces::Interfaces;
 use self::limiter::Limiter;
 use self::netlink::{Change, Monitor, Requests};
@@ -228,7 +228,6 @@ impl Daemon {
             }
         }
         self.act();
-        self.leave_will();
         self.outside.tell(self.fleet.states());
         for signal in self.signals.turn(&ready[signals], now) {
             match signal {
@@ -240,6 +239,7 @@ impl Daemon {
                 }
             }
         }
+        self.leave_will();
         Ok(Flow::On)
     }
 
@@ -419,9 +419,8 @@ impl Daemon {
         }
         let now = self.clock.now();
         // Those of both files, until the change is complete.
-        let mut will = self.will();
-        will.places.extend(config.vips.iter().flat_map(guard::places));
-        self.guard.set(&will);
+        let coming = config.vips.iter().flat_map(guard::places).map(Order::Remove);
+        self.guard.set(will(&self.fleet).chain(coming));
         // An address that goes from one table to another must have left the first.
         self.fleet.release_absent(&config, now);
         self.act();
@@ -437,18 +436,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// What there is to do if this process ends now.
-    fn will(&self) -> Will {
-        let members = self.fleet.members().iter();
-        let places = members.flat_map(|it| guard::places(it.vip())).collect();
-        Will { places, goodbyes: self.fleet.goodbyes().collect() }
-    }
-
-    /// Tells the guard, if that is news.
+    /// Tells the guard what there is to do if this process ends now, if that is news.
     fn leave_will(&mut self) {
         if std::mem::take(&mut self.is_will_old) {
-            let will = self.will();
-            self.guard.set(&will);
+            self.guard.set(will(&self.fleet));
         }
     }
 
@@ -469,6 +460,12 @@ impl Daemon {
             say::log(format_args!("{text}"));
         }
     }
+}
+
+/// What there is to do if the process of these tables ends now.
+fn will(fleet: &Fleet) -> impl Iterator<Item = Order> + '_ {
+    let places = fleet.members().iter().flat_map(|it| guard::places(it.vip()));
+    places.map(Order::Remove).chain(fleet.goodbyes().map(Order::Send))
 }
 
 /// Registers a source, and returns which of the results are its.

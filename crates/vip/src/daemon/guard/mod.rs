@@ -24,7 +24,7 @@ use rustix::process::{Signal, getuid, setsid};
 use rustix::stdio::{stdin, stdout};
 
 use self::will::Page;
-pub(crate) use self::will::{Goodbye, Place, Will};
+pub(crate) use self::will::{Goodbye, Order, Place};
 use super::adverts::{self, Sender};
 use super::interfaces::Interfaces;
 use super::netlink::Requests;
@@ -52,18 +52,17 @@ pub(crate) struct Guard {
 impl Guard {
     /// Starts a guard for the addresses of this file. To be called while the process has its rights.
     pub(crate) fn start(config: &Config, user: Option<&str>) -> io::Result<Self> {
-        let places = config.vips.iter().flat_map(places).collect();
         let mut page = Page::create()?;
         // It is there before the guard is, whenever the daemon is killed.
-        page.write(&Will { places, goodbyes: Vec::new() })?;
+        page.write(config.vips.iter().flat_map(places).map(Order::Remove))?;
         let mut guard = Self { user: user.map(str::to_owned), page, running: None, restart: None };
         guard.spawn()?;
         Ok(guard)
     }
 
     /// From now on this is to be done after the daemon's end.
-    pub(crate) fn set(&mut self, will: &Will) {
-        if let Err(error) = self.page.write(will) {
+    pub(crate) fn set(&mut self, orders: impl IntoIterator<Item = Order>) {
+        if let Err(error) = self.page.write(orders) {
             say::log(format_args!("cannot leave word to the guard: {error}"));
         }
     }
@@ -147,10 +146,16 @@ pub(crate) fn run(user: Option<&str>) -> io::Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    let will = page.read()?;
-    // The addresses go first, so that there are never two owners.
-    let removed = remove_all(&mut requests, &will.places);
-    send_all(&will.goodbyes).and(removed)
+    let (mut places, mut goodbyes) = (Vec::new(), Vec::new());
+    for order in page.read()? {
+        match order {
+            Order::Remove(place) => places.push(place),
+            Order::Send(goodbye) => goodbyes.push(goodbye),
+        }
+    }
+    // In this order there are never two owners.
+    let removed = remove_all(&mut requests, &places);
+    send_all(&goodbyes).and(removed)
 }
 
 /// Says goodbye for the daemon.

@@ -3,9 +3,9 @@
 //! It is in memory that both have (`memfd_create(2)`), so leaving it wakes nobody, waits for nobody and
 //! has no limit to its length.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::File;
-use std::io;
+use std::io::{self, BufWriter, Seek as _, SeekFrom, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt as _;
 
@@ -14,13 +14,13 @@ use rustix::fs::{MemfdFlags, memfd_create};
 /// An address of a file, and the interface that it may be on.
 pub(crate) type Place = (String, IpAddr);
 
-/// What the guard does after the daemon's end.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Will {
-    /// The addresses that the daemon may have added.
-    pub(crate) places: Vec<Place>,
-    /// What to send once they are gone.
-    pub(crate) goodbyes: Vec<Goodbye>,
+/// Something that the guard does after the daemon's end. A will is a list of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Remove an address that the daemon may have added.
+    Remove(Place),
+    /// Send a last advert, once the addresses are gone.
+    Send(Goodbye),
 }
 
 /// A last advert.
@@ -33,51 +33,34 @@ pub(crate) struct Goodbye {
     pub(crate) message: Vec<u8>,
 }
 
-impl Will {
-    /// A line for each address and each advert. The name of an interface has no blanks.
-    fn to_text(&self) -> String {
-        let mut text = String::new();
-        // A string takes any text.
-        for (interface, ip) in &self.places {
-            let _ = writeln!(text, "remove {interface} {ip}");
-        }
-        for Goodbye { index, from, to, message } in &self.goodbyes {
-            let _ = write!(text, "send {index} {from} {to} ");
-            message.iter().for_each(|byte| {
-                let _ = write!(text, "{byte:02x}");
-            });
-            text.push('\n');
-        }
-        text
-    }
-
-    /// Reads what [`to_text`](Self::to_text) has written.
-    fn from_text(text: &str) -> Self {
-        let mut will = Self::default();
-        for line in text.lines() {
-            match *line.split(' ').collect::<Vec<_>>() {
-                ["remove", interface, ip] => {
-                    let ip = ip.parse().map(|ip| (interface.to_owned(), ip));
-                    will.places.extend(ip);
-                }
-                ["send", index, from, to, message] => {
-                    will.goodbyes.extend(Goodbye::parse(index, from, to, message));
-                }
-                _ => {}
+/// A line. The name of an interface has no blanks.
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remove((interface, ip)) => write!(f, "remove {interface} {ip}"),
+            Self::Send(Goodbye { index, from, to, message }) => {
+                write!(f, "send {index} {from} {to} ")?;
+                message.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
-        will
     }
 }
 
-impl Goodbye {
-    fn parse(index: &str, from: &str, to: &str, message: &str) -> Option<Self> {
-        Some(Self {
-            index: index.parse().ok()?,
-            from: from.parse().ok()?,
-            to: to.parse().ok()?,
-            message: bytes(message)?,
-        })
+impl Order {
+    /// Reads a line. None if it is none.
+    fn parse(line: &str) -> Option<Self> {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["remove", interface, ip] => {
+                Some(Self::Remove((interface.to_owned(), ip.parse().ok()?)))
+            }
+            ["send", index, from, to, message] => Some(Self::Send(Goodbye {
+                index: index.parse().ok()?,
+                from: from.parse().ok()?,
+                to: to.parse().ok()?,
+                message: bytes(message)?,
+            })),
+            _ => None,
+        }
     }
 }
 
@@ -91,8 +74,11 @@ fn bytes(hex: &str) -> Option<Vec<u8>> {
     pairs.collect()
 }
 
-/// Where the last words may begin: each is written beside the one before.
+/// Where a will may begin: each is written beside the one before.
 const STARTS: [u64; 2] = [1 << 12, 1 << 24];
+
+/// The longest will, in bytes.
+const ROOM: u64 = STARTS[1] - STARTS[0];
 
 /// The memory that holds a will: at its beginning where that is and how long, then the text. A daemon
 /// that is killed while it writes has changed nothing, as those first bytes come last and at once.
@@ -127,15 +113,25 @@ impl Page {
     ///
     /// # Errors
     ///
-    /// If there is no memory; then what was there stays.
-    pub(super) fn write(&mut self, will: &Will) -> io::Result<()> {
-        let text = will.to_text();
+    /// If there is no memory, or the list is too long; then what was there stays.
+    pub(super) fn write(&mut self, orders: impl IntoIterator<Item = Order>) -> io::Result<()> {
         let next = 1 - self.current;
-        let (start, length) = (STARTS[next], text.len() as u64);
-        if length > STARTS[1] - STARTS[0] {
-            return Err(io::ErrorKind::FileTooLarge.into());
+        let start = STARTS[next];
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(start))?;
+        let mut writer = BufWriter::with_capacity(4096, file);
+        let (mut length, mut line) = (0, String::new());
+        for order in orders {
+            line.clear();
+            // A string takes any text.
+            let _ = writeln!(line, "{order}");
+            length += line.len() as u64;
+            if length > ROOM {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            writer.write_all(line.as_bytes())?;
         }
-        self.file.write_all_at(text.as_bytes(), start)?;
+        writer.flush()?;
         let head = [start.to_ne_bytes(), length.to_ne_bytes()].concat();
         self.file.write_all_at(&head, 0)?;
         self.current = next;
@@ -147,17 +143,15 @@ impl Page {
     /// # Errors
     ///
     /// If it can't be read, as nothing was ever written for instance.
-    pub(super) fn read(&self) -> io::Result<Will> {
+    pub(super) fn read(&self) -> io::Result<Vec<Order>> {
         let mut number = [0; 8];
         self.file.read_exact_at(&mut number, 0)?;
         let start = u64::from_ne_bytes(number);
         self.file.read_exact_at(&mut number, 8)?;
-        let length = u64::from_ne_bytes(number);
-        let room = STARTS[1] - STARTS[0];
-        let length = usize::try_from(length.min(room)).map_err(io::Error::other)?;
-        let mut text = vec![0; length];
+        let length = u64::from_ne_bytes(number).min(ROOM);
+        let mut text = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut text, start)?;
-        Ok(Will::from_text(&String::from_utf8_lossy(&text)))
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(Order::parse).collect())
     }
 }
 
@@ -166,23 +160,22 @@ impl Page {
 mod tests {
     use super::*;
 
-    fn place(interface: &str, ip: &str) -> Place {
-        (interface.to_owned(), ip.parse().unwrap())
+    fn remove(interface: &str, ip: &str) -> Order {
+        Order::Remove((interface.to_owned(), ip.parse().unwrap()))
     }
 
-    fn goodbye(from: &str, to: &str, message: &[u8]) -> Goodbye {
+    fn send(from: &str, to: &str, message: Vec<u8>) -> Order {
         let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-        Goodbye { index: 7, from, to, message: message.to_owned() }
+        Order::Send(Goodbye { index: 7, from, to, message })
     }
 
-    fn will() -> Will {
-        Will {
-            places: vec![place("eth0", "10.0.0.1"), place("bond0.7", "fe80::1")],
-            goodbyes: vec![
-                goodbye("10.0.0.2", "224.0.0.18", &[0x31, 0, 0xff]),
-                goodbye("fe80::2", "ff02::12", &[]),
-            ],
-        }
+    fn will() -> Vec<Order> {
+        vec![
+            remove("eth0", "10.0.0.1"),
+            remove("bond0.7", "fe80::1"),
+            send("10.0.0.2", "224.0.0.18", vec![0x31, 0, 0xff]),
+            send("fe80::2", "ff02::12", Vec::new()),
+        ]
     }
 
     #[test]
@@ -190,10 +183,10 @@ mod tests {
         let mut page = Page::create().unwrap();
         let other = Page::of(page.share().unwrap());
         assert!(other.read().is_err(), "nothing was written");
-        let shorter = Will { goodbyes: Vec::new(), ..will() };
-        for will in [will(), shorter, Will::default(), will()] {
-            page.write(&will).unwrap();
-            assert_eq!(other.read().unwrap(), will);
+        let long = will().into_iter().cycle().take(5000).collect();
+        for orders in [will(), will().split_off(2), Vec::new(), long, will()] {
+            page.write(orders.clone()).unwrap();
+            assert_eq!(other.read().unwrap(), orders);
         }
     }
 
@@ -202,7 +195,7 @@ mod tests {
     fn a_will_that_is_not_complete_does_not_count() {
         let mut page = Page::create().unwrap();
         for _ in 0..2 {
-            page.write(&will()).unwrap();
+            page.write(will()).unwrap();
             let next = STARTS[1 - page.current];
             page.file.write_all_at(b"remove eth9 192.0.2.1\nremo", next).unwrap();
             assert_eq!(page.read().unwrap(), will());
@@ -212,18 +205,29 @@ mod tests {
     #[test]
     fn one_that_is_too_long_changes_nothing() {
         let mut page = Page::create().unwrap();
-        page.write(&will()).unwrap();
-        let message = vec![0; 8 << 20];
-        let long = Will { goodbyes: vec![goodbye("10.0.0.2", "224.0.0.18", &message)], ..will() };
-        assert!(page.write(&long).is_err());
-        assert_eq!(page.read().unwrap(), will());
+        for _ in 0..2 {
+            page.write(will()).unwrap();
+            let long = send("10.0.0.2", "224.0.0.18", vec![0; 8 << 20]);
+            assert!(page.write(will().into_iter().chain([long])).is_err());
+            assert_eq!(page.read().unwrap(), will());
+        }
     }
 
     #[test]
-    fn what_is_no_will_is_empty() {
-        let text = "remove eth0\nremove eth0 x\n\n eth0 10.0.0.1\nremove eth0 10.0.0.1x\n\u{fffd} 1\n\
-                    send 1 10.0.0.1 10.0.0.2\nsend 1 10.0.0.1 10.0.0.2 0\n\
-                    send 1 10.0.0.1 10.0.0.2 0g\nsend x 10.0.0.1 10.0.0.2 00\n";
-        assert_eq!(Will::from_text(text), Will::default());
+    fn what_is_no_order_is_left_out() {
+        for line in [
+            "",
+            " eth0 10.0.0.1",
+            "remove eth0",
+            "remove eth0 x",
+            "remove eth0 10.0.0.1x",
+            "\u{fffd} 1",
+            "send 1 10.0.0.1 10.0.0.2",
+            "send 1 10.0.0.1 10.0.0.2 0",
+            "send 1 10.0.0.1 10.0.0.2 0g",
+            "send x 10.0.0.1 10.0.0.2 00",
+        ] {
+            assert_eq!(Order::parse(line), None, "{line}");
+        }
     }
 }
