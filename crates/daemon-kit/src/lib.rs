@@ -13,6 +13,3 @@ pub mod say;
 pub mod seconds;
 pub mod users;
 pub mod words;
-
-#[cfg(test)]
-mod test_folder;

@@ -103,13 +103,14 @@ fn open(name: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     #[test]
     fn the_manager_is_told_at_a_path_or_an_abstract_name() {
-        let folder = Folder::new("notify");
-        let path = folder.0.join("socket");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("socket");
         let name = format!("@daemon-kit-notify-{}", std::process::id());
         let abstract_address = SocketAddr::from_abstract_name(&name[1..]).expect("a name");
         let listeners = [

@@ -79,13 +79,14 @@ fn fields_of<'a>(line: &'a str, name: &str) -> Option<impl Iterator<Item = &'a s
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     #[test]
     fn the_first_class_that_fits_decides() {
-        let folder = Folder::new("users");
-        let path = folder.0.join("file");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("file");
         fs::write(&path, "").unwrap();
         let own = fs::metadata(&path).unwrap();
         let owner = User { uid: own.uid(), gid: own.gid() + 1 };
@@ -103,8 +104,8 @@ mod tests {
         }
         assert!(User { uid: 0, gid: 0 }.may_read(&path).unwrap());
         assert!(other.may_read(&path).unwrap());
-        assert!(other.may_read(&folder.0.join("none")).is_err());
-        fs::set_permissions(&folder.0, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(other.may_read(&folder.path().join("none")).is_err());
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         assert!(!other.may_read(&path).unwrap(), "the folder is closed");
     }
 

@@ -10,7 +10,7 @@ mod look;
 pub mod realserver;
 mod regular_file;
 #[cfg(test)]
-mod test_folder;
+mod test_root;
 
 pub use cli::main;
 

@@ -111,9 +111,9 @@ mod tests {
     use std::time::Duration;
 
     use probe::{Check, External, Limits, Probe};
+    use tempfile::tempdir;
 
     use super::*;
-    use crate::test_folder::Folder;
 
     fn needs(check: &Check, count: u8) -> Needs {
         let probe = |n| Probe::new(([10, 10, 10, n], 80).into(), check.clone(), Duration::ZERO);
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_control_group_is_limited_by_those_around_it() {
-        let folder = Folder::new("groups");
-        let mount = &folder.0;
+        let folder = tempdir().unwrap();
+        let mount = folder.path();
         fs::create_dir_all(mount.join("system.slice/web.service")).unwrap();
         fs::write(mount.join("system.slice/web.service/pids.max"), "max\n").unwrap();
         fs::write(mount.join("system.slice/pids.max"), "64\n").unwrap();

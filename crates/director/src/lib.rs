@@ -19,8 +19,6 @@ mod reconcile;
 mod run;
 mod state;
 pub mod status;
-#[cfg(test)]
-mod test_folder;
 mod trial;
 
 pub use budget::{Budget, OverBudget};

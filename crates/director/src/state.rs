@@ -297,8 +297,9 @@ fn read(path: &Path) -> Result<Option<Saved>, StateError> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     fn with(services: &[&str]) -> Saved {
         let services = services.iter().map(|it| it.parse().unwrap()).collect();
@@ -307,8 +308,8 @@ mod tests {
 
     #[test]
     fn what_was_saved_is_there_after_a_restart() {
-        let folder = Folder::new("saved");
-        let store = Store::open(&folder.0, "web.cf").unwrap();
+        let folder = tempdir().unwrap();
+        let store = Store::open(folder.path(), "web.cf").unwrap();
         assert_eq!(store.load().unwrap(), Saved::default());
         let mut saved = with(&["tcp/10.10.10.53:80", "fwmark6/7"]);
         saved.decisions.push(SavedDecision {
@@ -320,7 +321,7 @@ mod tests {
         });
         store.save(&saved).unwrap();
         drop(store);
-        let store = Store::open(&folder.0, "web.cf").unwrap();
+        let store = Store::open(folder.path(), "web.cf").unwrap();
         assert_eq!(store.load().unwrap(), saved);
     }
 
@@ -334,9 +335,9 @@ mod tests {
             \"port\":80,\"decision\":\"drain\",\"until\":1800000000},\
             {\"service\":null,\"address\":\"10.10.10.103\",\"port\":null,\
             \"decision\":\"disable\",\"until\":null}]}";
-        let folder = Folder::new("pinned");
-        let store = Store::open(&folder.0, "web.cf").unwrap();
-        fs::write(folder.0.join("web.cf.state"), text).unwrap();
+        let folder = tempdir().unwrap();
+        let store = Store::open(folder.path(), "web.cf").unwrap();
+        fs::write(folder.path().join("web.cf.state"), text).unwrap();
         let saved = store.load().unwrap();
         assert_eq!((saved.services.len(), saved.on_fallback.len()), (3, 1));
         let [drained, disabled] = saved.decisions.as_slice() else {
@@ -345,23 +346,23 @@ mod tests {
         assert_eq!((drained.decision, drained.port), (Override::Drain, Some(80)));
         assert_eq!((disabled.decision, disabled.until), (Override::Disable, None));
         store.save(&saved).unwrap();
-        let written = fs::read_to_string(folder.0.join("web.cf.state")).unwrap();
+        let written = fs::read_to_string(folder.path().join("web.cf.state")).unwrap();
         let value = |text| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(value(&written), value(text));
         // The first version had no more than this.
-        fs::write(folder.0.join("web.cf.state"), r#"{"version":1,"services":[]}"#).unwrap();
+        fs::write(folder.path().join("web.cf.state"), r#"{"version":1,"services":[]}"#).unwrap();
         assert_eq!(store.load().unwrap().services.len(), 0);
     }
 
     #[test]
     fn a_name_and_a_service_belong_to_one_running_instance() {
-        let folder = Folder::new("claims");
-        let web = Store::open(&folder.0, "web.cf").unwrap();
+        let folder = tempdir().unwrap();
+        let web = Store::open(folder.path(), "web.cf").unwrap();
         web.save(&with(&["tcp/10.10.10.53:80", "tcp/10.10.10.53:81"])).unwrap();
-        let taken = Store::open(&folder.0, "web.cf").unwrap_err();
+        let taken = Store::open(folder.path(), "web.cf").unwrap_err();
         assert!(matches!(taken, StateError::Running { .. }), "{taken}");
 
-        let mail = Store::open(&folder.0, "mail.cf").unwrap();
+        let mail = Store::open(folder.path(), "mail.cf").unwrap();
         let claimed = mail.save(&with(&["tcp/10.10.10.53:25", "tcp/10.10.10.53:81"])).unwrap_err();
         assert_eq!(
             claimed.to_string(),
@@ -371,16 +372,16 @@ mod tests {
         // Whoever isn't running has no claims.
         drop(web);
         mail.save(&with(&["tcp/10.10.10.53:81"])).unwrap();
-        let web = Store::open(&folder.0, "web.cf").unwrap();
+        let web = Store::open(folder.path(), "web.cf").unwrap();
         assert_eq!(web.load().unwrap().services.len(), 2);
     }
 
     #[test]
     fn a_claim_takes_what_is_free_and_tells_what_belongs_to_others() {
-        let folder = Folder::new("claim");
-        let web = Store::open(&folder.0, "web.cf").unwrap();
+        let folder = tempdir().unwrap();
+        let web = Store::open(folder.path(), "web.cf").unwrap();
         web.save(&with(&["tcp/10.10.10.53:80", "tcp/10.10.10.53:81"])).unwrap();
-        let mail = Store::open(&folder.0, "mail.cf").unwrap();
+        let mail = Store::open(folder.path(), "mail.cf").unwrap();
         // Once it had another one's, and one of its own that its configuration lacks now.
         let before = with(&["tcp/10.10.10.53:81", "tcp/10.10.10.53:143"]);
         let claim = mail.claim(before, &with(&["tcp/10.10.10.53:25"]).services).unwrap();
@@ -396,12 +397,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_saved_is_still_compared_with_what_others_have() {
-        let folder = Folder::new("unsaved");
-        let web = Store::open(&folder.0, "web.cf").unwrap();
+        let folder = tempdir().unwrap();
+        let web = Store::open(folder.path(), "web.cf").unwrap();
         web.save(&with(&["tcp/10.10.10.53:80"])).unwrap();
-        let mail = Store::open(&folder.0, "mail.cf").unwrap();
+        let mail = Store::open(folder.path(), "mail.cf").unwrap();
         // Nothing can be written over a directory.
-        fs::create_dir(folder.0.join("mail.cf.state.new")).unwrap();
+        fs::create_dir(folder.path().join("mail.cf.state.new")).unwrap();
         let claim = mail.claim(Saved::default(), &with(&["tcp/10.10.10.53:25"]).services).unwrap();
         assert!(claim.error.is_some_and(|it| it.to_string().starts_with("cannot write")));
         let taken = mail.claim(Saved::default(), &with(&["tcp/10.10.10.53:80"]).services);
@@ -410,10 +411,10 @@ mod tests {
 
     #[test]
     fn a_lock_that_somebody_holds_delays_nobody_for_long() {
-        let folder = Folder::new("locked");
-        let claims = Store::open(&folder.0, "claims").unwrap();
+        let folder = tempdir().unwrap();
+        let claims = Store::open(folder.path(), "claims").unwrap();
         claims.save(&with(&["tcp/10.10.10.53:80"])).unwrap();
-        let path = folder.0.join(Store::CLAIMS);
+        let path = folder.path().join(Store::CLAIMS);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let lock = File::open(&path).unwrap();
         flock(&lock, FlockOperation::LockExclusive).unwrap();
@@ -423,16 +424,16 @@ mod tests {
 
     #[test]
     fn a_state_that_is_not_one_is_an_error_and_not_an_empty_one() {
-        let folder = Folder::new("broken");
-        let store = Store::open(&folder.0, "web.cf").unwrap();
+        let folder = tempdir().unwrap();
+        let store = Store::open(folder.path(), "web.cf").unwrap();
         for content in ["", "{", "[]", "{\"version\":1,\"services\":[\"tcp/nowhere:80\"]}"] {
-            fs::write(folder.0.join("web.cf.state"), content).unwrap();
+            fs::write(folder.path().join("web.cf.state"), content).unwrap();
             let error = store.load().unwrap_err().to_string();
             assert!(error.contains("web.cf.state"), "{error}");
         }
         // Fields of a later version don't matter.
         let later = r#"{"version":2,"services":["tcp/10.10.10.53:80"],"colour":"blue"}"#;
-        fs::write(folder.0.join("web.cf.state"), later).unwrap();
+        fs::write(folder.path().join("web.cf.state"), later).unwrap();
         assert_eq!(store.load().unwrap().services.len(), 1);
     }
 }

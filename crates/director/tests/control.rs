@@ -71,6 +71,7 @@ impl Handler for Fake {
 
 /// A served socket in a folder of its own.
 struct Served {
+    _folder: tempfile::TempDir,
     path: PathBuf,
     changes: watch::Sender<u64>,
     asked: mpsc::Receiver<String>,
@@ -78,10 +79,9 @@ struct Served {
 }
 
 impl Served {
-    fn new(name: &str, servers: usize) -> Self {
-        let folder = std::env::temp_dir().join(format!("control-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("web.sock");
+    fn new(servers: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web.sock");
         let listening = bind(&path, None).unwrap();
         let (changes, receiver) = watch::channel(0);
         let (asked, asks) = mpsc::channel();
@@ -93,7 +93,7 @@ impl Served {
                 Server::new(Fake { asked, servers }, receiver).run(listener).await
             })
         });
-        Self { path, changes, asked: asks, thread: Some(thread) }
+        Self { _folder: folder, path, changes, asked: asks, thread: Some(thread) }
     }
 
     fn client(&self) -> Client {
@@ -116,7 +116,6 @@ impl Drop for Served {
                 let _ = thread.join();
             }
         }
-        let _ = std::fs::remove_dir_all(self.path.parent().unwrap());
     }
 }
 
@@ -130,7 +129,7 @@ fn rest(mut stream: UnixStream) -> String {
 
 #[test]
 fn a_client_gets_what_it_asks_for() {
-    let served = Served::new("client", 3);
+    let served = Served::new(3);
     let mut client = served.client();
     let status = client.status().unwrap();
     assert_eq!((status.instance.as_str(), status.services[0].servers.len()), ("web", 3));
@@ -157,7 +156,7 @@ fn a_client_gets_what_it_asks_for() {
 
 #[test]
 fn stopping_ends_the_server_after_its_reply() {
-    let mut served = Served::new("stop", 1);
+    let mut served = Served::new(1);
     let mut other = served.client();
     other.status().unwrap();
     served.client().stop(false).unwrap();
@@ -176,7 +175,7 @@ fn nothing_there_is_told_from_a_failure() {
 
 #[test]
 fn a_subscription_has_the_state_at_once_and_after_changes() {
-    let served = Served::new("subscribe", 2);
+    let served = Served::new(2);
     let mut states = served.client().subscribe(LONG).unwrap();
     let mut expected = PoolState::default();
     expected.service = "tcp/10.10.10.53:80".to_owned();
@@ -192,9 +191,8 @@ fn a_subscription_has_the_state_at_once_and_after_changes() {
 
 #[test]
 fn a_daemon_that_says_nothing_is_given_up() {
-    let folder = std::env::temp_dir().join(format!("control-silent-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("web.sock");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
     let listening = bind(&path, None).unwrap();
     let start = Instant::now();
     let time = Duration::from_millis(50);
@@ -205,15 +203,13 @@ fn a_daemon_that_says_nothing_is_given_up() {
     assert!(states.next().is_none());
     assert!(start.elapsed() >= 2 * time && start.elapsed() < LONG);
     drop(listening);
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Servers that aren't ours: each of these replies is an error, none a panic or a wait.
 #[test]
 fn a_reply_that_is_none_is_an_error() {
-    let folder = std::env::temp_dir().join(format!("control-replies-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("web.sock");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
     let listening = bind(&path, None).unwrap();
     listening.listener.set_nonblocking(false).unwrap();
     let replies: [&[u8]; 8] = [
@@ -235,12 +231,11 @@ fn a_reply_that_is_none_is_an_error() {
         let is_expected = matches!(error, ClientError::Malformed { .. } | ClientError::Closed(_));
         assert!(is_expected, "{error}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
 fn a_request_without_a_client_library_works() {
-    let served = Served::new("shell", 1);
+    let served = Served::new(1);
     let mut stream = served.raw();
     stream.write_all(b"{\"v\":1,\"id\":1,\"request\":\"status\"}\n").unwrap();
     // As `nc -N` does: what was asked before is answered.
@@ -252,7 +247,7 @@ fn a_request_without_a_client_library_works() {
 
 #[test]
 fn metrics_follow_their_line_as_they_are() {
-    let served = Served::new("metrics", 2000);
+    let served = Served::new(2000);
     let mut stream = served.raw();
     stream.write_all(b"{\"v\":1,\"id\":1,\"request\":\"metrics\"}\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -267,9 +262,8 @@ fn metrics_follow_their_line_as_they_are() {
 /// Texts that aren't as long as they say, no text, or too long to be true.
 #[test]
 fn metrics_that_are_none_are_an_error() {
-    let folder = std::env::temp_dir().join(format!("control-texts-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("web.sock");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("web.sock");
     let listening = bind(&path, None).unwrap();
     listening.listener.set_nonblocking(false).unwrap();
     for (length, text) in [("4", &b"abc"[..]), ("1", b"\xFF"), ("99999999999", b""), ("-1", b"")] {
@@ -282,12 +276,11 @@ fn metrics_that_are_none_are_an_error() {
         let is_expected = matches!(error, ClientError::Malformed { .. } | ClientError::Closed(_));
         assert!(is_expected, "{error}");
     }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]
 fn half_lines_garbage_and_long_lines_harm_nobody() {
-    let served = Served::new("garbage", 1);
+    let served = Served::new(1);
     let mut half = served.raw();
     half.write_all(b"{\"v\":1,\"id\":1,").unwrap();
     half.shutdown(Shutdown::Write).unwrap();
@@ -311,7 +304,7 @@ fn half_lines_garbage_and_long_lines_harm_nobody() {
 
 #[test]
 fn of_a_hundred_connections_some_are_turned_away_and_told_so() {
-    let served = Served::new("hundred", 1);
+    let served = Served::new(1);
     let mut clients: Vec<Client> = (0..100).map(|_| served.client()).collect();
     let replies: Vec<_> = clients.iter_mut().map(Client::status).collect();
     let (good, bad): (Vec<_>, Vec<_>) = replies.into_iter().partition(Result::is_ok);
@@ -331,7 +324,7 @@ fn of_a_hundred_connections_some_are_turned_away_and_told_so() {
 
 #[test]
 fn a_subscriber_that_never_reads_delays_nobody_and_is_dropped() {
-    let served = Served::new("unread", 2000);
+    let served = Served::new(2000);
     let mut silent = served.raw();
     // A status of this size fills the socket's buffer.
     for _ in 0..20 {
@@ -357,7 +350,7 @@ fn a_subscriber_that_never_reads_delays_nobody_and_is_dropped() {
 #[test]
 fn the_socket_file_is_for_owner_and_group() {
     use std::os::unix::fs::PermissionsExt as _;
-    let served = Served::new("mode", 1);
+    let served = Served::new(1);
     let mode = |path: &Path| std::fs::symlink_metadata(path).unwrap().permissions().mode();
     assert_eq!(mode(&served.path) & 0o7777, 0o660);
 }

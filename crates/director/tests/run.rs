@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -105,12 +104,6 @@ fn pool(port: u16, servers: &[SocketAddr]) -> Pool {
     servers.iter().fold(pool, |pool, target| pool.member(member(*target)))
 }
 
-fn folder(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("director-run-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
-    path
-}
-
 #[test]
 fn a_real_server_that_dies_leaves_and_comes_back_by_itself() {
     on_runtime(async {
@@ -162,8 +155,8 @@ fn what_an_earlier_run_has_written_goes_when_the_configuration_lacks_it() {
     on_runtime(async {
         let one = listener();
         let first = one.local_addr().unwrap();
-        let (kernel, folder) = (Kernel::new(), folder("former"));
-        let open = || Store::open(&folder, "web.cf").unwrap();
+        let (kernel, folder) = (Kernel::new(), tempfile::tempdir().unwrap());
+        let open = || Store::open(folder.path(), "web.cf").unwrap();
         let mut others = Client::with_transport(kernel.clone()).unwrap();
         others.add_service(&Service::new(vip(25))).unwrap();
         let run = Run::start(&kernel, Some(open())).await;
@@ -182,7 +175,6 @@ fn what_an_earlier_run_has_written_goes_when_the_configuration_lacks_it() {
         run.stop(false).await;
         let saved = open().load().unwrap();
         assert!(saved.services.is_empty(), "{saved:?}");
-        std::fs::remove_dir_all(&folder).unwrap();
     });
 }
 
@@ -234,8 +226,8 @@ fn a_decision_survives_a_restart() {
     on_runtime(async {
         let one = listener();
         let first = one.local_addr().unwrap();
-        let (kernel, folder) = (Kernel::new(), folder("decision"));
-        let open = || Store::open(&folder, "web.cf").unwrap();
+        let (kernel, folder) = (Kernel::new(), tempfile::tempdir().unwrap());
+        let open = || Store::open(folder.path(), "web.cf").unwrap();
         let run = Run::start(&kernel, Some(open())).await;
         run.handle.load(Setup::new(vec![pool(80, &[first])])).await.unwrap();
         run.until(vip(80), Some(&[(first.port(), 1)])).await;
@@ -257,7 +249,6 @@ fn a_decision_survives_a_restart() {
         run.handle.decide(selector, None, None).await.unwrap();
         run.until(vip(80), Some(&[(first.port(), 1)])).await;
         run.stop(false).await;
-        std::fs::remove_dir_all(&folder).unwrap();
     });
 }
 
@@ -266,13 +257,13 @@ fn a_decision_that_cannot_be_saved_says_so_and_is_saved_when_it_can_be() {
     on_runtime(async {
         let one = listener();
         let first = one.local_addr().unwrap();
-        let folder = folder("unsaved");
-        let store = Store::open(&folder, "web.cf").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), "web.cf").unwrap();
         let run = Run::start(&Kernel::new(), Some(store)).await;
         run.handle.load(Setup::new(vec![pool(80, &[first])])).await.unwrap();
         run.until(vip(80), Some(&[(first.port(), 1)])).await;
         // No file can be written over a directory.
-        let obstacle = folder.join("web.cf.state.new");
+        let obstacle = folder.path().join("web.cf.state.new");
         std::fs::create_dir(&obstacle).unwrap();
         let selector = Selector { service: None, address: first.ip(), port: None };
         for _ in 0..2 {
@@ -280,7 +271,7 @@ fn a_decision_that_cannot_be_saved_says_so_and_is_saved_when_it_can_be() {
             assert!(decided.not_saved.is_some_and(|it| it.contains("web.cf.state")));
         }
         run.until(vip(80), Some(&[(first.port(), 0)])).await;
-        let state = folder.join("web.cf.state");
+        let state = folder.path().join("web.cf.state");
         let is_saved = || std::fs::read_to_string(&state).unwrap().contains("drain");
         assert!(!is_saved());
         assert_eq!(run.saw(|it| matches!(it, Event::NotSaved { .. })), 1, "it is said once");
@@ -295,7 +286,6 @@ fn a_decision_that_cannot_be_saved_says_so_and_is_saved_when_it_can_be() {
         assert_eq!(decided.not_saved, None);
         assert!(!is_saved(), "it is saved before the reply");
         run.stop(false).await;
-        std::fs::remove_dir_all(&folder).unwrap();
     });
 }
 

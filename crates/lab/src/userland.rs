@@ -236,20 +236,19 @@ mod tests {
 
     #[test]
     fn folders_are_merged_as_an_installed_system_has_them() {
-        let root = std::env::temp_dir().join(format!("userland-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&root);
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
         for file in ["usr/lib/a/1", "lib/a/2", "lib/b/3", "sbin/4"] {
             let file = root.join(file);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, "").unwrap();
         }
         for name in MERGED {
-            merge(&root, name).unwrap();
+            merge(root, name).unwrap();
             assert!(root.join(name).is_symlink());
         }
         for file in ["usr/lib/a/1", "usr/lib/a/2", "usr/lib/b/3", "usr/sbin/4", "lib/a/2"] {
             assert!(root.join(file).is_file(), "{file}");
         }
-        std::fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -186,9 +186,10 @@ fn unknown_facility(config: &Config) -> Option<Diagnostic> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
     use crate::machine::Nameless;
-    use crate::test_folder::Folder;
 
     fn examine(text: &str, mode: u32) -> Result<Usable, Broken> {
         Source::new(Path::new("x.cf"), text.as_bytes(), mode).examine(&Nameless::default())
@@ -234,8 +235,8 @@ mod tests {
     /// The original ends at the first check with such a script.
     #[test]
     fn a_script_for_perl_that_cannot_be_read_is_a_warning() {
-        let folder = Folder::new("script");
-        let script = folder.join("check.pl");
+        let folder = tempdir().unwrap();
+        let script = folder.path().join("check.pl");
         let warnings = |kind: &str, command: &str| {
             let text = format!(
                 "virtual=10.0.0.1:80\n\treal=10.0.0.2:80 gate\n\tcheckcommand={command}\n\tchecktype={kind}\n"
@@ -245,7 +246,7 @@ mod tests {
         let path = script.display().to_string();
         let said = warnings("external-perl", &path);
         assert!(said.contains("x.cf:3:15") && said.contains("No such file"), "{said}");
-        let said = warnings("external-perl", &folder.display().to_string());
+        let said = warnings("external-perl", &folder.path().display().to_string());
         assert!(said.contains("x.cf:3:15"), "a directory: {said}");
         assert!(warnings("external-perl", &format!("{path} -v")).contains("can't have arguments"));
         // Perl doesn't read it.
@@ -264,8 +265,8 @@ mod tests {
 
     #[test]
     fn what_never_ends_is_not_read() {
-        let folder = Folder::new("pipe");
-        let path = folder.join("pipe");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("pipe");
         rustix::fs::mknodat(
             rustix::fs::CWD,
             &path,
@@ -277,6 +278,6 @@ mod tests {
         let error = read(&path).expect_err("it is a pipe");
         assert_eq!(error.to_string(), "it isn't a regular file");
         assert!(read(Path::new("/dev/zero")).is_err());
-        assert!(read(&folder).is_err());
+        assert!(read(folder.path()).is_err());
     }
 }

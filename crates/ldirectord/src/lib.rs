@@ -26,8 +26,6 @@ mod pools;
 mod report;
 #[cfg(feature = "daemon")]
 mod resolver;
-#[cfg(all(test, feature = "daemon"))]
-mod test_folder;
 
 #[cfg(feature = "daemon")]
 #[doc(hidden)]

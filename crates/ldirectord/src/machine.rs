@@ -68,16 +68,17 @@ impl Surroundings for Machine {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     #[test]
     fn a_missing_file_needs_a_folder_to_be_written_in() {
-        let folder = Folder::new("missing");
-        let file = folder.join("file");
+        let folder = tempdir().unwrap();
+        let file = folder.path().join("file");
         assert!(Machine.can_append(&file).is_ok());
         assert!(!file.exists(), "nothing is created");
-        assert!(Machine.can_append(&folder.join("no-such-folder/x")).is_err());
+        assert!(Machine.can_append(&folder.path().join("no-such-folder/x")).is_err());
     }
 
     #[test]

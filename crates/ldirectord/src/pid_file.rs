@@ -140,20 +140,21 @@ impl Drop for PidFile {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::{TempDir, tempdir};
+
     use super::*;
-    use crate::test_folder::Folder;
 
     /// A folder with what /proc has of process 7.
-    fn folder(name: &str) -> Folder {
-        let folder = Folder::new(name);
-        fs::create_dir(folder.join("7")).expect("a folder");
+    fn folder() -> TempDir {
+        let folder = tempdir().unwrap();
+        fs::create_dir(folder.path().join("7")).expect("a folder");
         folder
     }
 
-    fn look_in(folder: &Folder, pid: &str, command: &str, name: &str) -> Daemon {
-        fs::write(folder.join("pid"), pid).expect("written");
-        fs::write(folder.join("7/cmdline"), command).expect("written");
-        Daemon::look_in(&folder.join("pid"), name, folder)
+    fn look_in(folder: &TempDir, pid: &str, command: &str, name: &str) -> Daemon {
+        fs::write(folder.path().join("pid"), pid).expect("written");
+        fs::write(folder.path().join("7/cmdline"), command).expect("written");
+        Daemon::look_in(&folder.path().join("pid"), name, folder.path())
     }
 
     fn seven(is_original: bool) -> Daemon {
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_process_is_the_daemon_by_its_command_line() {
-        let folder = folder("pid-look");
+        let folder = folder();
         let look = |command: &str| look_in(&folder, "7\n", &command.replace(' ', "\0"), "web.cf");
         assert_eq!(look("ldirectord --parent background web.cf web.cf start "), seven(false));
         for command in [
@@ -179,12 +180,15 @@ mod tests {
         for pid in ["8\n", "", "-7", "0", "seven", "99999999999999999999"] {
             assert_eq!(look_in(&folder, pid, command, "web.cf"), Daemon::Stale, "{pid}");
         }
-        assert_eq!(Daemon::look_in(&folder.join("none"), "web.cf", &folder), Daemon::Stopped);
+        assert_eq!(
+            Daemon::look_in(&folder.path().join("none"), "web.cf", folder.path()),
+            Daemon::Stopped
+        );
     }
 
     #[test]
     fn another_instance_is_not_this_one() {
-        let folder = folder("pid-another");
+        let folder = folder();
         let look =
             |command: &str, name: &str| look_in(&folder, "7", &command.replace(' ', "\0"), name);
         for command in [
@@ -202,24 +206,24 @@ mod tests {
 
     #[test]
     fn a_pid_file_appears_when_published_and_goes_with_its_owner() {
-        let folder = folder("pid-own");
-        let path = folder.join("x.pid");
+        let folder = folder();
+        let path = folder.path().join("x.pid");
         let file = PidFile::prepare(path.clone()).expect("writable");
         assert!(!path.exists());
         file.publish().expect("renamed");
         assert_eq!(fs::read_to_string(&path).expect("there"), format!("{}\n", std::process::id()));
         drop(file);
-        assert_eq!(fs::read_dir(&*folder).expect("there").count(), 1, "only the folder 7");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1, "only the folder 7");
     }
 
     #[test]
     fn the_pid_file_of_another_daemon_stays() {
-        let folder = folder("pid-other");
-        let path = folder.join("x.pid");
+        let folder = folder();
+        let path = folder.path().join("x.pid");
         let file = PidFile::prepare(path.clone()).expect("writable");
         fs::write(&path, "1\n").expect("written");
         drop(file);
         assert_eq!(fs::read_to_string(&path).expect("there"), "1\n");
-        assert!(PidFile::prepare(folder.join("no/x.pid")).is_err());
+        assert!(PidFile::prepare(folder.path().join("no/x.pid")).is_err());
     }
 }

@@ -299,11 +299,12 @@ fn a_command_does_not_pay_for_this_process_being_stopped() {
 
 #[test]
 fn only_so_many_commands_run_at_once() {
-    let dir = std::env::temp_dir().join(format!("health-probe-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
+    let folder = tempfile::tempdir().unwrap();
     // Each reports how many are running while it runs.
-    let script =
-        format!("cd {}; touch $$; ls | grep -vc most >> most; sleep 0.05; rm $$", dir.display());
+    let script = format!(
+        "cd {}; touch $$; ls | grep -vc most >> most; sleep 0.05; rm $$",
+        folder.path().display()
+    );
     let verdicts = block_on(async {
         let mut limits = Limits::default();
         limits.commands = 3;
@@ -321,8 +322,7 @@ fn only_so_many_commands_run_at_once() {
         verdicts
     });
     assert!(verdicts.iter().all(Verdict::is_up), "{verdicts:?}");
-    let most = std::fs::read_to_string(dir.join("most")).unwrap();
-    std::fs::remove_dir_all(&dir).unwrap();
+    let most = std::fs::read_to_string(folder.path().join("most")).unwrap();
     let counts: Vec<u32> = most.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(counts.len(), 12);
     assert!(counts.iter().all(|count| *count <= 3), "{counts:?}");

@@ -37,6 +37,3 @@ pub fn manual_pages() -> [(&'static str, String); 2] {
 pub fn completions() -> [(&'static str, String); 3] {
     cli::completions()
 }
-
-#[cfg(test)]
-mod test_folder;

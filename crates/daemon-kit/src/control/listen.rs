@@ -140,35 +140,42 @@ fn make(path: &Path, group: Option<u32>) -> Result<Made, (&'static str, io::Erro
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
     use std::io::{Read as _, Write as _};
     use std::os::unix::net::UnixStream;
 
+    use tempfile::{TempDir, tempdir};
+
     use super::*;
-    use crate::test_folder::Folder;
+
+    /// The names of the files in a folder.
+    fn names(folder: &TempDir) -> Vec<OsString> {
+        fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect()
+    }
 
     #[test]
     fn the_file_has_its_rights_and_can_be_connected_to() {
-        let folder = Folder::new("rights");
-        let path = folder.0.join("web.sock");
-        let own = fs::metadata(&folder.0).unwrap().gid();
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("web.sock");
+        let own = fs::metadata(folder.path()).unwrap().gid();
         let it = bind(&path, Some(own)).unwrap();
         assert!(it.group_error.is_none());
         let file = fs::symlink_metadata(&path).unwrap();
         assert_eq!((file.mode() & 0o7777, file.gid()), (0o660, own));
-        assert_eq!(folder.names(), ["web.sock"]);
+        assert_eq!(names(&folder), ["web.sock"]);
         it.listener.set_nonblocking(false).unwrap();
         let mut client = UnixStream::connect(&path).unwrap();
         let (mut server, _) = it.listener.accept().unwrap();
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
         it.file.remove().unwrap();
-        assert!(folder.names().is_empty());
+        assert!(names(&folder).is_empty());
     }
 
     #[test]
     fn a_socket_is_replaced_only_if_nobody_serves_it() {
-        let folder = Folder::new("stale");
-        let path = folder.0.join("web.sock");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("web.sock");
         let first = bind(&path, None).unwrap();
         assert!(matches!(bind(&path, None), Err(BindError::InUse(_))));
         drop(first.listener);
@@ -178,13 +185,13 @@ mod tests {
         first.file.remove().unwrap();
         UnixStream::connect(&path).unwrap();
         drop(second);
-        assert_eq!(folder.names(), ["web.sock"]);
+        assert_eq!(names(&folder), ["web.sock"]);
     }
 
     #[test]
     fn a_socket_whose_queue_is_full_is_served() {
-        let folder = Folder::new("full");
-        let path = folder.0.join("web.sock");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("web.sock");
         let _it = bind(&path, None).unwrap();
         let mut clients = Vec::new();
         while let Ok(client) = connect(&path, std::time::Duration::from_millis(1)) {
@@ -196,8 +203,8 @@ mod tests {
 
     #[test]
     fn another_kind_of_file_stays() {
-        let folder = Folder::new("file");
-        let path = folder.0.join("web.sock");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("web.sock");
         fs::write(&path, "important").unwrap();
         assert!(matches!(bind(&path, None), Err(BindError::NotASocket(_))));
         assert_eq!(fs::read_to_string(&path).unwrap(), "important");

@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn all_files_are_written_or_none() {
-        let folder = std::env::temp_dir().join(format!("director-import-{}", std::process::id()));
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("folder");
         let director = |name: &str| {
             let commands = vec!["true".to_owned()];
             Director { name: name.to_owned(), tables: Vec::new(), commands }
@@ -312,7 +313,6 @@ mod tests {
         fs::write(folder.join("b"), "").unwrap();
         assert_eq!(write_all(&folder, &both).unwrap_err().exit, Exit::Failed);
         assert!(!folder.join("a/vip.toml").exists());
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

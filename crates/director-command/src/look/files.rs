@@ -157,7 +157,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
-    use crate::test_folder::Folder;
+    use crate::test_root::Root;
 
     fn paths(files: &[TextFile]) -> Vec<&str> {
         files.iter().map(|it| it.path.as_str()).collect()
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn files_are_found_where_they_are() {
-        let root = Folder::new("files");
+        let root = Root::new();
         for path in [
             "etc/systemd/network/10.network",
             "etc/systemd/network/10.link",
@@ -182,7 +182,7 @@ mod tests {
             root.write(path, path);
         }
         root.link("etc/systemd/network/20.network", "/dev/null");
-        let mut files = Files::new(&root.0);
+        let mut files = Files::new(root.path());
         let networkd = files.networkd();
         assert_eq!(
             paths(&networkd),
@@ -208,12 +208,12 @@ mod tests {
 
     #[test]
     fn what_is_no_file_is_said() {
-        let root = Folder::new("unseen");
+        let root = Root::new();
         root.write("etc/network/interfaces/file", "");
         root.write("etc/keepalived/keepalived.conf", "");
-        let mut files = Files::new(&root.0);
+        let mut files = Files::new(root.path());
         assert_eq!(files.interfaces(), []);
-        let folder = root.0.join("etc/network/interfaces.d");
+        let folder = root.path().join("etc/network/interfaces.d");
         symlink(&folder, &folder).expect("a link to itself");
         assert_eq!(files.interfaces(), []);
         let whats: Vec<String> = files.unread().into_iter().map(|it| it.what).collect();

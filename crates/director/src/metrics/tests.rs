@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use tempfile::tempdir;
 
 use super::*;
 use crate::status::tests::example;
-use crate::test_folder::Folder;
 
 type Labels = BTreeMap<String, String>;
 
@@ -192,8 +192,8 @@ fn every_metric_is_in_the_table_of_the_documentation_and_nothing_else_is() {
 
 #[test]
 fn a_file_is_replaced_as_a_whole() {
-    let folder = Folder::new("metrics");
-    let path = folder.0.join("web.prom");
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("web.prom");
     for uptime in [1, 2] {
         let mut status = example();
         status.uptime = Duration::from_secs(uptime);
@@ -201,7 +201,8 @@ fn a_file_is_replaced_as_a_whole() {
         let page = parse(&fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(page.get("director_uptime_seconds", &[]), Some(uptime as f64));
     }
-    assert_eq!(folder.names(), ["web.prom"]);
+    let files = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name());
+    assert_eq!(files.collect::<Vec<_>>(), ["web.prom"], "nothing else is left");
     assert!(write(Path::new("/"), &example()).is_err());
 }
 

@@ -187,17 +187,15 @@ mod tests {
     /// Each waits for a line of the other, so they end only if they run at the same time.
     #[test]
     fn two_run_at_once() {
-        let folder = std::env::temp_dir().join(format!("several-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
         let meet = |own: &str, other: &str| {
-            let folder = folder.display();
+            let folder = folder.path().display();
             format!(
                 "echo {own}; : >{folder}/{own}; while ! [ -e {folder}/{other} ]; do sleep 0.05; \
                  done; exit 3"
             )
         };
         let events = scripts(&[&meet("a", "b"), &meet("b", "a")], 2, LONG);
-        std::fs::remove_dir_all(&folder).unwrap();
         for (place, line) in [(0, "a"), (1, "b")] {
             let own = events.iter().filter(|(other, _)| *other == place);
             let own: Vec<&str> = own.map(|(_, text)| &**text).collect();

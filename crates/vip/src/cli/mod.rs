@@ -125,13 +125,14 @@ fn read(path: &Path) -> Result<Config, Exit> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     #[test]
     fn a_file_that_the_service_cannot_read_is_a_warning() {
-        let folder = Folder::new("unreadable");
-        let path = folder.join("vip.toml");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("vip.toml");
         std::fs::write(&path, "").unwrap();
         let user = Some(User { uid: 4_000_000, gid: 4_000_000 });
         for (mode, is_said) in [(0o644, false), (0o640, true)] {

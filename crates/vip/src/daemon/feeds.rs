@@ -119,10 +119,10 @@ mod tests {
     use director::status::{ServerStatus, ServiceStatus};
     use director::{Decided, Status};
     use rustix::event::{Timespec, poll};
+    use tempfile::tempdir;
     use tokio::sync::{oneshot, watch};
 
     use super::*;
-    use crate::test_folder::Folder;
 
     /// An instance with one service, of which so many real servers take traffic.
     struct Instance(watch::Receiver<u64>);
@@ -184,8 +184,8 @@ mod tests {
 
     #[test]
     fn the_server_is_understood() {
-        let folder = Folder::new("feeds-server");
-        let path = folder.join("web.cf.sock");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("web.cf.sock");
         let (up, changes) = watch::channel(2);
         let (stop, stopped) = oneshot::channel();
         let server = std::thread::spawn(move || serve(&path, changes, stopped));
@@ -194,7 +194,7 @@ mod tests {
             min_up: 2,
             silence: Duration::from_secs(2),
         };
-        let mut subscription = Subscription::new(&folder, "web.cf", [wanted], Instant::now());
+        let mut subscription = Subscription::new(folder.path(), "web.cf", [wanted], Instant::now());
         assert_eq!(next(&mut subscription), (0, true));
         up.send_replace(1);
         assert_eq!(next(&mut subscription), (0, false));

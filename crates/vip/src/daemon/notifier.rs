@@ -130,9 +130,9 @@ mod tests {
     use std::fs;
 
     use rustix::event::{Timespec, poll};
+    use tempfile::{TempDir, tempdir};
 
     use super::*;
-    use crate::test_folder::Folder;
 
     fn turn(notifier: &mut Notifier) -> Vec<Failure> {
         let mut waits = Vec::new();
@@ -154,8 +154,8 @@ mod tests {
     }
 
     /// A table whose command writes what it is told into a file, and then waits for another file.
-    fn config(folder: &Folder, script: &str) -> Config {
-        let path = folder.join("script");
+    fn config(folder: &TempDir, script: &str) -> Config {
+        let path = folder.path().join("script");
         fs::write(&path, script).expect("written");
         let path = path.to_str().expect("UTF-8");
         let text = format!(
@@ -167,8 +167,8 @@ mod tests {
 
     #[test]
     fn a_command_is_told_name_and_state_and_the_newest_wins() {
-        let folder = Folder::new("notifier");
-        let [log, go] = ["log", "go"].map(|it| folder.join(it).display().to_string());
+        let folder = tempdir().unwrap();
+        let [log, go] = ["log", "go"].map(|it| folder.path().join(it).display().to_string());
         let script = format!(
             "echo $* $VIP_NAME $VIP_STATE $VIP_INTERFACE >> {log}\nuntil test -e {go}; do sleep 0.01; done\n"
         );
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_which_command_failed_and_why() {
-        let folder = Folder::new("notifier-failure");
+        let folder = tempdir().unwrap();
         let mut notifier = Notifier::default();
         notifier.set(&config(&folder, "exit 3"));
         notifier.changed("front", State::Active, Instant::now());

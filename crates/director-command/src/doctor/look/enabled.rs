@@ -42,11 +42,11 @@ pub(super) fn enabled(files: &mut Files<'_>) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::test_folder::Folder;
+    use crate::test_root::Root;
 
     #[test]
     fn units_and_scripts_start_with_the_machine() {
-        let root = Folder::new("enabled");
+        let root = Root::new();
         root.link("etc/systemd/system/multi-user.target.wants/vipd.service", "/usr/lib/vipd");
         root.link("etc/systemd/system/multi-user.target.wants/keepalived.service", "/usr/lib/k");
         root.link("etc/systemd/system/keepalived.service", "/dev/null");
@@ -54,7 +54,7 @@ mod tests {
         root.link("etc/rc3.d/S20heartbeat", "../init.d/heartbeat");
         root.link("etc/rc.d/rc3.d/S10network", "../init.d/network");
         root.link("etc/rc2.d/K20ldirectord", "../init.d/ldirectord");
-        let mut files = Files::new(&root.0);
+        let mut files = Files::new(root.path());
         let enabled: Vec<(String, String)> = enabled(&mut files).into_iter().collect();
         let expected = [
             ("heartbeat.service", "/etc/rc3.d/S20heartbeat"),

@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_file_is_restored_as_it_was() {
-        let folder = std::env::temp_dir().join(format!("director-files-{}", std::process::id()));
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("folder");
         make_directory(&folder).unwrap();
         let path = folder.join("x");
         assert_eq!(read(&path).unwrap(), None);

@@ -223,7 +223,7 @@ pub(super) fn finish(command: &mut Command, limit: Duration) -> io::Result<Finis
 #[allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 mod tests {
     use super::*;
-    use crate::test_folder::Folder;
+    use crate::test_root::Root;
 
     /// The columns are those of `fib_route_seq_show` and `rt6_info_route` in the kernel's source.
     #[test]
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_machine_of_files_names_addresses() {
-        let root = Folder::new("look");
+        let root = Root::new();
         let write = |path: &str, text: &str| root.write(path, text);
         write("etc/systemd/network/1.network", "[Network]\nAddress=10.0.0.1/24\n");
         write("etc/systemd/network/1.network.d/a.conf", "[Address]\nAddress=10.0.0.2/24\n");
@@ -290,7 +290,7 @@ mod tests {
             "run/NetworkManager/system-connections/lo.nmconnection",
             "[connection]\ntype=loopback\n[.nmmeta]\nnm-generated=true\n",
         );
-        assert_eq!(other_profile(&mut Files::new(&root.0)), None);
+        assert_eq!(other_profile(&mut Files::new(root.path())), None);
         write("etc/NetworkManager/system-connections/a", "[connection]\ntype=loopback\n");
         write("etc/network/interfaces", "source interfaces.d/*\n");
         write("etc/network/interfaces.d/a", "iface lo inet static\n address 10.0.0.3\n");
@@ -300,7 +300,7 @@ mod tests {
         write("etc/sysctl.d/90-x.conf", "a = 1\n");
         write("usr/lib/sysctl.d/10-x.conf", "a = 2\n");
         write("etc/director/vip.toml", "addresses = ['10.0.0.6/24']\n");
-        let mut files = Files::new(&root.0);
+        let mut files = Files::new(root.path());
         let found: Vec<String> = claims(&mut files).iter().map(|it| it.ip.to_string()).collect();
         let expected = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"];
         assert_eq!(found, expected);
@@ -308,9 +308,9 @@ mod tests {
         assert_eq!(profile, Some("/etc/NetworkManager/system-connections/a".into()));
         let manager = |files: &mut Files<'_>| running_manager(files, &[]);
         assert_eq!(manager(&mut files), Some(Manager::Ifupdown { sources: true }));
-        fs::remove_file(root.0.join("sbin/ifup")).unwrap();
+        fs::remove_file(root.path().join("sbin/ifup")).unwrap();
         assert_eq!(manager(&mut files), None);
-        let names: Vec<PathBuf> = sysctl_files(&root.0).into_iter().map(|it| it.0).collect();
+        let names: Vec<PathBuf> = sysctl_files(root.path()).into_iter().map(|it| it.0).collect();
         let expected = ["/usr/lib/sysctl.d/10-x.conf", "/etc/sysctl.d/90-x.conf"];
         assert_eq!(names, expected.map(PathBuf::from));
     }

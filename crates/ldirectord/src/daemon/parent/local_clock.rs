@@ -45,8 +45,9 @@ fn of_file(path: &Path) -> TimeZone {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     /// A `TZif` file by RFC 9636: version 2 without transitions, and a footer that has the rule.
     fn tzif(footer: &str) -> Vec<u8> {
@@ -64,8 +65,8 @@ mod tests {
 
     #[test]
     fn the_zone_is_the_files() {
-        let folder = Folder::new("clock");
-        let path = folder.join("localtime");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("localtime");
         let hour = |rule: &str, month: i8| {
             fs::write(&path, tzif(rule)).expect("a file");
             let noon = jiff::civil::date(2026, month, 1).at(12, 0, 0, 0);
@@ -76,7 +77,7 @@ mod tests {
         assert_eq!(hour("<+03>-3", 1), 15);
         let berlin = "CET-1CEST,M3.5.0,M10.5.0/3";
         assert_eq!([1, 7].map(|month| hour(berlin, month)), [13, 14]);
-        assert_eq!(of_file(&folder.join("none")), TimeZone::UTC);
+        assert_eq!(of_file(&folder.path().join("none")), TimeZone::UTC);
         fs::write(&path, "no zone").expect("a file");
         assert_eq!(of_file(&path), TimeZone::UTC);
     }

@@ -184,8 +184,9 @@ fn to_syslog(record: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     /// The form of Perl's `localtime` in scalar context (perlfunc), which the original writes.
     #[test]
@@ -209,8 +210,8 @@ mod tests {
 
     #[test]
     fn a_text_is_logged_line_by_line_and_survives_a_rotation() {
-        let folder = Folder::new("log");
-        let path = folder.join("log");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("log");
         let mut log = Log::new("web.cf", None, false);
         log.redirect(path.to_str());
         assert_eq!(log.problem(), None);
@@ -236,8 +237,8 @@ mod tests {
 
     #[test]
     fn a_log_that_is_a_pipe_without_reader_does_not_hold_it_up() {
-        let folder = Folder::new("fifo");
-        let path = folder.join("fifo");
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("fifo");
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
         rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).expect("a pipe can be made");
         let mut log = Log::new("web.cf", None, false);
@@ -249,9 +250,9 @@ mod tests {
     /// Otherwise the journal would have each line twice.
     #[test]
     fn the_stream_of_the_journal_is_known_by_device_and_inode() {
-        let folder = Folder::new("journal");
-        let [one, other] =
-            ["one", "other"].map(|name| std::fs::File::create(folder.join(name)).expect("a file"));
+        let folder = tempdir().unwrap();
+        let [one, other] = ["one", "other"]
+            .map(|name| std::fs::File::create(folder.path().join(name)).expect("a file"));
         let stat = rustix::fs::fstat(&one).expect("it is open");
         let told = format!("{}:{}", stat.st_dev, stat.st_ino);
         assert!(is_told(&told, &one));

@@ -72,8 +72,9 @@ impl Maintenance {
 mod tests {
     use std::fs;
 
+    use tempfile::tempdir;
+
     use super::*;
-    use crate::test_folder::Folder;
 
     const NO_NEWS: Looked = Looked { note: None, has_changed: false };
     const CHANGED: Looked = Looked { note: None, has_changed: true };
@@ -84,8 +85,8 @@ mod tests {
 
     #[test]
     fn the_files_are_those_of_the_directory() {
-        let parent = Folder::new("maintenance");
-        let folder = parent.join("files");
+        let parent = tempdir().unwrap();
+        let folder = parent.path().join("files");
         let path = folder.to_str().expect("a path");
         let mut maintenance = Maintenance::default();
         let note = maintenance.look(Some(path)).note.expect("it doesn't exist");

@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn lines_go_to_the_file_and_follow_its_rotation() {
-        let path = std::env::temp_dir().join(format!("ldirectord-monitor-{}", std::process::id()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("monitor");
         let file = path.display().to_string();
         let (events, _queue) = mpsc::channel(8);
         for _ in 0..2 {

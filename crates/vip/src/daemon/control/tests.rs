@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use rustix::event::{Timespec, poll};
+use tempfile::{TempDir, tempdir};
 
 use super::*;
 use crate::status::Status;
-use crate::test_folder::Folder;
 
 const STATUS: &str = "{\"v\":1,\"id\":7,\"request\":\"status\"}\n";
 
-fn server(name: &str) -> (Server, PathBuf, Folder) {
-    let folder = Folder::new(name);
-    let path = folder.join("vipd.sock");
+fn server() -> (Server, PathBuf, TempDir) {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("vipd.sock");
     let (server, error) = Server::open(&path, None).expect("a socket");
     assert!(error.is_none());
     (server, path, folder)
@@ -66,7 +66,7 @@ fn is_closed(client: &mut UnixStream) -> bool {
 
 #[test]
 fn each_request_of_a_client_gets_its_reply() {
-    let (mut server, path, _folder) = server("control-each");
+    let (mut server, path, _folder) = server();
     let now = Instant::now();
     let mut client = UnixStream::connect(&path).expect("connected");
     // One that shuts its end down after them, as nc -N does.
@@ -87,7 +87,7 @@ fn each_request_of_a_client_gets_its_reply() {
 
 #[test]
 fn a_client_that_is_silent_costs_no_turns_and_is_disconnected() {
-    let (mut server, path, _folder) = server("control-silent");
+    let (mut server, path, _folder) = server();
     let now = Instant::now();
     let mut client = UnixStream::connect(&path).expect("connected");
     settle(&mut server, now);
@@ -104,7 +104,7 @@ fn a_client_that_is_silent_costs_no_turns_and_is_disconnected() {
 
 #[test]
 fn a_client_that_does_not_read_is_disconnected_and_others_do_not_notice() {
-    let (mut server, path, _folder) = server("control-deaf");
+    let (mut server, path, _folder) = server();
     let now = Instant::now();
     let mut deaf = UnixStream::connect(&path).expect("connected");
     deaf.set_nonblocking(true).expect("non-blocking");
@@ -132,7 +132,7 @@ fn a_client_that_does_not_read_is_disconnected_and_others_do_not_notice() {
 
 #[test]
 fn places_are_kept_for_those_who_may_do_everything() {
-    let (mut server, path, _folder) = server("control-crowd");
+    let (mut server, path, _folder) = server();
     let now = Instant::now();
     // Everybody here is this user, who is nobody special now.
     let own = rustix::process::geteuid().as_raw();
@@ -164,7 +164,7 @@ fn places_are_kept_for_those_who_may_do_everything() {
 
 #[test]
 fn the_file_goes_with_the_server() {
-    let (server, path, _folder) = server("control-file");
+    let (server, path, _folder) = server();
     assert!(path.exists());
     server.close().expect("removed");
     assert!(!path.exists());
@@ -197,7 +197,7 @@ fn made(server: &mut Server, length: usize, now: Instant) -> usize {
 
 #[test]
 fn clients_without_privileges_share_a_status() {
-    let (mut server, _path, _folder) = server("control-shared");
+    let (mut server, _path, _folder) = server();
     let now = Instant::now();
     let mut clients: Vec<UnixStream> = (0..3).map(|_| stranger(&mut server, now)).collect();
     clients[0].write_all(STATUS.as_bytes()).expect("sent");
@@ -224,7 +224,7 @@ fn clients_without_privileges_share_a_status() {
 #[test]
 fn clients_that_do_not_read_hold_two_texts_at_most() {
     const LONG: usize = 1 << 20;
-    let (mut server, _path, _folder) = server("control-held");
+    let (mut server, _path, _folder) = server();
     let mut now = Instant::now();
     let mut clients: Vec<UnixStream> = (0..6).map(|_| stranger(&mut server, now)).collect();
     let mut count = 0;

@@ -4,9 +4,9 @@ use std::fs;
 
 use rustix::event::{Timespec, poll};
 use rustix::process::test_kill_process;
+use tempfile::tempdir;
 
 use super::*;
-use crate::test_folder::Folder;
 
 /// Longer than any command here takes that isn't meant to be killed.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -95,9 +95,9 @@ fn what_cannot_be_started_says_why() {
 
 #[test]
 fn what_takes_too_long_is_killed_with_its_children() {
-    let folder = Folder::new("processes-timeout");
+    let folder = tempdir().unwrap();
     let mut processes = Processes::default();
-    let child = folder.join("child");
+    let child = folder.path().join("child");
     // The shell waits for a child that heeds no other signal.
     let script = format!("trap '' TERM; sleep 1000 & echo $! > {}; wait", child.display());
     // Its time begins when it was asked for; let it get there first.

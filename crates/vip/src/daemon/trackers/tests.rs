@@ -3,13 +3,12 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
-
-use rustix::event::{Timespec, poll};
-
 use std::time::Duration;
 
+use rustix::event::{Timespec, poll};
+use tempfile::tempdir;
+
 use super::*;
-use crate::test_folder::Folder;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -51,8 +50,8 @@ fn next(trackers: &mut Trackers) -> (usize, bool, Option<String>) {
 
 #[test]
 fn a_script_is_shared_and_goes_up_and_down() {
-    let folder = Folder::new("trackers-script");
-    let [flag, log] = ["flag", "log"].map(|it| folder.join(it).display().to_string());
+    let folder = tempdir().unwrap();
+    let [flag, log] = ["flag", "log"].map(|it| folder.path().join(it).display().to_string());
     let script = format!("echo >> {log}; test -e {flag}");
     let config = config(&format!(
         "{{ interface = \"eth1\" }}, {{ script = [\"/bin/sh\", \"-c\", \"{script}\"], every = \"20ms\", timeout = \"50s\" }}"
@@ -110,16 +109,16 @@ fn say(stream: &mut UnixStream, up: u32) {
 
 #[test]
 fn a_service_follows_its_instance_over_a_restart() {
-    let folder = Folder::new("trackers-service");
+    let folder = tempdir().unwrap();
     let mut trackers = Trackers::new();
-    trackers.folder = folder.to_path_buf();
+    trackers.folder = folder.path().to_path_buf();
     let service =
         "{ service = \"tcp/10.9.0.51:80\", instance = \"web.cf\", min_up = 2, for = \"50s\" }";
     assert_eq!(trackers.set(&config(service), Instant::now()), []);
     // It isn't there yet.
     assert_eq!(turn(&mut trackers), []);
     for up in [false, true] {
-        let path = folder.join("web.cf.sock");
+        let path = folder.path().join("web.cf.sock");
         let _ = fs::remove_file(&path);
         let listener = UnixListener::bind(&path).expect("a socket");
         let give_up = Instant::now() + LIMIT;
@@ -139,9 +138,9 @@ fn a_service_follows_its_instance_over_a_restart() {
 
 #[test]
 fn an_instance_that_stays_away_is_down() {
-    let folder = Folder::new("trackers-silence");
+    let folder = tempdir().unwrap();
     let mut trackers = Trackers::new();
-    trackers.folder = folder.to_path_buf();
+    trackers.folder = folder.path().to_path_buf();
     let service = "{ service = \"tcp/10.9.0.51:80\", instance = \"web.cf\", for = \"300ms\" }";
     let start = Instant::now();
     trackers.set(&config(service), start);
