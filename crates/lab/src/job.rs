@@ -78,7 +78,7 @@ impl GuestOptions {
 /// Processors of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Processors {
-    /// One, that with the fewest other fetched kernels
+    /// One; each gets a first fetched kernel before any gets a second one
     One,
     /// Whichever this machine chooses
     Any,

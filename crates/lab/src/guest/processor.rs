@@ -19,8 +19,8 @@ const PREFIX: &str = "ipvs-guest-processor-";
 const SLOTS: usize = 8;
 
 /// Pins this process and those it starts to a processor, of which each gets a first guest before any
-/// gets a second one. If all places are taken, or the host refuses to pin, the host schedules this guest freely: the result is
-/// the same, only slower.
+/// gets a second one. If all places are taken, or the host refuses to pin, the host schedules this guest
+/// freely: the result is the same, only slower.
 pub(crate) fn settle() {
     let Ok(allowed) = sched_getaffinity(None) else { return };
     // The host has just placed this process where there is room.
@@ -36,8 +36,8 @@ pub(crate) fn settle() {
     }
 }
 
-/// The first candidate that nobody has claimed; if there is none, the first that has been claimed once, and so
-/// on.
+/// The first candidate that nobody has claimed; if there is none, the first that has been claimed once,
+/// and so on.
 fn claim(prefix: &str, candidates: &[usize]) -> Option<(usize, OwnedFd)> {
     let try_to = |number, slot| -> Result<_, Errno> {
         let claim = socket(AddressFamily::UNIX, SocketType::DGRAM, None)?;
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_guest_gets_the_processor_with_the_fewest_until_it_has_ended() {
+    fn each_processor_gets_a_first_guest_before_any_gets_a_second_one() {
         let prefix = format!("ipvs-test-{}-", std::process::id());
         let claim = |candidates: &[usize]| claim(&prefix, candidates);
         let (first, of_first) = claim(&[3, 1]).unwrap();

@@ -23,6 +23,9 @@ pub(crate) struct Fleet {
     /// The addresses of all tables: none of them is an interface's own.
     moving: BTreeSet<IpAddr>,
     by_vrid: BTreeMap<(Place, u8), usize>,
+    /// Members by their deadlines: with hundreds of tables, looking at each of them would cost more than
+    /// an advert does.
+    due: BTreeSet<(Instant, usize)>,
     /// Members that may have something to do.
     touched: VecDeque<usize>,
 }
@@ -42,6 +45,7 @@ pub(crate) struct Member {
     present: Option<Vec<bool>>,
     /// What is tracked and is an interface: whether it was up.
     tracked: Vec<Option<bool>>,
+    /// As it is in the fleet's list.
     deadline: Option<Instant>,
     history: History,
 }
@@ -152,7 +156,13 @@ impl Fleet {
         for vip in config.vips {
             members.push(Member::new(vip, now)?);
         }
-        Ok(Self { members, moving, by_vrid: BTreeMap::new(), touched: VecDeque::new() })
+        Ok(Self {
+            members,
+            moving,
+            by_vrid: BTreeMap::new(),
+            due: BTreeSet::new(),
+            touched: VecDeque::new(),
+        })
     }
 
     /// The members, in the order of the file.
@@ -218,11 +228,10 @@ impl Fleet {
 
     /// The time is `now`: does what is due.
     pub(crate) fn handle_timeouts(&mut self, now: Instant) {
-        for at in 0..self.members.len() {
-            if self.members[at].deadline.is_some_and(|deadline| deadline <= now) {
-                self.members[at].router.handle_timeout(now);
-                self.touch(at);
-            }
+        let due = self.due.iter().take_while(|(deadline, _)| *deadline <= now);
+        for at in due.map(|(_, at)| *at).collect::<Vec<usize>>() {
+            self.members[at].router.handle_timeout(now);
+            self.touch(at);
         }
     }
 
@@ -255,6 +264,7 @@ impl Fleet {
                 kept.tracked = vec![None; kept.vip().track.len()];
                 kept.present = None;
             }
+            kept.deadline = None;
             *member = kept;
         }
         *self = next;
@@ -331,7 +341,7 @@ impl Fleet {
 
     /// When to call [`handle_timeouts`](Self::handle_timeouts) at the latest.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.members.iter().filter_map(|it| it.deadline).min()
+        self.due.first().map(|(deadline, _)| *deadline)
     }
 
     /// The next thing to do, and for which member.
@@ -347,7 +357,13 @@ impl Fleet {
 
     /// A member may have something to do, or another deadline.
     fn touch(&mut self, at: usize) {
-        self.members[at].deadline = self.members[at].router.deadline();
+        let member = &mut self.members[at];
+        let next = member.router.deadline();
+        let before = std::mem::replace(&mut member.deadline, next);
+        if before != next {
+            before.map(|it| self.due.remove(&(it, at)));
+            self.due.extend(next.map(|it| (it, at)));
+        }
         if self.touched.back() != Some(&at) {
             self.touched.push_back(at);
         }

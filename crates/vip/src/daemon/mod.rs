@@ -475,10 +475,13 @@ fn register<'a>(source: &'a impl Source, waits: &mut Vec<PollFd<'a>>) -> Range<u
     start..waits.len()
 }
 
-/// Waits until a descriptor is ready or it is time.
+/// Waits until a descriptor is ready or it is time, to the next millisecond, as poll(2) counts: routers
+/// whose adverts are due within one share a wake-up. Each keeps its own timetable.
 fn wait(waits: &mut [PollFd<'_>], deadline: Option<Instant>, now: Instant) -> Result<(), RunError> {
     let timeout = deadline.map(|deadline| {
         let left = deadline.saturating_duration_since(now);
+        let left = left.saturating_add(Duration::from_nanos(999_999));
+        let left = Duration::new(left.as_secs(), left.subsec_millis() * 1_000_000);
         // What doesn't fit is longer than anybody waits.
         Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 3600, tv_nsec: 0 })
     });
