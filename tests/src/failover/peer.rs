@@ -445,12 +445,19 @@ pub fn vipd() -> Result<OsString> {
     std::env::var_os("VIPD").context("VIPD names no program")
 }
 
+/// A line of `/proc/PID/status` (proc(5)), by its key.
+pub fn status(pid: Pid, key: &str) -> Result<String> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let text = std::fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    Ok(line.with_context(|| format!("{key} is missing: {text}"))?.trim().to_owned())
+}
+
 /// Waits until a process of ours, such as a guard, has ended; it may still have to be reaped.
 pub fn until_gone(process: Pid) -> Result<()> {
-    let path = format!("/proc/{}/status", process.as_raw_nonzero());
     eventually(LIMIT, || {
-        let status = std::fs::read_to_string(&path).unwrap_or_default();
-        ensure!(status.is_empty() || status.contains("\nState:\tZ"), "still there: {status}");
+        let is_alive = status(process, "State").is_ok_and(|state| !state.starts_with('Z'));
+        ensure!(!is_alive, "it is still there");
         Ok(())
     })
 }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use ipvs_testkit::{Context, Suite, eventually, finish};
 use ipvs_tests::acceptance::pulse::now;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Signal, kill_process};
 
 use crate::test;
-use ipvs_tests::failover::peer::{RIGHTS, Router, Way, outwait, start_both, until_gone, vipd};
+use ipvs_tests::failover::peer::{
+    RIGHTS, Router, Way, outwait, start_both, status, until_gone, vipd,
+};
 use ipvs_tests::failover::stage::{LIMIT, Stage, VIP, VIP6};
 use ipvs_tests::failover::watch::{BOTH, NOBODY, Watch, only};
 
@@ -129,14 +131,6 @@ fn an_interface_may_come_later(context: &mut Context) -> Result<()> {
 
 /// No capabilities, in the same form as [`RIGHTS`].
 const NO_RIGHTS: &str = "0000000000000000";
-
-/// A line of /proc/PID/status.
-fn status(pid: Pid, key: &str) -> Result<String> {
-    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-    let text = std::fs::read_to_string(path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-    Ok(line.with_context(|| format!("{key} is missing: {text}"))?.trim().to_owned())
-}
 
 /// What outlives the daemon has no more rights than that. Once with root's name, and once without.
 fn a_router_that_is_killed_leaves_nothing_behind(context: &mut Context) -> Result<()> {

@@ -428,7 +428,6 @@ impl Daemon {
         self.act();
         self.interfaces_changed(now);
         self.act();
-        self.is_will_old = true;
         loaded.map_err(|error| format!("cannot run {name}: {error}"))?;
         let known = self.outside.set(&config, now);
         self.tracked(known, now);
